@@ -1,0 +1,12 @@
+"""Gives every test run a data directory of its own, before the settings are read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+_directory = tempfile.TemporaryDirectory(prefix="tollgate-tests-")
+os.environ["TOLLGATE_DATA_DIR"] = _directory.name
+os.environ["TOLLGATE_LOG_FORMAT"] = "json"
+for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+    del os.environ[name]  # no test may reach a real provider
