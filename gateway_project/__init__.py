@@ -1,0 +1,1 @@
+"""Wiring only: settings, urls, asgi, server. Leaf helpers live in lib."""

@@ -1,0 +1,34 @@
+"""Tasks that are held until they end, so that nothing is fire-and-forget."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+logger = logging.getLogger("tollgate.aio")
+
+_held: set[asyncio.Task[Any]] = set()
+
+
+def hold(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """Run `work` beside the caller; keep a reference until it ends and log what it raises."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    _held.add(task)
+    task.add_done_callback(_release)
+    return task
+
+
+def _release(task: asyncio.Task[Any]) -> None:
+    _held.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("task %s failed", task.get_name(), exc_info=error)
+
+
+async def end(task: asyncio.Task[Any] | None) -> None:
+    """Cancel a task and wait until it has ended; its own exceptions were logged already."""
+    if task is None:
+        return
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,64 @@
+"""ASGI's types, and reading a request body within limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from gateway_project.lib.errors import BadRequest, PayloadTooLarge
+
+Scope = MutableMapping[str, Any]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+def header(headers: Headers, name: bytes) -> bytes:
+    """The first value of a header (lower-case name), empty if it is not there."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""
+
+
+async def read_body(
+    receive: Receive, headers: Headers, max_bytes: int, stall_seconds: float
+) -> bytes:
+    """The request's body, checked while it arrives, so that an endless one is never stored.
+
+    Raises PayloadTooLarge, BadRequest when no bytes came for `stall_seconds`, ClientGone.
+    """
+    _check_size(_declared_length(headers), max_bytes)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(stall_seconds) as stall:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                piece = message.get("body", b"")
+                size += len(piece)
+                _check_size(size, max_bytes)
+                pieces.append(piece)
+                if not message.get("more_body", False):
+                    return piece if len(pieces) == 1 else b"".join(pieces)
+                stall.reschedule(asyncio.get_running_loop().time() + stall_seconds)
+    except TimeoutError:
+        raise BadRequest(f"The request body stopped arriving for {stall_seconds:g} s.") from None
+
+
+def _declared_length(headers: Headers) -> int:
+    declared = header(headers, b"content-length")
+    return int(declared) if declared.isdigit() and len(declared) < 20 else 0
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise PayloadTooLarge(f"The request body is larger than {max_bytes} bytes.")

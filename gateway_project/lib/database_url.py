@@ -1,0 +1,54 @@
+"""Database settings from a URL, and the pragmas SQLite needs to serve several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from gateway_project.lib.env import SettingError
+from gateway_project.lib.secret import Secret
+
+POSTGRES_SCHEMES = frozenset({"postgres", "postgresql"})
+
+
+def parse(url: Secret) -> dict[str, Any]:
+    """Django's settings for `postgres://user:password@host:port/name?option=…` or `sqlite:///path`.
+
+    Errors name what is wrong but never quote the URL, which holds a password.
+    """
+    parts = urlsplit(url.reveal())
+    if parts.scheme == "sqlite":
+        return sqlite(Path(unquote(parts.path)))
+    if parts.scheme not in POSTGRES_SCHEMES:
+        raise SettingError("DATABASE_URL must begin with postgres:// or sqlite:///.")
+    name = unquote(parts.path.lstrip("/"))
+    if not name:
+        raise SettingError("DATABASE_URL names no database.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": dict(parse_qsl(parts.query)),
+    }
+
+
+def sqlite(path: Path) -> dict[str, Any]:
+    """WAL, so that readers and a writer do not block each other; IMMEDIATE, so that two writers queue."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "CONN_MAX_AGE": None,
+        # A file, as in production: a test's server threads need to see the same database.
+        "TEST": {"NAME": str(path.with_name(f"test-{path.name}"))},
+        "OPTIONS": {
+            "timeout": 10,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }

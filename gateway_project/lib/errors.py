@@ -1,0 +1,252 @@
+"""Every error a client can be told about, in one tree. Raised anywhere, rendered where we speak.
+
+    GatewayError
+    ├── BadRequest 400 invalid_request            what the client sent cannot be used; names the field
+    │   ├── InvalidJson 400 invalid_json
+    │   ├── UnsupportedParameter 400 unsupported_parameter
+    │   └── ConflictingCredentials 400 conflicting_credentials
+    ├── Unauthenticated 401 invalid_api_key       one body, whatever is wrong with the key
+    ├── PermissionDenied 403 insufficient_scope   a good key that may not do this
+    ├── NotFound 404 not_found
+    │   └── ModelNotFound 404 model_not_found     unknown, not granted, or not offered upstream
+    ├── MethodNotAllowed 405 method_not_allowed
+    ├── PayloadTooLarge 413 request_too_large
+    ├── UpgradeRequired 426 upgrade_required
+    ├── Internal 500 internal_error               our own fault; says nothing but the request id
+    ├── NotSupportedYet 501 not_supported_yet
+    ├── Unavailable 503 service_unavailable       we cannot serve now
+    │   └── Draining 503 server_shutting_down
+    └── UpstreamError 502 upstream_error          the provider behind the alias failed
+        ├── UpstreamUnreachable 502 upstream_unreachable      no connection; the call was never sent
+        ├── UpstreamForbiddenAddress 502 upstream_address_forbidden
+        ├── UpstreamAuthFailed 502 upstream_auth_failed       our credential was refused
+        ├── UpstreamModelMissing 404 model_not_found
+        ├── UpstreamRejected 400/413/422 upstream_rejected    the provider's own words, scrubbed
+        ├── UpstreamRateLimited 429 rate_limit_exceeded
+        ├── UpstreamQuotaExhausted 429 upstream_quota_exhausted
+        ├── UpstreamOverloaded 503 upstream_overloaded
+        ├── UpstreamMalformed 502 upstream_malformed          an answer outside its protocol
+        ├── UpstreamCut 502 upstream_cut                      ended without saying so
+        └── UpstreamTimeout 504 upstream_timeout              may have been billed: never retried
+
+Wire form, everywhere: `{"error": {"message", "type", "param", "code"}}`. `type` uses OpenAI's names
+(the OpenAI API's error reference); `code` is what programs should compare.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """Base. `message` is one sentence for the person who can fix it; `param` names the field.
+
+    `retry` is what `x-should-retry` tells SDKs (None: the header is left out, their defaults apply);
+    `retry_after_seconds` becomes `Retry-After` and `retry-after-ms`.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+    retry: ClassVar[bool | None] = None
+    another_target_may_do: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+
+    def body(self) -> dict[str, Any]:
+        """The envelope every OpenAI client understands."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    @property
+    def http_status(self) -> int:
+        return self.status
+
+    def headers(self) -> dict[str, str]:
+        """Response headers that belong to this error."""
+        headers: dict[str, str] = {}
+        if self.retry is not None:
+            headers["x-should-retry"] = "true" if self.retry else "false"
+        if self.retry_after_seconds is not None:
+            headers["retry-after"] = str(math.ceil(self.retry_after_seconds))
+            headers["retry-after-ms"] = str(math.ceil(self.retry_after_seconds * 1000))
+        return headers
+
+
+class BadRequest(GatewayError):
+    status, type, code = 400, "invalid_request_error", "invalid_request"
+
+
+class InvalidJson(BadRequest):
+    code = "invalid_json"
+
+
+class UnsupportedParameter(BadRequest):
+    code = "unsupported_parameter"
+
+
+class ConflictingCredentials(BadRequest):
+    code = "conflicting_credentials"
+
+
+class Unauthenticated(GatewayError):
+    status, type, code = 401, "authentication_error", "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Missing or invalid API key. Send a valid key as 'Authorization: Bearer tg_live_...'."
+        )
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "www-authenticate": "Bearer"}
+
+
+class PermissionDenied(GatewayError):
+    status, type, code = 403, "permission_error", "insufficient_scope"
+
+
+class NotFound(GatewayError):
+    status, type, code = 404, "not_found_error", "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "allow": self.allowed}
+
+
+class PayloadTooLarge(GatewayError):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class UpgradeRequired(GatewayError):
+    status, type, code = 426, "invalid_request_error", "upgrade_required"
+
+
+class Internal(GatewayError):
+    def __init__(self) -> None:
+        super().__init__("The gateway failed to handle this request. Quote the x-request-id.")
+
+
+class NotSupportedYet(GatewayError):
+    status, type, code = 501, "invalid_request_error", "not_supported_yet"
+    retry = False
+
+
+class Unavailable(GatewayError):
+    status, type, code = 503, "server_error", "service_unavailable"
+
+
+class Draining(Unavailable):
+    code = "server_shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server is shutting down; send the request again.", retry_after_seconds=1
+        )
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "connection": "close"}
+
+
+class UpstreamError(GatewayError):
+    """The provider failed. `another_target_may_do` says whether the next target of the alias is tried."""
+
+    status, type, code = 502, "server_error", "upstream_error"
+    another_target_may_do = True
+
+
+class UpstreamUnreachable(UpstreamError):
+    code = "upstream_unreachable"
+
+
+class UpstreamForbiddenAddress(UpstreamError):
+    code = "upstream_address_forbidden"
+    retry = False
+
+
+class UpstreamAuthFailed(UpstreamError):
+    code = "upstream_auth_failed"
+    retry = False
+
+
+class UpstreamModelMissing(UpstreamError):
+    status, type, code = 404, "not_found_error", "model_not_found"
+
+
+class UpstreamRejected(UpstreamError):
+    """The provider refused the request itself; its status and (scrubbed) words help the client."""
+
+    type, code = "invalid_request_error", "upstream_rejected"
+    another_target_may_do = False
+
+    def __init__(self, message: str, *, status: int, code: str | None, param: str | None) -> None:
+        super().__init__(message, param=param)
+        self._status = status
+        self._upstream_code = code
+
+    @property
+    def http_status(self) -> int:
+        return self._status
+
+    def body(self) -> dict[str, Any]:
+        body = super().body()
+        body["error"]["code"] = self._upstream_code or self.code
+        return body
+
+
+class UpstreamRateLimited(UpstreamError):
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class UpstreamQuotaExhausted(UpstreamError):
+    status, type, code = 429, "rate_limit_error", "upstream_quota_exhausted"
+    retry = False
+
+
+class UpstreamOverloaded(UpstreamError):
+    status, code = 503, "upstream_overloaded"
+
+
+class UpstreamMalformed(UpstreamError):
+    code = "upstream_malformed"
+    retry = False
+    another_target_may_do = False
+
+
+class UpstreamCut(UpstreamError):
+    code = "upstream_cut"
+    retry = False
+    another_target_may_do = False
+
+
+class UpstreamTimeout(UpstreamError):
+    status, code = 504, "upstream_timeout"
+    retry = False
+    another_target_may_do = False

@@ -1,0 +1,49 @@
+"""Identifiers we coin, and the randomness behind them, in one place so that tests can fix them."""
+
+from __future__ import annotations
+
+import os
+from uuid import UUID
+
+from gateway_project.lib import clock
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def random_bytes(count: int) -> bytes:
+    """`count` bytes from the operating system's generator."""
+    return os.urandom(count)
+
+
+def base62(length: int) -> str:
+    """A uniformly random base-62 string.
+
+    Bytes of 248 and above are thrown away, because 248 is the largest multiple of 62 in a byte.
+    """
+    text = ""
+    while len(text) < length:
+        text += "".join(ALPHABET[b % 62] for b in random_bytes(2 * length) if b < 248)
+    return text[:length]
+
+
+def uuid7() -> UUID:
+    """A time-ordered UUID, RFC 9562 section 5.7: 48 bits of milliseconds, then random bits."""
+    milliseconds = int(clock.timestamp() * 1000)
+    value = (milliseconds << 80) | int.from_bytes(random_bytes(10), "big")
+    value = value & ~(0xF << 76) | (7 << 76)
+    return UUID(int=value & ~(0x3 << 62) | (2 << 62))
+
+
+def request_id() -> str:
+    """The id of one HTTP request, `req_` and 32 hex digits; it is in its header, errors and logs."""
+    return "req_" + random_bytes(16).hex()
+
+
+def response_id() -> str:
+    """The id of a Response object, `resp_` and 48 hex digits."""
+    return "resp_" + random_bytes(24).hex()
+
+
+def completion_id() -> str:
+    """The id of a chat completion, `chatcmpl-` and 32 hex digits."""
+    return "chatcmpl-" + random_bytes(16).hex()

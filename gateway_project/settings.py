@@ -1,0 +1,177 @@
+"""Settings, from the environment only (docs/settings.md). A bare checkout runs without any."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway_project.lib import database_url, ids, keyring
+from gateway_project.lib.env import environment as env
+from gateway_project.lib.keyring import Keyring
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("TOLLGATE_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+
+def _secret_key() -> str:
+    """Given by the operator, or generated once into the data directory."""
+    given = env.secret("TOLLGATE_SECRET_KEY")
+    if given is not None:
+        return given.reveal()
+    path = DATA_DIR / "secret_key"
+    if not path.exists():
+        keyring.create_private(path, ids.base62(60))
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _keyring(variable: str, file_name: str) -> Keyring:
+    given = env.secret(variable)
+    if given is not None:
+        return keyring.from_environment(given, variable)
+    return keyring.from_file(DATA_DIR / file_name)
+
+
+KEY_ENCRYPTION_KEYS_FILE = "key_encryption_keys"
+
+
+def KEY_PEPPERS() -> Keyring:
+    return _keyring("TOLLGATE_KEY_PEPPERS", "key_peppers")
+
+
+def KEY_ENCRYPTION_KEYS() -> Keyring:
+    return _keyring("TOLLGATE_KEY_ENCRYPTION_KEYS", KEY_ENCRYPTION_KEYS_FILE)
+
+
+# Django
+
+SECRET_KEY = _secret_key()
+DEBUG = env.boolean("TOLLGATE_DEBUG", default=False)
+ALLOWED_HOSTS = env.words("TOLLGATE_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = env.words("TOLLGATE_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "daphne",  # first, so that its runserver replaces Django's; development only
+    "gateway_project.apps.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "tenants",
+    "routing",
+    "responses_api",
+    "gateway_project.apps.GatewayProjectConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "gateway_project.urls"
+ASGI_APPLICATION = "gateway_project.asgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
+WHITENOISE_USE_FINDERS = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+SECURE_COOKIES = env.boolean("TOLLGATE_SECURE_COOKIES", default=False)
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+
+_database_url = env.secret("DATABASE_URL")
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": database_url.parse(_database_url)
+    if _database_url is not None
+    else database_url.sqlite(DATA_DIR / "tollgate.sqlite3")
+}
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.rest.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["responses_api.rest.HasKey"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    # SDKs send any Accept header, also for JSON (wire.md 3.1): never answer 406.
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "responses_api.rest.AlwaysJson",
+    "EXCEPTION_HANDLER": "responses_api.rest.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# Tollgate
+
+REDIS_URL = env.secret("REDIS_URL")
+SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)
+MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+BODY_STALL_SECONDS = env.seconds("TOLLGATE_BODY_STALL_SECONDS", 10)
+CONNECT_SECONDS = env.seconds("TOLLGATE_CONNECT_SECONDS", 5)
+POOL_WAIT_SECONDS = env.seconds("TOLLGATE_POOL_WAIT_SECONDS", 2)
+FIRST_BYTE_SECONDS = env.seconds("TOLLGATE_FIRST_BYTE_SECONDS", 60)
+IDLE_SECONDS = env.seconds("TOLLGATE_IDLE_SECONDS", 120)
+TOTAL_SECONDS = env.seconds("TOLLGATE_TOTAL_SECONDS", 600)
+TOTAL_STREAM_SECONDS = env.seconds("TOLLGATE_TOTAL_STREAM_SECONDS", 3600)
+COMMIT_SECONDS = env.seconds("TOLLGATE_COMMIT_SECONDS", 15)
+KEEPALIVE_SECONDS = env.seconds("TOLLGATE_KEEPALIVE_SECONDS", 15)
+SEND_STALL_SECONDS = env.seconds("TOLLGATE_SEND_STALL_SECONDS", 60)
+DRAIN_SECONDS = env.seconds("TOLLGATE_DRAIN_SECONDS", 30)
+MAX_UPSTREAM_CONNECTIONS = env.integer("TOLLGATE_MAX_UPSTREAM_CONNECTIONS", 4096, at_least=1)
+REVISION_POLL_SECONDS = env.seconds("TOLLGATE_REVISION_POLL_SECONDS", 0.5, at_least=0.01)
+TRUSTED_PROXIES = env.words("TOLLGATE_TRUSTED_PROXIES")
+
+LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
+LOG_LEVEL = env.choice("TOLLGATE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "gateway_project.lib.log.JsonFormatter"},
+        "console": {"()": "gateway_project.lib.log.ConsoleFormatter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "console"
+            if LOG_FORMAT == "console" or (LOG_FORMAT == "auto" and sys.stderr.isatty())
+            else "json",
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {"django.request": {"level": "ERROR"}},
+}
+logging.captureWarnings(True)

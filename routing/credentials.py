@@ -1,0 +1,73 @@
+"""Credentials at rest: sealed for their row, opened only to build a Target."""
+
+from __future__ import annotations
+
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from gateway_project.lib import ids, sealing
+from gateway_project.lib.keyring import Keyring
+from gateway_project.lib.secret import Secret
+from routing.models import Credential, Provider
+from tenants.models import Tenant
+
+BATCH = 200
+
+
+@cache
+def keyring() -> Keyring:
+    """The key-encryption keys, read once a process (an unknown id reads them again)."""
+    ring: Keyring = settings.KEY_ENCRYPTION_KEYS()
+    return ring
+
+
+def create(
+    provider: Provider, secret: Secret, *, tenant: Tenant | None = None, name: str = "default"
+) -> Credential:
+    """Store a secret for a provider, for the platform or for one tenant."""
+    credential = Credential(id=ids.uuid7(), provider=provider, tenant=tenant, name=name)
+    set_secret(credential, secret)
+    credential.full_clean()
+    credential.save()
+    return credential
+
+
+def set_secret(credential: Credential, secret: Secret) -> None:
+    """Seal `secret` into the (unsaved) row."""
+    credential.sealed_secret = sealing.seal(secret, _place(credential), keyring())
+    credential.last_four = secret.last_four
+
+
+def reveal(credential: Credential) -> Secret:
+    """The secret of a row. Raises SealError or KeyringError; never falls open."""
+    return sealing.unseal(credential.sealed_secret, _place(credential), keyring())
+
+
+def rewrap_all() -> int:
+    """Seal every credential with the current key, in batches; the number changed. Safe to repeat."""
+    current, _ = keyring().current
+    changed, after = 0, UUID(int=0)
+    while True:
+        rows = list(Credential.objects.filter(pk__gt=after).order_by("pk")[:BATCH])
+        if not rows:
+            return changed
+        changed += sum(_rewrap(row.pk, current) for row in rows)
+        after = rows[-1].pk
+
+
+@transaction.atomic
+def _rewrap(pk: UUID, current: str) -> int:
+    row = Credential.objects.select_for_update().filter(pk=pk).first()
+    if row is None or sealing.key_id_of(row.sealed_secret) == current:
+        return 0
+    set_secret(row, reveal(row))
+    row.save(update_fields=["sealed_secret"])
+    return 1
+
+
+def _place(credential: Credential) -> str:
+    tenant = credential.tenant_id or "platform"
+    return f"routing_credential|sealed_secret|{tenant}|{credential.pk}"

@@ -1,0 +1,224 @@
+"""Providers, their credentials and models, and the aliases clients call them by.
+
+Rows without a tenant belong to the platform and serve every tenant; rows of a tenant serve it alone and
+win over the platform's of the same name.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+
+from gateway_project.lib import clock, ids
+from routing import validators
+from tenants.models import ApiKey, Tenant
+from tenants.revision import RevisionedModel
+
+
+class WireProtocol(models.TextChoices):
+    """What an upstream speaks."""
+
+    CHAT = "chat", "Chat Completions"
+    RESPONSES = "responses", "Responses"
+    ANTHROPIC = "anthropic", "Anthropic Messages"
+
+
+class OwnedModel(RevisionedModel):
+    """A row of the platform (no tenant) or of one tenant."""
+
+    tenant = models.ForeignKey(
+        Tenant,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Empty: the platform's, for every tenant.",
+    )
+
+    class Meta:
+        abstract = True
+
+    def check_may_use(self, other: OwnedModel, field: str) -> None:
+        """Raise unless `other` belongs to the platform or to this row's tenant."""
+        if other.tenant_id is not None and other.tenant_id != self.tenant_id:
+            raise ValidationError({field: "Choose one of the platform or of the same tenant."})
+
+
+class Provider(OwnedModel):
+    """An upstream: which protocol it speaks, where, and the ways in which it differs from it."""
+
+    class AuthKind(models.TextChoices):
+        BEARER = "bearer", "Authorization: Bearer"
+        X_API_KEY = "x-api-key", "x-api-key header (Anthropic)"
+        API_KEY = "api-key", "api-key header (Azure)"
+        NONE = "none", "No credential"
+
+    name = models.CharField(max_length=63, validators=[validators.validate_provider_name])
+    vendor = models.CharField(
+        max_length=63, blank=True, help_text="Which known vendor this row was made for; a label."
+    )
+    protocol = models.CharField(max_length=16, choices=WireProtocol.choices)
+    base_url = models.CharField(
+        max_length=500,
+        validators=[validators.validate_base_url],
+        help_text="Up to and including /v1, for example https://api.openai.com/v1.",
+    )
+    auth_kind = models.CharField(max_length=16, choices=AuthKind.choices, default=AuthKind.BEARER)
+    quirks = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validators.validate_quirks],
+        help_text='Known differences, for example {"no_stream_usage": true}.',
+    )
+    allow_private_network = models.BooleanField(
+        default=False, help_text="May lie at a private, loopback or link-local address."
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "name"), name="provider_name_per_tenant"),
+            models.UniqueConstraint(
+                fields=("name",), condition=Q(tenant=None), name="provider_name_of_platform"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Credential(OwnedModel):
+    """A secret for a provider, sealed for this very row (routing/credentials.py). Write-only.
+
+    A tenant may bring its own for a provider of the platform; it beats the platform's.
+    """
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="credentials")
+    name = models.CharField(max_length=200, default="default")
+    sealed_secret = models.TextField(editable=False)
+    last_four = models.CharField(max_length=4, blank=True, editable=False)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("provider", "-created_at")
+        constraints = (
+            # A plain text written past our code must not be taken for a sealed one.
+            models.CheckConstraint(
+                condition=Q(sealed_secret__startswith="v1."), name="credential_secret_is_sealed"
+            ),
+        )
+
+    def clean(self) -> None:
+        if self.provider_id is not None:
+            self.check_may_use(self.provider, "provider")
+
+    def __str__(self) -> str:
+        return f"{self.provider} · {self.name} ••••{self.last_four}"
+
+
+class ProviderModel(RevisionedModel):
+    """A model a provider offers, under the provider's own name for it."""
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="provider_models")
+    upstream_id = models.CharField(max_length=200)
+    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Tokens.")
+    max_output_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Default limit of an answer, in tokens."
+    )
+    capabilities = models.JSONField(
+        default=list, blank=True, validators=[validators.validate_capabilities]
+    )
+
+    class Meta:
+        ordering = ("provider", "upstream_id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("provider", "upstream_id"), name="provider_model_once_per_provider"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.upstream_id}"
+
+
+class Alias(OwnedModel):
+    """The name clients use for a model; one or more targets stand behind it, in order of preference."""
+
+    class ResponsesMode(models.TextChoices):
+        AUTO = "auto", "Relay or translate"
+        NATIVE_ONLY = "native_only", "Refuse upstreams that do not speak Responses"
+
+    name = models.CharField(max_length=200, validators=[validators.validate_alias_name])
+    responses_mode = models.CharField(
+        max_length=16, choices=ResponsesMode.choices, default=ResponsesMode.AUTO
+    )
+    drop_unsupported = models.BooleanField(
+        default=False,
+        help_text="Leave out parameters the upstream has no like of, instead of refusing.",
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name_plural = "aliases"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "name"), name="alias_name_per_tenant"),
+            models.UniqueConstraint(
+                fields=("name",), condition=Q(tenant=None), name="alias_name_of_platform"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Target(RevisionedModel):
+    """One provider model behind an alias; the lowest position is tried first."""
+
+    alias = models.ForeignKey(Alias, models.CASCADE, related_name="targets")
+    provider_model = models.ForeignKey(ProviderModel, models.PROTECT, related_name="targets")
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ("alias", "position")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("alias", "provider_model"), name="target_once_per_alias"
+            ),
+        )
+
+    def clean(self) -> None:
+        if self.alias_id is not None and self.provider_model_id is not None:
+            self.alias.check_may_use(self.provider_model.provider, "provider_model")
+
+    def __str__(self) -> str:
+        return f"{self.alias} → {self.provider_model}"
+
+
+class AliasGrant(RevisionedModel):
+    """Lets a key that may not use every alias use this one."""
+
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="alias_grants")
+    alias = models.ForeignKey(Alias, models.CASCADE, related_name="grants")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("api_key", "alias"), name="alias_granted_once"),
+        )
+
+    def clean(self) -> None:
+        if self.api_key_id is None or self.alias_id is None:
+            return
+        if self.alias.tenant_id not in {None, self.api_key.tenant_id}:
+            raise ValidationError(
+                {"alias": "Choose an alias of the platform or of the key's tenant."}
+            )
+
+    def __str__(self) -> str:
+        return f"{self.api_key} → {self.alias}"

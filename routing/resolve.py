@@ -1,0 +1,176 @@
+"""From a model name to a Route, for one caller.
+
+The look-up order is: an alias of the caller's tenant, an alias of the platform, then (where the tenant
+allows it) `provider/model` or `provider@model`. A name that is unknown, disabled or not granted gives
+one and the same 404, so that nobody learns what others have.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from django.db.models import F, Q, QuerySet
+
+from gateway_project.lib.cache import LoadingCache, StoreUnavailable
+from gateway_project.lib.db import in_database_thread
+from gateway_project.lib.errors import ModelNotFound, Unavailable
+from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.sealing import SealError
+from gateway_project.lib.secret import Secret
+from routing import credentials
+from routing.models import Alias, Credential, Provider, ProviderModel
+from routing.models import Target as TargetRow
+from routing.route import Quirks, Route, Target
+from tenants.caller import Caller
+
+logger = logging.getLogger("tollgate.routing")
+
+FRESH_SECONDS = 30.0
+STALE_SECONDS = 300.0
+MAX_ROUTES = 20_000
+MAX_UNKNOWN = 5_000
+MAX_NAME_LENGTH = 300
+
+
+def model_not_found(model: str) -> ModelNotFound:
+    """The one answer for a model this key cannot use, whatever the reason."""
+    return ModelNotFound(
+        f"The model {model[:MAX_NAME_LENGTH]!r} does not exist or this API key may not use it. "
+        "GET /v1/models lists what it may use.",
+        param="model",
+    )
+
+
+class Router:
+    """Routes by caller and model name, kept in memory until the configuration's revision changes."""
+
+    def __init__(self) -> None:
+        self._routes: LoadingCache[tuple[int, int, str], Route] = LoadingCache(
+            fresh_seconds=FRESH_SECONDS,
+            stale_seconds=STALE_SECONDS,
+            max_entries=MAX_ROUTES,
+            max_absent=MAX_UNKNOWN,
+        )
+
+    async def route(self, caller: Caller, model: str) -> Route:
+        """No await and no I/O for a warm name. Raises ModelNotFound, Unavailable."""
+        if len(model) > MAX_NAME_LENGTH:
+            raise model_not_found(model)
+        key = (caller.tenant_id, caller.key_id, model)
+        return self._routes.fresh(key) or await self._look_up(key, caller, model)
+
+    def clear(self) -> None:
+        self._routes.clear()
+
+    async def _look_up(self, key: tuple[int, int, str], caller: Caller, model: str) -> Route:
+        try:
+            route = await self._routes.get(key, lambda: in_database_thread(find, caller, model))
+        except StoreUnavailable as error:
+            message = "The database cannot be asked now; try again."
+            raise Unavailable(message, retry_after_seconds=2) from error
+        if route is None:
+            raise model_not_found(model)
+        return route
+
+
+def visible_aliases(caller: Caller) -> QuerySet[Alias]:
+    """The enabled aliases this key may use; a tenant's own hides the platform's of the same name."""
+    aliases = Alias.objects.filter(Q(tenant=caller.tenant_id) | Q(tenant=None), enabled=True)
+    own_names = Alias.objects.filter(tenant=caller.tenant_id, enabled=True).values("name")
+    aliases = aliases.exclude(Q(tenant=None) & Q(name__in=own_names))
+    if not caller.all_aliases:
+        aliases = aliases.filter(grants__api_key=caller.key_id)
+    return aliases.order_by("name")
+
+
+def find(caller: Caller, model: str) -> Route | None:
+    """The route as the database has it now; None if there is none for this caller."""
+    alias = visible_aliases(caller).filter(name=model).first()
+    if alias is not None:
+        return _route_of_alias(alias, caller)
+    if caller.allow_direct_targets and caller.all_aliases:
+        return _direct_route(caller, model)
+    return None
+
+
+def _route_of_alias(alias: Alias, caller: Caller) -> Route | None:
+    rows = (
+        TargetRow.objects.filter(alias=alias, provider_model__provider__enabled=True)
+        .select_related("provider_model__provider")
+        .order_by("position", "pk")
+    )
+    # A row of another tenant behind this alias can only be a mistake of ours; it is never used.
+    models = [r.provider_model for r in rows if _may_reach(r.provider_model.provider, caller)]
+    return Route(
+        alias=alias.name,
+        native_only=alias.responses_mode == Alias.ResponsesMode.NATIVE_ONLY,
+        drop_unsupported=alias.drop_unsupported,
+        targets=tuple(_target(model, caller) for model in models),
+    )
+
+
+def _direct_route(caller: Caller, model: str) -> Route | None:
+    parts = re.split(r"[/@]", model, maxsplit=1)
+    if len(parts) != 2:
+        return None
+    row = (
+        ProviderModel.objects.filter(
+            Q(provider__tenant=caller.tenant_id) | Q(provider__tenant=None),
+            provider__name=parts[0],
+            provider__enabled=True,
+            upstream_id=parts[1],
+        )
+        .select_related("provider")
+        .order_by(F("provider__tenant").desc(nulls_last=True))
+        .first()
+    )
+    if row is None:
+        return None
+    return Route(model, native_only=False, drop_unsupported=False, targets=(_target(row, caller),))
+
+
+def _may_reach(provider: Provider, caller: Caller) -> bool:
+    return provider.tenant_id in {None, caller.tenant_id}
+
+
+def _target(model: ProviderModel, caller: Caller) -> Target:
+    provider = model.provider
+    credential = _credential(provider, caller.tenant_id)
+    wants_none = provider.auth_kind == Provider.AuthKind.NONE
+    secret = None if wants_none or credential is None else _opened(credential)
+    return Target(
+        provider=provider.name,
+        protocol=provider.protocol,  # type: ignore[arg-type]  # the choices are the Literal's values
+        base_url=provider.base_url.rstrip("/"),
+        auth_kind=provider.auth_kind,
+        secret=secret,
+        owns_credential=credential is not None and credential.tenant_id is not None,
+        missing_credential=not wants_none and secret is None,
+        allow_private_network=provider.allow_private_network,
+        quirks=Quirks.from_row(provider.quirks),
+        model=model.upstream_id,
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+        capabilities=frozenset(model.capabilities),
+    )
+
+
+def _opened(credential: Credential) -> Secret | None:
+    """The secret; None if it cannot be opened, which makes the target unusable instead of unsafe."""
+    try:
+        return credentials.reveal(credential)
+    except (KeyringError, SealError) as error:
+        logger.error("credential %s cannot be opened: %s", credential.pk, error)
+        return None
+
+
+def _credential(provider: Provider, tenant_id: int) -> Credential | None:
+    """The tenant's own before the platform's, the newest first."""
+    return (
+        Credential.objects.filter(
+            Q(tenant=tenant_id) | Q(tenant=None), provider=provider, enabled=True
+        )
+        .order_by(F("tenant").desc(nulls_last=True), "-created_at")
+        .first()
+    )

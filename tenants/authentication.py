@@ -1,0 +1,80 @@
+"""From request headers to a Caller.
+
+One function takes the credential out of the headers, whatever alias it travels under, so that no route
+can be stricter or laxer than another (reliability.md, I12). A malformed key never reaches a query (I2),
+and the cache is keyed by the full digest (I3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway_project.lib.cache import LoadingCache, StoreUnavailable
+from gateway_project.lib.db import in_database_thread
+from gateway_project.lib.errors import ConflictingCredentials, Unauthenticated, Unavailable
+from tenants import caller, key_format, peppers
+from tenants.caller import Caller
+
+FRESH_SECONDS = 30.0
+STALE_SECONDS = 300.0
+MAX_CALLERS = 20_000
+MAX_UNKNOWN = 5_000
+MAX_HEADER_LENGTH = 256
+
+
+def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The well-formed API key in raw ASGI headers (lower-case names).
+
+    `Authorization: Bearer` and `x-api-key` carry the same credential; two different ones are refused,
+    because it would be unclear who pays. Raises Unauthenticated, ConflictingCredentials.
+    """
+    found = {value for name, raw in headers if (value := _credential(name, raw)) is not None}
+    if len(found) > 1:
+        raise ConflictingCredentials(
+            "Two different credentials were sent; send one of 'Authorization' and 'x-api-key'."
+        )
+    key = found.pop() if found else ""
+    if not key_format.is_well_formed(key):
+        raise Unauthenticated
+    return key
+
+
+def _credential(name: bytes, raw: bytes) -> str | None:
+    """The credential this header carries; None for other headers. Oversized ones count as malformed."""
+    if name == b"authorization":
+        scheme, _, value = raw[:MAX_HEADER_LENGTH].partition(b" ")
+        return value.strip().decode("latin-1") if scheme.lower() == b"bearer" else "?"
+    if name == b"x-api-key":
+        return raw[:MAX_HEADER_LENGTH].strip().decode("latin-1")
+    return None
+
+
+class Authenticator:
+    """Callers by digest, kept in memory until the configuration's revision changes."""
+
+    def __init__(self) -> None:
+        self._callers: LoadingCache[bytes, Caller] = LoadingCache(
+            fresh_seconds=FRESH_SECONDS,
+            stale_seconds=STALE_SECONDS,
+            max_entries=MAX_CALLERS,
+            max_absent=MAX_UNKNOWN,
+        )
+
+    async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """The caller; no await and no I/O for a warm key. Raises Unauthenticated, Unavailable."""
+        key = key_of(headers)
+        digest = peppers.digest(key)
+        return self._callers.fresh(digest) or await self._look_up(digest, key)
+
+    def clear(self) -> None:
+        self._callers.clear()
+
+    async def _look_up(self, digest: bytes, key: str) -> Caller:
+        try:
+            found = await self._callers.get(digest, lambda: in_database_thread(caller.find, key))
+        except StoreUnavailable as error:
+            message = "The database cannot be asked now; try again."
+            raise Unavailable(message, retry_after_seconds=2) from error
+        if found is None:
+            raise Unauthenticated
+        return found

@@ -1,0 +1,130 @@
+"""Tenants, the people who work in them, and their API keys."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from gateway_project.lib import clock, ids
+from tenants import validators
+from tenants.revision import Revision, RevisionedModel
+
+__all__ = ["ApiKey", "KeySecret", "Membership", "Revision", "Tenant"]
+
+
+def new_key_id() -> str:
+    """The public part of a key, in the clear in logs and lists."""
+    return ids.base62(10)
+
+
+def default_scopes() -> list[str]:
+    return sorted(validators.SCOPES)
+
+
+class Tenant(RevisionedModel):
+    """A customer, team or project: the owner of keys, aliases, credentials and spending."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Active"
+        SUSPENDED = "suspended", "Suspended: its keys are refused"
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=200)
+    time_zone = models.CharField(
+        max_length=64, default="UTC", validators=[validators.validate_time_zone]
+    )
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    allow_direct_targets = models.BooleanField(
+        default=False,
+        help_text="Keys may name a model as provider/model or provider@model, past the aliases.",
+    )
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's role in a tenant. Platform operators are superusers and need none."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        ADMIN = "admin", "Admin"
+        DEVELOPER = "developer", "Developer"
+        BILLING = "billing", "Billing"
+        VIEWER = "viewer", "Viewer"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("tenant", "user")
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "user"), name="membership_once_per_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.role}"
+
+
+class ApiKey(RevisionedModel):
+    """A key of a tenant. Its secrets are rows of their own, so that two may overlap while it rotates."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
+    public_id = models.CharField(max_length=10, unique=True, default=new_key_id, editable=False)
+    name = models.CharField(max_length=200)
+    scopes = models.JSONField(
+        default=default_scopes, blank=True, validators=[validators.validate_scopes]
+    )
+    all_aliases = models.BooleanField(
+        default=True,
+        help_text="May use every alias of its tenant and of the platform; otherwise only those granted.",
+    )
+    allowed_networks = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validators.validate_networks],
+        help_text='Addresses it may be used from, as CIDR, for example ["10.0.0.0/8"]; empty: any.',
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_reason = models.CharField(max_length=200, blank=True, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False
+    )
+
+    class Meta:
+        ordering = ("tenant", "-created_at")
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+
+class KeySecret(RevisionedModel):
+    """One secret of a key, as an HMAC-SHA-256 digest under a named pepper; the secret itself is not kept."""
+
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="secrets")
+    digest = models.BinaryField(max_length=32, unique=True)
+    pepper_id = models.CharField(max_length=16)
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Set when a newer secret took its place."
+    )
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.CheckConstraint(condition=~Q(pepper_id=""), name="key_secret_names_its_pepper"),
+        )
+
+    def __str__(self) -> str:
+        return f"••••{self.last_four}"

@@ -1,0 +1,34 @@
+"""What may stand in a tenant's and a key's fields."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ValidationError
+
+SCOPES = frozenset({"generate", "models"})
+
+
+def validate_time_zone(value: str) -> None:
+    if value not in available_timezones():
+        raise ValidationError(f"{value!r} is not an IANA time zone, such as Europe/Berlin.")
+
+
+def validate_scopes(value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(scope, str) for scope in value):
+        raise ValidationError("Scopes are a list of names.")
+    if unknown := sorted(set(value) - SCOPES):
+        known = ", ".join(sorted(SCOPES))
+        raise ValidationError(f"Unknown scope {unknown[0]!r}; the scopes are {known}.")
+
+
+def validate_networks(value: Any) -> None:
+    if not isinstance(value, list):
+        raise ValidationError("Networks are a list of CIDR texts.")
+    for entry in value:
+        try:
+            ipaddress.ip_network(entry)
+        except (ValueError, TypeError) as error:
+            raise ValidationError(f"{entry!r} is not a network: {error}") from error
