@@ -1,0 +1,1 @@
+"""The production server: a supervisor, its worker processes and the sandbox beside them."""

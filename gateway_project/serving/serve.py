@@ -1,0 +1,31 @@
+"""What `manage.py serve` does: bind, start the sandbox if it is needed, supervise the workers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from gateway_project.serving import sandbox
+from gateway_project.serving.supervisor import Supervisor, bind, raise_file_limit
+
+
+def address(host: str, port: int) -> str:
+    """How a client on this machine writes the server's address."""
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # named, not bound to
+    shown = wildcards.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> None:
+    """Serve until told to stop. Raises PortInUse."""
+    raise_file_limit()
+    listener = bind(host, port)
+    importlib.import_module(
+        "gateway_project.asgi"
+    )  # once, before the fork, so that memory is shared
+
+    def announce() -> None:
+        where = address(host, listener.getsockname()[1])
+        say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
+
+    Supervisor(listener, workers, announce).run(sandbox.helper())

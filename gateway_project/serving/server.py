@@ -1,0 +1,100 @@
+"""One worker process: uvicorn with a drain of our own.
+
+No server guarantees that running streams get a terminal event when it stops (reliability.md 5.1), so the
+drain happens before uvicorn begins to shut down: readiness goes red, new work is refused with
+Retry-After, running streams finish or are ended properly, and only then the server stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from multiprocessing.connection import Connection
+from types import FrameType
+
+import uvicorn
+from django.conf import settings
+
+from gateway_project.lib import aio
+from responses_api import worker
+
+APPLICATION = "gateway_project.asgi:application"
+KEEP_ALIVE_SECONDS = 75
+LAST_WORDS_SECONDS = 1.5
+SHUTDOWN_SECONDS = 1
+
+# uvicorn's words for what we do on purpose: cutting a failed stream, refusing upgrades.
+_EXPECTED = (
+    "ASGI callable returned without completing",
+    "Unsupported upgrade",
+    "No supported WebSocket",
+)
+
+
+class DropExpected(logging.Filter):
+    """Drops uvicorn's complaints about what happens on purpose."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(_EXPECTED)
+
+
+class DrainingServer(uvicorn.Server):
+    """The first signal starts the drain; a second one ends every running stream at once."""
+
+    def __init__(self, config: uvicorn.Config, supervisor: Connection | None) -> None:
+        super().__init__(config)
+        self._supervisor = supervisor
+        self._serving_loop: asyncio.AbstractEventLoop | None = None
+        self._draining = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._serving_loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if self._supervisor is not None:
+            self._supervisor.send_bytes(b"ready")
+            # The supervisor's end closes only when it died: an orphan must not go on serving.
+            self._serving_loop.add_reader(self._supervisor.fileno(), self._begin)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._serving_loop is None:
+            self.should_exit = True
+        else:
+            self._serving_loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        if self._supervisor is not None and self._serving_loop is not None:
+            self._serving_loop.remove_reader(self._supervisor.fileno())
+        if self._draining:
+            worker.current().registry.interrupt_all()
+            return
+        self._draining = True
+        aio.hold(self._drain(), "drain")
+
+    async def _drain(self) -> None:
+        await worker.current().registry.drain(settings.DRAIN_SECONDS, LAST_WORDS_SECONDS)
+        self.should_exit = True
+
+
+def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
+    """Serve until told to stop. Called in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN if supervisor is not None else signal.SIG_DFL)
+    logging.getLogger("uvicorn.error").addFilter(DropExpected())
+    gc.collect()
+    gc.freeze()  # what is loaded stays loaded: later collections need not walk it
+    config = uvicorn.Config(
+        APPLICATION,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    DrainingServer(config, supervisor).run(sockets=[listener])

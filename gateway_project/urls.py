@@ -1,0 +1,14 @@
+"""Django's routes. What generates or streams never comes here (see asgi.py)."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("console/", admin.site.urls),
+    path("v1/", include("responses_api.urls")),
+    path("openai/v1/", include("responses_api.urls")),
+]

@@ -1,0 +1,1 @@
+"""The doors: OpenAI-compatible routes, the relay and the exchange behind them."""

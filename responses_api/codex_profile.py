@@ -1,0 +1,71 @@
+"""The two files that make Codex call this gateway.
+
+Codex refuses a `[profiles.x]` table in config.toml together with `--profile x`: the provider stands in
+config.toml, the profile in a file of its own. The provider must not be called OpenAI, because that name
+turns on features only OpenAI's servers have.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+
+PROFILE = "tollgate"
+PROVIDER = "tollgate"
+ENV_KEY = "TOLLGATE_API_KEY"
+CONFIG_PATH = "~/.codex/config.toml"
+PROFILE_PATH = f"~/.codex/{PROFILE}.config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class CodexProfile:
+    """Both files with their places, the variable that holds the key, and how to start."""
+
+    config_path: str
+    config_toml: str
+    profile_path: str
+    profile_toml: str
+    env_key: str
+    command: str
+
+    def in_words(self) -> str:
+        """For a person to copy from."""
+        return "\n".join(
+            (
+                f"# {self.config_path} (add this part)",
+                self.config_toml,
+                f"# {self.profile_path} (a file of its own)",
+                self.profile_toml,
+                f"# then, with a key of this gateway in {self.env_key}:",
+                self.command,
+            )
+        )
+
+
+def profile(alias: str, base_url: str) -> CodexProfile:
+    """For this alias as the model; `base_url` includes /v1. Raises ValidationError."""
+    if urlsplit(base_url).scheme not in {"http", "https"}:
+        raise ValidationError({"base-url": f"{base_url!r} is not an http(s) address."})
+    config = (
+        f"[model_providers.{PROVIDER}]\n"
+        'name = "Tollgate"\n'
+        f"base_url = {_toml(base_url)}\n"
+        f"env_key = {_toml(ENV_KEY)}\n"
+        'wire_api = "responses"\n'
+    )
+    return CodexProfile(
+        config_path=CONFIG_PATH,
+        config_toml=config,
+        profile_path=PROFILE_PATH,
+        profile_toml=f"model_provider = {_toml(PROVIDER)}\nmodel = {_toml(alias)}\n",
+        env_key=ENV_KEY,
+        command=f'codex exec --profile {PROFILE} "Say hello"',
+    )
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string; JSON's escapes are a subset of its own."""
+    return json.dumps(text, ensure_ascii=False)

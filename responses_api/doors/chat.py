@@ -1,0 +1,133 @@
+"""The Chat Completions door: what a request must look like (wire.md 4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from gateway_project.lib.errors import UnsupportedParameter
+from responses_api.doors.shapes import ModelCall, check, parse_object
+
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class StreamOptions(Struct):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Request(Struct):
+    model: Annotated[str, Meta(min_length=1)]
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: Positive | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, float] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[dict[str, Any]] | None = None
+    response_format: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    user: str | None = None
+    service_tier: str | None = None
+    reasoning_effort: str | None = None
+
+
+class ImageUrl(Struct):
+    url: str
+    detail: str | None = None
+
+
+class File(Struct):
+    file_id: str | None = None
+    file_data: str | None = None
+    filename: str | None = None
+
+
+class Part(Struct):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageUrl | None = None
+    input_audio: dict[str, Any] | None = None
+    file: File | None = None
+
+
+class Called(Struct):
+    name: str
+    arguments: str | None = None
+    input: str | None = None
+
+
+class ToolCall(Struct):
+    id: str | None = None
+    type: str | None = None
+    function: Called | None = None
+    custom: Called | None = None
+
+
+class Message(Struct):
+    role: str
+    content: str | list[Part] | None = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class Function(Struct):
+    name: Annotated[str, Meta(min_length=1)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct):
+    type: str
+    function: Function | None = None
+    custom: dict[str, Any] | None = None
+
+
+def decode(raw: bytes) -> ModelCall:
+    """A request body, checked. Raises BadRequest naming the field."""
+    body = parse_object(raw)
+    check(body, Request)
+    for position, message in enumerate(body["messages"]):
+        check(message, Message, f"messages[{position}]")
+    for position, tool in enumerate(body.get("tools") or ()):
+        check(tool, Tool, f"tools[{position}]")
+    options = body.get("stream_options") or {}
+    return ModelCall(
+        door="chat",
+        model=body["model"],
+        stream=bool(body.get("stream")),
+        include_usage=bool(options.get("include_usage")),
+        body=body,
+        size=len(raw),
+    )
+
+
+def refuse_foreign_ids(body: dict[str, Any]) -> None:
+    """Refuse ids of uploaded files: over the platform's credential they may be another tenant's."""
+    for i, message in enumerate(body["messages"]):
+        content = message.get("content")
+        for j, part in enumerate(content if isinstance(content, list) else ()):
+            if (part.get("file") or {}).get("file_id"):
+                raise UnsupportedParameter(
+                    "File ids cannot be used here, because the gateway does not know whose they are; "
+                    "send the file's content in 'file_data'.",
+                    param=f"messages[{i}].content[{j}].file.file_id",
+                )

@@ -1,0 +1,238 @@
+"""The Responses door: what a request must look like (wire.md 1.3, 3.3, 3.5).
+
+The item union is open: an item of a type we do not know passes unchecked, one we know must fit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from gateway_project.lib.errors import UnsupportedParameter
+from responses_api.doors.shapes import ModelCall, check, parse_object
+
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class StreamOptions(Struct):
+    include_obfuscation: bool | None = None
+
+
+class Reasoning(Struct):
+    effort: str | None = None
+    summary: str | None = None
+
+
+class Text(Struct):
+    format: dict[str, Any] | None = None
+    verbosity: str | None = None
+
+
+class Request(Struct):
+    model: Annotated[str, Meta(min_length=1)]
+    input: str | list[dict[str, Any]] | None = None
+    instructions: str | list[dict[str, Any]] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    include: list[str] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: Positive | None = None
+    max_tool_calls: Positive | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    top_logprobs: int | None = None
+    reasoning: Reasoning | None = None
+    text: Text | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    background: bool | None = None
+    previous_response_id: str | None = None
+    conversation: str | dict[str, Any] | None = None
+    prompt: dict[str, Any] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    user: str | None = None
+
+
+class Part(Struct):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: str | None = None
+    file_id: str | None = None
+    file_data: str | None = None
+    file_url: str | None = None
+    filename: str | None = None
+
+
+class Message(Struct):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Part]
+    phase: str | None = None
+
+
+class FunctionCall(Struct):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class CustomToolCall(Struct):
+    call_id: str
+    name: str
+    input: str
+
+
+class ToolOutput(Struct):
+    call_id: str
+    output: str | list[dict[str, Any]] | dict[str, Any]
+
+
+class ReasoningItem(Struct):
+    summary: list[dict[str, Any]] | None = None
+    content: list[dict[str, Any]] | None = None
+    encrypted_content: str | None = None
+
+
+class Compaction(Struct):
+    encrypted_content: str
+
+
+class FunctionTool(Struct):
+    name: Annotated[str, Meta(min_length=1)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class NamespaceTool(Struct):
+    name: str
+    tools: list[dict[str, Any]]
+
+
+class AnyTyped(Struct):
+    type: str
+
+
+ITEMS: dict[str, type[Struct]] = {
+    "message": Message,
+    "function_call": FunctionCall,
+    "function_call_output": ToolOutput,
+    "custom_tool_call": CustomToolCall,
+    "custom_tool_call_output": ToolOutput,
+    "reasoning": ReasoningItem,
+    "compaction": Compaction,
+}
+TOOLS: dict[str, type[Struct]] = {"function": FunctionTool, "namespace": NamespaceTool}
+
+# Parameters that need state the gateway does not keep yet; null and false ask for nothing.
+STATE_PARAMETERS = ("previous_response_id", "conversation", "background")
+
+
+def decode(raw: bytes) -> ModelCall:
+    """A request body, checked. Raises BadRequest naming the field."""
+    body = parse_object(raw)
+    check(body, Request)
+    _refuse_state(body)
+    items = body.get("input")
+    for position, item in enumerate(items if isinstance(items, list) else ()):
+        _check_item(item, f"input[{position}]")
+    for position, tool in enumerate(body.get("tools") or ()):
+        _check_tool(tool, f"tools[{position}]")
+    return ModelCall(
+        door="responses",
+        model=body["model"],
+        stream=bool(body.get("stream")),
+        include_usage=True,
+        body=body,
+        size=len(raw),
+    )
+
+
+def _refuse_state(body: dict[str, Any]) -> None:
+    for name in STATE_PARAMETERS:
+        if body.get(name):
+            raise UnsupportedParameter(
+                f"'{name}' is not supported yet: this gateway keeps no conversation state. "
+                "Send the whole conversation in 'input'.",
+                param=name,
+            )
+    if body.get("prompt"):
+        raise UnsupportedParameter(
+            "Prompt templates are stored at the provider and cannot be used here; send 'instructions'.",
+            param="prompt",
+        )
+
+
+def item_kind(item: dict[str, Any]) -> Any:
+    """An item's type; messages and item references may leave it out (wire.md 1.4)."""
+    if "type" in item and item["type"] is not None:
+        return item["type"]
+    return "message" if "role" in item else "item_reference" if "id" in item else None
+
+
+def _check_item(item: dict[str, Any], at: str) -> None:
+    kind = item_kind(item)
+    if not isinstance(kind, str):
+        check(item, AnyTyped, at)
+    if kind == "item_reference":
+        raise UnsupportedParameter(
+            "Item references are not supported yet: this gateway keeps no conversation state. "
+            "Send the item itself.",
+            param=at,
+        )
+    shape = ITEMS.get(kind)
+    if shape is not None:
+        check(item, shape, at)
+
+
+def _check_tool(tool: dict[str, Any], at: str) -> None:
+    check(tool, AnyTyped, at)
+    shape = TOOLS.get(tool["type"])
+    if shape is not None:
+        check(tool, shape, at)
+
+
+def refuse_foreign_ids(body: dict[str, Any]) -> None:
+    """Refuse ids of files, containers and vector stores: over the platform's credential they may be
+    another tenant's (design.md; reliability.md I13)."""
+    items = body.get("input")
+    for i, item in enumerate(items if isinstance(items, list) else ()):
+        for name in ("content", "output"):
+            content = item.get(name)
+            for j, part in enumerate(content if isinstance(content, list) else ()):
+                if isinstance(part, dict) and part.get("file_id"):
+                    raise _foreign(f"input[{i}].{name}[{j}].file_id")
+    for i, tool in enumerate(body.get("tools") or ()):
+        if field := _foreign_field(tool):
+            raise _foreign(f"tools[{i}].{field}")
+
+
+def _foreign_field(tool: dict[str, Any]) -> str | None:
+    match tool:
+        case {"vector_store_ids": [_, *_]}:
+            return "vector_store_ids"
+        case {"type": "code_interpreter", "container": str()}:
+            return "container"
+        case {"container": {"file_ids": [_, *_]}}:
+            return "container.file_ids"
+        case {"environment": {"container_id": str()}}:
+            return "environment.container_id"
+        case {"input_image_mask": {"file_id": str()}}:
+            return "input_image_mask.file_id"
+    return None
+
+
+def _foreign(param: str) -> UnsupportedParameter:
+    return UnsupportedParameter(
+        f"'{param}' names something stored at the provider, and the gateway does not know whose it is. "
+        "Send the content itself, or use a credential of your own tenant.",
+        param=param,
+    )

@@ -1,0 +1,69 @@
+"""Checking JSON against the shapes a door knows, with errors that name the exact field.
+
+A shape is a msgspec Struct that is only used to check: what travels on is the JSON the client sent,
+because fields we do not know must survive.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import orjson
+
+from gateway_project.lib.errors import BadRequest, InvalidJson
+
+DoorName = Literal["chat", "responses"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One generation request as its door understood it. `body` is the client's own JSON."""
+
+    door: DoorName
+    model: str
+    stream: bool
+    include_usage: bool
+    body: dict[str, Any]
+    size: int
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a request body. Raises InvalidJson, BadRequest."""
+    try:
+        parsed = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error.msg} at byte {error.pos}.") from None
+    if not isinstance(parsed, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return parsed
+
+
+def check(value: Any, shape: Any, at: str = "") -> None:
+    """Raise BadRequest naming the field unless `value` fits `shape`; `at` is where the value stands."""
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), at) from None
+
+
+_AT = re.compile(r"(.*?)(?: - at `(.*)`)?\Z", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
+
+def _explained(words: str, at: str) -> BadRequest:
+    """msgspec's words, as a sentence with the path the client knows."""
+    match = _AT.match(words)
+    what, path = match.groups() if match is not None else (words, None)
+    param = at + (path or "").removeprefix("key in ").removeprefix("$")
+    param = param.removeprefix(".")
+    if missing := _MISSING.match(what):
+        param = f"{param}.{missing.group(1)}".removeprefix(".")
+        return BadRequest(f"Missing required parameter: '{param}'.", param=param)
+    return BadRequest(f"Invalid value for '{param}': {_lower_first(what)}.", param=param or None)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

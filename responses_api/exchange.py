@@ -1,0 +1,412 @@
+"""One call, from its admission to its settlement.
+
+    admit   authenticate, read the body, decode, route
+    open    try the targets in order until one gives its first output
+    relay   forward what comes; decide nothing that was not decided before the first byte
+    settle  exactly once, before the terminal event leaves
+
+Everything runs in the task the server made for the request. Whatever ends it from outside (the client
+leaving, a time limit, a drain) goes through `interrupt`, which cancels that task once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from gateway_project.lib import clock
+from gateway_project.lib.aio import end, hold
+from gateway_project.lib.asgi import ClientGone, Receive, Scope, read_body
+from gateway_project.lib.client_address import client_address
+from gateway_project.lib.errors import (
+    Draining,
+    GatewayError,
+    Internal,
+    UpstreamMalformed,
+)
+from gateway_project.lib.sse import EventTooLarge, Parser
+from responses_api import targets
+from responses_api.cells import CELLS, Door
+from responses_api.doors.shapes import ModelCall
+from responses_api.interruption import Interruption
+from responses_api.outcome import Outcome, counted_usage
+from responses_api.relay import Identity, Relay
+from responses_api.reply import Reply
+from responses_api.watchdog import Phase, Watchdog
+from routing.protocols import failures
+from routing.route import Route, Target
+from routing.transport import MAX_ERROR_BYTES, Answer
+from tenants.caller import Caller
+
+if TYPE_CHECKING:
+    from responses_api.worker import Worker
+
+logger = logging.getLogger("tollgate.exchange")
+
+MAX_ATTEMPTS = 3
+DRAIN_UPSTREAM_SECONDS = 1.0
+LAST_WORD_SECONDS = 1.0
+_NOT_A_STREAM = frozenset({"application/json", "text/html"})
+
+
+class Exchange:
+    """Made per request. The watchdog reads `phase`, `since`, `last_sent` (event-loop seconds)."""
+
+    __slots__ = (
+        "_answer", "_call", "_caller", "_door", "_first_output_at", "_headers", "_identity",
+        "_interruption", "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser", "_relay",
+        "_reply", "_route", "_scope", "_settled", "_task", "_tried", "_worker", "last_sent", "phase",
+        "request_id", "since", "streams",
+    )  # fmt: skip
+
+    def __init__(
+        self, worker: Worker, door: Door, scope: Scope, reply: Reply, request_id: str
+    ) -> None:
+        self._worker = worker
+        self._door = door
+        self._scope = scope
+        self._reply = reply
+        self.request_id = request_id
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._caller: Caller | None = None
+        self._call: ModelCall | None = None
+        self._route: Route | None = None
+        self._identity = Identity("", "", 0)
+        self._headers: dict[str, str] = {}
+        self._relay: Relay | None = None
+        self._answer: Answer | None = None
+        self._parser = Parser()
+        self._tried: list[str] = []
+        self._interruption: Interruption | None = None
+        self._life_sign: asyncio.Task[None] | None = None
+        self._life_sign_at = 0.0
+        self._settled = False
+        self._first_output_at: float | None = None
+        self._opened_at = self.since = self.last_sent = self._loop.time()
+        self.phase = Phase.READING
+        self.streams = False
+
+    # The whole of it
+
+    async def run(self, receive: Receive) -> None:
+        """Answer the request. Returns normally whatever happened, unless the server cancelled it."""
+        self._task = asyncio.current_task()
+        self._worker.registry.add(self)
+        watchdog: Watchdog | None = None
+        watcher: asyncio.Task[None] | None = None
+        try:
+            await self._admit(receive)
+            watchdog = Watchdog(self, self._worker.limits)
+            watcher = self._loop.create_task(self._watch_client(receive))
+            await self._answer_call()
+        except asyncio.CancelledError:
+            await self._end_interrupted()
+        except ClientGone:
+            self._settle("client_gone", None)
+        except GatewayError as error:
+            await self._end_failed(error)
+        except Exception:
+            logger.exception("exchange failed", extra={"request_id": self.request_id})
+            await self._end_failed(Internal())
+        finally:
+            self.phase = Phase.ENDED
+            if watchdog is not None:
+                watchdog.stop()
+            if watcher is not None:
+                watcher.cancel()
+            self._close_upstream()
+            self._worker.registry.remove(self)
+
+    async def _watch_client(self, receive: Receive) -> None:
+        """The server reports a closed connection as a message; nothing else comes after the body."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.interrupt(Interruption.CLIENT_GONE)
+
+    # Interruptions and signs of life, called by the watchdog, the registry and the client watcher
+
+    def interrupt(self, why: Interruption) -> None:
+        """End the exchange from outside; only the first reason counts, and none after settlement."""
+        if self._interruption is None and not self._settled and self._task is not None:
+            self._interruption = why
+            self._task.cancel()
+
+    def drop_upload(self) -> None:
+        """End it if its request has not even been read; an upload must not hold a drain."""
+        if self.phase is Phase.READING:
+            self.interrupt(Interruption.DRAIN)
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the client has seen the headers of a stream."""
+        return self._reply.started
+
+    def show_life(self) -> None:
+        """Send a keep-alive; before there is any output, send the headers and open the stream."""
+        if self._relay is not None and self._life_sign is None:
+            self._life_sign_at = self.last_sent = self._loop.time()
+            self._life_sign = hold(self._send_life_sign(self._relay), "keep-alive")
+
+    def life_sign_stuck_for(self, now: float) -> float:
+        return now - self._life_sign_at if self._life_sign is not None else 0.0
+
+    async def _send_life_sign(self, relay: Relay) -> None:
+        try:
+            if self._reply.started:
+                await self._reply.send(relay.keepalive(), more=True)
+            else:
+                await self._reply.start_stream(closing=self._worker.registry.draining)
+                await self._reply.send(relay.announce(), more=True)
+        finally:
+            self._life_sign = None
+
+    # Admit
+
+    async def _admit(self, receive: Receive) -> None:
+        worker, headers = self._worker, self._scope["headers"]
+        if worker.registry.draining:
+            raise Draining
+        self._caller = caller = await worker.authenticator.authenticate(headers)
+        caller.admit("generate", self._client_address())
+        raw = await read_body(receive, headers, worker.max_body_bytes, worker.body_stall_seconds)
+        self._call = call = self._door.decode(raw)
+        self.streams = call.stream
+        self._identity = Identity(self._door.new_id(), call.model, int(clock.timestamp()))
+        self._route = await worker.router.route(caller, call.model)
+        self._headers = self._upstream_headers()
+
+    def _client_address(self) -> str:
+        scope = self._scope
+        return client_address(scope.get("client"), scope["headers"], self._worker.trusted_proxies)
+
+    def _upstream_headers(self) -> dict[str, str]:
+        """Our request id, what the client may pass on, and the kind of answer we want."""
+        sent = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in self._scope["headers"]
+            if self._door.forwarded_headers and name.startswith(self._door.forwarded_headers)
+        }
+        sent["accept"] = "text/event-stream" if self.streams else "application/json"
+        sent["x-request-id"] = self.request_id
+        return sent
+
+    # Open
+
+    async def _answer_call(self) -> None:
+        assert self._call is not None and self._route is not None
+        usable = targets.usable(self._door, self._call, self._route)
+        first = await self._open(usable[:MAX_ATTEMPTS])
+        if self.streams:
+            await self._relay_stream(first)
+        else:
+            self._settle_relayed()
+            await self._reply.json(200, first)
+
+    async def _open(self, candidates: tuple[Target, ...]) -> bytes:
+        """The first output of the first target that gives any; raises the last target's error."""
+        *others, last = candidates
+        for target in others:
+            try:
+                return await self._attempt(target)
+            except GatewayError as error:
+                if not getattr(error, "another_target_may_do", False):
+                    raise
+                self._close_upstream()
+        return await self._attempt(last)
+
+    async def _attempt(self, target: Target) -> bytes:
+        self._tried.append(target.name)
+        try:
+            return await self._first_output(target)
+        except GatewayError as error:
+            self._tried[-1] = f"{target.name}: {error.code}"
+            raise
+
+    async def _first_output(self, target: Target) -> bytes:
+        """Send the call; a whole JSON answer, or the stream up to its first output."""
+        assert self._call is not None
+        if target.missing_credential:
+            raise targets.no_credential(target)
+        cell = CELLS[self._door.name, target.protocol]
+        self._relay = relay = cell.relay(self._call, target, self._identity)
+        payload = orjson.dumps(cell.request(self._call.body, target))
+        self._enter(Phase.WAITING)
+        self._answer = answer = await self._worker.transport.post(
+            target, cell.path, payload, self._headers
+        )
+        self._enter(Phase.STREAMING)
+        if answer.status != 200:
+            raise await _refusal(answer)
+        if not self.streams:
+            return relay.body(await answer.body())
+        if answer.content_type in _NOT_A_STREAM:
+            raise await _no_stream(answer)
+        self._parser = Parser()
+        out = b""
+        while not relay.has_output:
+            out = await self._pull(answer, relay)
+            if relay.failure is not None and not relay.has_output:
+                raise relay.failure
+        self._first_output_at = self._loop.time()
+        return out
+
+    # Relay
+
+    async def _pull(self, answer: Answer, relay: Relay) -> bytes:
+        """Wait for the upstream's next bytes and give what they become; possibly nothing."""
+        chunk = await answer.chunk()
+        if not chunk:
+            return relay.forward(self._parser.finish()) + relay.finish()
+        try:
+            frames = self._parser.feed(chunk)
+        except EventTooLarge as error:
+            raise UpstreamMalformed(f"{answer.target.provider!r}: {error}") from error
+        if not frames:
+            return b""
+        self.since = self._loop.time()  # comments and torn events do not count as a sign of life
+        return relay.forward(frames)
+
+    async def _relay_stream(self, out: bytes) -> None:
+        relay, answer = self._relay, self._answer
+        assert relay is not None and answer is not None
+        if self._life_sign is not None:
+            await asyncio.wait([self._life_sign])
+        if not self._reply.started:
+            await self._reply.start_stream(closing=self._worker.registry.draining)
+        while not relay.ended:
+            if out:
+                await self._send(out)
+            if relay.failure is not None:
+                raise relay.failure
+            out = await self._pull(answer, relay)
+        self._settle_relayed()
+        await self._reply.send(out, more=False)
+        await answer.drain(DRAIN_UPSTREAM_SECONDS)
+
+    async def _send(self, out: bytes) -> None:
+        """Pull model: while the client does not take this, nothing more is read from the upstream."""
+        self._enter(Phase.SENDING)
+        await self._reply.send(out, more=True)
+        self._enter(Phase.STREAMING)
+        self.last_sent = self.since
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.since = self._loop.time()
+
+    # End
+
+    async def _end_interrupted(self) -> None:
+        why = self._interruption
+        if why is None:
+            self._settle("cancelled", None)
+            raise asyncio.CancelledError
+        if self._task is not None:
+            self._task.uncancel()
+        if why.is_clients_doing:
+            self._settle("client_gone", why.value)
+            return
+        await self._end_failed(why.error())
+
+    async def _end_failed(self, error: GatewayError) -> None:
+        """Exactly one terminal event if the stream has begun, an HTTP error otherwise."""
+        if self._settled:
+            return  # the client has its terminal event; what failed came after it
+        self._settle("failed", error.code, error.http_status)
+        self._close_upstream()
+        await end(self._life_sign)
+        try:
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self._send_last_word(error)
+        except TimeoutError:
+            logger.info("client took no last word", extra={"request_id": self.request_id})
+
+    async def _send_last_word(self, error: GatewayError) -> None:
+        if not self._reply.started:
+            await self._reply.error(error)
+            return
+        assert self._relay is not None
+        # Where the error is not a proper end, the connection is left to be cut: a body that ends
+        # cleanly would look complete to a client that reads bytes (reliability.md 5.2.6).
+        more = not self._door.ends_whole
+        await self._reply.send(self._relay.failed(error), more=more)
+
+    def _close_upstream(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    # Settle
+
+    def _settle_relayed(self) -> None:
+        assert self._relay is not None
+        self._settle(self._relay.status, None, 200)
+
+    def _settle(self, status: str, error_code: str | None, http_status: int = 0) -> None:
+        """Once, without awaiting, so that no cancellation can come between."""
+        if self._settled:
+            return
+        self._settled = True
+        outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
+        self._worker.record(self._facts(), outcome)
+
+    def _facts(self) -> dict[str, object]:
+        call, caller, route = self._call, self._caller, self._route
+        return {
+            "request_id": self.request_id,
+            "door": self._door.name,
+            "tenant": caller.tenant_slug if caller else None,
+            "key": caller.key_public_id if caller else None,
+            "model": call.model[:200] if call else None,
+            "alias": route.alias if route else None,
+            "stream": self.streams,
+        }
+
+    def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:
+        relay, now = self._relay, self._loop.time()
+        first = self._first_output_at
+        outcome = Outcome(
+            status=status,
+            http_status=http_status,
+            error_code=error_code,
+            usage=None,
+            usage_source="none",
+            ttft_ms=None if first is None else (first - self._opened_at) * 1000,
+            duration_ms=(now - self._opened_at) * 1000,
+            targets=tuple(self._tried),
+            frames=relay.frames_forwarded if relay else 0,
+            frames_dropped=relay.frames_dropped if relay else 0,
+        )
+        if relay is None or self._call is None:
+            return outcome
+        if relay.ended and relay.meter.usage is not None:
+            return replace(outcome, usage=relay.meter.usage, usage_source="provider")
+        if not relay.has_output:
+            return outcome
+        counted = counted_usage(self._call.size, relay.frames_forwarded)
+        return replace(outcome, usage=counted, usage_source="counted")
+
+
+async def _refusal(answer: Answer) -> GatewayError:
+    """The error behind an HTTP status that is not 200."""
+    try:
+        body = await answer.body(MAX_ERROR_BYTES)
+    except GatewayError:
+        body = b""  # the status alone says enough
+    return failures.of_response(answer.target, answer.status, body, answer.header("retry-after"))
+
+
+async def _no_stream(answer: Answer) -> GatewayError:
+    """A 200 that is no event stream: the error it may hold, or that it is not what was asked for."""
+    body = await answer.body(MAX_ERROR_BYTES)
+    reported = failures.error_in(body)
+    if reported:
+        return failures.of_event(answer.target, reported)
+    return UpstreamMalformed(
+        f"The provider {answer.target.provider!r} answered {answer.content_type!r} instead of a stream."
+    )

@@ -1,0 +1,36 @@
+"""Why a running exchange is ended from outside, and what its client is told."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from gateway_project.lib.errors import Draining, GatewayError, Unavailable, UpstreamTimeout
+
+
+class Interruption(Enum):
+    CLIENT_GONE = "client_gone"
+    CLIENT_STALLED = "client_stalled"
+    FIRST_BYTE = "first_byte"
+    IDLE = "idle"
+    TOTAL = "total"
+    DRAIN = "drain"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_clients_doing(self) -> bool:
+        """Nobody is left to tell."""
+        return self in {Interruption.CLIENT_GONE, Interruption.CLIENT_STALLED}
+
+    def error(self) -> GatewayError:
+        """What the client is told."""
+        match self:
+            case Interruption.DRAIN:
+                return Draining()
+            case Interruption.CANCELLED:
+                return Unavailable("The request was cancelled by an operator of the gateway.")
+            case Interruption.FIRST_BYTE:
+                return UpstreamTimeout("The provider did not begin to answer in time.")
+            case Interruption.IDLE:
+                return UpstreamTimeout("The provider stopped in the middle of its answer.")
+            case _:
+                return UpstreamTimeout("The provider took too long to answer.")

@@ -1,0 +1,30 @@
+"""codex_profile: the two files that make Codex call this gateway."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import Answer, AnsweringCommand
+from responses_api import codex_profile
+from routing import catalogue
+from tenants import directory
+
+
+class Command(AnsweringCommand):
+    help = "Print the two files of a Codex profile for an alias."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("alias", help="the alias Codex shall use as its model")
+        parser.add_argument("--base-url", default="http://127.0.0.1:8000/v1", help="including /v1")
+        parser.add_argument("--tenant", help="the tenant whose alias it is")
+
+    def answer(self, options: Mapping[str, Any]) -> Answer:
+        tenant = directory.tenant_or_platform(options["tenant"])
+        alias = catalogue.alias_named(options["alias"], tenant)
+        profile = codex_profile.profile(alias.name, options["base_url"])
+        return Answer(dataclasses.asdict(profile), profile.in_words())

@@ -1,0 +1,67 @@
+"""How a call ended, as one value; logged as one structured line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from routing.protocols.usage import Usage
+
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Settled exactly once per call.
+
+    status         completed | incomplete | failed | cancelled (by us) | client_gone
+    http_status    what the client got; 0 if it was gone before anything was sent
+    usage_source   provider (its final report) | counted (by us, because there is none to trust)
+    times          in milliseconds; `ttft_ms` to the first output, None if there was none
+    targets        those tried, in order, each "provider/model" or "provider/model: error code"
+    """
+
+    status: str
+    http_status: int
+    error_code: str | None
+    usage: Usage | None
+    usage_source: str
+    ttft_ms: float | None
+    duration_ms: float
+    targets: tuple[str, ...]
+    frames: int
+    frames_dropped: int
+
+
+def counted_usage(request_bytes: int, frames: int) -> Usage:
+    """An estimate from what went over the wire: about four bytes a token in, one token a frame out."""
+    return Usage(input_fresh=request_bytes // CHARACTERS_PER_TOKEN, output_visible=frames)
+
+
+def log_fields(outcome: Outcome) -> dict[str, Any]:
+    """The outcome's part of a log line."""
+    fields: dict[str, Any] = {
+        "status": outcome.status,
+        "http_status": outcome.http_status,
+        "error": outcome.error_code,
+        "ttft_ms": _rounded(outcome.ttft_ms),
+        "duration_ms": _rounded(outcome.duration_ms),
+        "targets": outcome.targets,
+        "frames": outcome.frames,
+        "frames_dropped": outcome.frames_dropped,
+    }
+    if (usage := outcome.usage) is not None:
+        fields |= {
+            "usage_source": outcome.usage_source,
+            "input_fresh": usage.input_fresh,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "output_visible": usage.output_visible,
+            "output_reasoning": usage.output_reasoning,
+            "usage_anomaly": usage.anomaly,
+        }
+    return fields
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)

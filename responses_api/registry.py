@@ -1,0 +1,64 @@
+"""What this worker is running, and how it stops taking work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from responses_api.interruption import Interruption
+
+if TYPE_CHECKING:
+    from responses_api.exchange import Exchange
+
+
+class Registry:
+    """The running exchanges by request id."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Exchange] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = False
+
+    def add(self, exchange: Exchange) -> None:
+        self._running[exchange.request_id] = exchange
+        self._idle.clear()
+
+    def remove(self, exchange: Exchange) -> None:
+        self._running.pop(exchange.request_id, None)
+        if not self._running:
+            self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def cancel(self, request_id: str) -> bool:
+        """End one exchange on an operator's behalf; False if it is not running here."""
+        exchange = self._running.get(request_id)
+        if exchange is not None:
+            exchange.interrupt(Interruption.CANCELLED)
+        return exchange is not None
+
+    def start_draining(self) -> None:
+        """Take no new work. Uploads that are not complete are dropped now: nothing was sent for them."""
+        self.draining = True
+        for exchange in tuple(self._running.values()):
+            exchange.drop_upload()
+
+    async def drain(self, seconds: float, grace_seconds: float) -> None:
+        """Let what runs finish for `seconds`, then end each with its terminal event."""
+        self.start_draining()
+        await self._wait_until_idle(seconds)
+        self.interrupt_all()
+        await self._wait_until_idle(grace_seconds)
+
+    def interrupt_all(self) -> None:
+        for exchange in tuple(self._running.values()):
+            exchange.interrupt(Interruption.DRAIN)
+
+    async def _wait_until_idle(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,65 @@
+"""Same protocol on both sides: frames are forwarded, and only what the gateway owns is rewritten.
+
+A relay is made for one attempt at one target. It knows no HTTP and no Django; bytes in, bytes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway_project.lib.errors import GatewayError, UpstreamError
+from gateway_project.lib.sse import Frame
+from responses_api.doors.shapes import ModelCall
+from routing.protocols.usage import Meter
+from routing.route import Target
+
+
+@dataclass(slots=True)
+class Identity:
+    """What the client sees of a call, the same through every attempt.
+
+    `announced` holds the opening events that were sent before an attempt succeeded; a later attempt
+    must not repeat them.
+    """
+
+    id: str
+    model: str
+    created_at: int
+    announced: set[bytes] = field(default_factory=set)
+
+
+class Relay(Protocol):
+    """One attempt's answer on its way to the client."""
+
+    meter: Meter
+    has_output: bool
+    ended: bool
+    status: str
+    frames_forwarded: int
+    frames_dropped: int
+    failure: UpstreamError | None
+    """What the upstream reported inside its stream; what came before it was forwarded."""
+
+    def body(self, raw: bytes) -> bytes:
+        """A whole JSON answer, rewritten. Raises UpstreamError."""
+
+    def forward(self, frames: list[Frame]) -> bytes:
+        """What to send for these frames, possibly nothing. Until the first output it holds back."""
+
+    def finish(self) -> bytes:
+        """What to send when the upstream's stream ended. Raises UpstreamCut if it did not say so."""
+
+    def announce(self) -> bytes:
+        """What opens the stream before there is any output, so that the client sees a sign of life."""
+
+    def keepalive(self) -> bytes:
+        """A sign of life that changes nothing."""
+
+    def failed(self, error: GatewayError) -> bytes:
+        """The terminal event of a stream that failed."""
+
+
+def can_relay(call: ModelCall, target: Target) -> bool:
+    """Whether this call may be forwarded frame by frame: both sides speak the same protocol."""
+    return call.door == target.protocol

@@ -1,0 +1,171 @@
+"""Chat Completions to Chat Completions.
+
+Every chunk repeats `id` and `model`. Their exact bytes are learned from the first chunk and replaced in
+the others, so that a chunk's JSON stays byte for byte as the provider wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamError, UpstreamMalformed
+from gateway_project.lib.sse import COMMENT, DONE, Frame, data_event
+from responses_api.doors.shapes import ModelCall
+from responses_api.relay import Identity
+from routing.protocols import failures
+from routing.protocols.usage import Meter
+from routing.route import Target
+
+Json = dict[str, Any]
+
+
+class ChatRelay:
+    """Implements `Relay` for Chat Completions."""
+
+    __slots__ = (
+        "_finished", "_held", "_identity", "_include_usage", "_learned", "_own_id", "_own_model",
+        "_target", "_unfinished", "_upstream_id", "_upstream_model", "ended", "failure", "frames_dropped",
+        "frames_forwarded", "has_output", "meter", "status",
+    )  # fmt: skip
+
+    def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
+        self._target = target
+        self._identity = identity
+        self._include_usage = call.include_usage
+        self._own_id = b'"id":' + orjson.dumps(identity.id)
+        self._own_model = b'"model":' + orjson.dumps(identity.model)
+        self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...
+        self._upstream_id = self._upstream_model = b""  # ... and their bytes in a chunk
+        self._held: list[bytes] = []
+        self._unfinished: set[int] = set()
+        self._finished: set[int] = set()
+        self.meter = Meter("chat")
+        self.has_output = False
+        self.ended = False
+        self.failure: UpstreamError | None = None
+        self.status = "completed"
+        self.frames_forwarded = 0
+        self.frames_dropped = 0
+
+    def body(self, raw: bytes) -> bytes:
+        answer = self._parsed(raw)
+        if answer is None or not isinstance(answer.get("choices"), list):
+            raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
+        self.meter.observe(answer.get("usage"))
+        self.has_output = self.ended = True
+        return orjson.dumps({**answer, "id": self._identity.id, "model": self._identity.model})
+
+    def forward(self, frames: list[Frame]) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            for _, data in frames:
+                self._take(data, pieces)
+        except UpstreamError as error:
+            self.failure = error
+        if self.has_output:
+            self.frames_forwarded += len(pieces)
+            return self._released(pieces)
+        self._held += pieces
+        return b""
+
+    def _take(self, data: bytes, pieces: list[bytes]) -> None:
+        if self.ended:
+            return
+        if data == b"[DONE]":
+            pieces.append(self._end())
+            return
+        chunk = self._parsed(data)
+        if chunk is None:
+            self.frames_dropped += 1
+        elif self._is_wanted(chunk):
+            pieces.append(data_event(self._rewritten(data, chunk)))
+
+    def finish(self) -> bytes:
+        """A stream that finished every choice it began is whole, even if `[DONE]` is missing."""
+        if self.ended:
+            return b""
+        if self._unfinished or not self._finished:
+            raise UpstreamCut(f"The provider {self._target.provider!r} ended the stream too early.")
+        return self._released([self._end()])
+
+    def announce(self) -> bytes:
+        return COMMENT
+
+    keepalive = announce
+
+    def failed(self, error: GatewayError) -> bytes:
+        """An error and no `[DONE]`: the SDKs raise on it (wire.md; reliability.md 5.2.6)."""
+        self.ended = True
+        self.status = "failed"
+        return data_event(orjson.dumps(error.body()))
+
+    def _parsed(self, data: bytes) -> Json | None:
+        """The object in `data`, None if there is none. Raises the UpstreamError it reports."""
+        try:
+            parsed = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(parsed, dict):
+            return None
+        if (error := parsed.get("error")) is not None:
+            raise failures.of_event(self._target, error)
+        return parsed
+
+    def _is_wanted(self, chunk: Json) -> bool:
+        """Take notes; False for the usage chunk of a client that did not ask for it."""
+        choices = chunk.get("choices")
+        usage = chunk.get("usage")
+        if usage is not None:
+            self.meter.observe(usage)
+            if not choices and not self._include_usage:
+                return False
+        for choice in choices if isinstance(choices, list) else ():
+            self._note(choice)
+        return True
+
+    def _note(self, choice: Json) -> None:
+        index = choice.get("index", 0)
+        if choice.get("finish_reason") is not None:
+            self._finished.add(index)
+            self._unfinished.discard(index)
+            self.has_output = True
+        elif index not in self._finished:
+            self._unfinished.add(index)
+        if not self.has_output:
+            delta = choice.get("delta") or {}
+            self.has_output = any(value for name, value in delta.items() if name != "role")
+
+    def _rewritten(self, data: bytes, chunk: Json) -> bytes:
+        if (chunk.get("id"), chunk.get("model")) != self._learned:
+            self._learn(data, chunk)
+        if not self._upstream_id:
+            return orjson.dumps({**chunk, "id": self._identity.id, "model": self._identity.model})
+        return data.replace(self._upstream_id, self._own_id, 1).replace(
+            self._upstream_model, self._own_model, 1
+        )
+
+    def _learn(self, data: bytes, chunk: Json) -> None:
+        """Find how id and model are written in this chunk; if replacing them there does not give what
+        rewriting the JSON gives, the patterns stay empty and chunks are rewritten the slow way."""
+        self._learned = (chunk.get("id"), chunk.get("model"))
+        expected = {**chunk, "id": self._identity.id, "model": self._identity.model}
+        for colon in (b":", b": "):
+            id_bytes = b'"id"' + colon + orjson.dumps(chunk.get("id"))
+            model_bytes = b'"model"' + colon + orjson.dumps(chunk.get("model"))
+            tried = data.replace(id_bytes, self._own_id, 1).replace(model_bytes, self._own_model, 1)
+            if orjson.loads(tried) == expected:
+                self._upstream_id, self._upstream_model = id_bytes, model_bytes
+                return
+        self._upstream_id = self._upstream_model = b""
+
+    def _end(self) -> bytes:
+        self.ended = self.has_output = True
+        return DONE
+
+    def _released(self, pieces: list[bytes]) -> bytes:
+        if self._held:
+            pieces = self._held + pieces
+            self._held = []
+        return b"".join(pieces)

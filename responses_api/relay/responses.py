@@ -1,0 +1,224 @@
+"""Responses to Responses.
+
+Only the few lifecycle frames carry the whole Response, and with it what the gateway owns: its id, the
+model's name and the echo of state. Those are parsed and rewritten; every other frame goes out as it came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway_project.lib.errors import (
+    GatewayError,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamQuotaExhausted,
+    UpstreamRateLimited,
+)
+from gateway_project.lib.sse import DONE, Frame, named_event
+from responses_api import response_object
+from responses_api.doors.shapes import ModelCall
+from responses_api.relay import Identity
+from routing.protocols import failures
+from routing.protocols.usage import Meter
+from routing.route import Target
+
+Json = dict[str, Any]
+
+CREATED = b"response.created"
+OPENING = frozenset({CREATED, b"response.queued", b"response.in_progress"})
+TERMINAL = frozenset({b"response.completed", b"response.failed", b"response.incomplete"})
+LIFECYCLE = OPENING | TERMINAL
+ITEM_DONE = b"response.output_item.done"
+KEEPALIVE = b"keepalive"
+_TYPE_FIRST = b'{"type":"'
+
+
+class ResponsesRelay:
+    """Implements `Relay` for the Responses API."""
+
+    __slots__ = (
+        "_call", "_held", "_identity", "_items", "_last", "_snapshot", "_target", "ended",
+        "failure", "frames_dropped", "frames_forwarded", "has_output", "meter", "status",
+    )  # fmt: skip
+
+    def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
+        self._call = call
+        self._target = target
+        self._identity = identity
+        self._snapshot: Json | None = None
+        self._items: list[bytes] = []
+        self._held: list[bytes] = []
+        self._last = b""
+        self.meter = Meter("responses")
+        self.has_output = False
+        self.ended = False
+        self.failure: UpstreamError | None = None
+        self.status = "completed"
+        self.frames_forwarded = 0
+        self.frames_dropped = 0
+
+    def body(self, raw: bytes) -> bytes:
+        answer = _object(raw)
+        if answer is None or not isinstance(answer.get("output"), list):
+            if answer is not None and answer.get("error"):
+                raise failures.of_event(self._target, answer["error"])
+            raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no response.")
+        self.meter.observe(answer.get("usage"))
+        self.status = str(answer.get("status"))
+        if self.status == "failed":
+            raise failures.of_event(self._target, answer.get("error"))
+        self.has_output = self.ended = True
+        return orjson.dumps(self._owned(answer))
+
+    def forward(self, frames: list[Frame]) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            for _, data in frames:
+                self._take(data, pieces)
+        except UpstreamError as error:
+            self.failure = error
+        if self.has_output:
+            self.frames_forwarded += len(pieces)
+            return self._released(pieces)
+        self._held += pieces
+        return b""
+
+    def _take(self, data: bytes, pieces: list[bytes]) -> None:
+        if self.ended:
+            return
+        kind = _kind(data)
+        if kind in LIFECYCLE or kind == b"error":
+            self._lifecycle(kind, data, pieces)
+        elif not kind or not data.endswith(b"}"):
+            self.frames_dropped += 1
+        elif kind != KEEPALIVE or self.has_output:
+            self.has_output = True
+            self._last = data
+            if kind == ITEM_DONE:
+                self._items.append(data)
+            pieces.append(named_event(kind, data))
+
+    def finish(self) -> bytes:
+        if not self.ended:
+            raise UpstreamCut(f"The provider {self._target.provider!r} ended the stream too early.")
+        return b""
+
+    def announce(self) -> bytes:
+        """The upstream's own opening events if they came, otherwise ours."""
+        if self._held:
+            return self._released([])
+        if CREATED in self._identity.announced:
+            return self.keepalive()
+        self._identity.announced.add(CREATED)
+        created = {"type": CREATED.decode(), "sequence_number": 0, "response": self._response()}
+        return named_event(CREATED, orjson.dumps(created))
+
+    def keepalive(self) -> bytes:
+        """The one event all clients ignore; it repeats a number and consumes none (clients.md 1.4)."""
+        event = {"type": KEEPALIVE.decode(), "sequence_number": max(self._last_number(), 0)}
+        return named_event(KEEPALIVE, orjson.dumps(event))
+
+    def failed(self, error: GatewayError) -> bytes:
+        """`response.failed`, then `[DONE]`; no `error` event, which Codex ignores (clients.md 1.4)."""
+        self.ended = True
+        self.status = "failed"
+        code, message = _failure_code(error), error.message
+        response = response_object.failed(self._response(), self._finished_items(), code, message)
+        event = {
+            "type": "response.failed",
+            "sequence_number": self._last_number() + 1,
+            "response": response,
+        }
+        return named_event(b"response.failed", orjson.dumps(event)) + DONE
+
+    def _lifecycle(self, kind: bytes, data: bytes, pieces: list[bytes]) -> None:
+        event = _object(data)
+        if event is None:
+            self.frames_dropped += 1
+            return
+        if kind == b"error":
+            raise failures.of_event(self._target, event.get("error") or event)
+        response = event.get("response")
+        if not isinstance(response, dict):
+            self.frames_dropped += 1
+            return
+        self.meter.observe(response.get("usage"))
+        if kind == b"response.failed" and not self.has_output:
+            raise failures.of_event(self._target, response.get("error"))
+        self._last = data
+        self._snapshot = event["response"] = self._owned(response)
+        if kind in TERMINAL:
+            self.ended = self.has_output = True
+            self.status = kind.removeprefix(b"response.").decode()
+            pieces += (named_event(kind, orjson.dumps(event)), DONE)
+        elif kind not in self._identity.announced:
+            self._identity.announced.add(kind)
+            pieces.append(named_event(kind, orjson.dumps(event)))
+
+    def _owned(self, response: Json) -> Json:
+        """The Response with the fields the gateway owns; everything else as the upstream said."""
+        owned = {
+            **response,
+            "id": self._identity.id,
+            "model": self._identity.model,
+            "previous_response_id": None,
+            "store": False,
+        }
+        if "background" in owned:
+            owned["background"] = False
+        owned.pop("conversation", None)
+        return owned
+
+    def _response(self) -> Json:
+        if self._snapshot is not None:
+            return self._snapshot
+        identity = self._identity
+        return response_object.in_progress(
+            self._call.body, identity.id, identity.model, identity.created_at
+        )
+
+    def _finished_items(self) -> list[Json]:
+        events = [event for data in self._items if (event := _object(data)) is not None]
+        events.sort(key=lambda event: event.get("output_index", 0))
+        return [event["item"] for event in events if "item" in event]
+
+    def _last_number(self) -> int:
+        """The sequence number of the last event that went out; -1 before the first."""
+        event = _object(self._last)
+        number = event.get("sequence_number") if event is not None else None
+        if isinstance(number, int):
+            return number
+        return 0 if self._identity.announced else -1
+
+    def _released(self, pieces: list[bytes]) -> bytes:
+        if self._held:
+            pieces = self._held + pieces
+            self._held = []
+        return b"".join(pieces)
+
+
+def _kind(data: bytes) -> bytes:
+    """An event's `type`, which is what names it (wire.md 1.2); empty if it has none."""
+    if data.startswith(_TYPE_FIRST):
+        return data[9 : data.find(b'"', 9)]
+    event = _object(data)
+    kind = event.get("type") if event is not None else None
+    return kind.encode() if isinstance(kind, str) else b""
+
+
+def _object(data: bytes) -> Json | None:
+    try:
+        parsed = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _failure_code(error: GatewayError) -> str:
+    """One of the codes the Response object knows (wire.md 3.2)."""
+    limited = isinstance(error, UpstreamRateLimited | UpstreamQuotaExhausted)
+    return "rate_limit_exceeded" if limited else "server_error"

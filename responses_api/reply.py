@@ -1,0 +1,59 @@
+"""The HTTP reply of one request, as ASGI messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway_project.lib.asgi import Send
+from gateway_project.lib.errors import GatewayError
+
+_JSON = (b"content-type", b"application/json")
+# Proxies must neither buffer nor cache a stream (wire.md, pitfall 13).
+_STREAM = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Reply:
+    """Sends a JSON answer, or a stream; never both, and headers once."""
+
+    __slots__ = ("_request_id", "_send", "started")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = (b"x-request-id", request_id.encode())
+        self.started = False
+
+    async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        """A whole answer."""
+        self.started = True
+        length = (b"content-length", b"%d" % len(body))
+        extra = [(k.encode(), v.encode()) for k, v in headers.items()] if headers else ()
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [_JSON, length, self._request_id, *extra],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def error(self, error: GatewayError) -> None:
+        """An error as OpenAI's envelope."""
+        await self.json(error.http_status, orjson.dumps(error.body()), error.headers())
+
+    async def start_stream(self, *, closing: bool) -> None:
+        """The headers of a stream; `closing` asks the client to use another connection next."""
+        self.started = True
+        headers: list[Any] = [*_STREAM, self._request_id]
+        if closing:
+            headers.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def send(self, body: bytes, *, more: bool) -> None:
+        """A piece of a stream: whole events only, so that none is ever split across two pieces."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})

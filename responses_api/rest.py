@@ -1,0 +1,126 @@
+"""How the DRF routes authenticate and how they answer errors: exactly like the generation routes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from gateway_project.lib import errors
+from gateway_project.lib.client_address import client_address
+from tenants import authentication, caller
+
+if TYPE_CHECKING:  # its module imports this one through the settings
+    from rest_framework.views import APIView
+
+logger = logging.getLogger("tollgate.rest")
+
+
+class KeyAuthentication(BaseAuthentication):
+    """`request.user` is the Caller behind the API key."""
+
+    def authenticate(self, request: Request) -> tuple[caller.Caller, None]:
+        found = caller.find(authentication.key_of(raw_headers(request)))
+        if found is None:
+            raise errors.Unauthenticated
+        return found, None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class HasKey(BasePermission):
+    """A key with the scope the view names."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        scope: str = getattr(view, "scope", "")
+        caller_of(request).admit(scope, address_of(request))
+        return True
+
+
+def caller_of(request: Request) -> caller.Caller:
+    """The authenticated Caller of a DRF request."""
+    found = request.user
+    if not isinstance(found, caller.Caller):
+        raise errors.Unauthenticated
+    return found
+
+
+def raw_headers(request: Request) -> list[tuple[bytes, bytes]]:
+    """The headers as ASGI gives them, with repeated ones kept apart."""
+    headers: list[tuple[bytes, bytes]] = _scope(request)["headers"]
+    return headers
+
+
+def address_of(request: Request) -> str:
+    """The address of the client, seen through trusted proxies."""
+    scope = _scope(request)
+    return client_address(scope.get("client"), scope["headers"], settings.TRUSTED_PROXIES)
+
+
+def _scope(request: Request) -> dict[str, Any]:
+    django_request = request._request
+    assert isinstance(django_request, ASGIRequest)  # Tollgate is served over ASGI only
+    scope = dict(django_request.scope)
+    return scope
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """JSON whatever the Accept header says; SDKs send unhelpful ones (wire.md 3.1)."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """Any exception of a view as OpenAI's envelope."""
+    known = _as_gateway_error(error, context["request"])
+    if isinstance(known, errors.Internal):
+        logger.error("view failed", exc_info=error)
+    return Response(known.body(), status=known.http_status, headers=known.headers())
+
+
+def _as_gateway_error(error: Exception, request: Request) -> errors.GatewayError:
+    match error:
+        case errors.GatewayError():
+            return error
+        case Http404() | exceptions.NotFound():
+            return errors.NotFound("There is nothing at this address.")
+        case exceptions.MethodNotAllowed():
+            allowed = _allowed_methods(request)
+            return method_not_allowed(request.method or "", request.path, allowed)
+        case exceptions.ParseError():
+            return errors.InvalidJson("The body is not valid JSON.")
+        case exceptions.APIException():
+            return errors.BadRequest(str(error.detail))
+        case _:
+            return errors.Internal()
+
+
+def _allowed_methods(request: Request) -> str:
+    """What `Allow` must say for the view that is answering."""
+    view: APIView | None = request.parser_context.get("view") if request.parser_context else None
+    return ", ".join(view.allowed_methods) if view is not None else "GET"
+
+
+def method_not_allowed(method: str, path: str, allowed: str) -> errors.MethodNotAllowed:
+    """The one wording for a wrong method, on generation routes too."""
+    return errors.MethodNotAllowed(f"{method} is not allowed on {path}; use {allowed}.", allowed)

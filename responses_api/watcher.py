@@ -1,0 +1,106 @@
+"""Keeps a worker's caches true: notices every change of keys and routes within a second.
+
+It reads one number twice a second. With Redis, a change is announced as well and noticed at once; the
+number in the database stays the truth, so a lost announcement costs half a second and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import redis
+import redis.asyncio
+
+from gateway_project.lib import aio
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import in_database_thread
+from gateway_project.lib.secret import Secret
+from tenants import revision
+
+logger = logging.getLogger("tollgate.watcher")
+
+CHANNEL = "tollgate:revision"
+RECONNECT_SECONDS = 2.0
+
+
+class RevisionWatcher:
+    """Calls `changed` whenever the revision moved. `is_current`: the last look at it succeeded."""
+
+    def __init__(
+        self, changed: Callable[[], None], *, poll_seconds: float, redis_url: Secret | None
+    ) -> None:
+        self._changed = changed
+        self._poll_seconds = poll_seconds
+        self._redis_url = redis_url
+        self._seen: int | None = None
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self.is_current = False
+
+    def start(self) -> None:
+        revision.on_change(self._wake_from_any_thread)
+        self._tasks.append(aio.hold(self._poll(), "revision-poll"))
+        if self._redis_url is not None:
+            self._tasks.append(aio.hold(self._listen(self._redis_url), "revision-listen"))
+
+    async def stop(self) -> None:
+        revision.forget(self._wake_from_any_thread)
+        for task in self._tasks:
+            await aio.end(task)
+        self._tasks.clear()
+
+    def _wake_from_any_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def _poll(self) -> None:
+        while True:
+            await self._look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _look(self) -> None:
+        try:
+            number = await in_database_thread(revision.current)
+        except StoreUnavailable:
+            if self.is_current:
+                logger.error("the database cannot be asked; going on with what is known")
+            self.is_current = False
+            return
+        self.is_current = True
+        if number != self._seen:
+            self._seen = number
+            self._changed()
+
+    async def _listen(self, url: Secret) -> None:
+        while True:
+            try:
+                await self._listen_once(url)
+            except (redis.RedisError, OSError) as error:
+                logger.warning("redis: %s; polling goes on", type(error).__name__)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen_once(self, url: Secret) -> None:
+        client = redis.asyncio.Redis.from_url(url.reveal())
+        try:
+            async with client.pubsub() as channel:
+                await channel.subscribe(CHANNEL)
+                async for _ in channel.listen():
+                    self._wake.set()
+        finally:
+            await client.aclose()
+
+
+def announce(url: Secret) -> None:
+    """Tell the workers of every host that the revision moved. Failing is logged, never raised."""
+    try:
+        client = redis.Redis.from_url(url.reveal(), socket_connect_timeout=1, socket_timeout=1)
+        with contextlib.closing(client):
+            client.publish(CHANNEL, b"changed")
+    except redis.RedisError as error:
+        logger.warning("redis: change not announced: %s", type(error).__name__)

@@ -1,0 +1,95 @@
+"""What one worker process shares among its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from django.conf import settings
+
+from gateway_project.lib.log import CallLog, wants_json
+from responses_api.outcome import Outcome, log_fields
+from responses_api.registry import Registry
+from responses_api.watchdog import Limits
+from responses_api.watcher import RevisionWatcher
+from routing.resolve import Router
+from routing.transport import Transport
+from tenants.authentication import Authenticator
+
+
+class Worker:
+    """Caches, connections and running exchanges; lives as long as its event loop serves."""
+
+    def __init__(self) -> None:
+        self.authenticator = Authenticator()
+        self.router = Router()
+        self.registry = Registry()
+        self.transport = Transport(
+            connect_seconds=settings.CONNECT_SECONDS,
+            pool_wait_seconds=settings.POOL_WAIT_SECONDS,
+            max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
+        )
+        self.limits = limits_from_settings()
+        self.max_body_bytes: int = settings.MAX_BODY_BYTES
+        self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
+        self.trusted_proxies: list[str] = settings.TRUSTED_PROXIES
+        self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
+        self.watcher = RevisionWatcher(
+            self.forget,
+            poll_seconds=settings.REVISION_POLL_SECONDS,
+            redis_url=settings.REDIS_URL,
+        )
+
+    def start(self) -> None:
+        self.watcher.start()
+
+    async def stop(self) -> None:
+        await self.watcher.stop()
+        await self.transport.close()
+
+    def forget(self) -> None:
+        """Drop what is remembered of keys and routes; running exchanges keep what they resolved."""
+        self.authenticator.clear()
+        self.router.clear()
+
+    @property
+    def ready(self) -> dict[str, bool]:
+        """What readiness depends on, and whether it holds."""
+        return {"database": self.watcher.is_current, "accepting": not self.registry.draining}
+
+    def record(self, facts: dict[str, Any], outcome: Outcome) -> None:
+        """Keep what is known of a call that has ended."""
+        self.call_log.write({"event": "call", **facts, **log_fields(outcome)})
+
+
+def limits_from_settings() -> Limits:
+    return Limits(
+        first_byte=settings.FIRST_BYTE_SECONDS,
+        idle=settings.IDLE_SECONDS,
+        total=settings.TOTAL_SECONDS,
+        total_stream=settings.TOTAL_STREAM_SECONDS,
+        commit=settings.COMMIT_SECONDS,
+        keepalive=settings.KEEPALIVE_SECONDS,
+        send_stall=settings.SEND_STALL_SECONDS,
+    )
+
+
+_workers: dict[asyncio.AbstractEventLoop, Worker] = {}
+
+
+def current() -> Worker:
+    """The worker of the running event loop, started when it is first asked for."""
+    loop = asyncio.get_running_loop()
+    worker = _workers.get(loop)
+    if worker is None:
+        worker = _workers[loop] = Worker()
+        worker.start()
+    return worker
+
+
+async def shut_down() -> None:
+    """Stop the running loop's worker, if it has one."""
+    worker = _workers.pop(asyncio.get_running_loop(), None)
+    if worker is not None:
+        await worker.stop()

@@ -1,0 +1,34 @@
+"""Requests to an upstream that speaks Chat Completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routing.route import Target
+
+PATH = "/chat/completions"
+# The gateway keeps all state; a completion stored upstream would belong to nobody (wire.md, 32).
+_NEVER_SENT = ("store",)
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+def request(body: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The body to send: the client's own, with the upstream's model name and what we must change."""
+    sent = {name: value for name, value in body.items() if name not in _NEVER_SENT}
+    sent["model"] = target.model
+    if sent.get("stream") and not target.quirks.no_stream_usage:
+        # Without the flag OpenAI streams no usage at all; the extra chunk is stripped again
+        # for clients that did not ask (wire.md 4 and pitfall 29).
+        options = sent.get("stream_options")
+        sent["stream_options"] = {**(options or {}), "include_usage": True}
+    elif target.quirks.no_stream_usage:
+        sent.pop("stream_options", None)
+    if target.quirks.max_tokens_field:
+        _rename_output_limit(sent, target.quirks.max_tokens_field)
+    return sent
+
+
+def _rename_output_limit(sent: dict[str, Any], wanted: str) -> None:
+    given = [sent.pop(name) for name in _OUTPUT_LIMITS if name in sent]
+    if given:
+        sent[wanted] = given[0]

@@ -1,0 +1,135 @@
+"""What an upstream's failure means to our client. The table is in docs/errors.md.
+
+The provider's own words reach the client only where they help to mend the request (400, 413, 422), scrubbed
+and cut; never those about our credential or the provider's own trouble.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from gateway_project.lib import clock
+from gateway_project.lib.errors import (
+    UpstreamAuthFailed,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamModelMissing,
+    UpstreamOverloaded,
+    UpstreamQuotaExhausted,
+    UpstreamRateLimited,
+    UpstreamRejected,
+)
+from gateway_project.lib.log import scrub_text
+from routing.route import Target
+
+MAX_MESSAGE = 500
+MAX_RETRY_AFTER_SECONDS = 600.0
+_REJECTIONS = frozenset({400, 413, 422})
+_OVERLOADS = frozenset({503, 529})
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_STATUS_OF_CODE = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "overloaded_error": 529,
+    "server_is_overloaded": 503,
+    "context_length_exceeded": 400,
+    "invalid_prompt": 400,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+}
+
+
+def of_response(target: Target, status: int, body: bytes, retry_after: str) -> UpstreamError:
+    """From an HTTP answer that is not 200."""
+    return of_error(target, status, error_in(body), _seconds(retry_after))
+
+
+def of_event(target: Target, error: Any) -> UpstreamError:
+    """From an error inside a stream or a 200 body, where only its code or type tells the kind."""
+    fields = error if isinstance(error, dict) else {"message": str(error)}
+    for name in ("code", "type"):
+        value = fields.get(name)
+        if isinstance(value, int):
+            return of_error(target, value, fields, None)
+        if value in _STATUS_OF_CODE:
+            return of_error(target, _STATUS_OF_CODE[value], fields, None)
+    return of_error(target, 500, fields, None)
+
+
+def of_error(
+    target: Target, status: int, error: dict[str, Any], retry_after_seconds: float | None
+) -> UpstreamError:
+    """From a status and the provider's error object."""
+    provider = f"The provider {target.provider!r}"
+    if status in _REJECTIONS:
+        return _rejection(provider, status, error)
+    if status in {401, 403}:
+        return UpstreamAuthFailed(f"{provider} refused the gateway's credential.")
+    if status == 404:
+        return UpstreamModelMissing(
+            f"{provider} does not offer the model behind this name.", param="model"
+        )
+    if status in {402, 429} and (
+        status == 402 or _QUOTA_CODES & {error.get("code"), error.get("type")}
+    ):
+        return UpstreamQuotaExhausted(
+            f"The gateway's account with {target.provider!r} is exhausted."
+        )
+    if status == 429:
+        return UpstreamRateLimited(
+            f"{provider} limits the rate of calls.", retry_after_seconds=retry_after_seconds
+        )
+    if status in _OVERLOADS:
+        return UpstreamOverloaded(
+            f"{provider} is overloaded.", retry_after_seconds=retry_after_seconds
+        )
+    if 300 <= status < 500:
+        return UpstreamMalformed(f"{provider} answered with the unexpected status {status}.")
+    return UpstreamError(f"{provider} failed.")
+
+
+def _rejection(provider: str, status: int, error: dict[str, Any]) -> UpstreamRejected:
+    words = error.get("message")
+    if not isinstance(words, str) or not words:
+        words = f"{provider} rejected the request."
+    code, param = error.get("code"), error.get("param")
+    return UpstreamRejected(
+        scrub_text(words)[:MAX_MESSAGE],
+        status=status,
+        code=code if isinstance(code, str) else None,
+        param=param if isinstance(param, str) else None,
+    )
+
+
+def error_in(body: bytes) -> dict[str, Any]:
+    """The error in a body, whatever of the usual shapes it has; empty if there is none."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]  # Gemini wraps its error in a list
+    match parsed:
+        case {"error": dict(error)}:
+            return error
+        case {"error": str(message)} | {"message": str(message)} | {"detail": str(message)}:
+            return {"message": message}
+        case _:
+            return {}
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Retry-After, in seconds or as an HTTP date (RFC 9110, 10.2.3)."""
+    with contextlib.suppress(ValueError):
+        return min(max(float(retry_after), 0.0), MAX_RETRY_AFTER_SECONDS)
+    with contextlib.suppress(ValueError, TypeError):
+        moment = parsedate_to_datetime(retry_after)
+        return min(max(moment.timestamp() - clock.timestamp(), 0.0), MAX_RETRY_AFTER_SECONDS)
+    return None

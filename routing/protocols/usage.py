@@ -1,0 +1,131 @@
+"""Token usage in disjoint classes, read from what each protocol reports.
+
+OpenAI counts cached tokens into the input and reasoning into the output; adding such classes up bills
+them twice (reliability.md 6). A report is therefore taken apart here, once. Reports repeat and grow
+during a stream: a Meter keeps the largest of each class and never adds two reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens per class; no token stands in two. `anomaly`: the report contradicted itself."""
+
+    input_fresh: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output_visible: int = 0
+    output_reasoning: int = 0
+    anomaly: bool = False
+
+    @property
+    def input_total(self) -> int:
+        return self.input_fresh + self.cache_read + self.cache_write
+
+    @property
+    def output_total(self) -> int:
+        return self.output_visible + self.output_reasoning
+
+
+def of_chat(report: dict[str, Any]) -> Usage:
+    """From `usage` of Chat Completions (OpenAI API reference, "The chat completion object")."""
+    prompt, completion = _count(report, "prompt_tokens"), _count(report, "completion_tokens")
+    inside, outside = _details(report, "prompt_tokens"), _details(report, "completion_tokens")
+    cached = _count(inside, "cached_tokens") or _count(report, "prompt_cache_hit_tokens")
+    reasoning = _count(outside, "reasoning_tokens")
+    total = _count(report, "total_tokens")
+    if reasoning and total == prompt + completion + reasoning:
+        completion += reasoning  # xAI counts reasoning beside the completion, not in it
+    return _disjoint(
+        prompt,
+        cached,
+        _count(inside, "cache_write_tokens"),
+        completion,
+        reasoning,
+        total,
+        suspicious=_has_negative(report),
+    )
+
+
+def of_responses(report: dict[str, Any]) -> Usage:
+    """From `usage` of a Response object (wire.md 3.2)."""
+    inside, outside = _details(report, "input_tokens"), _details(report, "output_tokens")
+    return _disjoint(
+        _count(report, "input_tokens"),
+        _count(inside, "cached_tokens"),
+        _count(inside, "cache_write_tokens"),
+        _count(report, "output_tokens"),
+        _count(outside, "reasoning_tokens"),
+        _count(report, "total_tokens"),
+        suspicious=_has_negative(report),
+    )
+
+
+def largest(one: Usage, other: Usage) -> Usage:
+    """Class by class the larger count: reports are cumulative, so a smaller one is older or wrong."""
+    counts = {
+        field.name: max(getattr(one, field.name), getattr(other, field.name))
+        for field in fields(Usage)
+    }
+    return Usage(**counts)
+
+
+def _disjoint(
+    inputs: int,
+    cached: int,
+    written: int,
+    outputs: int,
+    reasoning: int,
+    total: int,
+    *,
+    suspicious: bool,
+) -> Usage:
+    """Take apart inclusive counts; parts that exceed their whole mark the report as an anomaly."""
+    fresh, visible = inputs - cached - written, outputs - reasoning
+    contradicts = fresh < 0 or visible < 0 or (total > 0 and total != inputs + outputs)
+    return Usage(
+        input_fresh=max(fresh, 0),
+        cache_read=cached,
+        cache_write=written,
+        output_visible=max(visible, 0),
+        output_reasoning=reasoning,
+        anomaly=contradicts or suspicious,
+    )
+
+
+def _count(report: dict[str, Any], name: str) -> int:
+    value = report.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _details(report: dict[str, Any], name: str) -> dict[str, Any]:
+    details = report.get(f"{name}_details")
+    return details if isinstance(details, dict) else {}
+
+
+def _has_negative(report: dict[str, Any]) -> bool:
+    return any(isinstance(value, int) and value < 0 for value in report.values())
+
+
+class Meter:
+    """What one upstream call reported so far; one kind per protocol, chosen by `read`."""
+
+    __slots__ = ("_read", "usage")
+
+    def __init__(self, protocol: str) -> None:
+        self._read = READERS[protocol]
+        self.usage: Usage | None = None
+
+    def observe(self, report: Any) -> None:
+        """Take in a `usage` value of the wire; anything that is not an object is no report."""
+        if not isinstance(report, dict) or not report:
+            return
+        usage = self._read(report)
+        self.usage = usage if self.usage is None else largest(self.usage, usage)
+
+
+READERS = {"chat": of_chat, "responses": of_responses}

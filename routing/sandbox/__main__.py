@@ -1,0 +1,5 @@
+"""`python -m routing.sandbox`."""
+
+from routing.sandbox.cli import main
+
+main()

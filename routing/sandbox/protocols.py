@@ -1,0 +1,36 @@
+"""The three protocols the sandbox speaks, by the path of their route."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from routing.sandbox import anthropic, chat, responses, responses_events
+from routing.sandbox.ask import Ask
+from routing.sandbox.frames import Frames, Json, Tally
+from routing.sandbox.plan import Plan
+from routing.sandbox.stamp import Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One vendor's way to ask and to answer, as plain functions."""
+
+    name: str
+    missing: Callable[[Json], str | None]
+    read: Callable[[Json], Ask]
+    answer: Callable[[Json, Plan, Stamp], Json]
+    events: Callable[[Json, Plan, Stamp, Tally], Frames]
+
+
+PROTOCOLS = {
+    "/v1/chat/completions": Protocol("chat", chat.missing, chat.read, chat.answer, chat.events),
+    "/v1/responses": Protocol(
+        "responses",
+        responses.missing,
+        responses.read,
+        responses.answer,
+        responses_events.events,
+    ),
+    "/v1/messages": Protocol(
+        "anthropic", anthropic.missing, anthropic.read, anthropic.answer, anthropic.events
+    ),
+}

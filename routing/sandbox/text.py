@@ -1,0 +1,48 @@
+"""Text the sandbox says: filler of a wished size, splitting into deltas, and counting tokens."""
+
+import re
+from collections.abc import Iterator
+
+FILLER = (
+    "amber birch cedar delta ember flint grain hazel "
+    "ivory jewel karst lemon maple north ocean pearl "
+)
+FILLER_WORD_BYTES = 6
+BYTES_PER_TOKEN = 4
+
+_WORDISH = re.compile(r"\s*\S{1,24}|\s+")
+
+
+def filler(size_bytes: int) -> str:
+    return (FILLER * (size_bytes // len(FILLER) + 1))[:size_bytes]
+
+
+def tokens(text: str) -> int:
+    """One token for four bytes, at least one, none for no text."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+def first_tokens(text: str, budget: int) -> str:
+    return text.encode()[: budget * BYTES_PER_TOKEN].decode(errors="ignore")
+
+
+def words(text: str) -> Iterator[str]:
+    return (match.group() for match in _WORDISH.finditer(text))
+
+
+def even(text: str, count: int) -> Iterator[str]:
+    """Exactly `count` pieces, whose lengths differ by one at most."""
+    step, longer = divmod(len(text), count)
+    start = 0
+    for number in range(count):
+        end = start + step + (number < longer)
+        yield text[start:end]
+        start = end
+
+
+def slices(text: str, size: int = 8) -> Iterator[str]:
+    return (text[start : start + size] for start in range(0, len(text), size))
+
+
+def clipped(text: str, size: int) -> str:
+    return text if len(text) <= size else text[:size] + "…"

@@ -1,0 +1,136 @@
+"""A real gateway on a real socket, and the sandbox behind it, in a thread beside the test.
+
+Only the provider is fake. The thread runs uvicorn as `serve` does; the test talks to it over TCP and looks
+at its worker through `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import uvicorn
+import uvloop
+
+from gateway_project.lib import db
+from gateway_project.serving.server import APPLICATION
+from gateway_project.serving.supervisor import bind
+from responses_api import worker as workers
+from responses_api.worker import Worker, limits_from_settings
+from routing.sandbox.server import SandboxServer
+
+T = TypeVar("T")
+WAIT_SECONDS = 30
+
+
+class LiveGateway:
+    """`base_url` (ending in /v1), the running `worker`, and the `sandbox` behind it."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop
+        self.worker: Worker
+        self.sandbox: SandboxServer
+        self.port = 0
+        self._server: uvicorn.Server
+        self._up: Future[None] = Future()
+        self._thread = threading.Thread(target=self._main, name="live-gateway", daemon=True)
+
+    @property
+    def root_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.root_url}/v1"
+
+    def start(self) -> None:
+        self._thread.start()
+        self._up.result(WAIT_SECONDS)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive(), "the gateway did not stop"
+        db.close_pool_connections()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the gateway's loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(WAIT_SECONDS)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Run a function on the gateway's loop."""
+
+        async def once() -> T:
+            return work()
+
+        return self.run(once())
+
+    def reset(self) -> None:
+        """As if freshly started: nothing cached, nothing scripted, default limits, no draining."""
+
+        def fresh() -> None:
+            self.worker.forget()
+            self.worker.limits = limits_from_settings()
+            self.worker.registry.draining = False
+            self.sandbox.calls.clear()
+
+        self.call(fresh)
+
+    def limit(self, **seconds: float) -> None:
+        """Change some of the worker's time limits until the test is over."""
+
+        def change() -> None:
+            self.worker.limits = replace(self.worker.limits, **seconds)
+
+        self.call(change)
+
+    def idle(self) -> None:
+        """Wait until neither the gateway nor the sandbox is busy with a call."""
+        self.run(self._idle())
+
+    async def _idle(self) -> None:
+        await self.worker.registry._idle.wait()
+        await self.sandbox.idle()
+
+    def _main(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.sandbox = SandboxServer()
+        await self.sandbox.start()
+        listener: socket.socket = bind("127.0.0.1", 0)
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            APPLICATION,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+        )
+        self._server = _Announcing(config, self._ready)
+        try:
+            await self._server.serve(sockets=[listener])
+        finally:
+            await self.sandbox.stop()
+
+    def _ready(self) -> None:
+        self.worker = workers.current()
+        self._up.set_result(None)
+
+
+class _Announcing(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()

@@ -1,0 +1,61 @@
+"""Rows a test needs, made through the same functions the product uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway_project.lib.secret import Secret
+from routing import credentials
+from routing.models import Alias, Provider, ProviderModel, Target
+from tenants import keys
+from tenants.models import ApiKey, Tenant
+
+PROTOCOLS = ("chat", "responses", "anthropic")
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A tenant with one key; `secret` is the key's text."""
+
+    tenant: Tenant
+    key: ApiKey
+    secret: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.secret}"}
+
+
+def customer(slug: str = "acme", **tenant_fields: object) -> Customer:
+    tenant = Tenant.objects.create(slug=slug, name=slug.title(), **tenant_fields)
+    key, secret = keys.create(tenant, "test")
+    return Customer(tenant, key, secret.reveal())
+
+
+def provider(
+    protocol: str, base_url: str, name: str = "", secret: str = "", **fields: object
+) -> Provider:
+    """A provider on this machine; without a secret it wants none."""
+    fields.setdefault("allow_private_network", True)
+    fields.setdefault("auth_kind", "bearer" if secret else "none")
+    row = Provider.objects.create(
+        name=name or f"sandbox-{protocol}", protocol=protocol, base_url=base_url, **fields
+    )
+    if secret:
+        credentials.create(row, Secret(secret), tenant=row.tenant)
+    return row
+
+
+def alias(name: str, *targets: tuple[Provider, str], **fields: object) -> Alias:
+    """An alias over (provider, upstream model) pairs, in order of preference."""
+    row = Alias.objects.create(name=name, **fields)
+    for position, (of, upstream_id) in enumerate(targets):
+        model, _ = ProviderModel.objects.get_or_create(provider=of, upstream_id=upstream_id)
+        Target.objects.create(alias=row, provider_model=model, position=position)
+    return row
+
+
+def sandbox_aliases(base_url: str) -> None:
+    """`sandbox-chat`, `sandbox-responses` and `sandbox-anthropic` for everybody."""
+    for protocol in PROTOCOLS:
+        alias(f"sandbox-{protocol}", (provider(protocol, base_url), "sandbox-1"))
