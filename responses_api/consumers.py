@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 from channels.consumer import AsyncConsumer
 
 from gateway_project.lib import ids
-from gateway_project.lib.asgi import Receive, Scope, Send, header
-from gateway_project.lib.errors import GatewayError, MethodNotAllowed, UpgradeRequired
+from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, header
+from gateway_project.lib.errors import GatewayError, Internal, MethodNotAllowed, UpgradeRequired
 from responses_api import worker
+from responses_api.admission import Request, admit
 from responses_api.cells import CHAT, RESPONSES, Door
 from responses_api.exchange import Exchange
+from responses_api.outcome import facts, refused
 from responses_api.reply import Reply
+
+logger = logging.getLogger("tollgate.consumers")
 
 
 class LeanHttpConsumer(AsyncConsumer):
@@ -26,7 +31,13 @@ class LeanHttpConsumer(AsyncConsumer):
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         request_id = ids.request_id()
-        await self.respond(scope, receive, Reply(send, request_id), request_id)
+        reply = Reply(send, request_id)
+        try:
+            await self.respond(scope, receive, reply, request_id)
+        except Exception:
+            logger.exception("consumer failed", extra={"request_id": request_id})
+            if not reply.started:
+                await reply.error(Internal())
 
     async def respond(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
         """Answer one request."""
@@ -42,7 +53,17 @@ class GenerationConsumer(LeanHttpConsumer):
         if scope["method"] != "POST":
             await reply.error(self.wrong_method(scope))
             return
-        await Exchange(worker.current(), self.door, scope, reply, request_id).run(receive)
+        here = worker.current()
+        request = Request(request_id, self.door, scope)
+        try:
+            admitted = await admit(here, request, receive)
+        except ClientGone:
+            here.record(facts(request), refused("client_gone", 0, None))
+        except GatewayError as error:
+            here.record(facts(request), refused("refused", error.http_status, error.code))
+            await reply.error(error)
+        else:
+            await Exchange(here, admitted, reply).run(receive)
 
     def wrong_method(self, scope: Scope) -> GatewayError:
         return MethodNotAllowed(

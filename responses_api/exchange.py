@@ -1,6 +1,5 @@
-"""One call, from its admission to its settlement.
+"""One admitted call, until it is settled.
 
-    admit   authenticate, read the body, decode, route
     open    try the targets in order until one gives its first output
     relay   forward what comes; decide nothing that was not decided before the first byte
     settle  exactly once, before the terminal event leaves
@@ -19,28 +18,25 @@ from typing import TYPE_CHECKING
 import orjson
 
 from gateway_project.lib import clock
-from gateway_project.lib.aio import end, hold
-from gateway_project.lib.asgi import ClientGone, Receive, Scope, read_body
-from gateway_project.lib.client_address import client_address
+from gateway_project.lib.aio import hold
+from gateway_project.lib.asgi import Receive
 from gateway_project.lib.errors import (
-    Draining,
     GatewayError,
     Internal,
     UpstreamMalformed,
 )
 from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import targets
-from responses_api.cells import CELLS, Door
-from responses_api.doors.shapes import ModelCall
+from responses_api.admission import Admitted
+from responses_api.cells import CELLS
 from responses_api.interruption import Interruption
-from responses_api.outcome import Outcome, counted_usage
+from responses_api.outcome import Outcome, counted_usage, facts
 from responses_api.relay import Identity, Relay
 from responses_api.reply import Reply
 from responses_api.watchdog import Phase, Watchdog
 from routing.protocols import failures
-from routing.route import Route, Target
+from routing.route import Target
 from routing.transport import MAX_ERROR_BYTES, Answer
-from tenants.caller import Caller
 
 if TYPE_CHECKING:
     from responses_api.worker import Worker
@@ -57,27 +53,20 @@ class Exchange:
     """Made per request. The watchdog reads `phase`, `since`, `last_sent` (event-loop seconds)."""
 
     __slots__ = (
-        "_answer", "_call", "_caller", "_door", "_first_output_at", "_headers", "_identity",
-        "_interruption", "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser", "_relay",
-        "_reply", "_route", "_scope", "_settled", "_task", "_tried", "_worker", "last_sent", "phase",
-        "request_id", "since", "streams",
+        "_admitted", "_answer", "_call", "_door", "_first_output_at", "_identity", "_interruption",
+        "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser", "_relay", "_reply", "_settled",
+        "_task", "_tried", "_worker", "last_sent", "phase", "since",
     )  # fmt: skip
 
-    def __init__(
-        self, worker: Worker, door: Door, scope: Scope, reply: Reply, request_id: str
-    ) -> None:
+    def __init__(self, worker: Worker, admitted: Admitted, reply: Reply) -> None:
         self._worker = worker
-        self._door = door
-        self._scope = scope
+        self._admitted = admitted
+        self._door = admitted.door
+        self._call = call = admitted.call
         self._reply = reply
-        self.request_id = request_id
+        self._identity = Identity(self._door.new_id(), call.model, int(clock.timestamp()))
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-        self._caller: Caller | None = None
-        self._call: ModelCall | None = None
-        self._route: Route | None = None
-        self._identity = Identity("", "", 0)
-        self._headers: dict[str, str] = {}
         self._relay: Relay | None = None
         self._answer: Answer | None = None
         self._parser = Parser()
@@ -86,28 +75,23 @@ class Exchange:
         self._life_sign: asyncio.Task[None] | None = None
         self._life_sign_at = 0.0
         self._settled = False
+        self._opened_at = clock.monotonic()
         self._first_output_at: float | None = None
-        self._opened_at = self.since = self.last_sent = self._loop.time()
-        self.phase = Phase.READING
-        self.streams = False
+        self.phase = Phase.WAITING
+        self.since = self.last_sent = self._loop.time()
 
     # The whole of it
 
     async def run(self, receive: Receive) -> None:
-        """Answer the request. Returns normally whatever happened, unless the server cancelled it."""
+        """Answer the call. Returns normally whatever happened, unless the server cancelled it."""
         self._task = asyncio.current_task()
         self._worker.registry.add(self)
-        watchdog: Watchdog | None = None
-        watcher: asyncio.Task[None] | None = None
+        watchdog = Watchdog(self, self._worker.limits)
+        watcher = self._loop.create_task(self._watch_client(receive))
         try:
-            await self._admit(receive)
-            watchdog = Watchdog(self, self._worker.limits)
-            watcher = self._loop.create_task(self._watch_client(receive))
             await self._answer_call()
         except asyncio.CancelledError:
             await self._end_interrupted()
-        except ClientGone:
-            self._settle("client_gone", None)
         except GatewayError as error:
             await self._end_failed(error)
         except Exception:
@@ -115,10 +99,8 @@ class Exchange:
             await self._end_failed(Internal())
         finally:
             self.phase = Phase.ENDED
-            if watchdog is not None:
-                watchdog.stop()
-            if watcher is not None:
-                watcher.cancel()
+            watchdog.stop()
+            watcher.cancel()
             self._close_upstream()
             self._worker.registry.remove(self)
 
@@ -136,10 +118,13 @@ class Exchange:
             self._interruption = why
             self._task.cancel()
 
-    def drop_upload(self) -> None:
-        """End it if its request has not even been read; an upload must not hold a drain."""
-        if self.phase is Phase.READING:
-            self.interrupt(Interruption.DRAIN)
+    @property
+    def request_id(self) -> str:
+        return self._admitted.request_id
+
+    @property
+    def streams(self) -> bool:
+        return self._call.stream
 
     @property
     def has_started(self) -> bool:
@@ -165,42 +150,15 @@ class Exchange:
         finally:
             self._life_sign = None
 
-    # Admit
-
-    async def _admit(self, receive: Receive) -> None:
-        worker, headers = self._worker, self._scope["headers"]
-        if worker.registry.draining:
-            raise Draining
-        self._caller = caller = await worker.authenticator.authenticate(headers)
-        caller.admit("generate", self._client_address())
-        raw = await read_body(receive, headers, worker.max_body_bytes, worker.body_stall_seconds)
-        self._call = call = self._door.decode(raw)
-        self.streams = call.stream
-        self._identity = Identity(self._door.new_id(), call.model, int(clock.timestamp()))
-        self._route = await worker.router.route(caller, call.model)
-        self._headers = self._upstream_headers()
-
-    def _client_address(self) -> str:
-        scope = self._scope
-        return client_address(scope.get("client"), scope["headers"], self._worker.trusted_proxies)
-
-    def _upstream_headers(self) -> dict[str, str]:
-        """Our request id, what the client may pass on, and the kind of answer we want."""
-        sent = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in self._scope["headers"]
-            if self._door.forwarded_headers and name.startswith(self._door.forwarded_headers)
-        }
-        sent["accept"] = "text/event-stream" if self.streams else "application/json"
-        sent["x-request-id"] = self.request_id
-        return sent
+    async def _life_sign_sent(self) -> None:
+        """Headers and opening event go out as a pair; nothing may come between them."""
+        if self._life_sign is not None:
+            await asyncio.wait([self._life_sign])
 
     # Open
 
     async def _answer_call(self) -> None:
-        assert self._call is not None and self._route is not None
-        usable = targets.usable(self._door, self._call, self._route)
-        first = await self._open(usable[:MAX_ATTEMPTS])
+        first = await self._open(self._admitted.targets[:MAX_ATTEMPTS])
         if self.streams:
             await self._relay_stream(first)
         else:
@@ -229,7 +187,6 @@ class Exchange:
 
     async def _first_output(self, target: Target) -> bytes:
         """Send the call; a whole JSON answer, or the stream up to its first output."""
-        assert self._call is not None
         if target.missing_credential:
             raise targets.no_credential(target)
         cell = CELLS[self._door.name, target.protocol]
@@ -237,7 +194,7 @@ class Exchange:
         payload = orjson.dumps(cell.request(self._call.body, target))
         self._enter(Phase.WAITING)
         self._answer = answer = await self._worker.transport.post(
-            target, cell.path, payload, self._headers
+            target, cell.path, payload, self._admitted.upstream_headers
         )
         self._enter(Phase.STREAMING)
         if answer.status != 200:
@@ -252,7 +209,7 @@ class Exchange:
             out = await self._pull(answer, relay)
             if relay.failure is not None and not relay.has_output:
                 raise relay.failure
-        self._first_output_at = self._loop.time()
+        self._first_output_at = clock.monotonic()
         return out
 
     # Relay
@@ -273,9 +230,9 @@ class Exchange:
 
     async def _relay_stream(self, out: bytes) -> None:
         relay, answer = self._relay, self._answer
-        assert relay is not None and answer is not None
-        if self._life_sign is not None:
-            await asyncio.wait([self._life_sign])
+        assert relay is not None
+        assert answer is not None
+        await self._life_sign_sent()
         if not self._reply.started:
             await self._reply.start_stream(closing=self._worker.registry.draining)
         while not relay.ended:
@@ -319,7 +276,6 @@ class Exchange:
             return  # the client has its terminal event; what failed came after it
         self._settle("failed", error.code, error.http_status)
         self._close_upstream()
-        await end(self._life_sign)
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):
                 await self._send_last_word(error)
@@ -327,6 +283,7 @@ class Exchange:
             logger.info("client took no last word", extra={"request_id": self.request_id})
 
     async def _send_last_word(self, error: GatewayError) -> None:
+        await self._life_sign_sent()
         if not self._reply.started:
             await self._reply.error(error)
             return
@@ -353,22 +310,11 @@ class Exchange:
             return
         self._settled = True
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
-        self._worker.record(self._facts(), outcome)
-
-    def _facts(self) -> dict[str, object]:
-        call, caller, route = self._call, self._caller, self._route
-        return {
-            "request_id": self.request_id,
-            "door": self._door.name,
-            "tenant": caller.tenant_slug if caller else None,
-            "key": caller.key_public_id if caller else None,
-            "model": call.model[:200] if call else None,
-            "alias": route.alias if route else None,
-            "stream": self.streams,
-        }
+        admitted = self._admitted
+        self._worker.record(facts(admitted, admitted.route), outcome)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:
-        relay, now = self._relay, self._loop.time()
+        relay, now = self._relay, clock.monotonic()
         first = self._first_output_at
         outcome = Outcome(
             status=status,
@@ -382,7 +328,7 @@ class Exchange:
             frames=relay.frames_forwarded if relay else 0,
             frames_dropped=relay.frames_dropped if relay else 0,
         )
-        if relay is None or self._call is None:
+        if relay is None:
             return outcome
         if relay.ended and relay.meter.usage is not None:
             return replace(outcome, usage=relay.meter.usage, usage_source="provider")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from responses_api.admission import Admitted, Request
 from routing.protocols.usage import Usage
+from routing.route import Route
 
 CHARACTERS_PER_TOKEN = 4
 
@@ -14,7 +16,8 @@ CHARACTERS_PER_TOKEN = 4
 class Outcome:
     """Settled exactly once per call.
 
-    status         completed | incomplete | failed | cancelled (by us) | client_gone
+    status         completed | incomplete | failed | refused (never sent) | cancelled (by us) |
+                   client_gone
     http_status    what the client got; 0 if it was gone before anything was sent
     usage_source   provider (its final report) | counted (by us, because there is none to trust)
     times          in milliseconds; `ttft_ms` to the first output, None if there was none
@@ -36,6 +39,36 @@ class Outcome:
 def counted_usage(request_bytes: int, frames: int) -> Usage:
     """An estimate from what went over the wire: about four bytes a token in, one token a frame out."""
     return Usage(input_fresh=request_bytes // CHARACTERS_PER_TOKEN, output_visible=frames)
+
+
+def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, Any]:
+    """Whose call it is and what it asks for, as far as that is known."""
+    caller, call = known.caller, known.call
+    return {
+        "request_id": known.id if isinstance(known, Request) else known.request_id,
+        "door": known.door.name,
+        "tenant": caller.tenant_slug if caller else None,
+        "key": caller.key_public_id if caller else None,
+        "model": call.model[:200] if call else None,
+        "alias": route.alias if route else None,
+        "stream": call.stream if call else None,
+    }
+
+
+def refused(status: str, http_status: int, error_code: str | None) -> Outcome:
+    """The outcome of a request that was not admitted."""
+    return Outcome(
+        status=status,
+        http_status=http_status,
+        error_code=error_code,
+        usage=None,
+        usage_source="none",
+        ttft_ms=None,
+        duration_ms=0.0,
+        targets=(),
+        frames=0,
+        frames_dropped=0,
+    )
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:

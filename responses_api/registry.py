@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """The running exchanges by request id."""
+    """The running exchanges by request id, and the tasks that still read a request."""
 
     def __init__(self) -> None:
         self._running: dict[str, Exchange] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self.uploads: set[asyncio.Task[None]] = set()
+        self._dropped: set[asyncio.Task[None]] = set()
         self.draining = False
 
     def add(self, exchange: Exchange) -> None:
@@ -42,8 +44,13 @@ class Registry:
     def start_draining(self) -> None:
         """Take no new work. Uploads that are not complete are dropped now: nothing was sent for them."""
         self.draining = True
-        for exchange in tuple(self._running.values()):
-            exchange.drop_upload()
+        self._dropped, self.uploads = self.uploads, set()
+        for task in self._dropped:
+            task.cancel()
+
+    def dropped(self, task: asyncio.Task[None]) -> bool:
+        """Whether this task's upload was dropped by the drain, and not by anybody else."""
+        return task in self._dropped
 
     async def drain(self, seconds: float, grace_seconds: float) -> None:
         """Let what runs finish for `seconds`, then end each with its terminal event."""

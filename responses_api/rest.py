@@ -73,8 +73,7 @@ def address_of(request: Request) -> str:
 def _scope(request: Request) -> dict[str, Any]:
     django_request = request._request
     assert isinstance(django_request, ASGIRequest)  # Tollgate is served over ASGI only
-    scope = dict(django_request.scope)
-    return scope
+    return dict(django_request.scope)
 
 
 class AlwaysJson(BaseContentNegotiation):

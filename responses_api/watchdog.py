@@ -22,7 +22,6 @@ MAX_TICK_SECONDS = 1.0
 class Phase(Enum):
     """What an exchange is waiting for."""
 
-    READING = "reading"  # the client's request
     WAITING = "waiting"  # the upstream's headers
     STREAMING = "streaming"  # the upstream's next bytes
     SENDING = "sending"  # the client to take bytes
@@ -49,7 +48,7 @@ class Limits:
 
 
 class Watchdog:
-    """Started when the request has been read; stopped when the exchange ends."""
+    """Started with the exchange; stopped when the exchange ends."""
 
     __slots__ = ("_exchange", "_limits", "_loop", "_started_at", "_timer")
 
