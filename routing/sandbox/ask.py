@@ -97,6 +97,11 @@ def dicts(value: object) -> Iterable[Json]:
     return (entry for entry in value if isinstance(entry, dict)) if isinstance(value, list) else ()
 
 
+def fields(value: object) -> Json:
+    """An object, or an empty one in the place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 def strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)

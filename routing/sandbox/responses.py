@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from routing.sandbox.ask import Ask, Offer, Thread, dicts, whole_number
+from routing.sandbox.ask import Ask, Offer, Thread, dicts, fields, whole_number
 from routing.sandbox.frames import Json
 from routing.sandbox.plan import Plan, ToolUse, Usage
 from routing.sandbox.stamp import Stamp
@@ -70,12 +70,12 @@ def shell(body: Json, stamp: Stamp) -> Json:
         "previous_response_id": given("previous_response_id"),
         "prompt_cache_key": given("prompt_cache_key"),
         "prompt_cache_retention": given("prompt_cache_retention"),
-        "reasoning": {"effort": None, "summary": None} | (body.get("reasoning") or {}),
+        "reasoning": {"effort": None, "summary": None} | fields(body.get("reasoning")),
         "safety_identifier": given("safety_identifier"),
         "service_tier": _tier(body.get("service_tier")),
         "store": given("store", True),
         "temperature": given("temperature", 1.0),
-        "text": {"format": {"type": "text"}, "verbosity": "medium"} | (body.get("text") or {}),
+        "text": {"format": {"type": "text"}, "verbosity": "medium"} | fields(body.get("text")),
         "tool_choice": given("tool_choice", "auto"),
         "tools": [_echoed(tool) for tool in dicts(body.get("tools"))],
         "top_logprobs": given("top_logprobs", 0),

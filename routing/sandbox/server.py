@@ -174,7 +174,13 @@ class SandboxServer:
         model = str(call.model)
         fault = faults.of_model(model)
         call.fault = fault.name if fault else None
-        return _reply(call, protocol, body, replace(stamp, model=model), headers, fault)
+        try:
+            return _reply(call, protocol, body, replace(stamp, model=model), headers, fault)
+        except (TypeError, ValueError, LookupError, AttributeError) as mistake:
+            # Nobody checked the types of what was sent: a tool's schema may be any JSON at all.
+            message = f"Invalid request: {mistake}"
+            refused = errors.body(protocol.name, 400, stamp.id("req_"), message)
+            return whole(400, refused, headers)
 
     def _refuse(
         self, call: Call, protocol: Protocol, body: Json | None, stamp: Stamp
