@@ -11,9 +11,10 @@ class ResponsesApiConfig(AppConfig):
     verbose_name = "Responses API"
 
     def ready(self) -> None:
-        # Models can be imported only now.
-        from responses_api import watcher  # noqa: PLC0415
+        if (url := settings.REDIS_URL) is None:
+            return
+        # Models can be imported only now, and redis costs every process that does not use it.
+        from responses_api import announcements  # noqa: PLC0415
         from tenants import revision  # noqa: PLC0415
 
-        if (url := settings.REDIS_URL) is not None:
-            revision.on_change(lambda: watcher.announce(url))
+        revision.on_change(lambda: announcements.announce(url))

@@ -11,9 +11,6 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-import redis
-import redis.asyncio
-
 from gateway_project.lib import aio
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
@@ -21,9 +18,6 @@ from gateway_project.lib.secret import Secret
 from tenants import revision
 
 logger = logging.getLogger("tollgate.watcher")
-
-CHANNEL = "tollgate:revision"
-RECONNECT_SECONDS = 2.0
 
 
 class RevisionWatcher:
@@ -45,7 +39,10 @@ class RevisionWatcher:
         revision.on_change(self._wake_from_any_thread)
         self._tasks.append(aio.hold(self._poll(), "revision-poll"))
         if self._redis_url is not None:
-            self._tasks.append(aio.hold(self._listen(self._redis_url), "revision-listen"))
+            from responses_api import announcements  # noqa: PLC0415  # redis only where it is used
+
+            listening = announcements.listen(self._redis_url, self._wake.set)
+            self._tasks.append(aio.hold(listening, "revision-listen"))
 
     async def stop(self) -> None:
         revision.forget(self._wake_from_any_thread)
@@ -76,31 +73,3 @@ class RevisionWatcher:
         if number != self._seen:
             self._seen = number
             self._changed()
-
-    async def _listen(self, url: Secret) -> None:
-        while True:
-            try:
-                await self._listen_once(url)
-            except (redis.RedisError, OSError) as error:
-                logger.warning("redis: %s; polling goes on", type(error).__name__)
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _listen_once(self, url: Secret) -> None:
-        client = redis.asyncio.Redis.from_url(url.reveal())
-        try:
-            async with client.pubsub() as channel:
-                await channel.subscribe(CHANNEL)
-                async for _ in channel.listen():
-                    self._wake.set()
-        finally:
-            await client.aclose()
-
-
-def announce(url: Secret) -> None:
-    """Tell the workers of every host that the revision moved. Failing is logged, never raised."""
-    try:
-        client = redis.Redis.from_url(url.reveal(), socket_connect_timeout=1, socket_timeout=1)
-        with contextlib.closing(client):
-            client.publish(CHANNEL, b"changed")
-    except redis.RedisError as error:
-        logger.warning("redis: change not announced: %s", type(error).__name__)

@@ -1,0 +1,232 @@
+"""What is configured and what is missing, in words a person can act on."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models import Exists, OuterRef, Q
+
+from gateway_project import migrating
+from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.sealing import SealError, key_id_of
+from routing import credentials
+from routing.models import Alias, Credential, Provider, Target
+from tenants import peppers
+from tenants.models import ApiKey, Tenant
+
+Level = Literal["ok", "hint", "broken"]
+REDIS_SECONDS = 2.0
+MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
+
+# Below these, known holes are open: Django CVE-2025-14550 and CVE-2026-5766, Daphne CVE-2026-44545 and
+# CVE-2026-44546; aiohttp's floor is the release our transport was tested with.
+VERSION_FLOORS = {"django": (5, 2, 14), "daphne": (4, 2, 2), "aiohttp": (3, 13)}
+SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence about one subject. Only `broken` makes the check fail."""
+
+    level: Level
+    subject: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{MARKS[self.level]}  {self.subject}: {self.message}"
+
+
+Findings = Iterator[Finding]
+
+
+def examine() -> list[Finding]:
+    """Every check; those that read rows only if the tables can be read."""
+    findings = [finding for check in BASIC_CHECKS for finding in check()]
+    if any(f.level == "broken" and f.subject in {"database", "migrations"} for f in findings):
+        message = "not looked at until the database is in order"
+        return [*findings, Finding("hint", "configuration", message)]
+    return findings + [finding for check in ROW_CHECKS for finding in check()]
+
+
+def is_sound(findings: list[Finding]) -> bool:
+    return all(finding.level != "broken" for finding in findings)
+
+
+def _data_directory() -> Findings:
+    directory: Path = settings.DATA_DIR
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & 0o077:
+        message = f"others may look into it (mode {mode:04o}); run chmod 700 {directory}"
+        yield Finding("hint", "data directory", message)
+    else:
+        yield Finding("ok", "data directory", str(directory))
+    for name in SECRET_FILES:
+        file = directory / name
+        if file.exists():
+            yield _secret_file(file)
+
+
+def _secret_file(file: Path) -> Finding:
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        message = f"others may read it (mode {mode:04o}); run chmod 600 {file}"
+        return Finding("broken", file.name, message)
+    return Finding("ok", file.name, f"only its owner can read it (mode {mode:04o})")
+
+
+def _database() -> Findings:
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        message = f"{connection.vendor} cannot be reached: {str(error).strip()}"
+        yield Finding("broken", "database", message)
+        return
+    yield Finding("ok", "database", f"{connection.vendor} answers")
+    yield from _migrations()
+
+
+def _migrations() -> Findings:
+    try:
+        names = migrating.pending()
+    except DatabaseError as error:
+        yield Finding("broken", "migrations", f"the table of migrations cannot be read: {error}")
+        return
+    if names:
+        message = f"{len(names)} pending, the first is {names[0]}; run manage.py migrate"
+        yield Finding("broken", "migrations", message)
+    else:
+        yield Finding("ok", "migrations", "all applied")
+
+
+def _redis() -> Findings:
+    if settings.REDIS_URL is None:
+        message = (
+            "REDIS_URL is not set: run one worker process on one host only, because limits and "
+            "running calls are counted within the process"
+        )
+        yield Finding("hint", "redis", message)
+        return
+    try:
+        client = redis.Redis.from_url(
+            settings.REDIS_URL.reveal(),
+            socket_connect_timeout=REDIS_SECONDS,
+            socket_timeout=REDIS_SECONDS,
+        )
+        with client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        yield Finding(
+            "broken", "redis", f"REDIS_URL is set, but cannot be used: {type(error).__name__}"
+        )
+        return
+    yield Finding("ok", "redis", "answers")
+
+
+def _web_settings() -> Findings:
+    if settings.DEBUG:
+        message = "TOLLGATE_DEBUG is on: errors show settings and code; never in production"
+        yield Finding("hint", "debug", message)
+    if "*" in settings.ALLOWED_HOSTS:
+        message = "TOLLGATE_ALLOWED_HOSTS allows any host name; list the real ones"
+        yield Finding("hint", "allowed hosts", message)
+    else:
+        yield Finding("ok", "allowed hosts", ", ".join(settings.ALLOWED_HOSTS))
+
+
+def _versions() -> Findings:
+    for name, floor in VERSION_FLOORS.items():
+        version = metadata.version(name)
+        wanted = ".".join(map(str, floor))
+        if _numbers(version) < floor:
+            message = f"{version} is too old; {wanted} or newer is needed (make install)"
+            yield Finding("broken", name, message)
+        else:
+            yield Finding("ok", name, f"{version} ({wanted} or newer is needed)")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _keyrings() -> Findings:
+    for subject, load in (
+        ("key-encryption keys", credentials.keyring),
+        ("key peppers", peppers.keyring),
+    ):
+        try:
+            ring = load()
+            ring.reload()  # judge what is there now, not what this process has in memory
+        except (KeyringError, OSError) as error:
+            yield Finding("broken", subject, str(error))
+            continue
+        yield Finding("ok", subject, f"{len(ring.all())} known, {ring.current[0]!r} in use")
+
+
+def _credentials() -> Findings:
+    by_key: dict[str, int] = defaultdict(int)
+    for credential in Credential.objects.select_related("provider").order_by("pk").iterator():
+        problem = _problem_of(credential)
+        if problem is not None:
+            yield Finding("broken", f"credential of {credential.provider}", problem)
+        else:
+            by_key[key_id_of(credential.sealed_secret)] += 1
+    for key_id, count in sorted(by_key.items()):
+        yield Finding("ok", "credentials", f"{count} open with the key {key_id!r}")
+
+
+def _problem_of(credential: Credential) -> str | None:
+    """Why it cannot be opened, and what to do; None if it can."""
+    try:
+        credentials.reveal(credential)
+    except (KeyringError, SealError, OSError) as error:
+        return f"{error} Bring that key back, or enter the secret again."
+    return None
+
+
+def _providers() -> Findings:
+    usable = Credential.objects.filter(provider=OuterRef("pk"), enabled=True)
+    without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
+    for provider in without:
+        yield Finding("hint", f"provider {provider}", "has no enabled credential, calls to it fail")
+    count = Provider.objects.filter(enabled=True).count()
+    yield Finding("ok" if count else "hint", "providers", f"{count} enabled")
+
+
+def _aliases() -> Findings:
+    usable = Target.objects.filter(alias=OuterRef("pk"), provider_model__provider__enabled=True)
+    for alias in Alias.objects.filter(~Exists(usable), enabled=True):
+        yield Finding("hint", f"alias {alias}", "has no target whose provider is enabled")
+    count = Alias.objects.filter(enabled=True).count()
+    yield Finding("ok" if count else "hint", "aliases", f"{count} enabled")
+
+
+def _tenants() -> Findings:
+    living = ApiKey.objects.filter(Q(revoked_at=None), tenant=OuterRef("pk"))
+    for tenant in Tenant.objects.filter(~Exists(living)):
+        message = f"has no key; manage.py create_key --tenant {tenant.slug} --name first"
+        yield Finding("hint", f"tenant {tenant.slug}", message)
+    count = Tenant.objects.count()
+    message = f"{count}" if count else "none yet; run manage.py quickstart or create_tenant"
+    yield Finding("ok" if count else "hint", "tenants", message)
+
+
+Check = Callable[[], Findings]
+BASIC_CHECKS: tuple[Check, ...] = (
+    _versions,
+    _keyrings,
+    _data_directory,
+    _web_settings,
+    _redis,
+    _database,
+)
+ROW_CHECKS: tuple[Check, ...] = (_credentials, _providers, _aliases, _tenants)

@@ -1,0 +1,37 @@
+"""manage.py serve"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from gateway_project import quickstart
+from gateway_project.serving import serve
+from gateway_project.serving.supervisor import PortInUse
+
+
+class Command(BaseCommand):
+    help = "Serve the API and the console (uvicorn, uvloop, httptools)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--workers", type=int, default=1)
+        parser.add_argument(
+            "--quickstart", action="store_true", help="Migrate and seed first, as `quickstart` does."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["workers"] < 1:
+            raise CommandError("--workers must be at least 1.")
+        address = serve.address(options["host"], options["port"])
+        if options["quickstart"]:
+            ready = quickstart.ensure(f"{address}/v1")
+            if ready.first_boot or ready.reissued:
+                self.stdout.write(quickstart.announce(ready))
+        try:
+            serve.run(options["host"], options["port"], options["workers"], self.stdout.write)
+        except PortInUse as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,184 @@
+"""Providers and aliases written by name; wrong input is a ValidationError that names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F, Q
+
+from gateway_project.lib.secret import Secret
+from routing import credentials
+from routing.models import (
+    Alias,
+    Provider,
+    ProviderModel,
+    Target,
+    WireProtocol,
+)
+from tenants.models import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class NewProvider:
+    """What `add_provider` was told."""
+
+    name: str
+    protocol: str
+    base_url: str
+    auth_kind: str = "bearer"
+    quirks: dict[str, Any] = field(default_factory=dict)
+    allow_private_network: bool = False
+    secret: Secret | None = None
+    tenant: Tenant | None = None
+
+    def in_words(self) -> str:
+        """What was made and what is still missing."""
+        made = f"Provider {self.name!r} ({self.protocol}, {self.base_url}) is there"
+        if self.secret is not None:
+            return f"{made}, with its credential."
+        if self.auth_kind == Provider.AuthKind.NONE:
+            return f"{made}; it needs no credential."
+        return f"{made}, but has no credential yet: add one in the console."
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlias:
+    """What `add_alias` was told; `targets` are `provider/model`, the preferred one first."""
+
+    name: str
+    targets: Sequence[str]
+    native_only: bool = False
+    drop_unsupported: bool = False
+    tenant: Tenant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedAlias:
+    """What became of it: the targets it had before (None: it is new) and the models made for it."""
+
+    alias: Alias
+    replaced: list[str] | None
+    new_models: list[str]
+
+    def in_words(self) -> str:
+        """What the alias leads to now, and what it led to before."""
+        text = f"Alias {self.alias.name!r} leads to {', '.join(targets_of(self.alias))}."
+        if self.replaced is not None:
+            text += f" It existed; its targets before were {', '.join(self.replaced) or 'none'}."
+        if self.new_models:
+            text += f" New models: {', '.join(self.new_models)}."
+        return text
+
+
+@transaction.atomic
+def add_provider(new: NewProvider) -> Provider:
+    """A new provider, with its credential if a secret is given."""
+    _check_choice("protocol", new.protocol, WireProtocol.values)
+    _check_choice("auth", new.auth_kind, Provider.AuthKind.values)
+    if Provider.objects.filter(tenant=new.tenant, name=new.name).exists():
+        message = f"A provider {new.name!r} exists already; choose another name."
+        raise ValidationError({"name": message})
+    provider = Provider(
+        name=new.name,
+        protocol=new.protocol,
+        base_url=new.base_url,
+        auth_kind=new.auth_kind,
+        quirks=new.quirks,
+        allow_private_network=new.allow_private_network,
+        tenant=new.tenant,
+    )
+    provider.full_clean()
+    provider.save()
+    if new.secret is not None:
+        credentials.create(provider, new.secret, tenant=new.tenant)
+    return provider
+
+
+@transaction.atomic
+def save_alias(new: NewAlias) -> SavedAlias:
+    """A new alias, or the existing one with its targets and modes replaced."""
+    if not new.targets:
+        raise ValidationError({"target": "Give at least one, as provider/model."})
+    alias = Alias.objects.filter(tenant=new.tenant, name=new.name).first()
+    replaced = targets_of(alias) if alias is not None else None
+    alias = alias or Alias(tenant=new.tenant, name=new.name)
+    modes = Alias.ResponsesMode
+    alias.responses_mode = modes.NATIVE_ONLY if new.native_only else modes.AUTO
+    alias.drop_unsupported = new.drop_unsupported
+    alias.enabled = True
+    alias.full_clean()
+    alias.save()
+    return SavedAlias(alias, replaced, _replace_targets(alias, new.targets))
+
+
+def targets_of(alias: Alias) -> list[str]:
+    """As `provider/model`, in order."""
+    rows = alias.targets.select_related("provider_model__provider").order_by("position", "pk")
+    return [str(row.provider_model) for row in rows]
+
+
+def provider_named(name: str, tenant: Tenant | None, where: str = "provider") -> Provider:
+    """The tenant's provider of this name, else the platform's. `where` is the field an error names."""
+    found = (
+        Provider.objects.filter(Q(tenant=tenant) | Q(tenant=None), name=name)
+        .order_by(F("tenant").desc(nulls_last=True))
+        .first()
+    )
+    if found is None:
+        names = Provider.objects.filter(Q(tenant=tenant) | Q(tenant=None)).values_list(
+            "name", flat=True
+        )
+        known = ", ".join(sorted(set(names))[:20]) or "none yet"
+        raise ValidationError(
+            {
+                where: f"There is no provider {name!r}. Known are: {known}. Add one with add_provider."
+            }
+        )
+    return found
+
+
+def alias_named(name: str, tenant: Tenant | None, where: str = "alias") -> Alias:
+    """The tenant's alias of this name, else the platform's. `where` is the field an error names."""
+    found = (
+        Alias.objects.filter(Q(tenant=tenant) | Q(tenant=None), name=name)
+        .order_by(F("tenant").desc(nulls_last=True))
+        .first()
+    )
+    if found is None:
+        raise ValidationError({where: f"There is no alias {name!r}; add it with add_alias."})
+    return found
+
+
+def _replace_targets(alias: Alias, names: Sequence[str]) -> list[str]:
+    models = [_model(name, alias) for name in names]
+    if len({model.pk for model, _ in models}) < len(models):
+        raise ValidationError({"target": "The same target is named twice."})
+    alias.targets.all().delete()
+    for position, (model, _) in enumerate(models):
+        target = Target(alias=alias, provider_model=model, position=position)
+        target.full_clean()
+        target.save()
+    return [name for name, (_, is_new) in zip(names, models, strict=True) if is_new]
+
+
+def _model(name: str, alias: Alias) -> tuple[ProviderModel, bool]:
+    provider_name, slash, upstream_id = name.partition("/")
+    if not (slash and provider_name and upstream_id):
+        raise ValidationError({"target": f"{name!r} is not of the form provider/model."})
+    owner = provider_named(provider_name, alias.tenant, "target")
+    known = ProviderModel.objects.filter(provider=owner, upstream_id=upstream_id).first()
+    if known is not None:
+        return known, False
+    model = ProviderModel(provider=owner, upstream_id=upstream_id)
+    model.full_clean()
+    model.save()
+    return model, True
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValidationError({name: f"{value!r} is none of {', '.join(choices)}."})

@@ -1,0 +1,55 @@
+"""add_alias: the name clients use, and the targets behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import Answer, AnsweringCommand
+from routing import catalogue
+from tenants import directory
+
+
+class Command(AnsweringCommand):
+    help = "Add an alias, or replace the targets of an existing one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("alias", help="the model name clients send")
+        parser.add_argument(
+            "--target",
+            action="append",
+            required=True,
+            metavar="PROVIDER/MODEL",
+            help="repeat it for more, the preferred one first",
+        )
+        parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
+        parser.add_argument(
+            "--native-only",
+            action="store_true",
+            help="refuse upstreams that do not speak Responses",
+        )
+        parser.add_argument(
+            "--drop-unsupported",
+            action="store_true",
+            help="leave out parameters the upstream does not know, instead of refusing them",
+        )
+
+    def answer(self, options: Mapping[str, Any]) -> Answer:
+        new = catalogue.NewAlias(
+            name=options["alias"],
+            targets=options["target"],
+            native_only=options["native_only"],
+            drop_unsupported=options["drop_unsupported"],
+            tenant=directory.tenant_or_platform(options["tenant"]),
+        )
+        saved = catalogue.save_alias(new)
+        fields = {
+            "alias": saved.alias.name,
+            "targets": list(new.targets),
+            "replaced": saved.replaced,
+            "new_models": saved.new_models,
+        }
+        return Answer(fields, saved.in_words())

@@ -1,0 +1,29 @@
+"""rotate_secrets: seal every stored credential with the current key-encryption key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import Answer, AnsweringCommand
+from routing import key_rotation
+
+
+class Command(AnsweringCommand):
+    help = "Seal every stored credential anew with the first key-encryption key. Safe to repeat."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--new-key", action="store_true", help="make a new first key in the data directory"
+        )
+
+    def answer(self, options: Mapping[str, Any]) -> Answer:
+        rotation = key_rotation.rotate(new_key=options["new_key"])
+        return Answer(
+            dataclasses.asdict(rotation),
+            f"{rotation.rewrapped} credential(s) sealed anew; all are under key {rotation.key_id!r}.",
+        )

@@ -1,0 +1,53 @@
+"""Tenants and keys by the names people type; errors name the field and what to do."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.utils.text import slugify
+
+from tenants.models import ApiKey, Tenant
+
+
+def create(name: str, *, slug: str = "", time_zone: str = "UTC") -> Tenant:
+    """A new tenant. Without a slug one is made from the name."""
+    tenant = Tenant(name=name, slug=slug or slugify(name)[:63], time_zone=time_zone)
+    if not tenant.slug:
+        raise ValidationError({"slug": f"None can be made from {name!r}; give one with --slug."})
+    if Tenant.objects.filter(slug=tenant.slug).exists():
+        raise ValidationError(
+            {"slug": f"A tenant {tenant.slug!r} exists already; choose another with --slug."}
+        )
+    tenant.full_clean()
+    tenant.save()
+    return tenant
+
+
+def tenant(name: str) -> Tenant:
+    """The tenant with this slug or, if there is none and it is the only one, with this name."""
+    found = Tenant.objects.filter(slug=name).first()
+    if found is not None:
+        return found
+    named = list(Tenant.objects.filter(name=name)[:2])
+    if len(named) != 1:
+        known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:10]) or "none yet"
+        raise ValidationError(
+            {
+                "tenant": f"There is no tenant {name!r}. Known are: {known}. Make one with create_tenant."
+            }
+        )
+    return named[0]
+
+
+def tenant_or_platform(name: str | None) -> Tenant | None:
+    """The tenant of this name; None, which is the platform, without a name."""
+    return tenant(name) if name else None
+
+
+def key(public_id: str) -> ApiKey:
+    """The key with this id: the ten characters after `tg_live_`, as create_key printed them."""
+    found = ApiKey.objects.filter(public_id=public_id).first()
+    if found is None:
+        raise ValidationError(
+            {"id": "There is no key with this id; it is the part of the key after 'tg_live_'."}
+        )
+    return found

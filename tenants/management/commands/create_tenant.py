@@ -1,0 +1,39 @@
+"""create_tenant: a new owner of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import Answer, AnsweringCommand
+from tenants import directory
+
+
+class Command(AnsweringCommand):
+    help = "Create a tenant."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("name", help="as people call it")
+        parser.add_argument(
+            "--slug", default="", help="short name for commands; made from the name"
+        )
+        parser.add_argument("--time-zone", default="UTC", help="IANA name, such as Europe/Berlin")
+
+    def answer(self, options: Mapping[str, Any]) -> Answer:
+        tenant = directory.create(
+            options["name"], slug=options["slug"], time_zone=options["time_zone"]
+        )
+        fields = {
+            "id": tenant.pk,
+            "slug": tenant.slug,
+            "name": tenant.name,
+            "time_zone": tenant.time_zone,
+        }
+        return Answer(
+            fields,
+            f"Tenant {tenant.name!r} is there as {tenant.slug!r}. "
+            f"A key for it: manage.py create_key --tenant {tenant.slug} --name first",
+        )

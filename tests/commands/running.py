@@ -1,0 +1,63 @@
+"""Running commands, within the test's database or as a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def text(*arguments: str) -> str:
+    """What a command prints for a person."""
+    stdout = StringIO()
+    call_command(*arguments, stdout=stdout)
+    return stdout.getvalue()
+
+
+def answer(*arguments: str) -> dict[str, Any]:
+    """The one JSON object a command prints."""
+    found = json.loads(text(*arguments, "--json"))
+    assert isinstance(found, dict)
+    return found
+
+
+def failed_answer(*arguments: str) -> dict[str, Any]:
+    """The same of a command that ends with exit code 1."""
+    stdout = StringIO()
+    with pytest.raises(SystemExit) as exit_of_command:
+        call_command(*arguments, "--json", stdout=stdout)
+    assert exit_of_command.value.code == 1
+    found = json.loads(stdout.getvalue())
+    assert isinstance(found, dict)
+    return found
+
+
+def refusal(*arguments: str) -> str:
+    """The sentence a command refuses with; exit code 1."""
+    with pytest.raises(CommandError) as error:
+        call_command(*arguments)
+    assert error.value.returncode == 1
+    return str(error.value)
+
+
+def process(data_dir: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py …` on a data directory, with SQLite and nothing of this environment's settings."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

@@ -1,0 +1,129 @@
+"""doctor."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from gateway_project import migrating
+from gateway_project.lib import keyring
+from gateway_project.lib.secret import Secret
+from routing.models import Alias, Provider
+from tenants.models import Tenant
+from tests.commands.running import answer, failed_answer, text
+
+pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+
+
+def about(found: dict[str, Any], subject: str) -> list[tuple[str, str]]:
+    return [(f["level"], f["message"]) for f in found["findings"] if f["subject"] == subject]
+
+
+@pytest.fixture(autouse=True)
+def _safe_settings(settings: Settings) -> None:
+    settings.DEBUG = False
+    settings.REDIS_URL = None
+    settings.ALLOWED_HOSTS = ["gate.example"]
+
+
+def test_a_fresh_gateway_is_sound() -> None:
+    answer("quickstart")
+    found = answer("doctor")
+    assert found["ok"] is True
+    assert about(found, "migrations") == [("ok", "all applied")]
+    assert about(found, "aliases") == [("ok", "3 enabled")]
+    assert about(found, "quickstart.json")[0][0] == "ok"
+    assert [f["level"] for f in found["findings"] if f["level"] == "broken"] == []
+
+
+def test_hints_are_no_failure(settings: Settings) -> None:
+    settings.DEBUG = True
+    settings.ALLOWED_HOSTS = ["*"]
+    Tenant.objects.create(slug="acme", name="Acme")
+    Alias.objects.create(name="nowhere")
+    Provider.objects.create(name="poor", protocol="chat", base_url="https://up.example/v1")
+    found = answer("doctor")
+    for subject in (
+        "debug",
+        "allowed hosts",
+        "redis",
+        "tenant acme",
+        "alias nowhere",
+        "provider poor",
+    ):
+        assert about(found, subject)[0][0] == "hint", subject
+
+
+def test_a_key_file_others_can_read_is_broken(data_dir: Path) -> None:
+    answer("quickstart")
+    (data_dir / "quickstart.json").chmod(0o644)
+    [(level, message)] = about(failed_answer("doctor"), "quickstart.json")
+    assert level == "broken"
+    assert "others may read it (mode 0644); run chmod 600" in message
+
+
+def test_a_data_directory_others_can_enter_is_a_hint(data_dir: Path) -> None:
+    data_dir.chmod(0o755)
+    [(level, message)] = about(answer("doctor"), "data directory")
+    assert level == "hint"
+    assert "others may look into it (mode 0755); run chmod 700" in message
+
+
+def test_a_credential_whose_key_is_gone_is_broken(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-test-groq-0001")
+    answer("quickstart")
+    assert about(answer("doctor"), "credentials") == [("ok", "1 open with the key 'k1'")]
+    (data_dir / "key_encryption_keys").write_text(keyring.new_entry("other"))
+    [(level, message)] = about(failed_answer("doctor"), "credential of groq")
+    assert level == "broken"
+    assert "has no key 'k1'" in message
+
+
+def test_redis_that_does_not_answer_is_broken_and_its_address_not_told(
+    settings: Settings,
+) -> None:
+    settings.REDIS_URL = Secret("redis://:hidden-password@127.0.0.1:9/0")
+    found = failed_answer("doctor")
+    assert about(found, "redis") == [
+        ("broken", "REDIS_URL is set, but cannot be used: ConnectionError")
+    ]
+    assert "hidden-password" not in str(found)
+
+
+@pytest.mark.redis
+def test_redis_that_answers_is_fine(settings: Settings, redis_url: str) -> None:
+    settings.REDIS_URL = Secret(redis_url)
+    assert about(answer("doctor"), "redis") == [("ok", "answers")]
+
+
+@pytest.fixture
+def redis_url() -> str:
+    import os  # noqa: PLC0415 - only for this test
+
+    return os.environ["REDIS_URL"]
+
+
+def test_an_old_version_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: "4.2.1")
+    [(level, message)] = about(failed_answer("doctor"), "daphne")
+    assert level == "broken"
+    assert "4.2.1 is too old; 4.2.2 or newer is needed" in message
+
+
+def test_pending_migrations_are_broken_and_stop_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "pending", lambda: ["tenants.0001_initial"])
+    found = failed_answer("doctor")
+    assert about(found, "migrations")[0][0] == "broken"
+    assert about(found, "configuration")[0][0] == "hint"
+    assert about(found, "tenants") == []
+
+
+def test_a_person_reads_one_line_a_finding() -> None:
+    lines = text("doctor").strip().splitlines()
+    assert any(line.startswith("ok      database: ") for line in lines)

@@ -1,0 +1,151 @@
+"""create_key, rotate_key, revoke_key."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from gateway_project.lib import clock
+from routing.models import Alias
+from tenants import caller
+from tenants.models import ApiKey, Tenant
+from tests.commands.running import answer, refusal, text
+
+pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+
+
+@pytest.fixture(autouse=True)
+def tenant() -> Tenant:
+    return Tenant.objects.create(slug="acme", name="Acme Corp")
+
+
+def create_key(*options: str) -> dict[str, str]:
+    return answer("create_key", "--tenant", "acme", "--name", "ci", *options)
+
+
+def test_create_key_gives_id_and_a_key_that_works() -> None:
+    made = create_key()
+    assert set(made) == {"id", "key"}
+    assert made["key"].startswith(f"tg_live_{made['id']}_")
+    found = caller.find(made["key"])
+    assert found is not None
+    assert (found.key_public_id, found.tenant_slug, found.all_aliases) == (made["id"], "acme", True)
+
+
+def test_create_key_makes_a_new_key_each_time() -> None:
+    assert create_key()["key"] != create_key()["key"]
+    assert ApiKey.objects.count() == 2
+
+
+def test_create_key_takes_the_tenant_s_name_too() -> None:
+    assert "Key 'ci' of 'acme'" in text("create_key", "--tenant", "Acme Corp", "--name", "ci")
+
+
+def test_create_key_grants_only_the_aliases_named() -> None:
+    Alias.objects.create(name="fast")
+    Alias.objects.create(name="slow")
+    made = create_key("--aliases", "fast, slow,fast")
+    key = ApiKey.objects.get(public_id=made["id"])
+    assert key.all_aliases is False
+    assert sorted(grant.alias.name for grant in key.alias_grants.all()) == ["fast", "slow"]
+
+
+def test_create_key_grants_the_tenant_s_own_alias_before_the_platform_s(tenant: Tenant) -> None:
+    Alias.objects.create(name="fast")
+    own = Alias.objects.create(name="fast", tenant=tenant)
+    key = ApiKey.objects.get(public_id=create_key("--aliases", "fast")["id"])
+    assert [grant.alias for grant in key.alias_grants.all()] == [own]
+
+
+def test_create_key_names_an_alias_that_does_not_exist_and_makes_no_key() -> None:
+    Alias.objects.create(name="fast")
+    assert refusal("create_key", "--tenant", "acme", "--name", "ci", "--aliases", "fast,gone") == (
+        "aliases: There is no alias 'gone'; add it with add_alias."
+    )
+    assert not ApiKey.objects.exists()
+
+
+def test_create_key_does_not_see_another_tenant_s_alias() -> None:
+    Alias.objects.create(name="theirs", tenant=Tenant.objects.create(slug="b", name="B"))
+    arguments = ("--tenant", "acme", "--name", "ci", "--aliases", "theirs")
+    assert refusal("create_key", *arguments).startswith("aliases: There is no alias 'theirs'")
+
+
+def test_create_key_refuses_an_empty_list_of_aliases() -> None:
+    assert refusal("create_key", "--tenant", "acme", "--name", "ci", "--aliases", ",") == (
+        "aliases: Name at least one, or leave the option out for all."
+    )
+
+
+def test_create_key_lets_the_key_expire() -> None:
+    key = ApiKey.objects.get(public_id=create_key("--expires", "30d")["id"])
+    assert key.expires_at is not None
+    assert abs(key.expires_at - clock.now() - timedelta(days=30)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("expires", "said"),
+    [
+        ("soon", "expires: 'soon' is not a duration; write a whole number and a unit"),
+        ("30", "expires: '30' is not a duration"),
+        ("0d", "expires: The key would be expired at once"),
+    ],
+)
+def test_create_key_names_a_wrong_lifetime(expires: str, said: str) -> None:
+    arguments = ("--tenant", "acme", "--name", "ci", "--expires", expires)
+    assert refusal("create_key", *arguments).startswith(said)
+    assert not ApiKey.objects.exists()
+
+
+def test_create_key_names_an_unknown_tenant_and_those_there_are() -> None:
+    assert refusal("create_key", "--tenant", "acne", "--name", "ci") == (
+        "tenant: There is no tenant 'acne'. Known are: acme. Make one with create_tenant."
+    )
+
+
+def test_rotate_key_lets_old_and_new_overlap() -> None:
+    made = create_key()
+    rotated = answer("rotate_key", made["id"], "--overlap", "90m")
+    assert set(rotated) == {"id", "key", "old_secret_ends_at"}
+    assert rotated["id"] == made["id"]
+    assert rotated["key"] != made["key"]
+    assert caller.find(made["key"]) is not None
+    assert caller.find(rotated["key"]) is not None
+    ends_at = datetime.fromisoformat(rotated["old_secret_ends_at"])
+    assert abs(ends_at - clock.now() - timedelta(minutes=90)) < timedelta(minutes=1)
+
+
+def test_rotate_key_without_overlap_ends_the_old_secret_at_once() -> None:
+    made = create_key()
+    rotated = answer("rotate_key", made["id"], "--overlap", "0s")
+    assert caller.find(made["key"]) is None
+    assert caller.find(rotated["key"]) is not None
+
+
+def test_rotate_key_refuses_a_long_overlap_and_a_revoked_key() -> None:
+    made = create_key()
+    assert refusal("rotate_key", made["id"], "--overlap", "31d") == (
+        "overlap: The overlap must lie between 0 and 30 days."
+    )
+    answer("revoke_key", made["id"])
+    assert refusal("rotate_key", made["id"]).startswith("id: The key")
+
+
+def test_revoke_key_ends_the_key_and_keeps_the_first_reason() -> None:
+    made = create_key()
+    first = answer("revoke_key", made["id"], "--reason", "leaked")
+    assert caller.find(made["key"]) is None
+    assert first["reason"] == "leaked"
+    assert answer("revoke_key", made["id"], "--reason", "again") == first
+
+
+def test_revoke_key_refuses_an_id_that_is_none_without_quoting_it() -> None:
+    said = refusal("revoke_key", "tg_live_whole_key")
+    assert said == "id: There is no key with this id; it is the part of the key after 'tg_live_'."
+
+
+def test_revoke_key_refuses_a_reason_too_long_to_keep() -> None:
+    made = create_key()
+    assert refusal("revoke_key", made["id"], "--reason", "x" * 201).startswith("reason: ")
+    assert caller.find(made["key"]) is not None

@@ -1,0 +1,61 @@
+"""Commands as a script meets them: processes with exit codes, and stdout that is JSON or nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.running import process
+
+
+def test_a_script_sets_up_a_gateway_from_nothing(tmp_path: Path) -> None:
+    started = process(tmp_path, "quickstart", "--json", GROQ_API_KEY="gsk-test-groq-0001")
+    assert (started.returncode, started.stderr) == (0, "")
+    assert "groq-gpt-oss-120b" in json.loads(started.stdout)["models"]
+    assert process(tmp_path, "quickstart", "--json").stdout == started.stdout
+
+    made = process(tmp_path, "create_tenant", "Acme", "--json")
+    assert json.loads(made.stdout)["slug"] == "acme"
+    key = process(tmp_path, "create_key", "--tenant", "acme", "--name", "ci", "--json")
+    assert set(json.loads(key.stdout)) == {"id", "key"}
+
+    sound = process(tmp_path, "doctor", "--json")
+    assert (sound.returncode, json.loads(sound.stdout)["ok"]) == (0, True)
+
+
+def test_a_refusal_leaves_stdout_empty_and_ends_with_1(tmp_path: Path) -> None:
+    process(tmp_path, "quickstart", "--json")
+    refused = process(tmp_path, "create_key", "--tenant", "nobody", "--name", "ci", "--json")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("CommandError: tenant: There is no tenant 'nobody'.")
+
+
+def test_a_database_without_tables_is_told_in_words(tmp_path: Path) -> None:
+    refused = process(tmp_path, "create_tenant", "Acme", "--json")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "The database cannot be used" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_doctor_works_before_anything_is_there(tmp_path: Path) -> None:
+    found = process(tmp_path, "doctor", "--json")
+    assert found.returncode == 1
+    broken = [f["subject"] for f in json.loads(found.stdout)["findings"] if f["level"] == "broken"]
+    assert broken == ["migrations"]
+
+
+def test_doctor_tells_of_a_database_that_is_away(tmp_path: Path) -> None:
+    url = "postgres://nobody:hidden-password@127.0.0.1:9/none"
+    found = process(tmp_path, "doctor", "--json", DATABASE_URL=url)
+    assert found.returncode == 1
+    assert "postgresql cannot be reached" in found.stdout
+    assert "hidden-password" not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("option", ["--help", "--list-faults"])
+def test_the_sandbox_command_knows_its_faults_and_options(tmp_path: Path, option: str) -> None:
+    told = process(tmp_path, "sandbox", option)
+    assert told.returncode == 0
+    assert told.stdout

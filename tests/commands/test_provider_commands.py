@@ -1,0 +1,150 @@
+"""add_provider and add_alias."""
+
+from __future__ import annotations
+
+import pytest
+
+from routing import credentials
+from routing.models import Alias, Credential, Provider, ProviderModel
+from tenants.models import Tenant
+from tests.commands.running import answer, refusal, text
+
+pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+
+VLLM = ("add_provider", "vllm", "--protocol", "chat", "--base-url", "http://10.0.0.5:8000/v1")
+
+
+def test_add_provider_seals_the_secret_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_KEY", "the-secret-of-vllm")
+    made = answer(*VLLM, "--secret-env", "VLLM_KEY", "--allow-private")
+    assert made == {
+        "name": "vllm",
+        "protocol": "chat",
+        "base_url": "http://10.0.0.5:8000/v1",
+        "auth": "bearer",
+        "has_credential": True,
+    }
+    credential = Credential.objects.get()
+    assert credentials.reveal(credential).reveal() == "the-secret-of-vllm"
+    assert "the-secret-of-vllm" not in credential.sealed_secret
+    assert credential.provider.allow_private_network is True
+
+
+def test_add_provider_says_what_is_missing_and_never_the_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VLLM_KEY", "the-secret-of-vllm")
+    assert "the-secret-of-vllm" not in text(*VLLM, "--secret-env", "VLLM_KEY")
+    assert "has no credential yet" in text("add_provider", "other", *VLLM[2:])
+
+
+def test_add_provider_knows_how_anthropic_takes_its_key() -> None:
+    url = ("--base-url", "https://claude.example.com/v1")
+    assert answer("add_provider", "claude", "--protocol", "anthropic", *url)["auth"] == "x-api-key"
+
+
+def test_add_provider_stores_quirks_and_the_tenant() -> None:
+    tenant = Tenant.objects.create(slug="acme", name="Acme")
+    quirks = ("--quirk", "no_stream_usage=true", "--quirk", "max_tokens_field=max_tokens")
+    answer(*VLLM, "--tenant", "acme", "--auth", "none", *quirks)
+    provider = Provider.objects.get()
+    assert provider.tenant == tenant
+    assert provider.quirks == {"no_stream_usage": True, "max_tokens_field": "max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*VLLM, "--secret-env", "NOT_SET"), "secret-env: The environment variable NOT_SET is not"),
+        ((*VLLM, "--quirk", "fast"), "quirk: 'fast' is not of the form name=value."),
+        ((*VLLM, "--quirk", "fast=true"), "quirks: Unknown quirk 'fast'; known are"),
+        ((*VLLM, "--auth", "basic"), "auth: 'basic' is none of bearer, x-api-key, api-key, none."),
+        ((*VLLM, "--tenant", "nobody"), "tenant: There is no tenant 'nobody'."),
+        (
+            ("add_provider", "x", "--protocol", "grpc", "--base-url", "https://x.example/v1"),
+            "protocol: 'grpc' is none of chat, responses, anthropic.",
+        ),
+        (
+            ("add_provider", "x", "--protocol", "chat", "--base-url", "x.example/v1"),
+            "base_url: 'x.example/v1' is not an http(s) address.",
+        ),
+        (
+            ("add_provider", "X Y", "--protocol", "chat", "--base-url", "https://x.example/v1"),
+            "name: 'X Y' is not a provider name",
+        ),
+    ],
+)
+def test_add_provider_names_what_is_wrong_and_adds_nothing(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    assert refusal(*arguments).startswith(said)
+    assert not Provider.objects.exists()
+
+
+def test_add_provider_refuses_a_name_that_is_taken() -> None:
+    answer(*VLLM)
+    assert refusal(*VLLM) == "name: A provider 'vllm' exists already; choose another name."
+
+
+def test_add_alias_makes_models_and_keeps_the_order() -> None:
+    answer(*VLLM)
+    made = answer("add_alias", "fast", "--target", "vllm/b/c", "--target", "vllm/a")
+    assert made == {
+        "alias": "fast",
+        "targets": ["vllm/b/c", "vllm/a"],
+        "replaced": None,
+        "new_models": ["vllm/b/c", "vllm/a"],
+    }
+    targets = Alias.objects.get().targets.order_by("position")
+    assert [target.provider_model.upstream_id for target in targets] == ["b/c", "a"]
+
+
+def test_add_alias_replaces_the_targets_of_an_existing_one_and_says_so() -> None:
+    answer(*VLLM)
+    answer("add_alias", "fast", "--target", "vllm/a", "--native-only")
+    said = text("add_alias", "fast", "--target", "vllm/b", "--drop-unsupported")
+    assert "It existed; its targets before were vllm/a." in said
+    alias = Alias.objects.get()
+    assert (alias.responses_mode, alias.drop_unsupported) == ("auto", True)
+    assert answer("add_alias", "fast", "--target", "vllm/a")["replaced"] == ["vllm/b"]
+    assert ProviderModel.objects.count() == 2
+
+
+def test_add_alias_of_a_tenant_may_use_the_platform_s_providers() -> None:
+    answer(*VLLM)
+    Tenant.objects.create(slug="acme", name="Acme")
+    answer("add_alias", "fast", "--target", "vllm/a", "--tenant", "acme")
+    assert Alias.objects.get().tenant is not None
+
+
+def test_add_alias_of_the_platform_may_not_use_a_tenant_s_provider() -> None:
+    Tenant.objects.create(slug="acme", name="Acme")
+    answer(*VLLM, "--tenant", "acme")
+    assert refusal("add_alias", "fast", "--target", "vllm/a").startswith(
+        "target: There is no provider 'vllm'. Known are: none yet."
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (("vllm",), "target: 'vllm' is not of the form provider/model."),
+        (("vllm/a", "gone/b"), "target: There is no provider 'gone'. Known are: vllm."),
+        (("vllm/a", "vllm/a"), "target: The same target is named twice."),
+    ],
+)
+def test_add_alias_names_a_wrong_target_and_changes_nothing(
+    targets: tuple[str, ...], said: str
+) -> None:
+    answer(*VLLM)
+    answer("add_alias", "fast", "--target", "vllm/first")
+    options = [option for target in targets for option in ("--target", target)]
+    assert refusal("add_alias", "fast", *options).startswith(said)
+    assert [str(t.provider_model) for t in Alias.objects.get().targets.all()] == ["vllm/first"]
+    assert ProviderModel.objects.count() == 1
+
+
+def test_add_alias_names_a_name_clients_could_not_send() -> None:
+    answer(*VLLM)
+    said = refusal("add_alias", "two words", "--target", "vllm/a")
+    assert said.startswith("name: 'two words' is not an alias")
