@@ -72,7 +72,7 @@ async def admit(worker: Worker, request: Request, receive: Receive) -> Admitted:
 async def _body(worker: Worker, scope: Scope, receive: Receive) -> bytes:
     """The body. An upload that is under way when the server starts to drain is dropped: nothing was
     sent for it, and a slow one must not hold the drain."""
-    registry, task = worker.registry, asyncio.current_task()
+    registry, task = worker.registry, asyncio.current_task(worker.loop)
     assert task is not None
     registry.uploads.add(task)
     try:

@@ -65,7 +65,7 @@ class Exchange:
         self._call = call = admitted.call
         self._reply = reply
         self._identity = Identity(self._door.new_id(), call.model, int(clock.timestamp()))
-        self._loop = asyncio.get_running_loop()
+        self._loop = worker.loop
         self._task: asyncio.Task[None] | None = None
         self._relay: Relay | None = None
         self._answer: Answer | None = None
@@ -84,9 +84,9 @@ class Exchange:
 
     async def run(self, receive: Receive) -> None:
         """Answer the call. Returns normally whatever happened, unless the server cancelled it."""
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         self._worker.registry.add(self)
-        watchdog = Watchdog(self, self._worker.limits)
+        watchdog = Watchdog(self, self._worker.limits, self._loop)
         watcher = self._loop.create_task(self._watch_client(receive))
         try:
             await self._answer_call()

@@ -52,10 +52,10 @@ class Watchdog:
 
     __slots__ = ("_exchange", "_limits", "_loop", "_started_at", "_timer")
 
-    def __init__(self, exchange: Exchange, limits: Limits) -> None:
+    def __init__(self, exchange: Exchange, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._exchange = exchange
         self._limits = limits
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._started_at = self._loop.time()
         self._timer = self._loop.call_later(limits.tick, self._look)
 

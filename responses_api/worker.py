@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,8 @@ class Worker:
     """Caches, connections and running exchanges; lives as long as its event loop serves."""
 
     def __init__(self) -> None:
+        # Kept here because asking asyncio for the running loop is a system call on Python 3.11.
+        self.loop = asyncio.get_running_loop()
         self.authenticator = Authenticator()
         self.router = Router()
         self.registry = Registry()
@@ -75,21 +78,21 @@ def limits_from_settings() -> Limits:
     )
 
 
-_workers: dict[asyncio.AbstractEventLoop, Worker] = {}
+_workers: dict[int, Worker] = {}
 
 
 def current() -> Worker:
-    """The worker of the running event loop, started when it is first asked for."""
-    loop = asyncio.get_running_loop()
-    worker = _workers.get(loop)
-    if worker is None:
-        worker = _workers[loop] = Worker()
+    """The worker of this thread's event loop, started when it is first asked for."""
+    thread = threading.get_ident()
+    worker = _workers.get(thread)
+    if worker is None or worker.loop.is_closed():
+        worker = _workers[thread] = Worker()
         worker.start()
     return worker
 
 
 async def shut_down() -> None:
-    """Stop the running loop's worker, if it has one."""
-    worker = _workers.pop(asyncio.get_running_loop(), None)
+    """Stop this thread's worker, if it has one."""
+    worker = _workers.pop(threading.get_ident(), None)
     if worker is not None:
         await worker.stop()
