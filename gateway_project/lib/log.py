@@ -22,7 +22,12 @@ _SECRETS = re.compile(
     rb"|AIza[0-9A-Za-z_-]{20,}"
     rb"|(?i:bearer)\s+[0-9A-Za-z._~+/=-]{8,}"
 )
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",  # uvicorn's second copy of its message
+}
 
 
 def scrub(text: bytes) -> bytes:

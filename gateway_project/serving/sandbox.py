@@ -29,7 +29,7 @@ def helper() -> dict[str, Callable[[], None]]:
     if free != port:
         logger.warning("port %s is taken; the sandbox moves to %s", port, free)
         _move(providers, free)
-    return {"sandbox": lambda: serve_forever(HOST, free)}
+    return {"sandbox": lambda: serve_forever(HOST, free, announce=False)}
 
 
 def _is_a_sandbox(port: int) -> bool:

@@ -32,8 +32,9 @@ def serve_forever(
     log_path: str | None = None,
     log_bodies: bool = False,
     require_key: str | None = None,
+    announce: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Prints one line with the base URL when ready."""
+    """Serve until SIGTERM or SIGINT. `announce`: print one line with the base URL when ready."""
     server = SandboxServer(
         host,
         port,
@@ -43,7 +44,7 @@ def serve_forever(
         remembered_calls=0,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(server))
+        runner.run(_serve(server, announce=announce))
 
 
 def fault_list() -> str:
@@ -56,13 +57,14 @@ def fault_list() -> str:
     return "\n".join(lines)
 
 
-async def _serve(server: SandboxServer) -> None:
+async def _serve(server: SandboxServer, *, announce: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with server:
-        print(server.base_url, flush=True)  # noqa: T201 - this is a command
+        if announce:
+            print(server.base_url, flush=True)  # noqa: T201 - this is a command
         await stopping.wait()
 
 
