@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import socket
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -80,7 +79,6 @@ class DrainingServer(uvicorn.Server):
 
 def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
     """Serve until told to stop. Called in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN if supervisor is not None else signal.SIG_DFL)
     logging.getLogger("uvicorn.error").addFilter(DropExpected())
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: later collections need not walk it

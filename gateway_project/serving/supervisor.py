@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -61,7 +64,7 @@ class Supervisor:
             signal.signal(sig, self._on_signal)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         for name, serve in helpers.items():
-            self._spawn(name, lambda line, serve=serve: serve())  # type: ignore[misc]  # bound per loop
+            self._spawn(name, partial(_serve_beside, serve))
         for number in range(self._workers):
             self._spawn(f"worker-{number + 1}", self._serve)
         self._supervise()
@@ -79,11 +82,10 @@ class Supervisor:
     def _child_main(
         self, start: Callable[[Connection], None], line: Connection, parents_end: Connection
     ) -> None:
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # the terminal's Ctrl-C is the parent's to handle
+        os.setpgrp()  # the terminal's Ctrl-C is the parent's to handle; it passes on what is meant
         parents_end.close()
         for sibling in self._children:
             sibling.line.close()
@@ -140,6 +142,18 @@ class Supervisor:
 
     def _worker_children(self) -> list[Child]:
         return [child for child in self._children if child.name.startswith("worker-")]
+
+
+def _serve_beside(serve: Callable[[], None], line: Connection) -> None:
+    """Run a helper; it ends with its parent, however that ends."""
+    threading.Thread(target=_end_with_parent, args=(line,), daemon=True).start()
+    serve()
+
+
+def _end_with_parent(line: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        line.recv_bytes()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def bind(host: str, port: int) -> socket.socket:
