@@ -16,8 +16,8 @@ from gateway_project.lib import ids  # noqa: E402
 from gateway_project.lib.asgi import Message, Receive, Scope, Send  # noqa: E402
 from responses_api import worker  # noqa: E402
 from responses_api.consumers import ROUTES  # noqa: E402
+from responses_api.views import PREFIXES  # noqa: E402
 
-PREFIXES = ("/v1/", "/openai/v1/")
 TABLE = {prefix + path: app for prefix in PREFIXES for path, app in ROUTES.items()} | {
     "/healthz": health.alive,
     "/readyz": health.ready,

@@ -172,7 +172,7 @@ class Exchange:
             try:
                 return await self._attempt(target)
             except GatewayError as error:
-                if not getattr(error, "another_target_may_do", False):
+                if not error.another_target_may_do:
                     raise
                 self._close_upstream()
         return await self._attempt(last)
@@ -218,7 +218,8 @@ class Exchange:
         """Wait for the upstream's next bytes and give what they become; possibly nothing."""
         chunk = await answer.chunk()
         if not chunk:
-            return relay.forward(self._parser.finish()) + relay.finish()
+            last = self._parser.finish()
+            return relay.forward(last) if last else relay.finish()
         try:
             frames = self._parser.feed(chunk)
         except EventTooLarge as error:

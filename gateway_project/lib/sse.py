@@ -132,13 +132,18 @@ def _frame_of_lines(block: bytes) -> Frame | None:
 
 
 def data_event(data: bytes) -> bytes:
-    """An event without a name, as Chat Completions sends them."""
-    return b"data: " + data + b"\n\n"
+    """An event without a name, as Chat Completions sends them. `data` is JSON."""
+    return b"data: " + (_one_line(data) if b"\n" in data else data) + b"\n\n"
 
 
 def named_event(name: bytes, data: bytes) -> bytes:
-    """An event with a name, as the Responses API sends them."""
-    return b"event: " + name + b"\ndata: " + data + b"\n\n"
+    """An event with a name, as the Responses API sends them. `data` is JSON."""
+    return b"event: " + name + b"\ndata: " + (_one_line(data) if b"\n" in data else data) + b"\n\n"
+
+
+def _one_line(data: bytes) -> bytes:
+    """In JSON a line end can only stand between tokens; in an event it would end the data."""
+    return data.replace(b"\n", b" ")
 
 
 DONE = b"data: [DONE]\n\n"
