@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -35,6 +34,7 @@ from responses_api.relay import Identity, Relay
 from responses_api.reply import Reply
 from responses_api.watchdog import Phase, Watchdog
 from routing.protocols import failures
+from routing.protocols.usage import Usage
 from routing.route import Target
 from routing.transport import MAX_ERROR_BYTES, Answer
 
@@ -315,28 +315,29 @@ class Exchange:
         self._worker.record(facts(admitted, admitted.route), outcome)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:
-        relay, now = self._relay, clock.monotonic()
-        first = self._first_output_at
-        outcome = Outcome(
+        relay, first = self._relay, self._first_output_at
+        usage, usage_source = self._usage()
+        return Outcome(
             status=status,
             http_status=http_status,
             error_code=error_code,
-            usage=None,
-            usage_source="none",
+            usage=usage,
+            usage_source=usage_source,
             ttft_ms=None if first is None else (first - self._opened_at) * 1000,
-            duration_ms=(now - self._opened_at) * 1000,
+            duration_ms=(clock.monotonic() - self._opened_at) * 1000,
             targets=tuple(self._tried),
             frames=relay.frames_forwarded if relay else 0,
             frames_dropped=relay.frames_dropped if relay else 0,
         )
-        if relay is None:
-            return outcome
+
+    def _usage(self) -> tuple[Usage | None, str]:
+        """The provider's report if the answer ended as it should; otherwise what we saw pass."""
+        relay = self._relay
+        if relay is None or not relay.has_output:
+            return None, "none"
         if relay.ended and relay.meter.usage is not None:
-            return replace(outcome, usage=relay.meter.usage, usage_source="provider")
-        if not relay.has_output:
-            return outcome
-        counted = counted_usage(self._call.size, relay.frames_forwarded)
-        return replace(outcome, usage=counted, usage_source="counted")
+            return relay.meter.usage, "provider"
+        return counted_usage(self._call.size, relay.frames_forwarded), "counted"
 
 
 async def _refusal(answer: Answer) -> GatewayError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gateway_project.lib.log import scrub_text
 from responses_api.admission import Admitted, Request
 from routing.protocols.usage import Usage
 from routing.route import Route
@@ -49,7 +50,7 @@ def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, An
         "door": known.door.name,
         "tenant": caller.tenant_slug if caller else None,
         "key": caller.key_public_id if caller else None,
-        "model": call.model[:200] if call else None,
+        "model": scrub_text(call.model[:200]) if call else None,
         "alias": route.alias if route else None,
         "stream": call.stream if call else None,
     }

@@ -28,25 +28,26 @@ def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     `Authorization: Bearer` and `x-api-key` carry the same credential; two different ones are refused,
     because it would be unclear who pays. Raises Unauthenticated, ConflictingCredentials.
     """
-    found = {value for name, raw in headers if (value := _credential(name, raw)) is not None}
-    if len(found) > 1:
-        raise ConflictingCredentials(
-            "Two different credentials were sent; send one of 'Authorization' and 'x-api-key'."
-        )
-    key = found.pop() if found else ""
+    key = ""
+    for name, raw in headers:
+        if name == b"authorization" or name == b"x-api-key":  # noqa: PLR1714  # runs for every header
+            credential = _credential(name, raw)
+            if key and credential != key:
+                raise ConflictingCredentials(
+                    "Two different credentials were sent; send one of 'Authorization' and 'x-api-key'."
+                )
+            key = credential
     if not key_format.is_well_formed(key):
         raise Unauthenticated
     return key
 
 
-def _credential(name: bytes, raw: bytes) -> str | None:
-    """The credential this header carries; None for other headers. Oversized ones count as malformed."""
-    if name == b"authorization":
-        scheme, _, value = raw[:MAX_HEADER_LENGTH].partition(b" ")
-        return value.strip().decode("latin-1") if scheme.lower() == b"bearer" else "?"
+def _credential(name: bytes, raw: bytes) -> str:
+    """What the header carries; something malformed for an unknown scheme or an oversized value."""
     if name == b"x-api-key":
-        return raw[:MAX_HEADER_LENGTH].strip().decode("latin-1")
-    return None
+        return raw[:MAX_HEADER_LENGTH].strip().decode("latin-1") or "?"
+    scheme, _, value = raw[:MAX_HEADER_LENGTH].partition(b" ")
+    return (scheme.lower() == b"bearer" and value.strip().decode("latin-1")) or "?"
 
 
 class Authenticator:

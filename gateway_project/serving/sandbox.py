@@ -38,7 +38,7 @@ def _is_a_sandbox(port: int) -> bool:
         answer = httpx.get(f"http://{HOST}:{port}/healthz", timeout=1, trust_env=False)
     except httpx.HTTPError:
         return False
-    return answer.status_code == 200 and "sandbox" in answer.text
+    return answer.status_code == 200 and "tollgate-sandbox" in answer.text
 
 
 def _free_port(wanted: int) -> int:

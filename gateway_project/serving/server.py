@@ -24,6 +24,8 @@ APPLICATION = "gateway_project.asgi:application"
 KEEP_ALIVE_SECONDS = 75
 LAST_WORDS_SECONDS = 1.5
 SHUTDOWN_SECONDS = 1
+# A request makes some hundred objects and no cycles; the default walks them every few requests.
+GC_THRESHOLDS = (20_000, 20, 20)
 
 # uvicorn's words for what we do on purpose: cutting a failed stream, refusing upgrades.
 _EXPECTED = (
@@ -82,6 +84,7 @@ def run_worker(listener: socket.socket, supervisor: Connection | None = None) ->
     logging.getLogger("uvicorn.error").addFilter(DropExpected())
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: later collections need not walk it
+    gc.set_threshold(*GC_THRESHOLDS)
     config = uvicorn.Config(
         APPLICATION,
         loop="uvloop",

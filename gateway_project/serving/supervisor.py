@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+from django.conf import settings
 from django.db import connections
 
 from gateway_project.lib import clock
@@ -26,6 +27,8 @@ logger = logging.getLogger("tollgate.serve")
 
 BACKLOG = 2048
 RESTART_PAUSE_SECONDS = 1.0
+# How much later than the gateway's own limit the kernel gives a client up that takes nothing.
+STALL_MARGIN_SECONDS = 2.0
 _fork = multiprocessing.get_context("fork")
 
 
@@ -161,6 +164,7 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _give_up_stalled_clients(listener)
     try:
         listener.bind((host, port))
     except OSError as error:
@@ -169,6 +173,17 @@ def bind(host: str, port: int) -> socket.socket:
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _give_up_stalled_clients(listener: socket.socket) -> None:
+    """Have the kernel reset accepted connections whose client takes nothing for too long.
+
+    Closing such a connection does not end it: the server first waits for the client to take what is
+    buffered, which never happens, so that memory and the connection would be lost for good.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        seconds = settings.SEND_STALL_SECONDS + STALL_MARGIN_SECONDS
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def raise_file_limit() -> None:

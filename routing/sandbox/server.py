@@ -202,7 +202,7 @@ class SandboxServer:
         protocol = "anthropic" if "anthropic-version" in request.headers else "openai"
         route = (request.method, request.path)
         if route == ("GET", "/healthz"):
-            return whole(200, b'{"status":"ok"}', headers)
+            return whole(200, b'{"status":"ok","server":"tollgate-sandbox"}', headers)
         request_id = stamp.id("req_")
         if not self._has_key(call):
             return whole(401, errors.body(protocol, 401, request_id), headers)
