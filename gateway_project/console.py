@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
 
 if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
     from django.db.models import QuerySet
+
+
+class ConsoleAutocomplete(AutocompleteJsonView):
+    """Django's, which fails when it is asked for the other end of a relation."""
+
+    def process_request(self, request: HttpRequest) -> tuple[Any, ...]:
+        asked = super().process_request(request)
+        if asked[2].auto_created:
+            raise PermissionDenied
+        return asked
 
 
 class ConsoleSite(AdminSite):
@@ -29,3 +41,7 @@ class ConsoleSite(AdminSite):
         """For operators only: a person's own entries may name rows of a tenant they have left."""
         entries = super().get_log_entries(request)
         return entries if getattr(request.user, "is_superuser", False) else entries.none()
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        found: HttpResponse = ConsoleAutocomplete.as_view(admin_site=self)(request)  # type: ignore[assignment]
+        return found

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from gateway_project.lib import ids, sealing
 from gateway_project.lib.keyring import Keyring
+from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from routing.models import Credential, Provider
 from tenants.models import Tenant
@@ -36,13 +37,27 @@ def create(
 
 
 def set_secret(credential: Credential, secret: Secret) -> None:
-    """Seal `secret` into the (unsaved) row."""
+    """Seal `secret` into the (unsaved) row, for the host its provider has now."""
+    credential.host = credential.provider.host
     credential.sealed_secret = sealing.seal(secret, _place(credential), keyring())
     credential.last_four = secret.last_four
 
 
 def reveal(credential: Credential) -> Secret:
-    """The secret of a row. Raises SealError or KeyringError; never falls open."""
+    """The secret of a row. Raises SealError or KeyringError; never falls open.
+
+    A secret was entered for one host. Whoever may change a provider's address cannot have it sent to
+    another (reliability.md, I1): it has to be entered again.
+    """
+    if credential.host != credential.provider.host:
+        raise SealError(
+            f"The secret was stored for {credential.host!r}, but the provider is now at "
+            f"{credential.provider.host!r}; enter it again."
+        )
+    return _open(credential)
+
+
+def _open(credential: Credential) -> Secret:
     return sealing.unseal(credential.sealed_secret, _place(credential), keyring())
 
 
@@ -63,11 +78,11 @@ def _rewrap(pk: UUID, current: str) -> int:
     row = Credential.objects.select_for_update().filter(pk=pk).first()
     if row is None or sealing.key_id_of(row.sealed_secret) == current:
         return 0
-    set_secret(row, reveal(row))
+    row.sealed_secret = sealing.seal(_open(row), _place(row), keyring())
     row.save(update_fields=["sealed_secret"])
     return 1
 
 
 def _place(credential: Credential) -> str:
     tenant = credential.tenant_id or "platform"
-    return f"routing_credential|sealed_secret|{tenant}|{credential.pk}"
+    return f"routing_credential|sealed_secret|{tenant}|{credential.pk}|{credential.host}"

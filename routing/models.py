@@ -6,6 +6,8 @@ win over the platform's of the same name.
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -72,7 +74,7 @@ class Provider(OwnedModel):
         help_text='Known differences, for example {"no_stream_usage": true}.',
     )
     allow_private_network = models.BooleanField(
-        default=False, help_text="May lie at a private, loopback or link-local address."
+        default=False, help_text="May lie at a private or loopback address."
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -82,9 +84,17 @@ class Provider(OwnedModel):
         constraints = (
             models.UniqueConstraint(fields=("tenant", "name"), name="provider_name_per_tenant"),
             models.UniqueConstraint(
-                fields=("name",), condition=Q(tenant=None), name="provider_name_of_platform"
+                fields=("name",),
+                condition=Q(tenant=None),
+                name="provider_name_of_platform",
+                violation_error_message="The platform has a provider of this name already.",
             ),
         )
+
+    @property
+    def host(self) -> str:
+        """Host and port, as they stand in the base URL."""
+        return urlsplit(self.base_url).netloc.lower()
 
     def __str__(self) -> str:
         return self.name
@@ -99,6 +109,11 @@ class Credential(OwnedModel):
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="credentials")
     name = models.CharField(max_length=200, default="default")
+    host = models.CharField(
+        max_length=300,
+        editable=False,
+        help_text="The provider's host when the secret was entered; it is sent nowhere else.",
+    )
     sealed_secret = models.TextField(editable=False)
     last_four = models.CharField(max_length=4, blank=True, editable=False)
     enabled = models.BooleanField(default=True)
@@ -170,7 +185,10 @@ class Alias(OwnedModel):
         constraints = (
             models.UniqueConstraint(fields=("tenant", "name"), name="alias_name_per_tenant"),
             models.UniqueConstraint(
-                fields=("name",), condition=Q(tenant=None), name="alias_name_of_platform"
+                fields=("name",),
+                condition=Q(tenant=None),
+                name="alias_name_of_platform",
+                violation_error_message="The platform has an alias of this name already.",
             ),
         )
 
@@ -182,7 +200,8 @@ class Target(RevisionedModel):
     """One provider model behind an alias; the lowest position is tried first."""
 
     alias = models.ForeignKey(Alias, models.CASCADE, related_name="targets")
-    provider_model = models.ForeignKey(ProviderModel, models.PROTECT, related_name="targets")
+    # RESTRICT, not PROTECT: a tenant can be deleted with its aliases and the models behind them.
+    provider_model = models.ForeignKey(ProviderModel, models.RESTRICT, related_name="targets")
     position = models.PositiveSmallIntegerField(default=0)
 
     class Meta:

@@ -33,7 +33,7 @@ class Quirks:
         quirks = cls(**row)
         if not isinstance(quirks.no_stream_usage, bool):
             raise TypeError("no_stream_usage is true or false.")
-        if quirks.max_tokens_field not in {"", "max_tokens", "max_completion_tokens"}:
+        if quirks.max_tokens_field not in ("", "max_tokens", "max_completion_tokens"):
             raise ValueError("max_tokens_field is max_tokens or max_completion_tokens.")
         return quirks
 

@@ -71,7 +71,7 @@ def _follow(provider: Provider, secret: Secret) -> bool:
     if _holds(credential, secret):
         return False
     credentials.set_secret(credential, secret)
-    credential.save(update_fields=["sealed_secret", "last_four"])
+    credential.save(update_fields=["host", "sealed_secret", "last_four"])
     return True
 
 

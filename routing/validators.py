@@ -31,7 +31,13 @@ def validate_alias_name(value: str) -> None:
 
 
 def validate_base_url(value: str) -> None:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError as error:
+        raise ValidationError(f"{value!r} is not an address: {error}.") from error
+    if "\\" in value or not port_is_good:
+        raise ValidationError(f"{value!r} is not an http(s) address.")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValidationError(f"{value!r} is not an http(s) address.")
     if parts.username is not None or parts.query or parts.fragment:

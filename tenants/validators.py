@@ -28,7 +28,9 @@ def validate_networks(value: Any) -> None:
     if not isinstance(value, list):
         raise ValidationError("Networks are a list of CIDR texts.")
     for entry in value:
+        if not isinstance(entry, str):
+            raise ValidationError(f"{entry!r} is not a network; write it as text.")
         try:
             ipaddress.ip_network(entry)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValidationError(f"{entry!r} is not a network: {error}") from error

@@ -1,0 +1,72 @@
+"""The page on credentials: a secret goes in here and is never shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+
+from gateway_project.lib.secret import Secret
+from routing import credentials
+from routing.admin.owner import owner
+from routing.models import Credential
+from tenants.access import Area
+from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter
+from tenants.scoped_forms import TenantForm
+
+
+class CredentialForm(TenantForm):
+    secret = forms.CharField(
+        max_length=10_000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "secret" in self.fields and not self.instance._state.adding:
+            self.fields["secret"].required = False
+            self.fields["secret"].help_text = "Leave empty to keep the present one."
+
+    def save(self, commit: bool = True) -> Any:
+        """Seal the secret into the row, whose tenant and id are settled by now."""
+        if secret := self.cleaned_data.get("secret"):
+            credentials.set_secret(self.instance, Secret(secret))
+        return super().save(commit)
+
+
+@admin.register(Credential)
+class CredentialAdmin(TenantModelAdmin):
+    area = Area.CREDENTIALS
+    form = CredentialForm
+    # The secret is sealed for its tenant, and sent to its provider: neither may change under it.
+    fixed_fields = ("tenant", "provider")
+    list_display = ("name", "provider", owner, "last_four_shown", "enabled", "created_at")
+    list_select_related = ("tenant", "provider")
+    list_filter = (
+        "enabled",
+        ("provider", TenantRelatedFilter),
+        ("tenant", TenantRelatedFilter),
+    )
+    search_fields = ("name", "provider__name")
+    fields = ("tenant", "provider", "name", "secret", "last_four_shown", "enabled", "created_at")
+    readonly_fields = ("last_four_shown", "created_at")
+    autocomplete_fields = ("tenant", "provider")
+
+    @admin.display(description="Secret stored", ordering="last_four")
+    def last_four_shown(self, credential: Credential) -> str:
+        return f"••••{credential.last_four}"
+
+    @method_decorator(sensitive_post_parameters("secret"))
+    def changeform_view(self, *args: Any, **options: Any) -> HttpResponse:
+        """Django's; an error report leaves the secret out."""
+        return super().changeform_view(*args, **options)
+
+    def _hidden_fields(self, request: HttpRequest, row: Model | None) -> Sequence[str]:
+        hidden = super()._hidden_fields(request, row)
+        return hidden if row is None or self.may("change", request, row) else (*hidden, "secret")

@@ -1,0 +1,54 @@
+"""The pages on providers and the models they offer."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from routing.admin.owner import owner
+from routing.models import Provider, ProviderModel
+from tenants.access import Area
+from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter
+
+
+@admin.register(Provider)
+class ProviderAdmin(TenantModelAdmin):
+    area = Area.PROVIDERS
+    shows_platform_rows = True
+    # Where the platform's upstreams lie is nobody else's business.
+    hidden_of_platform = ("base_url", "quirks", "allow_private_network")
+    # Whoever may set this reaches the operator's own network.
+    operator_fields = ("allow_private_network",)
+    list_display = ("name", owner, "protocol", "auth_kind", "enabled")
+    list_select_related = ("tenant",)
+    list_filter = ("protocol", "enabled", ("tenant", TenantRelatedFilter))
+    search_fields = ("name", "vendor")
+    fields = (
+        "tenant",
+        "name",
+        "vendor",
+        "protocol",
+        "base_url",
+        "auth_kind",
+        "quirks",
+        "allow_private_network",
+        "enabled",
+        "created_at",
+    )
+    readonly_fields = ("created_at",)
+    autocomplete_fields = ("tenant",)
+
+
+@admin.register(ProviderModel)
+class ProviderModelAdmin(TenantModelAdmin):
+    area = Area.PROVIDERS
+    shows_platform_rows = True
+    fixed_fields = ("provider",)  # aliases count on whose model it is
+    list_display = ("upstream_id", "provider", "owner", "context_window", "max_output_tokens")
+    list_select_related = ("provider__tenant",)
+    list_filter = (("provider", TenantRelatedFilter), ("provider__tenant", TenantRelatedFilter))
+    search_fields = ("upstream_id", "provider__name")
+    fields = ("provider", "upstream_id", "context_window", "max_output_tokens", "capabilities")
+
+    @admin.display(description="Owner", ordering="provider__tenant__name")
+    def owner(self, model: ProviderModel) -> str:
+        return owner(model.provider)

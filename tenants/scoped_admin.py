@@ -1,0 +1,301 @@
+"""The base of every console page on rows that belong to tenants (reliability.md 2.4).
+
+Everything a page shows or accepts goes through `scoped`: lists, single rows, choices of form fields,
+filters, inlines, actions and deletions. tenants/scoped_admin_checks.py refuses pages not built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.utils import flatten, unquote
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
+from django.db.models import ForeignKey, JSONField, ManyToManyField, Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+
+from tenants import ownership
+from tenants.access import Access, Area, Right, access_of
+from tenants.cascade import reaches_beyond
+from tenants.models import Membership, Tenant
+from tenants.scoped_forms import LEFT_BEHIND, ScopedRawIdWidget, TenantForm, TenantFormSet
+
+if TYPE_CHECKING:  # Django 5.2 cannot subscript these when it runs
+    _Base = BaseModelAdmin[Any]
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _TabularInline = admin.TabularInline[Any, Any]
+else:
+    _Base = object
+    _ModelAdmin = admin.ModelAdmin
+    _TabularInline = admin.TabularInline
+
+Deleted = tuple[list[str], dict[str, int], set[str], list[str]]
+
+
+def access(request: HttpRequest) -> Access:
+    """What the person behind this request may do; read once a request."""
+    found: Access | None = getattr(request, "tenant_access", None)
+    if found is None:
+        found = access_of(request.user)
+        request.tenant_access = found  # type: ignore[attr-defined]  # our own mark on it
+    return found
+
+
+class Scoped(_Base):
+    """What pages and inlines share."""
+
+    area: ClassVar[Area]
+    shows_platform_rows: ClassVar[bool] = False  # tenant staff see and choose them, no more
+    # What its rows need to name themselves; in forms and searches too, where Django would not join it.
+    list_select_related: ClassVar[bool | list[str] | tuple[str, ...] | tuple[()]] = ()
+    view_on_site: Any = False
+    formfield_overrides: ClassVar[dict[Any, Any]] = {
+        JSONField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}
+    }
+
+    def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
+        """Whether they may do this to a row, or (None) to any. For an inline, `row` is its parent."""
+        if row is None:
+            return access(request).may_somewhere(right, self.area)
+        owner = ownership.owner_id(row)
+        if owner is None and right == "view" and self.shows_platform_rows:
+            return access(request).may_somewhere("view", self.area)
+        return access(request).may(right, self.area, owner)
+
+    def scoped(self, rows: QuerySet[Any], request: HttpRequest) -> QuerySet[Any]:
+        """Those of the rows that the person may see."""
+        who = access(request)
+        if isinstance(self.list_select_related, tuple) and self.list_select_related:
+            rows = rows.select_related(*self.list_select_related)
+        if who.is_operator:
+            return rows
+        return ownership.rows_of(rows, who.tenants, platform=self.shows_platform_rows)
+
+    def choices(self, rows: QuerySet[Any], request: HttpRequest) -> QuerySet[Any]:
+        """Those rows of any model that the person may point at. What is not known is not offered."""
+        related = self.admin_site._registry.get(rows.model)
+        if isinstance(related, TenantModelAdmin):
+            return related.scoped(rows, request)
+        who = access(request)
+        if who.is_operator:
+            return rows
+        if rows.model is get_user_model():
+            colleagues = Membership.objects.filter(tenant__in=who.tenants)
+            return rows.filter(pk__in=colleagues.values("user"))
+        if not ownership.paths(rows.model):
+            return rows.none()
+        return ownership.rows_of(rows, who.tenants, platform=False)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return self.scoped(super().get_queryset(request), request)
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any
+    ) -> forms.ModelChoiceField[Any] | None:
+        rows = self._choices_of(db_field, request)
+        if db_field.name in self.raw_id_fields:
+            options["widget"] = ScopedRawIdWidget(rows, db_field.remote_field, self.admin_site)
+        field = super().formfield_for_foreignkey(db_field, request, **options)
+        if field is not None:
+            field.queryset = rows
+        return field
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **options: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        field = super().formfield_for_manytomany(db_field, request, **options)
+        if field is not None:
+            rows = db_field.remote_field.model._default_manager.all()
+            field.queryset = self.choices(rows, request)
+        return field
+
+    def _choices_of(self, field: ForeignKey[Any, Any], request: HttpRequest) -> QuerySet[Any]:
+        rows = self.choices(field.remote_field.model._default_manager.all(), request)
+        who, owner_path = access(request), ownership.paths(self.model)[0]
+        if who.is_operator or field not in owner_path:
+            return rows
+        # This field decides whose the new row is: not the platform's, and not of a tenant they only read.
+        return ownership.rows_of(rows, who.tenants_where("add", self.area), platform=False)
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> list[str] | tuple[str, ...]:
+        """Lists of tenants and users are short for all but operators, who alone may search users."""
+        fields = super().get_autocomplete_fields(request)
+        if access(request).is_operator:
+            return fields
+        return [name for name in fields if name not in {"tenant", "user"}]
+
+
+class TenantModelAdmin(Scoped, _ModelAdmin):
+    """Pages on rows of a model with a path to Tenant."""
+
+    form: type[forms.ModelForm[Any]] = TenantForm
+    fixed_fields: ClassVar[tuple[str, ...]] = ("tenant",)  # set once, when the row is made
+    operator_fields: ClassVar[tuple[str, ...]] = ()  # shown to tenant staff, not theirs to change
+    hidden_of_platform: ClassVar[tuple[str, ...]] = ()  # what a platform's row keeps from them
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.may("view", request, None)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may("view", request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.may("add", request, None)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may("change", request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may("delete", request, obj)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        hidden = self._hidden_fields(request, obj)
+        return [
+            (
+                title,
+                {**options, "fields": [f for f in flatten(options["fields"]) if f not in hidden]},
+            )
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        fixed = self.fixed_fields if obj is not None else ()
+        reserved = () if access(request).is_operator else self.operator_fields
+        return [*super().get_readonly_fields(request, obj), *fixed, *reserved]
+
+    def get_form(
+        self, request: HttpRequest, obj: Model | None = None, change: bool = False, **options: Any
+    ) -> type[forms.ModelForm[Any]]:
+        form = super().get_form(request, obj, change, **options)
+        # Django makes a new class for every request, so this is not shared between people.
+        form.home, form.fixed = self._home(request), frozenset(self.fixed_fields)  # type: ignore[attr-defined]
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        # The row as it will be stored, whichever form or list it came from.
+        if not self.may("change" if change else "add", request, obj):
+            raise PermissionDenied
+        super().save_model(request, obj, form, change)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what the page's own filters ask: any other condition is a way to guess at hidden columns."""
+        filters = self.list_filter if request is None else self.get_list_filter(request)
+        return any(self._asks(item, lookup) for item in filters)
+
+    def _asks(self, item: Any, lookup: str) -> bool:
+        if isinstance(item, type):
+            return lookup == getattr(item, "parameter_name", None)
+        path = item[0] if isinstance(item, tuple | list) else item
+        if not lookup.startswith(f"{path}__"):
+            return False
+        asked = lookup.removeprefix(f"{path}__")
+        return asked in {"exact", "isnull", "isempty", "id__exact", "gte", "lt"}
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> Deleted:
+        who = access(request)
+        if not who.is_operator and reaches_beyond(objs, who):
+            return [], {}, set(), [LEFT_BEHIND]
+        return super().get_deleted_objects(objs, request)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        # Seeing a platform's row is not seeing who changed it and what else they named.
+        if row is not None and not access(request).may("view", self.area, ownership.owner_id(row)):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+    def refuse_unless(self, right: Right, request: HttpRequest, rows: Iterable[Model]) -> None:
+        """For actions: raise unless they may do this to each of the chosen rows."""
+        if not all(self.may(right, request, row) for row in rows):
+            raise PermissionDenied
+
+    def _get_obj_does_not_exist_redirect(self, *args: Any) -> NoReturn:
+        """Instead of Django's way back to the index: a stranger's row answers like a mistyped one."""
+        raise Http404
+
+    def _home(self, request: HttpRequest) -> int | None:
+        """The tenant of new rows, where a row names one and there is no choice."""
+        if len(ownership.paths(self.model)[0]) != 1:
+            return None
+        tenants = access(request).tenants_where("add", self.area)
+        return next(iter(tenants)) if len(tenants) == 1 else None
+
+    def _hidden_fields(self, request: HttpRequest, row: Model | None) -> Sequence[str]:
+        if row is None:  # what a row only gets once it is there, and what is not theirs to say
+            home = () if self._home(request) is None else ("tenant",)
+            return (*self.readonly_fields, *home)
+        is_guest = ownership.owner_id(row) is None and not access(request).is_operator
+        return self.hidden_of_platform if is_guest else ()
+
+
+class TenantInline(Scoped, _TabularInline):
+    """Rows of a model with a path to Tenant, on their parent's page; the parent says whose they are."""
+
+    formset = TenantFormSet
+    extra = 0
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may("view", request, obj)
+
+    def has_add_permission(  # type: ignore[override]  # Django itself asks inlines with the parent
+        self, request: HttpRequest, obj: Model | None
+    ) -> bool:
+        return self.may("add", request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may("change", request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may("delete", request, obj)
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        formset = super().get_formset(request, obj, **options)
+        formset.access = access(request)  # type: ignore[attr-defined]  # a class of this request alone
+        return formset
+
+
+class TenantRelatedFilter(admin.RelatedFieldListFilter):
+    """A filter by a related row that offers only rows the person may see."""
+
+    def __init__(self, field: Any, *args: Any, **options: Any) -> None:
+        super().__init__(field, *args, **options)
+        if field.remote_field.model is Tenant:
+            self.empty_value_display = SafeString("Platform")
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, Any]]:
+        if not isinstance(model_admin, TenantModelAdmin):
+            raise TypeError(f"{type(model_admin).__name__} is not a TenantModelAdmin.")
+        rows = model_admin.choices(field.remote_field.model._default_manager.all(), request)
+        return [(str(row.pk), str(row)) for row in rows]
+
+
+class OperatorModelAdmin(_ModelAdmin):
+    """Pages for operators of the platform only, whatever permissions somebody has been given."""
+
+    view_on_site = False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return access(request).is_operator
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return access(request).is_operator
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return access(request).is_operator
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return access(request).is_operator
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return access(request).is_operator

@@ -1,0 +1,85 @@
+"""Addresses of console pages, and the forms a browser would send to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from tests.admin.world import CANARY
+
+
+def url(model: type[Model] | Model, page: str) -> str:
+    """The page `add` or `changelist` of a model; `change`, `history` or `delete` of a row."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+    return reverse(name) if isinstance(model, type) else reverse(name, args=(quote(model.pk),))
+
+
+def text(response: Any) -> str:
+    """What came back, headers and all."""
+    body: str = response.content.decode()
+    return body + "".join(f"\n{name}: {value}" for name, value in response.items())
+
+
+def assert_clean(response: Any) -> None:
+    """Nothing of tenant B's is in the answer."""
+    assert CANARY not in text(response).lower()
+
+
+def formset(prefix: str, *forms: dict[str, Any], initial: int = 0) -> dict[str, Any]:
+    """An inline's fields as posted; the first `initial` forms are rows that exist."""
+    posted: dict[str, Any] = {
+        f"{prefix}-TOTAL_FORMS": len(forms),
+        f"{prefix}-INITIAL_FORMS": initial,
+    }
+    for number, form in enumerate(forms):
+        posted |= {f"{prefix}-{number}-{name}": value for name, value in form.items()}
+    return posted
+
+
+def act(client: Client, model: type[Model], action: str, *chosen: Model, **posted: Any) -> Any:
+    """Run a list's action; pass post="yes" to confirm it."""
+    chosen_ids = [row.pk for row in chosen]
+    data = {"action": action, "_selected_action": chosen_ids, **posted}
+    return client.post(url(model, "changelist"), data)
+
+
+def key_form(**fields: Any) -> dict[str, Any]:
+    return {
+        "name": "new key",
+        "scopes": '["generate"]',
+        "all_aliases": "on",
+        "allowed_networks": "[]",
+        **formset("secrets"),
+        **formset("alias_grants"),
+        **fields,
+    }
+
+
+def provider_form(**fields: Any) -> dict[str, Any]:
+    return {
+        "name": "new-provider",
+        "protocol": "chat",
+        "base_url": "https://api.example/v1",
+        "auth_kind": "bearer",
+        "quirks": "{}",
+        "enabled": "on",
+        **fields,
+    }
+
+
+def credential_form(**fields: Any) -> dict[str, Any]:
+    return {"name": "new credential", "secret": "sk-posted-secret-12345", "enabled": "on", **fields}
+
+
+def alias_form(*targets: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {
+        "name": "new-alias",
+        "responses_mode": "auto",
+        "enabled": "on",
+        **formset("targets", *targets),
+        **fields,
+    }

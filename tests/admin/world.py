@@ -1,0 +1,98 @@
+"""Two tenants and a platform. Whatever is tenant B's carries the canary in every text it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.test import Client
+
+from gateway_project.lib.secret import Secret
+from routing import credentials
+from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
+from tenants import keys
+from tenants.models import ApiKey, Membership, Tenant
+from tests.support import rows
+
+CANARY = "zzcanary"
+SECRET = "sk-upstream-secret-value-9876"
+ROLES = ("owner", "admin", "developer", "billing", "viewer")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Routing's rows of one side; these of the platform."""
+
+    provider: Provider
+    credential: Credential
+    model: ProviderModel
+    alias: Alias
+
+    def rows(self) -> list[Model]:
+        """All that have a page."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True, slots=True)
+class Side(Platform):
+    """A tenant's rows."""
+
+    tenant: Tenant
+    member: Membership
+    key: ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    ours: Side
+    theirs: Side
+    platform: Platform
+
+
+def make() -> World:
+    return World(ours=_side("ours"), theirs=_side(CANARY), platform=_platform("plat"))
+
+
+def _side(name: str) -> Side:
+    tenant = Tenant.objects.create(slug=name, name=f"{name} tenant")
+    routes = _platform(name, tenant)
+    key, _ = keys.create(tenant, f"{name} key")
+    AliasGrant.objects.create(api_key=key, alias=routes.alias)
+    user = User.objects.create_user(f"{name}-member", f"{name}@example.com")
+    member = Membership.objects.create(tenant=tenant, user=user, role="developer")
+    return Side(routes.provider, routes.credential, routes.model, routes.alias, tenant, member, key)
+
+
+def _platform(name: str, tenant: Tenant | None = None) -> Platform:
+    provider = rows.provider(
+        "chat",
+        f"https://{name}.example/v1",
+        name=f"{name}-provider",
+        tenant=tenant,
+        auth_kind="bearer",
+    )
+    credential = credentials.create(
+        provider, Secret(f"{name}-{SECRET}"), tenant=tenant, name=f"{name} credential"
+    )
+    alias = rows.alias(f"{name}-alias", (provider, f"{name}-model"), tenant=tenant)
+    model = ProviderModel.objects.get(provider=provider)
+    return Platform(provider, credential, model, alias)
+
+
+def staff(role: str, *tenants: Tenant) -> Client:
+    """Somebody who signed in with this role in these tenants."""
+    user = User.objects.create_user(f"{role}-staff", is_staff=True)
+    for tenant in tenants:
+        Membership.objects.create(tenant=tenant, user=user, role=role)
+    return signed_in(user)
+
+
+def operator() -> Client:
+    return signed_in(User.objects.create_superuser("operator"))
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
