@@ -9,6 +9,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from gateway_project.lib.asgi import Receive, Scope, read_body
 from gateway_project.lib.client_address import client_address
 from gateway_project.lib.errors import Draining
@@ -33,8 +35,7 @@ class Request:
     call: ModelCall | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """A request that may go upstream."""
 
     request_id: str

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from gateway_project.lib import clock
 from gateway_project.lib.aio import hold
 from gateway_project.lib.asgi import Receive
-from gateway_project.lib.errors import (
-    GatewayError,
-    Internal,
-    UpstreamMalformed,
-)
+from gateway_project.lib.errors import BadRequest, GatewayError, Internal, UpstreamMalformed
 from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import targets
 from responses_api.admission import Admitted
@@ -45,7 +41,7 @@ logger = logging.getLogger("tollgate.exchange")
 
 MAX_ATTEMPTS = 3
 DRAIN_UPSTREAM_SECONDS = 1.0
-LAST_WORD_SECONDS = 1.0
+LAST_WORD_SECONDS = 0.5
 _NOT_A_STREAM = frozenset({"application/json", "text/html"})
 
 
@@ -191,7 +187,7 @@ class Exchange:
             raise targets.no_credential(target)
         cell = CELLS[self._door.name, target.protocol]
         self._relay = relay = cell.relay(self._call, target, self._identity)
-        payload = orjson.dumps(cell.request(self._call.body, target))
+        payload = _serialised(cell.request(self._call.body, target))
         self._enter(Phase.WAITING)
         self._answer = answer = await self._worker.transport.post(
             target, cell.path, payload, self._admitted.upstream_headers
@@ -338,6 +334,13 @@ class Exchange:
         if relay.ended and relay.meter.usage is not None:
             return relay.meter.usage, "provider"
         return counted_usage(self._call.size, relay.frames_forwarded), "counted"
+
+
+def _serialised(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
+        raise BadRequest("The body is nested too deep.") from None
 
 
 async def _refusal(answer: Answer) -> GatewayError:

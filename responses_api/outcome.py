@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from gateway_project.lib.log import scrub_text
 from responses_api.admission import Admitted, Request
@@ -13,8 +14,7 @@ from routing.route import Route
 CHARACTERS_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """Settled exactly once per call.
 
     status         completed | incomplete | failed | refused (never sent) | cancelled (by us) |

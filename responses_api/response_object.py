@@ -49,7 +49,7 @@ def in_progress(request: Json, response_id: str, model: str, created_at: int) ->
         "previous_response_id": None,
         **{name: request.get(name) for name in NULLABLE},
         "output": [],
-        "tools": request.get("tools") or [],
+        "tools": [_tool(tool) for tool in request.get("tools") or ()],
         "text": _text(request),
         "reasoning": _reasoning(request),
         "usage": None,
@@ -69,6 +69,13 @@ def failed(response: Json, output: list[Json], code: str, message: str) -> Json:
         "error": {"code": code, "message": message},
         "incomplete_details": None,
     }
+
+
+def _tool(tool: Json) -> Json:
+    """An echoed function tool names all its keys (wire.md 1.6); it is strict unless it says otherwise."""
+    if tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": True, **tool}
 
 
 def _text(request: Json) -> Json:

@@ -7,7 +7,7 @@ chunk. Limits are therefore met to about a tick.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,12 @@ class Limits:
     commit: float
     keepalive: float
     send_stall: float
+    tick: float = field(init=False)
 
-    @property
-    def tick(self) -> float:
-        """Short enough for the shortest limit, not shorter than needed."""
+    def __post_init__(self) -> None:
+        """The timer's period: short enough for the shortest limit, not shorter than needed."""
         shortest = min(self.first_byte, self.idle, self.commit, self.keepalive, self.send_stall)
-        return min(MAX_TICK_SECONDS, max(shortest / 4, 0.01))
+        object.__setattr__(self, "tick", min(MAX_TICK_SECONDS, max(shortest / 4, 0.01)))
 
 
 class Watchdog:

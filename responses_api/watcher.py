@@ -64,8 +64,10 @@ class RevisionWatcher:
     async def _look(self) -> None:
         try:
             number = await in_database_thread(revision.current)
-        except StoreUnavailable:
-            if self.is_current:
+        except Exception as error:  # a watch that ended would leave revoked keys alive
+            if not isinstance(error, StoreUnavailable):
+                logger.exception("the revision cannot be read")
+            elif self.is_current:
                 logger.error("the database cannot be asked; going on with what is known")
             self.is_current = False
             return

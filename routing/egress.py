@@ -13,7 +13,10 @@ from collections.abc import Callable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+# All of IPv6 that is routed between networks (RFC 4291, 2.4). The deprecated forms outside it, such as
+# ::127.0.0.1 or site-local fec0::/10, count as global in Python's tables.
+_IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class ForbiddenAddress(OSError):
@@ -42,7 +45,7 @@ def _is_allowed(address: Address, *, allow_private: bool) -> bool:
         return allow_private
     if isinstance(address, ipaddress.IPv6Address) and _embedded_ipv4(address) is not None:
         return True  # judged by the IPv4 address inside it
-    if address.is_global:
+    if address.is_global and (address.version == 4 or address in _IPV6_UNICAST):
         return True
     return allow_private and address.is_private
 
@@ -51,7 +54,7 @@ def _embedded_ipv4(address: Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address an IPv6 one stands for: mapped, NAT64, 6to4 or Teredo."""
     if not isinstance(address, ipaddress.IPv6Address):
         return None
-    if address in _NAT64:
+    if any(address in network for network in _NAT64):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo[1] if address.teredo is not None else None
     return address.ipv4_mapped or address.sixtofour or teredo

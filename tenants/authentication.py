@@ -25,21 +25,32 @@ MAX_HEADER_LENGTH = 256
 def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The well-formed API key in raw ASGI headers (lower-case names).
 
-    `Authorization: Bearer` and `x-api-key` carry the same credential; two different ones are refused,
-    because it would be unclear who pays. Raises Unauthenticated, ConflictingCredentials.
+    Raises Unauthenticated, ConflictingCredentials.
     """
-    key = ""
-    for name, raw in headers:
-        if name == b"authorization" or name == b"x-api-key":  # noqa: PLR1714  # runs for every header
-            credential = _credential(name, raw)
-            if key and credential != key:
-                raise ConflictingCredentials(
-                    "Two different credentials were sent; send one of 'Authorization' and 'x-api-key'."
-                )
-            key = credential
+    key = credential_of(headers)
     if not key_format.is_well_formed(key):
         raise Unauthenticated
     return key
+
+
+def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """What the headers claim to be a key, not yet looked at.
+
+    `Authorization: Bearer` and `x-api-key` carry the same credential; two different ones are refused,
+    because it would be unclear who pays. Raises Unauthenticated, ConflictingCredentials.
+    """
+    found = ""
+    for name, raw in headers:
+        if name == b"authorization" or name == b"x-api-key":  # noqa: PLR1714  # runs for every header
+            credential = _credential(name, raw)
+            if found and credential != found:
+                raise ConflictingCredentials(
+                    "Two different credentials were sent; send one of 'Authorization' and 'x-api-key'."
+                )
+            found = credential
+    if not found:
+        raise Unauthenticated
+    return found
 
 
 def _credential(name: bytes, raw: bytes) -> str:
@@ -63,14 +74,17 @@ class Authenticator:
 
     async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """The caller; no await and no I/O for a warm key. Raises Unauthenticated, Unavailable."""
-        key = key_of(headers)
+        key = credential_of(headers)
         digest = peppers.digest(key)
+        # What is remembered under its digest was a good key; only the rest needs to be looked at.
         return self._callers.fresh(digest) or await self._look_up(digest, key)
 
     def clear(self) -> None:
         self._callers.clear()
 
     async def _look_up(self, digest: bytes, key: str) -> Caller:
+        if not key_format.is_well_formed(key):
+            raise Unauthenticated
         try:
             found = await self._callers.get(digest, lambda: in_database_thread(caller.find, key))
         except StoreUnavailable as error:

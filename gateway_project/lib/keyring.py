@@ -118,8 +118,8 @@ def create_private(path: Path, content: str) -> None:
     The content is linked into place complete, so that nobody ever reads half a key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
+    # Random, because two threads share a process id, and so may two containers on one volume.
+    draft = path.with_name(f".{path.name}.{ids.base62(10)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 
 from gateway_project.serving import sandbox
@@ -27,5 +28,6 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
     def announce() -> None:
         where = address(host, listener.getsockname()[1])
         say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
+        sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
     Supervisor(listener, workers, announce).run(sandbox.helper())

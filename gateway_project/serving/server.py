@@ -79,13 +79,9 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
-    """Serve until told to stop. Called in a process of its own."""
-    logging.getLogger("uvicorn.error").addFilter(DropExpected())
-    gc.collect()
-    gc.freeze()  # what is loaded stays loaded: later collections need not walk it
-    gc.set_threshold(*GC_THRESHOLDS)
-    config = uvicorn.Config(
+def configuration() -> uvicorn.Config:
+    """How every worker, also one under test, speaks HTTP."""
+    return uvicorn.Config(
         APPLICATION,
         loop="uvloop",
         http="httptools",
@@ -93,9 +89,17 @@ def run_worker(listener: socket.socket, supervisor: Connection | None = None) ->
         lifespan="on",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=False,  # whom to believe is decided by lib/client_address.py
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    DrainingServer(config, supervisor).run(sockets=[listener])
+
+
+def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
+    """Serve until told to stop. Called in a process of its own."""
+    logging.getLogger("uvicorn.error").addFilter(DropExpected())
+    gc.collect()
+    gc.freeze()  # what is loaded stays loaded: later collections need not walk it
+    gc.set_threshold(*GC_THRESHOLDS)
+    DrainingServer(configuration(), supervisor).run(sockets=[listener])

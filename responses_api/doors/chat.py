@@ -123,6 +123,13 @@ def decode(raw: bytes) -> ModelCall:
 def refuse_foreign_ids(body: dict[str, Any]) -> None:
     """Refuse ids of uploaded files: over the platform's credential they may be another tenant's."""
     for i, message in enumerate(body["messages"]):
+        match message.get("audio"):
+            case {"id": str()}:
+                raise UnsupportedParameter(
+                    "Earlier audio cannot be named by its id here, because the gateway does not know "
+                    "whose it is; send the answer's text in 'content'.",
+                    param=f"messages[{i}].audio.id",
+                )
         content = message.get("content")
         for j, part in enumerate(content if isinstance(content, list) else ()):
             if (part.get("file") or {}).get("file_id"):

@@ -201,21 +201,45 @@ def _check_tool(tool: dict[str, Any], at: str) -> None:
 
 
 def refuse_foreign_ids(body: dict[str, Any]) -> None:
-    """Refuse ids of files, containers and vector stores: over the platform's credential they may be
-    another tenant's (design.md; reliability.md I13)."""
-    items = body.get("input")
-    for i, item in enumerate(items if isinstance(items, list) else ()):
-        for name in ("content", "output"):
-            content = item.get(name)
-            for j, part in enumerate(content if isinstance(content, list) else ()):
-                if isinstance(part, dict) and part.get("file_id"):
-                    raise _foreign(f"input[{i}].{name}[{j}].file_id")
-    for i, tool in enumerate(body.get("tools") or ()):
-        if field := _foreign_field(tool):
-            raise _foreign(f"tools[{i}].{field}")
+    """Refuse ids of files, containers, vector stores and what else the provider keeps: over the
+    platform's credential they may be another tenant's (design.md; reliability.md I13)."""
+    for name in ("input", "instructions"):
+        items = body.get(name)
+        for i, item in enumerate(items if isinstance(items, list) else ()):
+            if field := _foreign_in_item(item):
+                raise _foreign(f"{name}[{i}].{field}")
+    if field := _foreign_in_tools(body.get("tools")):
+        raise _foreign(field)
+    match body.get("prompt_cache_options"):
+        case {"comparison_response_id": str()}:
+            raise _foreign("prompt_cache_options.comparison_response_id")
 
 
-def _foreign_field(tool: dict[str, Any]) -> str | None:
+def _foreign_in_item(item: dict[str, Any]) -> str | None:
+    """Where an item names something stored at the provider."""
+    for name in ("content", "output"):
+        parts = item.get(name)
+        for j, part in enumerate(parts if isinstance(parts, list) else ()):
+            if isinstance(part, dict) and part.get("file_id"):
+                return f"{name}[{j}].file_id"
+    match item:
+        case {"output": {"file_id": str()}}:
+            return "output.file_id"
+        case {"container_id": str()}:
+            return "container_id"
+        case {"environment": {"container_id": str()}}:
+            return "environment.container_id"
+    return _foreign_in_tools(item.get("tools"))
+
+
+def _foreign_in_tools(tools: Any) -> str | None:
+    for i, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and (field := _foreign_in_tool(tool)):
+            return f"tools[{i}].{field}"
+    return None
+
+
+def _foreign_in_tool(tool: dict[str, Any]) -> str | None:
     match tool:
         case {"vector_store_ids": [_, *_]}:
             return "vector_store_ids"
@@ -225,9 +249,20 @@ def _foreign_field(tool: dict[str, Any]) -> str | None:
             return "container.file_ids"
         case {"environment": {"container_id": str()}}:
             return "environment.container_id"
+        case {"environment": {"file_ids": [_, *_]}}:
+            return "environment.file_ids"
+        case {"environment": {"skills": [*skills]}} if any(map(_is_stored_skill, skills)):
+            return "environment.skills"
         case {"input_image_mask": {"file_id": str()}}:
             return "input_image_mask.file_id"
-    return None
+        case {"tunnel_id": str()}:
+            return "tunnel_id"
+    return _foreign_in_tools(tool.get("tools"))
+
+
+def _is_stored_skill(skill: Any) -> bool:
+    """Whether a skill is kept by the provider; an inline one carries its own source."""
+    return isinstance(skill, dict) and "skill_id" in skill
 
 
 def _foreign(param: str) -> UnsupportedParameter:

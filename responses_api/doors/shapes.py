@@ -7,7 +7,6 @@ because fields we do not know must survive.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -18,8 +17,7 @@ from gateway_project.lib.errors import BadRequest, InvalidJson
 DoorName = Literal["chat", "responses"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(msgspec.Struct, frozen=True):
     """One generation request as its door understood it. `body` is the client's own JSON."""
 
     door: DoorName

@@ -6,9 +6,11 @@ A relay is made for one attempt at one target. It knows no HTTP and no Django; b
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from gateway_project.lib.errors import GatewayError, UpstreamError
+import orjson
+
+from gateway_project.lib.errors import GatewayError, UpstreamError, UpstreamMalformed
 from gateway_project.lib.sse import Frame
 from responses_api.doors.shapes import ModelCall
 from routing.protocols.usage import Meter
@@ -58,6 +60,17 @@ class Relay(Protocol):
 
     def failed(self, error: GatewayError) -> bytes:
         """The terminal event of a stream that failed."""
+
+
+def dumped(value: dict[str, Any], target: Target) -> bytes:
+    """JSON of the upstream's, rewritten. Raises UpstreamMalformed where it is nested too deep to write,
+    which for orjson begins long before it is too deep to read."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise UpstreamMalformed(
+            f"The provider {target.provider!r} sent JSON that is nested too deep."
+        ) from None
 
 
 def can_relay(call: ModelCall, target: Target) -> bool:

@@ -13,7 +13,7 @@ import orjson
 from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamError, UpstreamMalformed
 from gateway_project.lib.sse import COMMENT, DONE, Frame, data_event
 from responses_api.doors.shapes import ModelCall
-from responses_api.relay import Identity
+from responses_api.relay import Identity, dumped
 from routing.protocols import failures
 from routing.protocols.usage import Meter
 from routing.route import Target
@@ -34,8 +34,7 @@ class ChatRelay:
         self._target = target
         self._identity = identity
         self._include_usage = call.include_usage
-        self._own_id = b'"id":' + orjson.dumps(identity.id)
-        self._own_model = b'"model":' + orjson.dumps(identity.model)
+        self._own_id = self._own_model = b""  # what replaces them, spelled in the upstream's way
         self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...
         self._upstream_id = self._upstream_model = b""  # ... and their bytes in a chunk
         self._held: list[bytes] = []
@@ -55,7 +54,8 @@ class ChatRelay:
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
         self.meter.observe(answer.get("usage"))
         self.has_output = self.ended = True
-        return orjson.dumps({**answer, "id": self._identity.id, "model": self._identity.model})
+        own = {"id": self._identity.id, "model": self._identity.model}
+        return dumped({**answer, **own}, self._target)
 
     def forward(self, frames: list[Frame]) -> bytes:
         pieces: list[bytes] = []
@@ -122,11 +122,14 @@ class ChatRelay:
             if not choices and not self._include_usage:
                 return False
         for choice in choices if isinstance(choices, list) else ():
-            self._note(choice)
+            if isinstance(choice, dict):
+                self._note(choice)
         return True
 
     def _note(self, choice: Json) -> None:
-        index = choice.get("index", 0)
+        index = choice.get("index")
+        if not isinstance(index, int):
+            index = 0
         if choice.get("finish_reason") is not None:
             self._finished.add(index)
             self._unfinished.discard(index)
@@ -134,14 +137,18 @@ class ChatRelay:
         elif index not in self._finished:
             self._unfinished.add(index)
         if not self.has_output:
-            delta = choice.get("delta") or {}
-            self.has_output = any(value for name, value in delta.items() if name != "role")
+            delta = choice.get("delta")
+            self.has_output = isinstance(delta, dict) and any(
+                value for name, value in delta.items() if name != "role"
+            )
 
     def _rewritten(self, data: bytes, chunk: Json) -> bytes:
         if (chunk.get("id"), chunk.get("model")) != self._learned:
             self._learn(data, chunk)
-        if not self._upstream_id:
-            return orjson.dumps({**chunk, "id": self._identity.id, "model": self._identity.model})
+        known = self._upstream_id
+        if not known or data.count(known) != 1 or data.count(self._upstream_model) != 1:
+            own = {"id": self._identity.id, "model": self._identity.model}
+            return dumped({**chunk, **own}, self._target)
         return data.replace(self._upstream_id, self._own_id, 1).replace(
             self._upstream_model, self._own_model, 1
         )
@@ -152,11 +159,15 @@ class ChatRelay:
         self._learned = (chunk.get("id"), chunk.get("model"))
         expected = {**chunk, "id": self._identity.id, "model": self._identity.model}
         for colon in (b":", b": "):
-            id_bytes = b'"id"' + colon + orjson.dumps(chunk.get("id"))
-            model_bytes = b'"model"' + colon + orjson.dumps(chunk.get("model"))
-            tried = data.replace(id_bytes, self._own_id, 1).replace(model_bytes, self._own_model, 1)
+            id_key, model_key = b'"id"' + colon, b'"model"' + colon
+            id_bytes = id_key + orjson.dumps(chunk.get("id"))
+            model_bytes = model_key + orjson.dumps(chunk.get("model"))
+            own_id = id_key + orjson.dumps(self._identity.id)
+            own_model = model_key + orjson.dumps(self._identity.model)
+            tried = data.replace(id_bytes, own_id, 1).replace(model_bytes, own_model, 1)
             if orjson.loads(tried) == expected:
                 self._upstream_id, self._upstream_model = id_bytes, model_bytes
+                self._own_id, self._own_model = own_id, own_model
                 return
         self._upstream_id = self._upstream_model = b""
 

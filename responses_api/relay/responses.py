@@ -21,7 +21,7 @@ from gateway_project.lib.errors import (
 from gateway_project.lib.sse import DONE, Frame, named_event
 from responses_api import response_object
 from responses_api.doors.shapes import ModelCall
-from responses_api.relay import Identity
+from responses_api.relay import Identity, dumped
 from routing.protocols import failures
 from routing.protocols.usage import Meter
 from routing.route import Target
@@ -41,7 +41,7 @@ class ResponsesRelay:
     """Implements `Relay` for the Responses API."""
 
     __slots__ = (
-        "_call", "_held", "_identity", "_items", "_last", "_snapshot", "_target", "ended",
+        "_call", "_held", "_identity", "_items", "_last", "_opened", "_snapshot", "_target", "ended",
         "failure", "frames_dropped", "frames_forwarded", "has_output", "meter", "status",
     )  # fmt: skip
 
@@ -52,6 +52,7 @@ class ResponsesRelay:
         self._snapshot: Json | None = None
         self._items: list[bytes] = []
         self._held: list[bytes] = []
+        self._opened: set[bytes] = set()  # opening events that count as announced once they go out
         self._last = b""
         self.meter = Meter("responses")
         self.has_output = False
@@ -72,7 +73,7 @@ class ResponsesRelay:
         if self.status == "failed":
             raise failures.of_event(self._target, answer.get("error"))
         self.has_output = self.ended = True
-        return orjson.dumps(self._owned(answer))
+        return dumped(self._owned(answer), self._target)
 
     def forward(self, frames: list[Frame]) -> bytes:
         pieces: list[bytes] = []
@@ -147,17 +148,27 @@ class ResponsesRelay:
             self.frames_dropped += 1
             return
         self.meter.observe(response.get("usage"))
-        if kind == b"response.failed" and not self.has_output:
-            raise failures.of_event(self._target, response.get("error"))
+        if kind == b"response.failed":
+            response = {**response, "error": self._reported(response.get("error"))}
         self._last = data
         self._snapshot = event["response"] = self._owned(response)
+        written = dumped(event, self._target)
         if kind in TERMINAL:
             self.ended = self.has_output = True
             self.status = kind.removeprefix(b"response.").decode()
-            pieces += (named_event(kind, orjson.dumps(event)), DONE)
-        elif kind not in self._identity.announced:
-            self._identity.announced.add(kind)
-            pieces.append(named_event(kind, orjson.dumps(event)))
+            pieces += (named_event(kind, written), DONE)
+        elif kind not in self._identity.announced and kind not in self._opened:
+            self._opened.add(kind)
+            pieces.append(named_event(kind, written))
+
+    def _reported(self, error: Any) -> Json:
+        """The error of a response that failed after some output; raises it if there was none. The code
+        is the provider's, the words are ours wherever its own must not reach the client."""
+        failure = failures.of_event(self._target, error)
+        if not self.has_output:
+            raise failure
+        code = error.get("code") if isinstance(error, dict) else None
+        return {"code": code or _failure_code(failure), "message": failure.message}
 
     def _owned(self, response: Json) -> Json:
         """The Response with the fields the gateway owns; everything else as the upstream said."""
@@ -183,7 +194,7 @@ class ResponsesRelay:
 
     def _finished_items(self) -> list[Json]:
         events = [event for data in self._items if (event := _object(data)) is not None]
-        events.sort(key=lambda event: event.get("output_index", 0))
+        events.sort(key=_output_index)
         return [event["item"] for event in events if "item" in event]
 
     def _last_number(self) -> int:
@@ -195,6 +206,9 @@ class ResponsesRelay:
         return 0 if self._identity.announced else -1
 
     def _released(self, pieces: list[bytes]) -> bytes:
+        if self._opened:
+            self._identity.announced |= self._opened
+            self._opened.clear()
         if self._held:
             pieces = self._held + pieces
             self._held = []
@@ -216,6 +230,11 @@ def _object(data: bytes) -> Json | None:
     except orjson.JSONDecodeError:
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _output_index(event: Json) -> int:
+    index = event.get("output_index")
+    return index if isinstance(index, int) else 0
 
 
 def _failure_code(error: GatewayError) -> str:

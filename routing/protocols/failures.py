@@ -7,6 +7,7 @@ and cut; never those about our credential or the provider's own trouble.
 from __future__ import annotations
 
 import contextlib
+import math
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -58,7 +59,7 @@ def of_event(target: Target, error: Any) -> UpstreamError:
         value = fields.get(name)
         if isinstance(value, int):
             return of_error(target, value, fields, None)
-        if value in _STATUS_OF_CODE:
+        if isinstance(value, str) and value in _STATUS_OF_CODE:
             return of_error(target, _STATUS_OF_CODE[value], fields, None)
     return of_error(target, 500, fields, None)
 
@@ -76,9 +77,7 @@ def of_error(
         return UpstreamModelMissing(
             f"{provider} does not offer the model behind this name.", param="model"
         )
-    if status in {402, 429} and (
-        status == 402 or _QUOTA_CODES & {error.get("code"), error.get("type")}
-    ):
+    if status == 402 or (status == 429 and _is_about_quota(error)):
         return UpstreamQuotaExhausted(
             f"The gateway's account with {target.provider!r} is exhausted."
         )
@@ -93,6 +92,14 @@ def of_error(
     if 300 <= status < 500:
         return UpstreamMalformed(f"{provider} answered with the unexpected status {status}.")
     return UpstreamError(f"{provider} failed.")
+
+
+def _is_about_quota(error: dict[str, Any]) -> bool:
+    return any(
+        value in _QUOTA_CODES
+        for value in (error.get("code"), error.get("type"))
+        if isinstance(value, str)
+    )
 
 
 def _rejection(provider: str, status: int, error: dict[str, Any]) -> UpstreamRejected:
@@ -128,7 +135,8 @@ def error_in(body: bytes) -> dict[str, Any]:
 def _seconds(retry_after: str) -> float | None:
     """Retry-After, in seconds or as an HTTP date (RFC 9110, 10.2.3)."""
     with contextlib.suppress(ValueError):
-        return min(max(float(retry_after), 0.0), MAX_RETRY_AFTER_SECONDS)
+        seconds = float(retry_after)
+        return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
     with contextlib.suppress(ValueError, TypeError):
         moment = parsedate_to_datetime(retry_after)
         return min(max(moment.timestamp() - clock.timestamp(), 0.0), MAX_RETRY_AFTER_SECONDS)

@@ -2,12 +2,12 @@
 
 OpenAI counts cached tokens into the input and reasoning into the output; adding such classes up bills
 them twice (reliability.md 6). A report is therefore taken apart here, once. Reports repeat and grow
-during a stream: a Meter keeps the largest of each class and never adds two reports.
+during a stream: a Meter keeps the largest of each count and never adds two reports.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -65,13 +65,22 @@ def of_responses(report: dict[str, Any]) -> Usage:
     )
 
 
-def largest(one: Usage, other: Usage) -> Usage:
-    """Class by class the larger count: reports are cumulative, so a smaller one is older or wrong."""
-    counts = {
-        field.name: max(getattr(one, field.name), getattr(other, field.name))
-        for field in fields(Usage)
-    }
-    return Usage(**counts)
+def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Count by count the larger: reports are cumulative, so a smaller one is older or wrong.
+
+    Merged are the counts as reported, before they are taken apart: a later report may tell that tokens an
+    earlier one called input were cached, and class by class those would count twice.
+    """
+    both = {**one, **other}
+    for name in one.keys() & other.keys():
+        before, after = one[name], other[name]
+        if isinstance(before, dict) and isinstance(after, dict):
+            both[name] = merged(before, after)
+        elif isinstance(before, int) and isinstance(after, int):
+            both[name] = max(before, after)
+        elif after is None:
+            both[name] = before
+    return both
 
 
 def _disjoint(
@@ -114,18 +123,24 @@ def _has_negative(report: dict[str, Any]) -> bool:
 class Meter:
     """What one upstream call reported so far; one kind per protocol, chosen by `read`."""
 
-    __slots__ = ("_read", "usage")
+    __slots__ = ("_read", "_report", "usage")
 
     def __init__(self, protocol: str) -> None:
         self._read = READERS[protocol]
+        self._report: dict[str, Any] = {}
         self.usage: Usage | None = None
 
     def observe(self, report: Any) -> None:
         """Take in a `usage` value of the wire; anything that is not an object is no report."""
         if not isinstance(report, dict) or not report:
             return
-        usage = self._read(report)
-        self.usage = usage if self.usage is None else largest(self.usage, usage)
+        self._report = merged(self._report, report) if self._report else report
+        usage = self._read(self._report)
+        if self.usage is not None and self.usage.anomaly:
+            usage = replace(
+                usage, anomaly=True
+            )  # once a report contradicted itself, none is trusted
+        self.usage = usage
 
 
 READERS = {"chat": of_chat, "responses": of_responses}

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from gateway_project.lib import db
-from gateway_project.serving.server import APPLICATION
+from gateway_project.serving.server import configuration
 from gateway_project.serving.supervisor import bind
 from responses_api import worker as workers
 from responses_api.worker import Worker, limits_from_settings
@@ -107,15 +107,7 @@ class LiveGateway:
         await self.sandbox.start()
         listener: socket.socket = bind("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            APPLICATION,
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-        )
-        self._server = _Announcing(config, self._ready)
+        self._server = _Announcing(configuration(), self._ready)
         try:
             await self._server.serve(sockets=[listener])
         finally:

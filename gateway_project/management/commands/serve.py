@@ -20,7 +20,9 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--workers", type=int, default=1)
         parser.add_argument(
-            "--quickstart", action="store_true", help="Migrate and seed first, as `quickstart` does."
+            "--quickstart",
+            action="store_true",
+            help="Migrate and seed first, as `quickstart` does.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

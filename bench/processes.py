@@ -1,0 +1,89 @@
+"""Starting the measured processes, waiting until they answer, and stopping them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 60
+STOP_SECONDS = 40
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+class NotReady(RuntimeError):
+    """A process ended or did not answer in time; its last words are in the message."""
+
+
+def environment(data_dir: Path, **variables: str) -> dict[str, str]:
+    """Nothing of the caller's settings: the defaults are what is measured."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def raise_file_limit() -> None:
+    """Several hundred streams need several hundred sockets; children inherit the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def running(arguments: list[str], variables: Mapping[str, str], log: Path) -> Iterator[int]:
+    """A Python process of this environment, by its process id; its output goes to `log`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=output, stderr=output
+        )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_ready(port: int, path: str, log: Path) -> None:
+    """Return when GET `path` answers 200. Raises NotReady."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if _answers(port, path):
+            return
+        time.sleep(0.05)
+    raise NotReady(f"Nothing answered on port {port}: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def only_child(pid: int) -> int:
+    """The one child of a process: a supervisor's worker. Raises NotReady if it has none or several."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    if len(children) != 1:
+        raise NotReady(f"Expected one worker, found {len(children)} processes.")
+    return int(children[0])

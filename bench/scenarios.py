@@ -1,0 +1,216 @@
+"""What is measured: one function a scenario, by the name `--only` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from bench import meters
+from bench.calls import CELLS, Call, Cell, json_call, stream_call
+from bench.figures import Figure, quantile
+from bench.measuring import Bench, Sample, Samples, middle
+
+BODY_KILOBYTES = (1, 50)
+JSON_CONCURRENCY = 32
+THROUGHPUT_CONCURRENCY = 64
+BURST_CHUNKS = 4_000
+BURST_CONCURRENCY = 8
+PACED_STREAMS = 200
+PACE_MS = 20
+HELD_STREAMS = 500
+HELD_PACE_MS = 40
+MEMORY_STEPS = 10
+FLAT_MEGABYTES = 2.0
+
+Scenario = Callable[[Bench], Awaitable[list[Figure]]]
+
+
+async def memory(bench: Bench) -> list[Figure]:
+    """First, on a fresh worker: what it holds after many calls of every kind, and whether it grows."""
+    gateway = bench.stage.gateway
+    held = [meters.rss_megabytes(gateway.pid)]
+    for _ in range(MEMORY_STEPS):
+        await _step(bench, bench.scale.memory_calls // MEMORY_STEPS)
+        held.append(meters.rss_megabytes(gateway.pid))
+    after = f"RSS after {bench.scale.memory_calls:,} requests"
+    growth = max(held[-1] - held[MEMORY_STEPS // 2], 0.0)
+    return [
+        Figure("memory", "all", "RSS at start", "MB", held[0]),
+        Figure("memory", "all", after, "MB", held[-1], at_most=130),
+        Figure("memory", "all", "growth, second half", "MB", growth, at_most=FLAT_MEGABYTES),
+    ]
+
+
+async def _step(bench: Bench, count: int) -> None:
+    """Four JSON calls to one short stream, through both cells."""
+    gateway = bench.stage.gateway
+    async with bench.load(gateway, JSON_CONCURRENCY) as load:
+        for cell in CELLS:
+            await bench.send(gateway, load, json_call(cell, 1_000), count * 4 // 10)
+            await bench.send(gateway, load, stream_call(cell, 20), count // 10)
+
+
+async def json(bench: Bench) -> list[Figure]:
+    """The price of a JSON call."""
+    found = []
+    for cell in CELLS:
+        for kilobytes in BODY_KILOBYTES:
+            call = json_call(cell, kilobytes * 1000)
+            samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
+            found += _json_figures(f"json {kilobytes} KB", cell, samples)
+    return found
+
+
+def _json_figures(name: str, cell: Cell, samples: Samples) -> list[Figure]:
+    is_target = name == "json 1 KB"
+    return [
+        _figure(name, cell, "CPU per request", "ms", samples, Sample.cpu_per_call,
+                at_most=0.20 if is_target else None),
+        _figure(name, cell, "instructions per request", "M", samples, Sample.instructions_per_call,
+                at_most=1.4 if is_target else None),
+    ]  # fmt: skip
+
+
+async def burst(bench: Bench) -> list[Figure]:
+    """The price of a chunk when chunks come as fast as they are taken."""
+    found = []
+    for cell in CELLS:
+        call = stream_call(cell, BURST_CHUNKS)
+        samples = await bench.compare(call, bench.scale.burst_streams, BURST_CONCURRENCY)
+        found += _chunk_figures("sse burst", cell, samples, at_most=1.0)
+    return found
+
+
+async def paced(bench: Bench) -> list[Figure]:
+    """The price of a chunk when each comes alone, as from a model."""
+    found = []
+    for cell in CELLS:
+        call = stream_call(cell, bench.scale.paced_chunks, PACE_MS)
+        samples = await bench.compare(call, PACED_STREAMS, PACED_STREAMS, rounds=1)
+        found += _chunk_figures("sse paced", cell, samples, at_most=6.0)
+    return found
+
+
+def _chunk_figures(name: str, cell: Cell, samples: Samples, at_most: float) -> list[Figure]:
+    instructions = Sample.instructions_per_100k_events
+    return [
+        _figure(name, cell, "CPU per 100k chunks", "s", samples, Sample.cpu_per_100k_events,
+                at_most=at_most),
+        _figure(name, cell, "instructions per 100k chunks", "G", samples, instructions),
+        _rate(name, cell, "chunks/s", samples, lambda sample: sample.tally.events_per_second),
+    ]  # fmt: skip
+
+
+async def latency(bench: Bench) -> list[Figure]:
+    """What a single call waits longer than a direct one, the servers taking turns call by call."""
+    found = []
+    for cell in CELLS:
+        for kilobytes in BODY_KILOBYTES:
+            waited = await _waited(bench, json_call(cell, kilobytes * 1000))
+            found += _latency_figures(f"latency {kilobytes} KB", cell, waited)
+    return found
+
+
+async def _waited(bench: Bench, call: Call) -> dict[str, list[float]]:
+    """Milliseconds of every call, by server."""
+    waited: dict[str, list[float]] = {server.name: [] for server in bench.stage.servers}
+    direct, floor, gateway = bench.stage.servers
+    async with (
+        bench.load(direct, 1) as to_direct,
+        bench.load(floor, 1) as to_floor,
+        bench.load(gateway, 1) as to_gateway,
+    ):
+        turns = [(direct, to_direct), (floor, to_floor), (gateway, to_gateway)]
+        for number in range(bench.scale.latency_calls + 50):
+            for server, load in turns:
+                tally = await bench.send(server, load, call, 1)
+                if number >= 50:  # the first ones open connections and fill caches
+                    waited[server.name].append(tally.latencies[0] * 1e3)
+    return waited
+
+
+def _latency_figures(name: str, cell: Cell, waited: dict[str, list[float]]) -> list[Figure]:
+    found = []
+    for percent in (50, 99):
+        direct, floor, gateway = (
+            quantile(waited[server], percent) for server in ("direct", "floor", "gateway")
+        )
+        target = 0.5 if (name, percent) == ("latency 1 KB", 50) else None
+        found += [
+            Figure(name, cell, f"p{percent}", "ms", gateway, floor, direct),
+            Figure(name, cell, f"added p{percent}", "ms", gateway - direct, floor - direct,
+                   at_most=target),
+        ]  # fmt: skip
+    return found
+
+
+async def throughput(bench: Bench) -> list[Figure]:
+    """Calls a second when more wait than can be served; load and sandbox use the same processors."""
+    found = []
+    for cell in CELLS:
+        for kilobytes in BODY_KILOBYTES:
+            call = json_call(cell, kilobytes * 1000)
+            count = bench.scale.throughput_calls
+            samples = await bench.compare(call, count, THROUGHPUT_CONCURRENCY)
+            name = f"throughput {kilobytes} KB"
+            found.append(_rate(name, cell, "requests/s", samples, _calls_per_second))
+    return found
+
+
+def _calls_per_second(sample: Sample) -> float:
+    return sample.tally.calls_per_second
+
+
+async def streams(bench: Bench) -> list[Figure]:
+    """Many streams at once; a single one that fails ends the bench."""
+    found = []
+    for cell in CELLS:
+        call = stream_call(cell, bench.scale.held_chunks, HELD_PACE_MS)
+        sample = await bench.sample(bench.stage.gateway, call, HELD_STREAMS, HELD_STREAMS)
+        failures, peak = sample.tally.failures, sample.tally.peak
+        name = f"{HELD_STREAMS} streams"
+        found += [
+            Figure(name, cell, "streams at once", "", peak),
+            Figure(name, cell, "failed streams", "", failures, at_most=0),
+            Figure(
+                name, cell, "RSS of the worker", "MB", meters.rss_megabytes(bench.stage.gateway.pid)
+            ),
+        ]
+    return found
+
+
+def _figure(
+    scenario: str,
+    cell: Cell,
+    what: str,
+    unit: str,
+    samples: Samples,
+    value: Callable[[Sample], float | None],
+    at_most: float | None = None,
+) -> Figure:
+    """The median of the rounds, of the gateway and of the floor."""
+    rounds = [value(sample) for sample in samples["gateway"]]
+    floor = middle([value(sample) for sample in samples["floor"]])
+    best = min((found for found in rounds if found is not None), default=None)
+    return Figure(scenario, cell, what, unit, middle(rounds), floor, at_most=at_most, best=best)
+
+
+def _rate(
+    scenario: str, cell: Cell, what: str, samples: Samples, value: Callable[[Sample], float]
+) -> Figure:
+    """The median of the rounds, of all three."""
+    gateway, floor, direct = (
+        middle([value(sample) for sample in samples[name]])
+        for name in ("gateway", "floor", "direct")
+    )
+    return Figure(scenario, cell, what, "/s", gateway, floor, direct)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "memory": memory,
+    "json": json,
+    "burst": burst,
+    "paced": paced,
+    "latency": latency,
+    "throughput": throughput,
+    "streams": streams,
+}

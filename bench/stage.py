@@ -1,0 +1,94 @@
+"""The stage: sandbox, floor and gateway, each a process of its own, on a throw-away data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import processes, rows
+
+CALL_LINE = b'"event":"call"'
+MAX_COMPLAINTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Something that answers calls. `pid` is the process to be measured."""
+
+    name: str
+    port: int
+    pid: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The servers that are compared, and the file the gateway logs to."""
+
+    direct: Server
+    floor: Server
+    gateway: Server
+    log: Path
+
+    @property
+    def servers(self) -> tuple[Server, Server, Server]:
+        return self.direct, self.floor, self.gateway
+
+    def logged_calls(self) -> int:
+        """The lines the gateway has written for calls that ended."""
+        with self.log.open("rb") as lines:
+            return sum(CALL_LINE in line for line in lines)
+
+    def complaints(self) -> str:
+        """The last of what the gateway has logged besides calls: why calls failed, if they did."""
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        others = [line for line in lines if CALL_LINE not in line]
+        return b"".join(others[-MAX_COMPLAINTS:]).decode(errors="replace")
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """Everything running and ready; stopped and removed afterwards."""
+    processes.raise_file_limit()
+    with (
+        tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder,
+        contextlib.ExitStack() as on,
+    ):
+        data_dir = Path(folder)
+        direct = on.enter_context(_sandbox(data_dir))
+        floor = on.enter_context(_floor(data_dir, direct))
+        gateway = on.enter_context(_gateway(data_dir, direct))
+        yield Stage(direct, floor, gateway, data_dir / "gateway.log")
+
+
+@contextlib.contextmanager
+def _sandbox(data_dir: Path) -> Iterator[Server]:
+    port, log = processes.free_port(), data_dir / "sandbox.log"
+    arguments = ["-m", "routing.sandbox", "--port", str(port)]
+    with processes.running(arguments, processes.environment(data_dir), log) as pid:
+        processes.wait_until_ready(port, "/healthz", log)
+        yield Server("direct", port, pid, key="none")
+
+
+@contextlib.contextmanager
+def _floor(data_dir: Path, sandbox: Server) -> Iterator[Server]:
+    port, log = processes.free_port(), data_dir / "floor.log"
+    arguments = ["-m", "bench.floor", str(port), f"http://127.0.0.1:{sandbox.port}"]
+    with processes.running(arguments, processes.environment(data_dir), log) as pid:
+        processes.wait_until_ready(port, "/healthz", log)
+        yield Server("floor", port, pid, key="none")
+
+
+@contextlib.contextmanager
+def _gateway(data_dir: Path, sandbox: Server) -> Iterator[Server]:
+    """As in production: the supervisor and one worker, keys checked, a log line in JSON per call."""
+    variables = processes.environment(data_dir, TOLLGATE_LOG_FORMAT="json")
+    port, log = processes.free_port(), data_dir / "gateway.log"
+    key = rows.make(variables, sandbox.port)
+    arguments = ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with processes.running(arguments, variables, log) as supervisor:
+        processes.wait_until_ready(port, "/readyz", log)
+        yield Server("gateway", port, processes.only_child(supervisor), key)

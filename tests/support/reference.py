@@ -1,0 +1,74 @@
+"""The folder of reference data beside the checkout: recordings, schemas, captures.
+
+It is no part of the project. A test that needs it is skipped, saying so, where it is absent.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared"
+ABSENT = "the reference folder `shared` is not beside the checkout"
+
+
+def path_to(name: str) -> Path:
+    """A file of the folder; skips the test where there is none."""
+    found = FOLDER / name
+    if not found.exists():
+        pytest.skip(ABSENT)
+    return found
+
+
+def json_of(name: str) -> Any:
+    return orjson.loads(path_to(name).read_bytes())
+
+
+def recordings(protocol: str, suffix: str) -> list[Any]:
+    """Test parameters: each recorded answer of a protocol, or one that is skipped."""
+    names = sorted(FOLDER.glob(f"recordings/{protocol}/*{suffix}"))
+    found = [path for path in names if not path.name.endswith(".request.json")]
+    if not found:
+        return [pytest.param(None, marks=pytest.mark.skip(reason=ABSENT), id="absent")]
+    return [pytest.param(path, id=path.stem) for path in found]
+
+
+def explain(validator: Draft202012Validator, value: Any) -> list[str]:
+    """What is wrong with a value, as lines; empty if it is valid."""
+    return [
+        f"{error.json_path}: {error.message[:300]}"
+        for error in sorted(validator.iter_errors(value), key=lambda error: error.json_path)
+    ]
+
+
+@cache
+def event_validators() -> dict[str, Draft202012Validator]:
+    """A validator for each stream event of the Responses API, by its type."""
+    schema = json_of("data/openai-sdk-3.52.0-response_stream_event.schema.json")
+    definitions = schema["$defs"]
+    names = [branch["$ref"].rpartition("/")[2] for branch in schema["anyOf"]]
+    return {
+        definitions[name]["properties"]["type"]["const"]: Draft202012Validator(
+            {"$ref": f"#/$defs/{name}", "$defs": definitions}
+        )
+        for name in names
+    }
+
+
+@cache
+def response_validator() -> Draft202012Validator:
+    """For a Response object, as the official SDK types it."""
+    return Draft202012Validator(json_of("data/openai-sdk-3.52.0-response.schema.json"))
+
+
+@cache
+def open_responses_validator(name: str) -> Draft202012Validator:
+    """For a schema of the Open Responses specification, by its name."""
+    document = json_of("data/openresponses-openapi-2026-04-24.json")
+    reference = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    return Draft202012Validator(reference)
