@@ -168,9 +168,8 @@ def _opened(credential: Credential) -> Secret | None:
 def _credential(provider: Provider, tenant_id: int) -> Credential | None:
     """The tenant's own before the platform's, the newest first."""
     return (
-        Credential.objects.select_related("provider").filter(
-            Q(tenant=tenant_id) | Q(tenant=None), provider=provider, enabled=True
-        )
+        Credential.objects.select_related("provider")
+        .filter(Q(tenant=tenant_id) | Q(tenant=None), provider=provider, enabled=True)
         .order_by(F("tenant").desc(nulls_last=True), "-created_at")
         .first()
     )

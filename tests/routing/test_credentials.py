@@ -22,9 +22,7 @@ def test_a_secret_is_not_sent_to_a_host_it_was_not_entered_for(gateway: LiveGate
     provider.base_url = gateway.sandbox.base_url
     provider.save()
 
-    answer = httpx.post(
-        f"{gateway.base_url}/chat/completions", json=BODY, headers=customer.headers
-    )
+    answer = httpx.post(f"{gateway.base_url}/chat/completions", json=BODY, headers=customer.headers)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_auth_failed")
     assert not gateway.sandbox.calls
