@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from gateway_project.lib.errors import BadRequest, GatewayError, Internal, NotFound
 from responses_api import model_list
 from responses_api.rest import caller_of
-from routing.resolve import model_not_found, visible_aliases
+from routing.resolve import model_not_found, visible_alias, visible_aliases
 
 PREFIXES = ("/v1/", "/openai/v1/")
 
@@ -32,7 +32,7 @@ class ModelView(APIView):
     scope = "models"
 
     def get(self, request: Request, name: str) -> Response:
-        alias = visible_aliases(caller_of(request)).filter(name=name).first()
+        alias = visible_alias(caller_of(request), name)
         if alias is None:
             raise model_not_found(name)
         return Response(model_list.entry(alias))

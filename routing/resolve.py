@@ -55,7 +55,7 @@ class Router:
 
     async def route(self, caller: Caller, model: str) -> Route:
         """No await and no I/O for a warm name. Raises ModelNotFound, Unavailable."""
-        if len(model) > MAX_NAME_LENGTH:
+        if not _can_be_a_name(model):
             raise model_not_found(model)
         key = (caller.tenant_id, caller.key_id, model)
         return self._routes.fresh(key) or await self._look_up(key, caller, model)
@@ -84,9 +84,19 @@ def visible_aliases(caller: Caller) -> QuerySet[Alias]:
     return aliases.order_by("name")
 
 
+def visible_alias(caller: Caller, name: str) -> Alias | None:
+    """The alias of this name that the key may use."""
+    return visible_aliases(caller).filter(name=name).first() if _can_be_a_name(name) else None
+
+
+def _can_be_a_name(model: str) -> bool:
+    """Whether it is worth asking for; PostgreSQL refuses to be asked for a NUL."""
+    return len(model) <= MAX_NAME_LENGTH and "\0" not in model
+
+
 def find(caller: Caller, model: str) -> Route | None:
     """The route as the database has it now; None if there is none for this caller."""
-    alias = visible_aliases(caller).filter(name=model).first()
+    alias = visible_alias(caller, model)
     if alias is not None:
         return _route_of_alias(alias, caller)
     if caller.allow_direct_targets and caller.all_aliases:

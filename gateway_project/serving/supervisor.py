@@ -26,6 +26,7 @@ from gateway_project.serving.server import run_worker
 logger = logging.getLogger("tollgate.serve")
 
 BACKLOG = 2048
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RESTART_PAUSE_SECONDS = 1.0
 # How much later than the gateway's own limit the kernel gives a client up that takes nothing.
 STALL_MARGIN_SECONDS = 2.0
@@ -63,7 +64,7 @@ class Supervisor:
     def run(self, helpers: dict[str, Callable[[], None]]) -> None:
         """Serve. `helpers` are further processes to keep alive, by name."""
         connections.close_all()  # a connection must not be shared by two processes
-        for sig in (signal.SIGTERM, signal.SIGINT):
+        for sig in STOP_SIGNALS:
             signal.signal(sig, self._on_signal)
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         for name, serve in helpers.items():
@@ -76,18 +77,27 @@ class Supervisor:
         run_worker(self._listener, line)
 
     def _spawn(self, name: str, start: Callable[[Connection], None]) -> None:
-        ours, theirs = _fork.Pipe()
-        process = _fork.Process(target=self._child_main, args=(start, theirs, ours), name=name)
-        process.start()
-        theirs.close()
-        self._children.append(Child(name, start, process, ours, clock.monotonic()))
+        """Fork a child, unless we are stopping. Signals wait meanwhile: one that came between the fork
+        and the list's entry would miss the child, and in the child it would run the parent's handler."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            if not self._stopping:
+                ours, theirs = _fork.Pipe()
+                arguments = (start, theirs, ours)
+                process = _fork.Process(target=self._child_main, args=arguments, name=name)
+                process.start()
+                theirs.close()
+                self._children.append(Child(name, start, process, ours, clock.monotonic()))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _child_main(
         self, start: Callable[[Connection], None], line: Connection, parents_end: Connection
     ) -> None:
-        for sig in (signal.SIGTERM, signal.SIGINT):
+        for sig in STOP_SIGNALS:
             signal.signal(sig, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         os.setpgrp()  # the terminal's Ctrl-C is the parent's to handle; it passes on what is meant
         parents_end.close()
         for sibling in self._children:
