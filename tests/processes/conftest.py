@@ -1,0 +1,91 @@
+"""A prepared data directory, copied for each test, and a provider outside the served gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from routing.sandbox import SandboxServer
+from tests.faults.wire import close_all
+from tests.processes.served import Served, environment, manage, shell
+
+ROWS = """
+import json
+from tests.support import rows
+rows.sandbox_aliases({url!r})
+customer = rows.customer("acme")
+chat = rows.provider("chat", {url!r}, "endless")
+rows.alias("endless", (chat, "sandbox-fault-never-ending"))
+print(json.dumps([customer.key.public_id, customer.secret]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A migrated data directory with the sandbox's aliases and one key."""
+
+    data_dir: Path
+    key_id: str
+    secret: str
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[SandboxServer]:
+    """A sandbox in a thread, so that it outlives the gateways of all tests."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="provider")
+    thread.start()
+    server = SandboxServer()
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+    yield server
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def template(provider: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Made once: migrating takes longer than most tests."""
+    data_dir = tmp_path_factory.mktemp("template")
+    variables = environment(data_dir)
+    manage(variables, "migrate", "-v", "0")
+    key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
+    return Prepared(data_dir, key_id, secret)
+
+
+@pytest.fixture
+def prepared(template: Prepared, provider: SandboxServer, tmp_path: Path) -> Prepared:
+    """A copy of the template, and a provider that remembers nothing."""
+    provider.calls.clear()
+    data_dir = tmp_path / "data"
+    shutil.copytree(template.data_dir, data_dir)
+    return Prepared(data_dir, template.key_id, template.secret)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_left() -> Iterator[None]:
+    yield
+    close_all()
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(prepared: Prepared) -> Iterator[Serve]:
+    """Start a gateway on the prepared data: `serve("--workers", "2", TOLLGATE_DRAIN_SECONDS="1")`."""
+    with ExitStack() as running:
+
+        def start(*arguments: str, **variables: str) -> Served:
+            served = Served(environment(prepared.data_dir, **variables), *arguments)
+            return running.enter_context(served)
+
+        yield start

@@ -1,0 +1,170 @@
+"""`manage.py serve` as a process of its own, with a data directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.faults.wire import until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+READY = "Tollgate serves "
+START_SECONDS = 40.0
+
+
+def environment(data_dir: Path, **variables: str) -> dict[str, str]:
+    """Nothing of the test run's own settings."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {
+        **inherited,
+        "TOLLGATE_DATA_DIR": str(data_dir),
+        "TOLLGATE_LOG_FORMAT": "json",
+        **variables,
+    }
+
+
+def manage(variables: dict[str, str], *arguments: str) -> str:
+    """What a management command prints."""
+    ended = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def shell(variables: dict[str, str], script: str) -> Any:
+    """Run a script with Django set up; it prints one JSON value."""
+    return json.loads(manage(variables, "shell", "--no-imports", "-v", "0", "-c", script))
+
+
+class Served:
+    """A running gateway; `stderr` grows while it runs."""
+
+    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
+        self.variables = variables
+        self._process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve", "--port", "0", *arguments],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.stdout = ""
+        self.stderr = ""
+        self._announced: queue.Queue[str] = queue.Queue()
+        self._readers = [
+            threading.Thread(target=self._read_stdout),
+            threading.Thread(target=self._read_stderr),
+        ]
+        for reader in self._readers:
+            reader.start()
+        self.root_url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            announced = self._announced.get(timeout=START_SECONDS)
+            assert announced, self.stderr
+        except BaseException:
+            self.__exit__()
+            raise
+        self.root_url = announced.removeprefix(READY).partition("/v1")[0]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            children = self.children
+            self._process.kill()
+            for pid in children:
+                kill(pid, signal.SIGKILL)
+        self.wait(10)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def children(self) -> list[int]:
+        """Workers and helpers, in the order they were started."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, line by line."""
+        return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
+
+    def signal(self, number: int = signal.SIGTERM) -> float:
+        """Send a signal; the moment at which it was sent."""
+        self._process.send_signal(number)
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> int:
+        """Wait until the process has ended and everything it wrote was read."""
+        code = self._process.wait(seconds)
+        for reader in self._readers:
+            reader.join(seconds)
+            assert not reader.is_alive(), "something still holds the process's output"
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+    def ready(self) -> httpx.Response:
+        return httpx.get(f"{self.root_url}/readyz", timeout=5, trust_env=False)
+
+    def _read_stdout(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.stdout += line
+            if line.startswith(READY):
+                self._announced.put(line)
+        self._announced.put("")
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.stderr += line
+
+
+def kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def resident_bytes(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    until(holds, seconds)

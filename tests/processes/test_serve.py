@@ -1,0 +1,545 @@
+"""`manage.py serve` from outside: drain, restarts, helpers, revocation, and readers that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from responses_api.announcements import CHANNEL
+from routing.sandbox import SandboxServer
+from tests.faults import wire
+from tests.faults.wire import Answer, Wire
+from tests.processes.conftest import ROWS, Prepared, Serve
+from tests.processes.served import (
+    Served,
+    environment,
+    eventually,
+    is_running,
+    kill,
+    manage,
+    resident_bytes,
+    shell,
+)
+
+SHORT = "[chunks=20] [pace=20]"
+LONG = "[chunks=100000] [pace=20]"
+NOISE_SECONDS = 0.5  # what a busy machine may add to a promise
+OUTPUT = {"chat": b'"content":', "responses": b"response.output_text.delta"}
+
+
+def stream(
+    served: Served, prepared: Prepared, door: str, text: str, receive_buffer: int = 0
+) -> Wire:
+    """A client whose stream has been asked for."""
+    client = Wire(served.root_url, receive_buffer)
+    client.send(wire.request(door, prepared, wire.body(door, f"sandbox-{door}", text, True)))
+    return client
+
+
+def running_stream(served: Served, prepared: Prepared, door: str, text: str) -> Wire:
+    """A client whose stream gives output."""
+    client = stream(served, prepared, door, text)
+    client.wait_for(OUTPUT[door])
+    return client
+
+
+def assert_complete(door: str, answer: Answer) -> None:
+    assert answer.is_whole
+    assert answer.data[-1] == b"[DONE]"
+    assert sum(1 for piece in wire.deltas(answer) if piece) == 20
+
+
+def assert_ended_by_drain(door: str, answer: Answer) -> None:
+    """Exactly one terminal event, which says so."""
+    assert answer.status == 200
+    if door == "chat":
+        assert json.loads(answer.data[-1])["error"]["code"] == "server_shutting_down"
+        assert answer.body.count(b'"error"') == 1
+        assert b"[DONE]" not in answer.body
+        assert not answer.is_whole
+    else:
+        assert answer.data[-1] == b"[DONE]"
+        kinds = [event["type"] for event in answer.events]
+        assert (kinds[-1], kinds.count("response.failed")) == ("response.failed", 1)
+        assert "shutting down" in answer.events[-1]["response"]["error"]["message"]
+
+
+# Drain
+
+
+def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
+    serve: Serve, prepared: Prepared
+) -> None:
+    served = serve(TOLLGATE_DRAIN_SECONDS="1.5")
+    doors = ["chat", "responses"] * 5
+    with ThreadPoolExecutor(20) as pool:
+        short = [running_stream(served, prepared, door, SHORT) for door in doors]
+        long = [running_stream(served, prepared, door, LONG) for door in doors]
+        short_answers = [pool.submit(client.answer) for client in short]
+        long_answers = [pool.submit(client.answer) for client in long]
+        asked_at = served.signal()
+        eventually(lambda: served.ready().status_code == 503)
+
+        assert served.ready().json()["checks"] == {"database": True, "accepting": False}
+        with Wire(served.root_url) as late:
+            late.send(wire.request("chat", prepared, wire.body("chat", "sandbox-chat", "Hi", True)))
+            refused = late.answer()
+            late.until_closed()
+        assert (refused.status, refused.error["code"]) == (503, "server_shutting_down")
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["connection"] == "close"
+
+        for door, answer in zip(doors, short_answers, strict=True):
+            assert_complete(door, answer.result())
+        for door, answer in zip(doors, long_answers, strict=True):
+            assert_ended_by_drain(door, answer.result())
+    assert served.wait(10) == 0
+    assert time.monotonic() - asked_at < 1.5 + 2.0 + NOISE_SECONDS
+    for client in (*short, *long):
+        client.socket.close()
+
+    calls = [line for line in served.lines if line.get("event") == "call"]
+    assert len({line["request_id"] for line in calls}) == len(calls) == 21
+    assert [line["status"] for line in calls].count("completed") == 10
+    assert [line["error"] for line in calls].count("server_shutting_down") == 11
+
+
+def test_an_idle_server_stops_at_once(serve: Serve) -> None:
+    served = serve("--workers", "2")
+    asked_at = served.signal()
+    assert served.wait(10) == 0
+    assert time.monotonic() - asked_at < 2.0
+    assert "Traceback" not in served.stderr
+
+
+def test_a_half_sent_upload_does_not_hold_the_drain(serve: Serve, prepared: Prepared) -> None:
+    served = serve()
+    request = wire.request("chat", prepared, wire.body("chat", "sandbox-chat", "x" * 1000, True))
+    with Wire(served.root_url) as client:
+        client.send(request[:-100])
+        running_stream(served, prepared, "chat", SHORT).socket.close()  # the upload was seen by now
+        asked_at = served.signal()
+        refused = client.answer()
+        assert (refused.status, refused.error["code"]) == (503, "server_shutting_down")
+        assert served.wait(10) == 0
+    assert time.monotonic() - asked_at < 3.0
+
+
+def test_a_second_signal_ends_the_streams_at_once(serve: Serve, prepared: Prepared) -> None:
+    served = serve()
+    with running_stream(served, prepared, "responses", LONG) as client:
+        served.signal()
+        eventually(lambda: served.ready().status_code == 503)
+        asked_at = served.signal()
+        assert_ended_by_drain("responses", client.answer())
+    assert served.wait(10) == 0
+    assert time.monotonic() - asked_at < 2.5
+
+
+def test_a_client_that_takes_nothing_does_not_hold_the_exit(
+    serve: Serve, prepared: Prepared, provider: SandboxServer
+) -> None:
+    served = serve(TOLLGATE_DRAIN_SECONDS="0.5")
+    with stuck(served, prepared) as client:
+        eventually(lambda: stands_still(provider))
+        asked_at = served.signal()
+        assert served.wait(10) == 0
+        assert time.monotonic() - asked_at < 0.5 + 2.0 + NOISE_SECONDS
+        client.until_closed()
+
+
+def test_ctrl_c_drains_too(serve: Serve, prepared: Prepared) -> None:
+    served = serve(TOLLGATE_DRAIN_SECONDS="5")
+    with running_stream(served, prepared, "chat", SHORT) as client:
+        os.killpg(served.pid, signal.SIGINT)  # as a terminal does
+        assert_complete("chat", client.answer())
+    assert served.wait(10) == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("milliseconds", range(0, 1600, 100))
+def test_a_signal_at_any_moment_of_the_start_ends_the_server(
+    prepared: Prepared, milliseconds: int
+) -> None:
+    served = Served(environment(prepared.data_dir), "--workers", "3")
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            served.wait(milliseconds / 1000)
+        children = served.children
+        served.signal()
+        served.wait(5)
+        assert not any(is_running(pid) for pid in children)
+    finally:
+        served.__exit__()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_signal_while_the_workers_are_being_forked_ends_them_all(
+    prepared: Prepared, attempt: int
+) -> None:
+    served = Served(environment(prepared.data_dir), "--workers", "8")
+    try:
+        wire.until(lambda: len(served.children) > attempt, 20)
+        served.signal()
+        served.wait(5)
+    finally:
+        served.__exit__()
+
+
+# Processes
+
+
+def test_a_worker_that_died_is_replaced(serve: Serve, prepared: Prepared) -> None:
+    served = serve("--workers", "2")
+    first, second = served.children
+    kill(first, signal.SIGKILL)
+    eventually(lambda: len(served.children) == 2 and first not in served.children)
+    assert second in served.children
+    answers = [wire.ask(served.root_url, "chat", prepared, "sandbox-chat") for _ in range(10)]
+    assert {answer.status for answer in answers} == {200}
+    assert "worker-1 ended with code -9; restarting" in served.stderr
+    served.signal()
+    assert served.wait(10) == 0
+
+
+def test_when_the_supervisor_was_killed_nothing_of_it_lives_on(
+    serve: Serve, prepared: Prepared
+) -> None:
+    port = free_port()
+    add_sandbox(prepared, port)
+    served = serve("--workers", "2")
+    eventually(lambda: is_sandbox(port))
+    children = served.children
+    assert len(children) == 3
+    served.signal(signal.SIGKILL)
+    eventually(lambda: not any(is_running(pid) for pid in children))
+    served.wait(5)
+    for used in (port, urlsplit(served.root_url).port):
+        with socket.create_server(("127.0.0.1", used or 0)):
+            pass
+
+
+def test_streams_are_ended_properly_when_the_supervisor_was_killed(
+    serve: Serve, prepared: Prepared
+) -> None:
+    served = serve(TOLLGATE_DRAIN_SECONDS="0.3")
+    with running_stream(served, prepared, "responses", LONG) as client:
+        served.signal(signal.SIGKILL)
+        assert_ended_by_drain("responses", client.answer())
+
+
+def test_a_port_in_use_is_told_in_words(prepared: Prepared) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        served = Served(environment(prepared.data_dir), "--port", str(taken.getsockname()[1]))
+        assert served.wait(20) == 1
+    assert "Cannot listen on 127.0.0.1" in served.stderr
+    assert "Traceback" not in served.stderr
+
+
+# The sandbox beside the workers
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def is_sandbox(port: int) -> bool:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=1, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return bool(answer.json()["data"][0]["owned_by"] == "sandbox")
+
+
+ADD_SANDBOX = """
+from tests.support import rows
+url = "http://127.0.0.1:{port}/v1"
+rows.alias("own", (rows.provider("chat", url, "own", vendor="sandbox"), "sandbox"))
+print("null")
+"""
+SANDBOX_URL = """
+import json
+from routing.models import Provider
+print(json.dumps(Provider.objects.get(vendor="sandbox").base_url))
+"""
+
+
+def add_sandbox(prepared: Prepared, port: int) -> None:
+    shell(environment(prepared.data_dir), ADD_SANDBOX.format(port=port))
+
+
+def sandbox_url(prepared: Prepared) -> str:
+    return str(shell(environment(prepared.data_dir), SANDBOX_URL))
+
+
+def answered(served: Served, prepared: Prepared) -> int:
+    return wire.ask(served.root_url, "chat", prepared, "own").status
+
+
+def test_the_sandbox_is_started_where_a_provider_points_and_restarted_when_it_dies(
+    serve: Serve, prepared: Prepared
+) -> None:
+    port = free_port()
+    add_sandbox(prepared, port)
+    served = serve()
+    eventually(lambda: answered(served, prepared) == 200)
+    sandbox, worker = served.children
+    kill(sandbox, signal.SIGKILL)
+    eventually(lambda: answered(served, prepared) == 200 and sandbox not in served.children)
+    assert worker in served.children
+    served.signal()
+    assert served.wait(10) == 0
+    assert not is_sandbox(port)
+
+
+def test_a_sandbox_whose_port_is_taken_moves(serve: Serve, prepared: Prepared) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        add_sandbox(prepared, port)
+        served = serve()
+        eventually(lambda: answered(served, prepared) == 200)
+        assert sandbox_url(prepared) != f"http://127.0.0.1:{port}/v1"
+        assert f"port {port} is taken; the sandbox moves to" in served.stderr
+
+
+def test_a_sandbox_that_runs_already_is_shared(
+    serve: Serve, prepared: Prepared, provider: SandboxServer
+) -> None:
+    add_sandbox(prepared, provider.port)
+    served = serve()
+    assert answered(served, prepared) == 200
+    assert sandbox_url(prepared) == provider.base_url
+    assert len(served.children) == 1
+
+
+# Readers that do not read
+
+
+def stuck(served: Served, prepared: Prepared) -> Wire:
+    """A client of an endless stream that reads nothing, with a small buffer."""
+    client = Wire(served.root_url, receive_buffer=4096)
+    client.send(wire.request("chat", prepared, wire.body("chat", "endless", "Hi", True)))
+    return client
+
+
+def stands_still(provider: SandboxServer, seconds: float = 0.3) -> bool:
+    """Whether the provider's endless streams have begun, and none of them gets rid of any more."""
+    endless = [call for call in provider.calls if call.fault == "never-ending"]
+    before = [call.text_bytes_sent for call in endless]
+    try:
+        wire.until(lambda: [call.text_bytes_sent for call in endless] != before, seconds)
+    except AssertionError:
+        return bool(before) and all(before)
+    return False
+
+
+def test_readers_that_do_not_read_cost_little_and_are_closed(
+    serve: Serve, prepared: Prepared, provider: SandboxServer
+) -> None:
+    served = serve(TOLLGATE_SEND_STALL_SECONDS="1.5")
+    (worker,) = served.children
+    wire.ask(served.root_url, "chat", prepared, "sandbox-chat", stream=True)
+    memory = resident_bytes(worker)
+    clients = [stuck(served, prepared) for _ in range(20)]
+    eventually(lambda: len(provider.calls) == 21 and stands_still(provider, 0.2))
+    assert resident_bytes(worker) - memory < 20 * 1024 * 1024
+
+    asked_at = time.monotonic()
+    answers = [wire.ask(served.root_url, "chat", prepared, "sandbox-chat") for _ in range(20)]
+    assert {answer.status for answer in answers} == {200}
+    assert time.monotonic() - asked_at < 3.0
+
+    endless = [call for call in provider.calls if call.fault == "never-ending"]
+    eventually(lambda: all(call.ended == "client_closed" for call in endless))
+    # The connections go too, although their clients still take nothing.
+    eventually(lambda: sockets_of(worker) <= 5)
+    for client in clients:
+        client.socket.close()
+    eventually(lambda: [line.get("status") for line in served.lines].count("client_gone") == 20)
+
+
+def test_a_whole_answer_nobody_takes_is_given_up_too(serve: Serve, prepared: Prepared) -> None:
+    served = serve(TOLLGATE_SEND_STALL_SECONDS="0.5")
+    (worker,) = served.children
+    with Wire(served.root_url, receive_buffer=4096) as client:
+        payload = wire.body("chat", "sandbox-chat", "[size=20000000]", stream=False)
+        client.send(wire.request("chat", prepared, payload))
+        client.wait_for(b"HTTP/1.1 200")
+        eventually(lambda: sockets_of(worker) <= 4)
+
+
+def sockets_of(pid: int) -> int:
+    """TCP connections a process holds, but those to the provider that are kept for reuse."""
+    return sum(1 for file in Path(f"/proc/{pid}/fd").iterdir() if _is_established(file))
+
+
+def _is_established(file: Path) -> bool:
+    try:
+        link = str(file.readlink())
+    except FileNotFoundError:
+        return False
+    inode = link.removeprefix("socket:[").removesuffix("]")
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(row[9] == inode and row[3] != "0A" for row in rows)
+
+
+# Revocation
+
+REVOKE = """
+import json, time
+from tenants import keys
+from tenants.models import ApiKey
+keys.revoke(ApiKey.objects.get(public_id={key_id!r}))
+print(json.dumps(time.monotonic()))
+"""
+CONNECTIONS = 24
+
+
+class Load:
+    """Answers as they come: when, and with which status."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, int]] = []
+        self.is_over = False
+        self._came = asyncio.Event()
+
+    def note(self, status: int) -> None:
+        self.seen.append((time.monotonic(), status))
+        self._came.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not holds():
+                self._came.clear()
+                await self._came.wait()
+
+    async def more(self) -> None:
+        already = len(self.seen)
+        await self.until(lambda: len(self.seen) > already)
+
+    @property
+    def latest(self) -> set[int]:
+        return {status for _, status in self.seen[-10 * CONNECTIONS :]}
+
+    def assert_revoked_within(self, seconds: float, revoked_at: float) -> None:
+        assert {status for _, status in self.seen} == {200, 401}
+        last_success = max(at for at, status in self.seen if status == 200)
+        assert last_success - revoked_at <= seconds
+
+
+async def ask_on(served: Served, prepared: Prepared, door: str, load: Load) -> None:
+    """Ask again and again over one connection."""
+    address = urlsplit(served.root_url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    content = wire.request(door, prepared, wire.body(door, f"sandbox-{door}", "Hi", False))
+    try:
+        while not load.is_over:
+            writer.write(content)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+            load.note(int(head.split()[1]))
+    finally:
+        writer.close()
+
+
+async def revoked_under_load(
+    served: Served, prepared: Prepared, variables: dict[str, str]
+) -> tuple[float, Load]:
+    """Keep all workers busy, revoke the key in another process; when that was, and all answers."""
+    load = Load()
+    async with asyncio.TaskGroup() as group:
+        for number in range(CONNECTIONS * 10):
+            # One after the other, because a worker takes all connections that wait at once.
+            door = ("chat", "responses")[number % 2]
+            group.create_task(ask_on(served, prepared, door, load))
+            await load.more()
+            if number >= CONNECTIONS and min(map(sockets_of, served.children)) >= 3:
+                break
+        assert min(map(sockets_of, served.children)) >= 3, "one worker is hardly used"
+        script = REVOKE.format(key_id=prepared.key_id)
+        revoked_at = await asyncio.to_thread(shell, variables, script)
+        await load.until(lambda: load.latest == {401})
+        load.is_over = True
+    return revoked_at, load
+
+
+def test_a_revoked_key_ends_within_a_second_on_two_workers(
+    serve: Serve, prepared: Prepared
+) -> None:
+    served = serve("--workers", "2")
+    variables = environment(prepared.data_dir)
+    revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
+    load.assert_revoked_within(1.0, revoked_at)
+
+
+@pytest.mark.redis
+def test_with_redis_a_change_is_noticed_without_waiting_for_the_poll(
+    serve: Serve, prepared: Prepared
+) -> None:
+    url = os.environ["REDIS_URL"]
+    settings = {"REDIS_URL": url, "TOLLGATE_REVISION_POLL_SECONDS": "30"}
+    with redis.Redis.from_url(url) as server:
+        others = server.pubsub_numsub(CHANNEL)[0][1]
+        served = serve("--workers", "2", **settings)
+        eventually(lambda: server.pubsub_numsub(CHANNEL)[0][1] == others + 2)
+    variables = environment(prepared.data_dir, **settings)
+    revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
+    load.assert_revoked_within(1.0, revoked_at)
+
+
+@pytest.mark.redis
+def test_without_redis_at_hand_the_poll_notices(serve: Serve, prepared: Prepared) -> None:
+    settings = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    served = serve("--workers", "2", **settings)
+    variables = environment(prepared.data_dir, **settings)
+    revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
+    load.assert_revoked_within(1.0, revoked_at)
+    assert "polling goes on" in served.stderr
+
+
+@pytest.fixture
+def scratch_database() -> Iterator[str]:
+    """The URL of an empty database on the PostgreSQL of this run."""
+    url = os.environ["DATABASE_URL"]
+    name = f"serve_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.postgres
+def test_two_workers_serve_on_postgres(
+    tmp_path: Path, scratch_database: str, provider: SandboxServer
+) -> None:
+    provider.calls.clear()
+    variables = environment(tmp_path, DATABASE_URL=scratch_database)
+    manage(variables, "migrate", "-v", "0")
+    key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
+    prepared = Prepared(tmp_path, key_id, secret)
+    with Served(variables, "--workers", "2") as served:
+        assert wire.ask(served.root_url, "responses", prepared, "sandbox-responses").status == 200
+        revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
+        load.assert_revoked_within(1.0, revoked_at)
+        asked_at = served.signal()
+        assert served.wait(10) == 0
+        assert time.monotonic() - asked_at < 2.0
+        assert "Traceback" not in served.stderr

@@ -1,0 +1,267 @@
+"""Secrets planted everywhere a secret can be, every path driven, and everything written searched (P19)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from routing.sandbox.faults import FAULTS, PREFIX
+from tests.faults.wire import PATHS, body
+from tests.processes.conftest import provider  # noqa: F401 - a fixture used below by name
+from tests.processes.served import ROOT, Served, environment, manage, shell
+
+UPSTREAM = {
+    "plain": "upstreamcanaryplain4c1e9d",  # of no known shape: no scrubber can find it
+    "shaped": "sk-proj-upstreamcanary0123456789abcdef",
+}
+CLIENT = {
+    "cookie": "session=cookiecanary77aa12",
+    "x-custom": "customheadercanary5521ab",
+    "proxy-authorization": "Basic proxycanary9911ffee",
+    "x-goog-api-key": "AIzagooglecanary0123456789abcdefgh",
+}
+PROMPT = "promptcanary31ab99 sk-prompt-canary-0123456789abcdef"
+# Not secrets of ours; a prompt must not be in logs or in the database, but a client may get its own back.
+FAULTS_TO_PLAY = [
+    fault.name
+    for fault in FAULTS.values()
+    if not fault.has_own_port and "silence" not in fault.name
+]
+ENDLESS = {"never-ending", "comments-only", "huge-event", "header-bomb", "slow-drip"}
+
+SETUP = """
+import json
+from tests.support import rows
+from routing.models import ProviderModel
+customer = rows.customer("acme", allow_direct_targets=True)
+upstream = {upstream!r}
+for door in ("chat", "responses"):
+    for name, secret in upstream.items():
+        row = rows.provider(door, {url!r}, f"{{name}}-{{door}}", secret=secret)
+        for model in {models!r}:
+            ProviderModel.objects.create(provider=row, upstream_id=model)
+    gone = rows.provider(door, "http://127.0.0.1:9/v1", f"gone-{{door}}", secret=upstream["plain"])
+    ProviderModel.objects.create(provider=gone, upstream_id="any")
+print(json.dumps([customer.key.public_id, customer.secret]))
+"""
+
+
+@dataclass(slots=True)
+class Run:
+    """What one long run through all paths left behind."""
+
+    key: str
+    answers: list[httpx.Response] = field(default_factory=list)
+    stderr: str = ""
+    stdout: str = ""
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    database: bytes = b""
+    dump: str = ""
+
+    @property
+    def own_secrets(self) -> list[str]:
+        """What must be nowhere: our keys, the provider's keys, and what is in the client's headers."""
+        headers = [value.rpartition("=")[2].rpartition(" ")[2] for value in CLIENT.values()]
+        return [self.key, self.key[20:52], *UPSTREAM.values(), *headers]
+
+
+@pytest.fixture(scope="module")
+def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa: F811
+    data_dir = tmp_path_factory.mktemp("leaks")
+    variables = environment(
+        data_dir,
+        TOLLGATE_TOTAL_SECONDS="1",
+        TOLLGATE_TOTAL_STREAM_SECONDS="1",
+        TOLLGATE_LOG_LEVEL="DEBUG",
+    )
+    manage(variables, "migrate", "-v", "0")
+    models = ["good", *(PREFIX + name for name in FAULTS_TO_PLAY)]
+    script = SETUP.format(url=provider.base_url, upstream=UPSTREAM, models=models)
+    _, key = shell(variables, script)
+    gone_through = Run(key)
+    with Served(variables) as served:
+        with httpx.Client(base_url=served.root_url, headers=CLIENT, timeout=30) as client:
+            gone_through.answers += everything(client, key)
+        served.signal()
+        served.wait(20)
+        gone_through.stderr, gone_through.stdout = served.stderr, served.stdout
+        gone_through.lines = served.lines
+    gone_through.database, gone_through.dump = stored(data_dir, variables)
+    return gone_through
+
+
+def everything(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
+    """Every way a call can go: well, wrong at the provider, refused, and unreadable."""
+    yield from good_and_faulty(client, key)
+    yield from refused(client, key)
+    for path in (
+        "/healthz",
+        "/readyz",
+        "/v1/models",
+        "/v1/models/none",
+        "/v1/nowhere",
+        "/console/",
+    ):
+        yield client.get(path, headers={"authorization": f"Bearer {key}"})
+        yield client.get(path, headers={"x-api-key": key[:-1] + "0"})
+
+
+def good_and_faulty(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
+    bearer = {"authorization": f"Bearer {key}"}
+    models = ["good", *(PREFIX + name for name in FAULTS_TO_PLAY if name not in ENDLESS)]
+    for door in PATHS:
+        targets = [f"plain-{door}/{model}" for model in models]
+        targets += [f"shaped-{door}/good", f"shaped-{door}/{PREFIX}400", f"gone-{door}/any"]
+        for target in targets:
+            for stream in (False, True):
+                yield sent(client, door, bearer, json.dumps(body(door, target, PROMPT, stream)))
+        yield sent(
+            client,
+            door,
+            bearer,
+            json.dumps(body(door, f"plain-{door}/{PREFIX}never-ending", "", True)),
+        )
+
+
+def refused(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
+    wrong = [
+        {},
+        {"authorization": key},
+        {"authorization": f"Basic {key}"},
+        {"authorization": f"Bearer {key}x"},
+        {"authorization": f"Bearer {key[:-1]}"},
+        {"authorization": f"Bearer {key}", "x-api-key": key.swapcase()},
+        {"x-api-key": key[::-1]},
+        {"authorization": f"Bearer {key} " + "x" * 4000},
+    ]
+    bearer = {"authorization": f"Bearer {key}"}
+    for door in PATHS:
+        good = json.dumps(body(door, f"plain-{door}/good", PROMPT, False))
+        for headers in wrong:
+            yield sent(client, door, headers, good)
+        for content in (
+            "",
+            "{",
+            "[]",
+            "null",
+            good[:-1],
+            good.replace(PROMPT, "\\ud800"),
+            "\x00" * 50,
+        ):
+            yield sent(client, door, bearer, content)
+        for model in (key, f"plain-{door}/{key}", "nobody"):
+            yield sent(client, door, bearer, json.dumps(body(door, model, PROMPT, False)))
+        yield client.get(PATHS[door], headers=bearer, params={"api_key": key})
+
+
+def sent(client: httpx.Client, door: str, headers: dict[str, str], content: str) -> httpx.Response:
+    """The answer, its body read as far as it goes; a failed chat stream is cut on purpose."""
+    typed = {"content-type": "application/json", **headers}
+    request = client.build_request("POST", PATHS[door], headers=typed, content=content.encode())
+    answer = client.send(request, stream=True)
+    pieces: list[bytes] = []
+    try:
+        pieces.extend(answer.iter_raw())
+    except httpx.RemoteProtocolError:
+        assert b'"error"' in b"".join(pieces)
+    finally:
+        answer.close()
+    answer._content = b"".join(pieces)
+    return answer
+
+
+def stored(data_dir: Path, variables: dict[str, str]) -> tuple[bytes, str]:
+    """The database's files as they lie on the disk, and all rows as Django writes them."""
+    with sqlite3.connect(data_dir / "tollgate.sqlite3") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    raw = b"".join(path.read_bytes() for path in data_dir.glob("tollgate.sqlite3*"))
+    return raw, manage(variables, "dumpdata", "--natural-foreign")
+
+
+def headers_of(answer: httpx.Response) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+
+
+def test_the_run_went_through_good_and_bad(run: Run) -> None:
+    statuses = {answer.status_code for answer in run.answers}
+    assert {200, 400, 401, 404, 405, 413, 422, 429, 502, 503} <= statuses
+    assert 500 not in statuses
+    assert len(run.answers) > 150
+
+
+def test_no_secret_is_in_the_log_or_on_the_terminal(run: Run) -> None:
+    written = run.stderr + run.stdout
+    assert [secret for secret in run.own_secrets if secret in written] == []
+    assert "promptcanary31ab99" not in written
+    assert "upstreamcanary" not in written
+
+
+def test_no_secret_is_in_the_database(run: Run) -> None:
+    for secret in run.own_secrets:
+        assert secret.encode() not in run.database
+        assert secret not in run.dump
+    assert b"promptcanary31ab99" not in run.database
+
+
+def test_no_secret_is_in_an_answer(run: Run) -> None:
+    upstream_and_headers = [secret for secret in run.own_secrets if secret not in run.key]
+    for answer in run.answers:
+        told = headers_of(answer) + answer.content.decode(errors="replace")
+        assert [secret for secret in upstream_and_headers if secret in told] == []
+
+
+def test_a_key_is_not_even_repeated_to_its_owner(run: Run) -> None:
+    for answer in run.answers:
+        if answer.status_code != 404:  # a model name is quoted, and this run sends the key as one
+            assert run.key[20:52] not in headers_of(answer) + answer.content.decode(
+                errors="replace"
+            )
+
+
+def test_prompts_come_back_only_as_answers(run: Run) -> None:
+    for answer in run.answers:
+        assert "promptcanary31ab99" not in headers_of(answer)
+        if answer.status_code >= 400:
+            assert "promptcanary31ab99" not in answer.content.decode(errors="replace")
+
+
+def test_every_answer_has_a_request_id_and_every_call_a_line_with_it(run: Run) -> None:
+    ids = [answer.headers["x-request-id"] for answer in run.answers]
+    assert len(set(ids)) == len(ids)
+    logged = {line["request_id"]: line for line in run.lines if line.get("event") == "call"}
+    for answer in run.answers:
+        if answer.request.method == "POST":
+            line = logged.pop(answer.headers["x-request-id"])
+            assert line["http_status"] == answer.status_code
+    assert logged == {}
+
+
+def test_the_settings_tell_no_secret_when_they_are_wrong(tmp_path: Path) -> None:
+    secret = "settingscanary88123aa"
+    wrong = {
+        "DATABASE_URL": f"mysql://user:{secret}@db/x",
+        "TOLLGATE_KEY_PEPPERS": f"k1:{secret}",
+        "TOLLGATE_KEY_ENCRYPTION_KEYS": f"k1:{secret}",
+    }
+    for name, value in wrong.items():
+        ended = subprocess.run(
+            [sys.executable, "manage.py", "doctor"],
+            cwd=ROOT,
+            env=environment(tmp_path, **{name: value}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert secret not in ended.stdout + ended.stderr
+        assert name in ended.stdout + ended.stderr
