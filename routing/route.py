@@ -17,10 +17,18 @@ class Quirks:
 
     no_stream_usage      refuses `stream_options`, so streamed usage cannot be asked for
     max_tokens_field     the name of the output limit it wants, where it is not the protocol's own
+    system_role          the role it wants instructions in (chat): system unless it says developer
+    strict_alternation   wants user and assistant in turn, and one system message, first (chat)
+    reasoning_field      the key in which it wants its thoughts back with the calls they led to (chat)
+    thinking             how it is told to think (anthropic); empty: by the model's generation
     """
 
     no_stream_usage: bool = False
     max_tokens_field: Literal["", "max_tokens", "max_completion_tokens"] = ""
+    system_role: Literal["", "system", "developer"] = ""
+    strict_alternation: bool = False
+    reasoning_field: Literal["", "reasoning_content", "reasoning"] = ""
+    thinking: Literal["", "budget", "adaptive"] = ""
 
     @classmethod
     def from_row(cls, row: Any) -> Quirks:
@@ -30,12 +38,25 @@ class Quirks:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(row) - known):
             raise ValueError(f"Unknown quirk {unknown[0]!r}; known are {', '.join(sorted(known))}.")
-        quirks = cls(**row)
-        if not isinstance(quirks.no_stream_usage, bool):
-            raise TypeError("no_stream_usage is true or false.")
-        if quirks.max_tokens_field not in ("", "max_tokens", "max_completion_tokens"):
-            raise ValueError("max_tokens_field is max_tokens or max_completion_tokens.")
-        return quirks
+        for name, value in row.items():
+            _check_quirk(name, value)
+        return cls(**row)
+
+
+_QUIRK_VALUES = {
+    "max_tokens_field": ("max_tokens", "max_completion_tokens"),
+    "system_role": ("system", "developer"),
+    "reasoning_field": ("reasoning_content", "reasoning"),
+    "thinking": ("budget", "adaptive"),
+}
+
+
+def _check_quirk(name: str, value: Any) -> None:
+    words = _QUIRK_VALUES.get(name)
+    if words is None and not isinstance(value, bool):
+        raise TypeError(f"{name} is true or false.")
+    if words is not None and value != "" and value not in words:
+        raise ValueError(f"{name} is {' or '.join(words)}.")
 
 
 @dataclass(frozen=True, slots=True)

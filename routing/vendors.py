@@ -136,7 +136,8 @@ VENDORS: tuple[Vendor, ...] = (
         variable="DEEPSEEK_API_KEY",
         protocol="chat",
         base_url="https://api.deepseek.com/v1",
-        quirks=MAX_TOKENS,
+        # A turn with tool calls is refused without the thoughts that led to them.
+        quirks={**MAX_TOKENS, "reasoning_field": "reasoning_content"},
         models=(
             StarterModel("deepseek-flash", 1_000_000, ("reasoning", "tools", "vision")),
             StarterModel("deepseek-v4-pro", 1_000_000, ("reasoning", "tools")),

@@ -31,20 +31,46 @@ MAX_MESSAGE = 500
 MAX_RETRY_AFTER_SECONDS = 600.0
 _REJECTIONS = frozenset({400, 413, 422})
 _OVERLOADS = frozenset({503, 529})
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
+# Anthropic tells of an empty account as of a bad request (400, invalid_request_error).
+_QUOTA_WORDS = ("credit balance is too low", "reached your specified API usage limits")
+_TOO_LONG = "prompt is too long"  # Anthropic, where OpenAI has a code that clients act on
+# What OpenRouter says in `metadata` of a 403 that is about the input, not about the key.
+_MODERATION = frozenset({"reasons", "flagged_input"})
 _STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
     "insufficient_quota": 429,
+    "insufficient_credits": 402,
+    "billing_error": 402,
     "overloaded_error": 529,
+    "overloaded": 503,
     "server_is_overloaded": 503,
     "context_length_exceeded": 400,
     "invalid_prompt": 400,
     "invalid_request_error": 400,
+    "content_policy_violation": 400,
+    "bio_policy": 400,
+    "misalignment_policy_violation": 400,
+    "request_too_large": 413,
     "authentication_error": 401,
     "invalid_api_key": 401,
+    "permission_error": 403,
     "model_not_found": 404,
+    "not_found_error": 404,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
 }
+# Codes of a Response that failed over an image of the request (wire.md 3.2).
+_ABOUT_IMAGES = frozenset(
+    {
+        "empty_image_file", "failed_to_download_image", "image_content_policy_violation",
+        "image_file_not_found", "image_file_too_large", "image_parse_error", "image_too_large",
+        "image_too_small", "invalid_base64_image", "invalid_image", "invalid_image_format",
+        "invalid_image_mode", "invalid_image_url", "unsupported_image_media_type",
+    }
+)  # fmt: skip
 
 
 def of_response(target: Target, status: int, body: bytes, retry_after: str) -> UpstreamError:
@@ -55,13 +81,22 @@ def of_response(target: Target, status: int, body: bytes, retry_after: str) -> U
 def of_event(target: Target, error: Any) -> UpstreamError:
     """From an error inside a stream or a 200 body, where only its code or type tells the kind."""
     fields = error if isinstance(error, dict) else {"message": str(error)}
-    for name in ("code", "type"):
-        value = fields.get(name)
-        if isinstance(value, int):
-            return of_error(target, value, fields, None)
-        if isinstance(value, str) and value in _STATUS_OF_CODE:
-            return of_error(target, _STATUS_OF_CODE[value], fields, None)
+    for name in ("code", "status", "type"):
+        if status := _status_of(fields.get(name)):
+            return of_error(target, status, fields, None)
     return of_error(target, 500, fields, None)
+
+
+def _status_of(code: Any) -> int | None:
+    """The HTTP status behind a code; OpenRouter and Gemini give it as a number."""
+    if isinstance(code, str):
+        if code in _ABOUT_IMAGES:
+            return 400
+        found = _STATUS_OF_CODE.get(code)
+        if found is not None or not code.isdecimal():
+            return found
+        code = int(code[:4])
+    return code if isinstance(code, int) and 400 <= code < 600 else None
 
 
 def of_error(
@@ -69,6 +104,7 @@ def of_error(
 ) -> UpstreamError:
     """From a status and the provider's error object."""
     provider = f"The provider {target.provider!r}"
+    status = _meant(status, error)
     if status in _REJECTIONS:
         return _rejection(provider, status, error)
     if status in {401, 403}:
@@ -77,7 +113,7 @@ def of_error(
         return UpstreamModelMissing(
             f"{provider} does not offer the model behind this name.", param="model"
         )
-    if status == 402 or (status == 429 and _is_about_quota(error)):
+    if status == 402:
         return UpstreamQuotaExhausted(
             f"The gateway's account with {target.provider!r} is exhausted."
         )
@@ -89,9 +125,21 @@ def of_error(
         return UpstreamOverloaded(
             f"{provider} is overloaded.", retry_after_seconds=retry_after_seconds
         )
-    if 300 <= status < 500:
+    if 300 <= status < 500 and status != 408:
         return UpstreamMalformed(f"{provider} answered with the unexpected status {status}.")
     return UpstreamError(f"{provider} failed.")
+
+
+def _meant(status: int, error: dict[str, Any]) -> int:
+    """The status that says what happened, where a vendor uses one for two things."""
+    if status == 429 and _is_about_quota(error):
+        return 402
+    words, metadata = error.get("message"), error.get("metadata")
+    if status == 400 and isinstance(words, str) and any(said in words for said in _QUOTA_WORDS):
+        return 402
+    if status == 403 and isinstance(metadata, dict) and _MODERATION & metadata.keys():
+        return 400
+    return status
 
 
 def _is_about_quota(error: dict[str, Any]) -> bool:
@@ -103,16 +151,27 @@ def _is_about_quota(error: dict[str, Any]) -> bool:
 
 
 def _rejection(provider: str, status: int, error: dict[str, Any]) -> UpstreamRejected:
-    words = error.get("message")
-    if not isinstance(words, str) or not words:
-        words = f"{provider} rejected the request."
+    words = _words(error) or f"{provider} rejected the request."
     code, param = error.get("code"), error.get("param")
+    if _TOO_LONG in words and not isinstance(code, str):
+        code = "context_length_exceeded"
     return UpstreamRejected(
         scrub_text(words)[:MAX_MESSAGE],
         status=status,
         code=code if isinstance(code, str) else None,
         param=param if isinstance(param, str) else None,
     )
+
+
+def _words(error: dict[str, Any]) -> str:
+    """What is said about the request. OpenRouter has the model's provider's own words in `raw`."""
+    match error:
+        case {"metadata": {"raw": str(raw)}}:
+            inner = error_in(raw.encode()).get("message")
+            if isinstance(inner, str) and inner:
+                return inner
+    words = error.get("message")
+    return words if isinstance(words, str) else ""
 
 
 def error_in(body: bytes) -> dict[str, Any]:

@@ -4,22 +4,82 @@ from __future__ import annotations
 
 from typing import Any
 
+from routing.protocols import envelope
+from routing.protocols.conversation import turns
+from routing.protocols.tools import Toolbox
 from routing.route import Target
+
+Json = dict[str, Any]
 
 PATH = "/responses"
 _NEVER_SENT = ("previous_response_id", "conversation", "background", "prompt")
 _ENCRYPTED = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
+_CALLABLE = frozenset({"custom", "function"})
+# What only chat knows; `parameters.prepare` has refused or dropped the rest.
+_CHAT_ONLY = ("logprobs", "modalities", "n", "stop")
 
 
-def request(body: dict[str, Any], target: Target) -> dict[str, Any]:
+def request(body: Json, target: Target) -> Json:
     """The body to send: the client's own, with the upstream's model name and without state."""
     sent = {name: value for name, value in body.items() if name not in _NEVER_SENT}
     sent["model"] = target.model
     sent["store"] = False
+    if isinstance(sent.get("input"), list):
+        sent["input"] = _replayed(sent["input"], target)
     if "reasoning" in target.capabilities or sent.get("reasoning"):
         # Without stored state the next turn can replay reasoning only in its encrypted form
         # (wire.md, pitfall 23). Models that do not reason refuse the flag, so it is not always set.
-        included = sent.get("include") or []
-        if _ENCRYPTED not in included:
-            sent["include"] = [*included, _ENCRYPTED]
+        _include(sent, _ENCRYPTED)
     return sent
+
+
+def build(canonical: Json, toolbox: Toolbox, target: Target) -> Json:
+    """The body for a client of another protocol. Raises BadRequest for calls without results.
+
+    Tools and their choice stay as they are: canonical bodies have them in this protocol's form, and
+    `allowed_tools` is sent as such, so that the upstream can cache the whole list. Hosted tools are left
+    out here too: no other door has checked whose files they name.
+    """
+    turns(canonical["input"])
+    sent = {name: value for name, value in canonical.items() if name not in _CHAT_ONLY}
+    if toolbox.dropped:
+        sent["tools"] = [tool for tool in sent["tools"] if tool.get("type") in _CALLABLE]
+    if canonical.get("logprobs"):
+        _include(sent, _LOGPROBS)
+    if not sent.get("tools"):
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            sent.pop(name, None)
+    # Chat clients hold raw thoughts at most, which nobody takes back here.
+    sent["input"] = [item for item in canonical["input"] if not _is_raw_thought(item)]
+    return request(sent, target)
+
+
+def _include(sent: Json, name: str) -> None:
+    included = sent.get("include") or []
+    if name not in included:
+        sent["include"] = [*included, name]
+
+
+def _is_raw_thought(item: Json) -> bool:
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
+
+
+def _replayed(items: list[Any], target: Target) -> list[Any]:
+    """The items without thoughts that belong to another vendor (pitfall 24)."""
+    if not any(_has_envelope(item) for item in items):
+        return items
+    opened = (_opened(item, target) if _has_envelope(item) else item for item in items)
+    return [item for item in opened if item is not None]
+
+
+def _has_envelope(item: Any) -> bool:
+    if not isinstance(item, dict) or item.get("type") != "reasoning":
+        return False
+    sealed = item.get("encrypted_content")
+    return isinstance(sealed, str) and envelope.is_ours(sealed)
+
+
+def _opened(item: Json, target: Target) -> Json | None:
+    payload = envelope.opened_for(target, item["encrypted_content"])
+    return {**item, "encrypted_content": payload} if isinstance(payload, str) else None

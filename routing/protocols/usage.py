@@ -13,18 +13,27 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens per class; no token stands in two. `anomaly`: the report contradicted itself."""
+    """Tokens per class; no token stands in two. `anomaly`: the report contradicted itself.
+
+    What is written into a cache costs by how long it is kept: `cache_write` for the vendor's usual time
+    (Anthropic 5 minutes, OpenAI 30), `cache_write_long` for its longer one (1 hour, 12 hours).
+    """
 
     input_fresh: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_long: int = 0
     output_visible: int = 0
     output_reasoning: int = 0
     anomaly: bool = False
 
     @property
     def input_total(self) -> int:
-        return self.input_fresh + self.cache_read + self.cache_write
+        return self.input_fresh + self.cache_read + self.cache_write_total
+
+    @property
+    def cache_write_total(self) -> int:
+        return self.cache_write + self.cache_write_long
 
     @property
     def output_total(self) -> int:
@@ -35,7 +44,11 @@ def of_chat(report: dict[str, Any]) -> Usage:
     """From `usage` of Chat Completions (OpenAI API reference, "The chat completion object")."""
     prompt, completion = _count(report, "prompt_tokens"), _count(report, "completion_tokens")
     inside, outside = _details(report, "prompt_tokens"), _details(report, "completion_tokens")
-    cached = _count(inside, "cached_tokens") or _count(report, "prompt_cache_hit_tokens")
+    cached = (
+        _count(inside, "cached_tokens")
+        or _count(report, "prompt_cache_hit_tokens")  # DeepSeek
+        or _count(report, "cached_tokens")  # Moonshot
+    )
     reasoning = _count(outside, "reasoning_tokens")
     total = _count(report, "total_tokens")
     if reasoning and total == prompt + completion + reasoning:
@@ -44,6 +57,7 @@ def of_chat(report: dict[str, Any]) -> Usage:
         prompt,
         cached,
         _count(inside, "cache_write_tokens"),
+        _long_lived(inside),
         completion,
         reasoning,
         total,
@@ -58,9 +72,32 @@ def of_responses(report: dict[str, Any]) -> Usage:
         _count(report, "input_tokens"),
         _count(inside, "cached_tokens"),
         _count(inside, "cache_write_tokens"),
+        _long_lived(inside),
         _count(report, "output_tokens"),
         _count(outside, "reasoning_tokens"),
         _count(report, "total_tokens"),
+        suspicious=_has_negative(report),
+    )
+
+
+def of_anthropic(report: dict[str, Any]) -> Usage:
+    """From `usage` of a message, whose input leaves out what the cache read and wrote.
+
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+    """
+    lifetimes = _object(report, "cache_creation")
+    long = _count(lifetimes, "ephemeral_1h_input_tokens")
+    by_lifetime = _count(lifetimes, "ephemeral_5m_input_tokens") + long
+    written = _count(report, "cache_creation_input_tokens") or by_lifetime
+    cached = _count(report, "cache_read_input_tokens")
+    return _disjoint(
+        _count(report, "input_tokens") + cached + written,
+        cached,
+        written,
+        long,
+        _count(report, "output_tokens"),
+        _count(_details(report, "output_tokens"), "thinking_tokens"),
+        0,
         suspicious=_has_negative(report),
     )
 
@@ -87,6 +124,7 @@ def _disjoint(
     inputs: int,
     cached: int,
     written: int,
+    written_long: int,
     outputs: int,
     reasoning: int,
     total: int,
@@ -96,10 +134,12 @@ def _disjoint(
     """Take apart inclusive counts; parts that exceed their whole mark the report as an anomaly."""
     fresh, visible = inputs - cached - written, outputs - reasoning
     contradicts = fresh < 0 or visible < 0 or (total > 0 and total != inputs + outputs)
+    contradicts = contradicts or written_long > written
     return Usage(
         input_fresh=max(fresh, 0),
         cache_read=cached,
-        cache_write=written,
+        cache_write=max(written - written_long, 0),
+        cache_write_long=written_long,
         output_visible=max(visible, 0),
         output_reasoning=reasoning,
         anomaly=contradicts or suspicious,
@@ -112,8 +152,16 @@ def _count(report: dict[str, Any], name: str) -> int:
 
 
 def _details(report: dict[str, Any], name: str) -> dict[str, Any]:
-    details = report.get(f"{name}_details")
-    return details if isinstance(details, dict) else {}
+    return _object(report, f"{name}_details")
+
+
+def _object(report: dict[str, Any], name: str) -> dict[str, Any]:
+    value = report.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _long_lived(inside: dict[str, Any]) -> int:
+    return _count(_details(inside, "cache_write_tokens"), "ttl_12h_tokens")
 
 
 def _has_negative(report: dict[str, Any]) -> bool:
@@ -143,4 +191,4 @@ class Meter:
         self.usage = usage
 
 
-READERS = {"chat": of_chat, "responses": of_responses}
+READERS = {"chat": of_chat, "responses": of_responses, "anthropic": of_anthropic}

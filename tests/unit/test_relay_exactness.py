@@ -280,7 +280,8 @@ def recorded_usage(protocol: str, reports: list[Json]) -> Usage | None:
     inputs, outputs = usage[entered], usage[left]
     inside = usage.get(f"{entered}_details") or {}
     outside = usage.get(f"{left}_details") or {}
-    cached = inside.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0
+    beside = usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
+    cached = inside.get("cached_tokens") or beside or 0
     written = inside.get("cache_write_tokens") or 0
     reasoned = outside.get("reasoning_tokens") or 0
     if protocol == "chat" and reasoned and usage["total_tokens"] == inputs + outputs + reasoned:

@@ -1,0 +1,220 @@
+"""Answers of an upstream that speaks Chat Completions, as deltas.
+
+Only the first choice is read: a call that asks for more of them is relayed or refused. `Stop` waits for
+the usage that vendors send after `finish_reason` (wire.md, pitfall 26), for `[DONE]`, or for the end of
+the stream where both are missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from gateway_project.lib.errors import UpstreamMalformed
+from gateway_project.lib.sse import Frame
+from routing.protocols import citations, failures, logprobs
+from routing.protocols.chat_calls import Calls
+from routing.protocols.chat_thoughts import FIELDS, Thoughts
+from routing.protocols.deltas import Delta, Refusal, Stop, Text
+from routing.protocols.fields import Json, dicts, mapping, parse, text
+from routing.protocols.usage import Meter
+from routing.route import Target
+
+Reason = Literal["stop", "tool_calls", "length", "content_filter"]
+
+DONE = b"[DONE]"
+_THOUGHTS = frozenset(FIELDS)
+_FACTS = ("service_tier", "system_fingerprint")
+_REASONS: dict[str, Reason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",  # Mistral: the context window is full
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "sensitive": "content_filter",  # Zhipu
+}
+# Not an end but a failure told in the place of one: OpenRouter and Mistral say `error`, DeepSeek
+# `insufficient_system_resource`, Zhipu `network_error`, vLLM and SGLang `abort`.
+_FAILED = {"error": 500, "network_error": 500, "abort": 500, "insufficient_system_resource": 503}
+
+
+class ChatDeltas:
+    """Reads one answer. `dropped` counts the frames that could not be understood."""
+
+    __slots__ = (
+        "_calls", "_finish_reason", "_length", "_sources", "_stopped", "_target", "_thoughts", "done",
+        "dropped", "facts", "meter",
+    )  # fmt: skip
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._thoughts = Thoughts(target.provider)
+        self._calls = Calls()
+        self._sources: Json = {}
+        self._length = 0
+        self._finish_reason = ""
+        self._stopped = False
+        self.meter = Meter("chat")
+        self.done = False
+        self.dropped = 0
+        self.facts: Json = {}
+
+    def deltas(self, frame: Frame) -> list[Delta]:
+        """What a frame says. Raises the UpstreamError it reports."""
+        if self.done:
+            return []
+        if frame.data.strip() == DONE:
+            self.done = True
+            return self._stop()
+        chunk = parse(frame.data)
+        if chunk is None:
+            self.dropped += 1
+            return []
+        if frame.event == b"error":
+            raise failures.of_event(self._target, chunk.get("error") or chunk)
+        return self._chunk(chunk)
+
+    def body(self, raw: bytes) -> list[Delta]:
+        """What a whole JSON answer says. Raises UpstreamError if it is none."""
+        answer = parse(raw)
+        choice = _first_choice(answer) if answer is not None else None
+        if answer is None or choice is None or not isinstance(choice.get("message"), dict):
+            if answer is not None:
+                self.meter.observe(answer.get("usage"))
+            raise self._no_answer(raw)
+        self._note(answer)
+        found = self._choice(choice, choice["message"])
+        self.done = True
+        return found + self._stop()
+
+    def finish(self) -> list[Delta]:
+        """What was held back, now that the stream has ended; no Stop if the upstream named no reason."""
+        return self._stop()
+
+    def _no_answer(self, raw: bytes) -> Exception:
+        if error := failures.error_in(raw):
+            return failures.of_event(self._target, error)
+        return UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
+
+    def _chunk(self, chunk: Json) -> list[Delta]:
+        has_usage = self._note(chunk)
+        if self._stopped:
+            return []
+        choice = _first_choice(chunk)
+        found: list[Delta] = []
+        if choice is not None:
+            is_last = bool(choice.get("finish_reason"))
+            found = self._choice(choice, mapping(choice.get("delta")))
+            if is_last:
+                return found
+        if has_usage and self._finish_reason and not found:
+            return self._stop()
+        return found
+
+    def _note(self, answer: Json) -> bool:
+        """Take in what stands beside the choices; tells whether it held usage. Raises its error."""
+        usage = answer.get("usage") or mapping(answer.get("x_groq")).get("usage")
+        if usage:
+            self.meter.observe(usage)
+        if error := answer.get("error"):
+            raise failures.of_event(self._target, error)
+        if answer.get("object") == "error":  # vLLM's, without an envelope
+            raise failures.of_event(self._target, answer)
+        for name in _FACTS:
+            if isinstance(answer.get(name), str):
+                self.facts[name] = answer[name]
+        if "citations" in answer or "search_results" in answer:
+            self._sources = answer  # the list grows from chunk to chunk
+        return bool(usage)
+
+    def _choice(self, choice: Json, message: Json) -> list[Delta]:
+        if choice.get("usage"):  # Moonshot reports it here
+            self.meter.observe(choice["usage"])
+        found: list[Delta] = []
+        if _THOUGHTS & message.keys():
+            found += self._thoughts.take(message)
+        found += self._said(message, mapping(choice.get("logprobs")))
+        found += self._called(message)
+        if reason := choice.get("finish_reason"):
+            self._ended(text(reason).lower(), choice)
+        return found
+
+    def _said(self, message: Json, tokens: Json) -> list[Delta]:
+        """Text with what belongs to it, and refusal."""
+        found: list[Delta] = []
+        content, words = message.get("content"), ""
+        if isinstance(content, str):
+            words = content
+        elif content:
+            words = self._of_parts(dicts(content), found)
+        marks = citations.of_chat(message["annotations"]) if message.get("annotations") else ()
+        probabilities = logprobs.of_tokens(tokens.get("content")) if tokens else ()
+        if words or marks or probabilities:
+            found += self._thoughts.close()
+            self._length += len(words)
+            found.append(Text("content", words, marks, probabilities))
+        if refusal := text(message.get("refusal")):
+            found += self._thoughts.close()
+            found.append(Refusal("refusal", refusal))
+        return found
+
+    def _of_parts(self, parts: list[Json], found: list[Delta]) -> str:
+        """Content as a list, where Mistral's models think.
+
+        https://docs.mistral.ai/capabilities/reasoning
+        """
+        words = ""
+        for part in parts:
+            if part.get("type") == "thinking":
+                thought = part.get("thinking")
+                said = thought if isinstance(thought, str) else _joined(thought)
+                found += self._thoughts.said(said)
+            else:
+                words += text(part.get("text"))
+        return words
+
+    def _called(self, message: Json) -> list[Delta]:
+        pieces = dicts(message.get("tool_calls"))
+        if isinstance(message.get("function_call"), dict):  # the form before tools
+            pieces.append({"index": -1, "function": message["function_call"]})
+        if not pieces:
+            return []
+        return [
+            *self._thoughts.close(),
+            *(delta for piece in pieces for delta in self._calls.take(piece)),
+        ]
+
+    def _ended(self, reason: str, choice: Json) -> None:
+        if reason in _FAILED:
+            error = choice.get("error")
+            if error:
+                raise failures.of_event(self._target, error)
+            raise failures.of_error(self._target, _FAILED[reason], {}, None)
+        self._finish_reason = reason or "stop"
+
+    def _stop(self) -> list[Delta]:
+        if self._stopped or not self._finish_reason:
+            return []
+        if self._calls.nameless:
+            raise UpstreamMalformed(
+                f"The provider {self._target.provider!r} called a tool without a name."
+            )
+        self._stopped = True
+        reason = _REASONS.get(self._finish_reason)
+        found: list[Delta] = [*self._thoughts.close(), *self._calls.finish(is_whole=reason is None)]
+        if self._length and (sources := citations.of_sources(self._sources, self._length)):
+            found.append(Text("content", "", sources))
+        # Some vendors say `stop` after calls, and some `tool_calls` without any.
+        return [*found, Stop(reason or ("tool_calls" if self._calls.seen else "stop"))]
+
+
+def _first_choice(answer: Json) -> Json | None:
+    for choice in dicts(answer.get("choices")):
+        if not choice.get("index"):
+            return choice
+    return None
+
+
+def _joined(parts: Any) -> str:
+    return "".join(text(part.get("text")) for part in dicts(parts))

@@ -1,0 +1,121 @@
+"""A canonical request as the body of Chat Completions (wire.md 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routing.protocols import answer_format, chat, chat_messages
+from routing.protocols.tools import Tool, Toolbox
+from routing.route import Target
+
+Json = dict[str, Any]
+
+# Same name and meaning on both sides.
+_AS_THEY_ARE = (
+    "frequency_penalty",
+    "logit_bias",
+    "prediction",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "temperature",
+    "top_k",
+    "top_p",
+    "web_search_options",
+)
+_LOGPROBS = "message.output_text.logprobs"
+EMPTY_PARAMETERS: Json = {"type": "object", "properties": {}}
+
+
+def build(canonical: Json, toolbox: Toolbox, target: Target) -> Json:
+    """The body to send. Raises BadRequest where the conversation cannot be told in this protocol."""
+    body: Json = {
+        "model": target.model,
+        "messages": chat_messages.messages(canonical, toolbox, target),
+    }
+    for name in _AS_THEY_ARE:
+        if canonical.get(name) is not None:
+            body[name] = canonical[name]
+    if canonical.get("max_output_tokens") is not None:
+        body["max_completion_tokens"] = canonical["max_output_tokens"]
+    body.update(_tools(toolbox))
+    body.update(_logprobs(canonical))
+    if form := _response_format(canonical):
+        body["response_format"] = form
+    if effort := _effort(canonical, target):
+        body["reasoning_effort"] = effort
+    return chat.request(body, target)
+
+
+def _tools(toolbox: Toolbox) -> Json:
+    """Nothing at all without tools: a choice among none is refused by many (pitfall 21)."""
+    offered = toolbox.offered
+    if not offered:
+        return {}
+    sent: Json = {"tools": [_tool(tool) for tool in offered]}
+    if toolbox.forced is not None:
+        wire_name = toolbox.forced.wire_name
+        sent["tool_choice"] = {"type": "function", "function": {"name": wire_name}}
+    elif toolbox.choice != "auto":
+        sent["tool_choice"] = toolbox.choice
+    if toolbox.parallel is False:
+        sent["parallel_tool_calls"] = False
+    return sent
+
+
+def _tool(tool: Tool) -> Json:
+    function: Json = {"name": tool.wire_name}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters or EMPTY_PARAMETERS
+    if tool.kind == "function" and _is_strict(tool):
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def _is_strict(tool: Tool) -> bool:
+    """Responses is strict unless told otherwise, as far as the schema can be; chat only when told."""
+    if tool.strict is not None:
+        return tool.strict
+    return tool.parameters is not None and _is_exact(tool.parameters)
+
+
+def _is_exact(schema: Any) -> bool:
+    """Whether every object in it is closed and requires all its members, as strict mode demands."""
+    if not isinstance(schema, dict):
+        return True
+    members = schema.get("properties")
+    if members or schema.get("type") == "object":
+        required = schema.get("required") or []
+        if schema.get("additionalProperties") is not False or set(members or ()) != set(required):
+            return False
+    inner = [schema.get("items"), *(members or {}).values(), *(schema.get("anyOf") or ())]
+    inner += (schema.get("$defs") or {}).values()
+    return all(_is_exact(part) for part in inner)
+
+
+def _logprobs(canonical: Json) -> Json:
+    count = canonical.get("top_logprobs")
+    wanted = canonical.get("logprobs") or count or _LOGPROBS in (canonical.get("include") or ())
+    if not wanted:
+        return {}
+    return {"logprobs": True, "top_logprobs": count} if count else {"logprobs": True}
+
+
+def _response_format(canonical: Json) -> Json | None:
+    form = answer_format.wanted(canonical)
+    if form is None or form["type"] == "json_object":
+        return form
+    named = ("name", "description", "schema", "strict")
+    inner = {name: form[name] for name in named if form.get(name) is not None}
+    return {"type": "json_schema", "json_schema": inner}
+
+
+def _effort(canonical: Json, target: Target) -> str | None:
+    """Only for models known to reason: the others refuse it, and some clients send it always."""
+    reasoning = canonical.get("reasoning")
+    if "reasoning" not in target.capabilities or not isinstance(reasoning, dict):
+        return None
+    effort = reasoning.get("effort")
+    return effort if isinstance(effort, str) else None

@@ -1,0 +1,61 @@
+"""What a vendor must get back unmodified, sealed so that no other vendor is ever sent it.
+
+A reasoning item's `encrypted_content` travels through the client. What OpenAI-protocol upstreams put there
+stays as it is; a thought of any other vendor is wrapped with the vendor's name, because a payload replayed
+to another vendor is a 400 (wire.md, pitfall 24). It hides nothing and proves nothing: the vendor itself
+checks what it signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, NamedTuple
+
+import orjson
+
+from routing.route import Target
+
+PREFIX = "tollgate.1."
+
+
+class Sealed(NamedTuple):
+    """An opened envelope; `payload` is any JSON value."""
+
+    protocol: str
+    provider: str
+    payload: Any
+
+
+def pack(protocol: str, provider: str, payload: Any) -> str:
+    """An envelope around the payload of one provider."""
+    inside = orjson.dumps([protocol, provider, payload])
+    return PREFIX + base64.urlsafe_b64encode(inside).decode().rstrip("=")
+
+
+def unpack(sealed: str) -> Sealed | None:
+    """What an envelope holds; None for a payload that is not ours."""
+    if not is_ours(sealed):
+        return None
+    text = sealed[len(PREFIX) :]
+    try:
+        inside = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+    match inside:
+        case [str(protocol), str(provider), payload]:
+            return Sealed(protocol, provider, payload)
+    return None
+
+
+def is_ours(sealed: str) -> bool:
+    """Whether it is one of our envelopes, even if it was damaged on its way."""
+    return sealed.startswith(PREFIX)
+
+
+def opened_for(target: Target, sealed: object) -> Any:
+    """The payload, if it was sealed for this very provider; None otherwise."""
+    found = unpack(sealed) if isinstance(sealed, str) else None
+    if found is None or (found.protocol, found.provider) != (target.protocol, target.provider):
+        return None
+    return found.payload

@@ -1,0 +1,29 @@
+"""Token log probabilities in the Responses API's shape.
+
+Chat Completions has the same fields but may leave out `top_logprobs` and say null for `bytes`, where a
+Response has lists (wire.md 3.4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routing.protocols.fields import Json, dicts, text
+
+
+def of_tokens(entries: Any) -> tuple[Json, ...]:
+    """From a list of tokens as either protocol reports them."""
+    return tuple(
+        {
+            **_token(entry),
+            "top_logprobs": [_token(other) for other in dicts(entry.get("top_logprobs"))],
+        }
+        for entry in dicts(entries)
+    )
+
+
+def _token(entry: Json) -> Json:
+    token, encoded = text(entry.get("token")), entry.get("bytes")
+    if not isinstance(encoded, list):
+        encoded = list(token.encode())
+    return {"token": token, "bytes": encoded, "logprob": entry.get("logprob")}
