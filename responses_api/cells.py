@@ -1,23 +1,29 @@
-"""Doors, and the cells that join a door to an upstream protocol.
+"""Doors, and the cells that join each to every upstream protocol: six of them.
 
-Here are the relay cells; where the protocols differ a cell would translate.
+Where both sides speak the same protocol a cell relays, elsewhere it translates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway_project.lib import ids
 from responses_api.doors import chat as chat_door
+from responses_api.doors import chat_canonical, responses_canonical
 from responses_api.doors import responses as responses_door
 from responses_api.doors.shapes import DoorName, ModelCall
-from responses_api.relay import Identity, Relay
+from responses_api.encoders.chat import ChatEncoder
+from responses_api.encoders.responses import ResponsesEncoder
+from responses_api.legs import ClientSide, Opener, UpstreamSide, relayed, translated
+from responses_api.relay import Identity
 from responses_api.relay.chat import ChatRelay
 from responses_api.relay.responses import ResponsesRelay
-from routing.protocols import chat, responses
-from routing.route import Target
+from routing.protocols import anthropic_request, chat, chat_request, responses
+from routing.protocols.anthropic_deltas import AnthropicDeltas
+from routing.protocols.chat_deltas import ChatDeltas
+from routing.protocols.responses_deltas import ResponsesDeltas
 
 Json = dict[str, Any]
 
@@ -40,11 +46,14 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How a call that came through a door is put to an upstream, and its answer brought back."""
+    """How a call that came through a door is put to an upstream, and its answer brought back.
+
+    `headers` makes those to send of those the door passes on.
+    """
 
     path: str
-    request: Callable[[Json, Target], Json]
-    relay: Callable[[ModelCall, Target, Identity], Relay]
+    open: Opener
+    headers: Callable[[dict[str, str]], dict[str, str]] = dict
 
 
 CHAT = Door(
@@ -64,7 +73,49 @@ RESPONSES = Door(
     forwarded_headers=(b"x-codex-", b"x-openai-", b"openai-beta", b"session-id", b"thread-id"),
     ends_whole=True,
 )
+
+
+def _responses_encoder(call: ModelCall, identity: Identity) -> ResponsesEncoder:
+    return ResponsesEncoder(identity)
+
+
+def _chat_encoder(call: ModelCall, identity: Identity) -> ChatEncoder:
+    return ChatEncoder(identity, include_usage=call.include_usage)
+
+
+def _our_headers(passed_on: Mapping[str, str]) -> dict[str, str]:
+    """Without what a client sent for the eyes of a vendor that this is not."""
+    return {name: passed_on[name] for name in ("accept", "x-request-id")}
+
+
+def _anthropic_headers(passed_on: Mapping[str, str]) -> dict[str, str]:
+    """https://platform.claude.com/docs/en/api/versioning"""
+    return {**_our_headers(passed_on), "anthropic-version": "2023-06-01"}
+
+
+_CHAT_CLIENT = ClientSide(chat_canonical.canonical, chat_canonical.client_param, _chat_encoder)
+_RESPONSES_CLIENT = ClientSide(
+    responses_canonical.canonical, responses_canonical.client_param, _responses_encoder
+)
+_CHAT_UPSTREAM = UpstreamSide(chat_request.build, ChatDeltas)
+_RESPONSES_UPSTREAM = UpstreamSide(responses.build, ResponsesDeltas, knows_custom_tools=True)
+_ANTHROPIC_UPSTREAM = UpstreamSide(anthropic_request.build, AnthropicDeltas)
+
 CELLS: dict[tuple[str, str], Cell] = {
-    ("chat", "chat"): Cell(chat.PATH, chat.request, ChatRelay),
-    ("responses", "responses"): Cell(responses.PATH, responses.request, ResponsesRelay),
+    ("chat", "chat"): Cell(chat.PATH, relayed(chat.request, ChatRelay)),
+    ("chat", "responses"): Cell(
+        responses.PATH, translated(_CHAT_CLIENT, _RESPONSES_UPSTREAM), _our_headers
+    ),
+    ("chat", "anthropic"): Cell(
+        anthropic_request.PATH, translated(_CHAT_CLIENT, _ANTHROPIC_UPSTREAM), _anthropic_headers
+    ),
+    ("responses", "chat"): Cell(
+        chat.PATH, translated(_RESPONSES_CLIENT, _CHAT_UPSTREAM), _our_headers
+    ),
+    ("responses", "responses"): Cell(responses.PATH, relayed(responses.request, ResponsesRelay)),
+    ("responses", "anthropic"): Cell(
+        anthropic_request.PATH,
+        translated(_RESPONSES_CLIENT, _ANTHROPIC_UPSTREAM),
+        _anthropic_headers,
+    ),
 }

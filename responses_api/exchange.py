@@ -131,18 +131,18 @@ class Exchange:
         """Send a keep-alive; before there is any output, send the headers and open the stream."""
         if self._relay is not None and self._life_sign is None:
             self._life_sign_at = self.last_sent = self._loop.time()
-            self._life_sign = hold(self._send_life_sign(self._relay), "keep-alive")
+            # Made now: by the time it is sent, another attempt may have taken over.
+            sign = self._relay.keepalive() if self._reply.started else self._relay.announce()
+            self._life_sign = hold(self._send_life_sign(sign), "keep-alive")
 
     def life_sign_stuck_for(self, now: float) -> float:
         return now - self._life_sign_at if self._life_sign is not None else 0.0
 
-    async def _send_life_sign(self, relay: Relay) -> None:
+    async def _send_life_sign(self, sign: bytes) -> None:
         try:
-            if self._reply.started:
-                await self._reply.send(relay.keepalive(), more=True)
-            else:
+            if not self._reply.started:
                 await self._reply.start_stream(closing=self._worker.registry.draining)
-                await self._reply.send(relay.announce(), more=True)
+            await self._reply.send(sign, more=True)
         finally:
             self._life_sign = None
 
@@ -159,19 +159,26 @@ class Exchange:
             await self._relay_stream(first)
         else:
             self._settle_relayed()
-            await self._reply.json(200, first)
+            await self._reply.json(200, first, self._reply.headers)
 
     async def _open(self, candidates: tuple[Target, ...]) -> bytes:
-        """The first output of the first target that gives any; raises the last target's error."""
-        *others, last = candidates
-        for target in others:
+        """The first output of the first target that gives any.
+
+        Raises the last error of a target that was asked, else that of the first that cannot be asked this.
+        """
+        failure: GatewayError | None = None
+        for target in candidates:
             try:
                 return await self._attempt(target)
+            except BadRequest as error:  # ours: nothing was sent
+                failure = failure or error
             except GatewayError as error:
                 if not error.another_target_may_do:
                     raise
-                self._close_upstream()
-        return await self._attempt(last)
+                failure = error
+            self._close_upstream()
+        assert failure is not None
+        raise failure
 
     async def _attempt(self, target: Target) -> bytes:
         self._tried.append(target.name)
@@ -186,11 +193,14 @@ class Exchange:
         if target.missing_credential:
             raise targets.no_credential(target)
         cell = CELLS[self._door.name, target.protocol]
-        self._relay = relay = cell.relay(self._call, target, self._identity)
-        payload = _serialised(cell.request(self._call.body, target))
+        drop_unsupported = self._admitted.route.drop_unsupported
+        leg = cell.open(self._call, target, self._identity, drop_unsupported=drop_unsupported)
+        payload = _serialised(leg.body)
+        self._relay = relay = leg.relay
+        self._reply.headers = leg.reply_headers
         self._enter(Phase.WAITING)
         self._answer = answer = await self._worker.transport.post(
-            target, cell.path, payload, self._admitted.upstream_headers
+            target, cell.path, payload, cell.headers(self._admitted.upstream_headers)
         )
         self._enter(Phase.STREAMING)
         if answer.status != 200:

@@ -90,6 +90,7 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
             "input_fresh": usage.input_fresh,
             "cache_read": usage.cache_read,
             "cache_write": usage.cache_write,
+            "cache_write_long": usage.cache_write_long,
             "output_visible": usage.output_visible,
             "output_reasoning": usage.output_reasoning,
             "usage_anomaly": usage.anomaly,

@@ -21,18 +21,19 @@ _STREAM = (
 class Reply:
     """Sends a JSON answer, or a stream; never both, and headers once."""
 
-    __slots__ = ("_request_id", "_send", "started")
+    __slots__ = ("_request_id", "_send", "headers", "started")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = (b"x-request-id", request_id.encode())
+        self.headers: dict[str, str] = {}  # of a good answer, beside the usual ones
         self.started = False
 
     async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         """A whole answer."""
         self.started = True
         length = (b"content-length", b"%d" % len(body))
-        extra = [(k.encode(), v.encode()) for k, v in headers.items()] if headers else ()
+        extra = _encoded(headers) if headers else ()
         await self._send(
             {
                 "type": "http.response.start",
@@ -49,7 +50,7 @@ class Reply:
     async def start_stream(self, *, closing: bool) -> None:
         """The headers of a stream; `closing` asks the client to use another connection next."""
         self.started = True
-        headers: list[Any] = [*_STREAM, self._request_id]
+        headers: list[Any] = [*_STREAM, self._request_id, *_encoded(self.headers)]
         if closing:
             headers.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -57,3 +58,7 @@ class Reply:
     async def send(self, body: bytes, *, more: bool) -> None:
         """A piece of a stream: whole events only, so that none is ever split across two pieces."""
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

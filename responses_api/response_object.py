@@ -1,12 +1,15 @@
-"""A Response object that the gateway makes itself, before or without the upstream's.
+"""The Response objects that the gateway makes itself: of a translated answer, or in place of the upstream's.
 
-It carries every key that must be present, with effective values instead of the request's nulls (wire.md
-1.6, Open Responses 2026-04-24).
+They carry every key that must be present, with effective values instead of the request's nulls (wire.md
+1.6, Open Responses 2026-04-24), and `output_text`, which clients of plain HTTP expect to find.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from gateway_project.lib.errors import GatewayError, UpstreamQuotaExhausted, UpstreamRateLimited
+from routing.protocols.usage import Usage
 
 Json = dict[str, Any]
 
@@ -29,6 +32,8 @@ NULLABLE = (
     "safety_identifier",
     "prompt_cache_key",
 )
+GIVEN = ("user", "prompt_cache_retention", "prompt_cache_options")
+TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 
 
 def in_progress(request: Json, response_id: str, model: str, created_at: int) -> Json:
@@ -49,6 +54,7 @@ def in_progress(request: Json, response_id: str, model: str, created_at: int) ->
         "previous_response_id": None,
         **{name: request.get(name) for name in NULLABLE},
         "output": [],
+        "output_text": "",
         "tools": [_tool(tool) for tool in request.get("tools") or ()],
         "text": _text(request),
         "reasoning": _reasoning(request),
@@ -56,19 +62,76 @@ def in_progress(request: Json, response_id: str, model: str, created_at: int) ->
         "store": False,
         "background": False,
         "metadata": request.get("metadata") or {},
+        **{name: request[name] for name in GIVEN if request.get(name) is not None},
         **effective,
+    }
+
+
+def ended(
+    response: Json,
+    output: list[Json],
+    usage: Usage | None,
+    facts: Json,
+    ended_at: int,
+    incomplete_reason: str | None,
+) -> Json:
+    """The same Response at its end: completed, or incomplete for a reason. `facts` are the upstream's."""
+    tier = facts.get("service_tier")
+    return {
+        **_with_output(response, output),
+        "status": "incomplete" if incomplete_reason else "completed",
+        "completed_at": None if incomplete_reason else ended_at,
+        "incomplete_details": {"reason": incomplete_reason} if incomplete_reason else None,
+        "usage": usage_report(usage),
+        "service_tier": tier if tier in TIERS else response["service_tier"],
     }
 
 
 def failed(response: Json, output: list[Json], code: str, message: str) -> Json:
     """The same Response after it failed; `output` holds the items that were finished."""
     return {
-        **response,
+        **_with_output(response, output),
         "status": "failed",
-        "output": output,
         "error": {"code": code, "message": message},
         "incomplete_details": None,
     }
+
+
+def failure_code(error: GatewayError) -> str:
+    """One of the codes the Response object knows (wire.md 3.2)."""
+    limited = isinstance(error, UpstreamRateLimited | UpstreamQuotaExhausted)
+    return "rate_limit_exceeded" if limited else "server_error"
+
+
+def usage_report(usage: Usage | None) -> Json | None:
+    """Usage with every count a client may insist on; None if the upstream reported none."""
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_total,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write_total,
+        },
+        "output_tokens": usage.output_total,
+        "output_tokens_details": {"reasoning_tokens": usage.output_reasoning},
+        "total_tokens": usage.input_total + usage.output_total,
+    }
+
+
+def _with_output(response: Json, output: list[Json]) -> Json:
+    return {**response, "output": output, "output_text": output_text(output)}
+
+
+def output_text(output: list[Json]) -> str:
+    """All visible text of the output, as the SDKs' property of this name puts it together."""
+    return "".join(
+        part["text"]
+        for item in output
+        if item.get("type") == "message"
+        for part in item.get("content") or ()
+        if part.get("type") == "output_text"
+    )
 
 
 def _tool(tool: Json) -> Json:
@@ -79,8 +142,9 @@ def _tool(tool: Json) -> Json:
 
 
 def _text(request: Json) -> Json:
-    text = dict(request.get("text") or {})
-    text["format"] = text.get("format") or {"type": "text"}
+    given = request.get("text") or {}
+    text = {name: value for name, value in given.items() if value is not None}
+    text.setdefault("format", {"type": "text"})
     return text
 
 

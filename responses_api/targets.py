@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from gateway_project.lib.errors import (
     BadRequest,
-    NotSupportedYet,
     Unavailable,
     UpstreamAuthFailed,
 )
 from responses_api.cells import Door
 from responses_api.doors.shapes import ModelCall
-from responses_api.relay import can_relay
 from routing.route import Route, Target
 
 
@@ -18,22 +16,18 @@ def usable(door: Door, call: ModelCall, route: Route) -> tuple[Target, ...]:
     """The targets to try, in order; at least one. Decided before anything is sent anywhere."""
     if not route.targets:
         raise Unavailable(f"The model {call.model!r} has no enabled target; tell the operator.")
-    native = tuple(target for target in route.targets if target.protocol == "responses")
-    if door.name == "responses" and route.native_only and not native:
+    usable = route.targets
+    if door.name == "responses" and route.native_only:
+        usable = tuple(target for target in usable if target.protocol == "responses")
+    if not usable:
         raise BadRequest(
             f"The model {call.model!r} only accepts providers that speak the Responses API, and has none.",
             param="model",
         )
-    relayed = tuple(target for target in route.targets if can_relay(call, target))
-    if not relayed:
-        raise NotSupportedYet(
-            f"The model {call.model!r} is served over {route.targets[0].protocol!r}; reaching it through "
-            f"the {door.name!r} route is not supported yet.",
-            param="model",
-        )
-    if not all(target.owns_credential for target in relayed):
+    if not all(target.owns_credential for target in usable):
         door.refuse_foreign_ids(call.body)
-    return relayed
+    # One that cannot be asked must not use up an attempt; if none can, the client is told why.
+    return tuple(target for target in usable if not target.missing_credential) or usable
 
 
 def no_credential(target: Target) -> UpstreamAuthFailed:

@@ -13,7 +13,6 @@
     ├── PayloadTooLarge 413 request_too_large
     ├── UpgradeRequired 426 upgrade_required
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
-    ├── NotSupportedYet 501 not_supported_yet
     ├── Unavailable 503 service_unavailable       we cannot serve now
     │   └── Draining 503 server_shutting_down
     └── UpstreamError 502 upstream_error          the provider behind the alias failed
@@ -152,11 +151,6 @@ class UpgradeRequired(GatewayError):
 class Internal(GatewayError):
     def __init__(self) -> None:
         super().__init__("The gateway failed to handle this request. Quote the x-request-id.")
-
-
-class NotSupportedYet(GatewayError):
-    status, type, code = 501, "invalid_request_error", "not_supported_yet"
-    retry = False
 
 
 class Unavailable(GatewayError):

@@ -47,3 +47,13 @@ def response_id() -> str:
 def completion_id() -> str:
     """The id of a chat completion, `chatcmpl-` and 32 hex digits."""
     return "chatcmpl-" + random_bytes(16).hex()
+
+
+def item_id(prefix: str) -> str:
+    """The id of an output item, such as `msg_` and 48 hex digits; `prefix` comes without the underscore."""
+    return f"{prefix}_{random_bytes(24).hex()}"
+
+
+def call_id() -> str:
+    """The id by which a tool's result names its call, `call_` and 24 hex digits."""
+    return "call_" + random_bytes(12).hex()

@@ -12,7 +12,6 @@ import orjson
 
 from gateway_project.lib.errors import GatewayError, UpstreamError, UpstreamMalformed
 from gateway_project.lib.sse import Frame
-from responses_api.doors.shapes import ModelCall
 from routing.protocols.usage import Meter
 from routing.route import Target
 
@@ -71,8 +70,3 @@ def dumped(value: dict[str, Any], target: Target) -> bytes:
         raise UpstreamMalformed(
             f"The provider {target.provider!r} sent JSON that is nested too deep."
         ) from None
-
-
-def can_relay(call: ModelCall, target: Target) -> bool:
-    """Whether this call may be forwarded frame by frame: both sides speak the same protocol."""
-    return call.door == target.protocol

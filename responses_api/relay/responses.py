@@ -15,25 +15,22 @@ from gateway_project.lib.errors import (
     UpstreamCut,
     UpstreamError,
     UpstreamMalformed,
-    UpstreamQuotaExhausted,
-    UpstreamRateLimited,
 )
 from gateway_project.lib.sse import DONE, Frame, named_event
-from responses_api import response_object
+from responses_api import response_events, response_object
 from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
+from responses_api.response_events import CREATED, IN_PROGRESS, KEEPALIVE
 from routing.protocols import failures
 from routing.protocols.usage import Meter
 from routing.route import Target
 
 Json = dict[str, Any]
 
-CREATED = b"response.created"
-OPENING = frozenset({CREATED, b"response.queued", b"response.in_progress"})
+OPENING = frozenset({CREATED, b"response.queued", IN_PROGRESS})
 TERMINAL = frozenset({b"response.completed", b"response.failed", b"response.incomplete"})
 LIFECYCLE = OPENING | TERMINAL
 ITEM_DONE = b"response.output_item.done"
-KEEPALIVE = b"keepalive"
 _TYPE_FIRST = b'{"type":"'
 
 
@@ -112,29 +109,17 @@ class ResponsesRelay:
         """The upstream's own opening events if they came, otherwise ours."""
         if self._held:
             return self._released([])
-        if CREATED in self._identity.announced:
-            return self.keepalive()
-        self._identity.announced.add(CREATED)
-        created = {"type": CREATED.decode(), "sequence_number": 0, "response": self._response()}
-        return named_event(CREATED, orjson.dumps(created))
+        return response_events.announcement(self._identity, self._response())
 
     def keepalive(self) -> bytes:
-        """The one event all clients ignore; it repeats a number and consumes none (clients.md 1.4)."""
-        event = {"type": KEEPALIVE.decode(), "sequence_number": max(self._last_number(), 0)}
-        return named_event(KEEPALIVE, orjson.dumps(event))
+        return response_events.keepalive(self._last_number())
 
     def failed(self, error: GatewayError) -> bytes:
-        """`response.failed`, then `[DONE]`; no `error` event, which Codex ignores (clients.md 1.4)."""
         self.ended = True
         self.status = "failed"
-        code, message = _failure_code(error), error.message
+        code, message = response_object.failure_code(error), error.message
         response = response_object.failed(self._response(), self._finished_items(), code, message)
-        event = {
-            "type": "response.failed",
-            "sequence_number": self._last_number() + 1,
-            "response": response,
-        }
-        return named_event(b"response.failed", orjson.dumps(event)) + DONE
+        return response_events.terminal(self._last_number() + 1, response)
 
     def _lifecycle(self, kind: bytes, data: bytes, pieces: list[bytes]) -> None:
         event = _object(data)
@@ -168,7 +153,7 @@ class ResponsesRelay:
         if not self.has_output:
             raise failure
         code = error.get("code") if isinstance(error, dict) else None
-        return {"code": code or _failure_code(failure), "message": failure.message}
+        return {"code": code or response_object.failure_code(failure), "message": failure.message}
 
     def _owned(self, response: Json) -> Json:
         """The Response with the fields the gateway owns; everything else as the upstream said."""
@@ -235,9 +220,3 @@ def _object(data: bytes) -> Json | None:
 def _output_index(event: Json) -> int:
     index = event.get("output_index")
     return index if isinstance(index, int) else 0
-
-
-def _failure_code(error: GatewayError) -> str:
-    """One of the codes the Response object knows (wire.md 3.2)."""
-    limited = isinstance(error, UpstreamRateLimited | UpstreamQuotaExhausted)
-    return "rate_limit_exceeded" if limited else "server_error"

@@ -171,29 +171,12 @@ def test_native_only_lets_responses_providers_and_chat_through(http):
     assert ask(http, CHAT, "chatty").status_code == 200
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    ("path", "model"),
-    [
-        (CHAT, "sandbox-responses"),
-        (CHAT, "sandbox-anthropic"),
-        (RESPONSES, "sandbox-chat"),
-        (RESPONSES, "sandbox-anthropic"),
-    ],
-)
-def test_the_other_cells_are_not_supported_yet(http, gateway, path, model, stream):
-    response = ask(http, path, model, stream=stream)
-    assert error_of(response) == (501, "not_supported_yet", "model")
-    assert response.headers["x-should-retry"] == "false"
-    assert len(gateway.sandbox.calls) == 0
-
-
-def test_a_mixed_alias_uses_the_targets_of_the_routes_protocol(http, gateway):
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+def test_a_mixed_alias_tries_its_targets_in_their_order_whatever_they_speak(http, gateway, path):
     targets = [(sandbox_provider(protocol), f"m-{protocol}") for protocol in rows.PROTOCOLS]
-    rows.alias("mixed", *targets)
-    ask(http, CHAT, "mixed")
-    ask(http, RESPONSES, "mixed")
-    assert [call.model for call in gateway.sandbox.calls] == ["m-chat", "m-responses"]
+    rows.alias("mixed", *reversed(targets))
+    assert ask(http, path, "mixed").status_code == 200
+    assert [call.model for call in gateway.sandbox.calls] == ["m-anthropic"]
 
 
 def test_an_alias_without_an_enabled_target_is_unavailable(http):

@@ -1,0 +1,266 @@
+"""The Chat Completions door: chunks, and the whole completion (wire.md 4).
+
+Reasoning has no place in OpenAI's schema; it goes where most clients look for it, `reasoning_content`.
+Items of other kinds than messages, reasoning and calls have no form here and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from gateway_project.lib.errors import GatewayError
+from gateway_project.lib.sse import COMMENT, DONE, data_event
+from responses_api.assembly.steps import Appended, Closed, Ended, Kind, Opened, Place, Started, Step
+from responses_api.relay import Identity
+
+Json = dict[str, Any]
+
+BETWEEN_THOUGHTS = "\n\n"
+FINISH = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_FIELDS: dict[Kind, str] = {
+    "text": "content",
+    "refusal": "refusal",
+    "summary": "reasoning_content",
+    "reasoning": "reasoning_content",
+}
+_CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
+
+
+class ChatEncoder:
+    """Implements `Encoder` for Chat Completions."""
+
+    __slots__ = (
+        "_calls", "_has_begun", "_has_thought", "_head", "_identity", "_include_usage", "_offset", "_tail",
+        "_templates", "_written",
+    )  # fmt: skip
+
+    def __init__(self, identity: Identity, *, include_usage: bool) -> None:
+        self._identity = identity
+        self._include_usage = include_usage
+        head = {**_head(identity, "chat.completion.chunk"), "choices": 0}
+        self._head = b"data: " + orjson.dumps(head)[:-2] + b"["
+        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+        self._templates: dict[Place, tuple[bytes, bytes]] = {}
+        self._calls: dict[int, int] = {}  # an item's index in the output → the call's index
+        self._has_begun = False
+        self._has_thought = False
+        self._written = 0  # characters of visible text, which annotations count from the start of
+        self._offset = 0
+
+    def start(self, response: Json) -> bytes:
+        return b""  # the first chunk depends on what the first output is
+
+    def announce(self, response: Json) -> bytes:
+        return COMMENT
+
+    def keepalive(self) -> bytes:
+        return COMMENT
+
+    def encode(self, step: Step) -> bytes:
+        if type(step) is not Appended or step.annotation is not None:
+            return _RENDERERS[type(step)](self, step)
+        template = self._templates.get(step.place) or self._template(step.place)
+        if step.place.kind == "text":
+            self._written += len(step.delta)
+            if step.logprobs:
+                logprobs = {"content": step.logprobs, "refusal": None}
+                return self._chunk({"content": step.delta}, None, logprobs)
+        return template[0] + orjson.dumps(step.delta) + template[1]
+
+    def failed(self, error: GatewayError, steps: list[Step]) -> bytes:
+        """An error and no `[DONE]`: the SDKs raise on it (reliability.md 5.2.6)."""
+        return data_event(orjson.dumps(error.body()))
+
+    def final(self, response: Json) -> bytes:
+        """The whole completion."""
+        message = _message(response["output"])
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": _logprobs(response["output"]),
+            "finish_reason": _finish_reason(response, has_calls="tool_calls" in message),
+        }
+        completion = {**_head(self._identity, "chat.completion"), "choices": [choice]}
+        if response["usage"] is not None:
+            completion["usage"] = _usage(response["usage"])
+        if response["service_tier"] != "auto":
+            completion["service_tier"] = response["service_tier"]
+        return orjson.dumps(completion)
+
+    # Steps
+
+    def _started(self, step: Started) -> bytes:
+        return self.start(step.response)
+
+    def _opened(self, step: Opened) -> bytes:
+        kind, item = step.place.kind, step.value
+        if kind == "text":
+            self._offset = self._written
+        if kind in {"summary", "reasoning"}:
+            return self._thought_opened()
+        if kind != "item":
+            return b""
+        begun = self._begun("" if item["type"] == "message" else None)
+        if item["type"] not in _CALLS:
+            return begun
+        index = self._calls[step.place.output_index] = len(self._calls)
+        return begun + self._chunk({"tool_calls": [{"index": index, **_call(item)}]})
+
+    def _thought_opened(self) -> bytes:
+        if self._has_thought:
+            return self._chunk({"reasoning_content": BETWEEN_THOUGHTS})
+        self._has_thought = True
+        return b""
+
+    def _annotated(self, step: Appended) -> bytes:
+        annotation = _annotation(step.annotation or {}, self._offset)
+        return self._chunk({"annotations": [annotation]}) if annotation else b""
+
+    def _closed(self, step: Closed) -> bytes:
+        return b""
+
+    def _ended(self, step: Ended) -> bytes:
+        response = step.response
+        reason = _finish_reason(response, has_calls=bool(self._calls))
+        pieces = [self._begun(""), self._chunk({}, reason)]
+        if self._include_usage and response["usage"] is not None:
+            usage = orjson.dumps(_usage(response["usage"]))
+            pieces.append(self._head + b'],"usage":' + usage + b"}\n\n")
+        return b"".join((*pieces, DONE))
+
+    # Chunks
+
+    def _begun(self, content: str | None) -> bytes:
+        """The chunk that names the role, before any other. `content` is null unless there is text."""
+        if self._has_begun:
+            return b""
+        self._has_begun = True
+        return self._chunk({"role": "assistant", "content": content, "refusal": None})
+
+    def _chunk(self, delta: Json, reason: str | None = None, logprobs: Json | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return self._head + orjson.dumps(choice) + self._tail
+
+    def _template(self, place: Place) -> tuple[bytes, bytes]:
+        """A chunk around the text of one place."""
+        if place.kind in _FIELDS:
+            whole = self._chunk({_FIELDS[place.kind]: 0})
+        else:
+            kind, field = ("function", "arguments")
+            if place.kind == "input":
+                kind, field = ("custom", "input")
+            called = {"index": self._calls[place.output_index], kind: {field: 0}}
+            whole = self._chunk({"tool_calls": [called]})
+        before, colon, after = whole.rpartition(b'":0}')
+        template = before + colon[:2], colon[3:] + after
+        self._templates[place] = template
+        return template
+
+
+def _head(identity: Identity, kind: str) -> Json:
+    return {
+        "id": identity.id,
+        "object": kind,
+        "created": identity.created_at,
+        "model": identity.model,
+    }
+
+
+def _message(output: list[Json]) -> Json:
+    message: Json = {
+        "role": "assistant",
+        "content": _joined(output, "output_text", "text"),
+        "refusal": _joined(output, "refusal", "refusal"),
+    }
+    if annotations := list(_annotations(output)):
+        message["annotations"] = annotations
+    if thoughts := list(_thoughts(output)):
+        message["reasoning_content"] = BETWEEN_THOUGHTS.join(thoughts)
+    if calls := [_call(item) for item in output if item["type"] in _CALLS]:
+        message["tool_calls"] = calls
+    return message
+
+
+def _parts(output: list[Json], kind: str) -> Iterator[Json]:
+    for item in output:
+        if item["type"] == "message":
+            yield from (part for part in item["content"] if part["type"] == kind)
+
+
+def _joined(output: list[Json], kind: str, field: str) -> str | None:
+    return "".join(part[field] for part in _parts(output, kind)) or None
+
+
+def _thoughts(output: list[Json]) -> Iterator[str]:
+    for item in output:
+        if item["type"] == "reasoning":
+            for part in (*item["summary"], *item.get("content", ())):
+                yield part["text"]
+
+
+def _annotations(output: list[Json]) -> Iterator[Json]:
+    offset = 0
+    for part in _parts(output, "output_text"):
+        for annotation in part["annotations"]:
+            if found := _annotation(annotation, offset):
+                yield found
+        offset += len(part["text"])
+
+
+def _annotation(annotation: Json, offset: int) -> Json | None:
+    """The only kind chat knows is a URL's; it counts from the start of the whole text."""
+    if annotation.get("type") != "url_citation":
+        return None
+    cited = {name: value for name, value in annotation.items() if name != "type"}
+    for name in ("start_index", "end_index"):
+        if isinstance(cited.get(name), int):
+            cited[name] += offset
+    return {"type": "url_citation", "url_citation": cited}
+
+
+def _logprobs(output: list[Json]) -> Json | None:
+    found = [entry for part in _parts(output, "output_text") for entry in part["logprobs"]]
+    return {"content": found, "refusal": None} if found else None
+
+
+def _call(item: Json) -> Json:
+    kind, field = _CALLS[item["type"]]
+    return {
+        "id": item["call_id"],
+        "type": kind,
+        kind: {"name": item["name"], field: item[field]},
+    }
+
+
+def _finish_reason(response: Json, *, has_calls: bool) -> str:
+    if details := response["incomplete_details"]:
+        return FINISH[details["reason"]]
+    return "tool_calls" if has_calls else "stop"
+
+
+def _usage(report: Json) -> Json:
+    inside, outside = report["input_tokens_details"], report["output_tokens_details"]
+    return {
+        "prompt_tokens": report["input_tokens"],
+        "completion_tokens": report["output_tokens"],
+        "total_tokens": report["total_tokens"],
+        "prompt_tokens_details": {**inside, "audio_tokens": 0},
+        "completion_tokens_details": {
+            **outside,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+_RENDERERS: dict[type[Step], Callable[[ChatEncoder, Any], bytes]] = {
+    Started: ChatEncoder._started,
+    Opened: ChatEncoder._opened,
+    Appended: ChatEncoder._annotated,
+    Closed: ChatEncoder._closed,
+    Ended: ChatEncoder._ended,
+}

@@ -1,0 +1,128 @@
+"""One attempt at one target: what is sent, and what makes the client's answer of what comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from gateway_project.lib.errors import BadRequest
+from responses_api.assembly.assembler import Assembler
+from responses_api.doors.shapes import ModelCall
+from responses_api.encoders import Encoder
+from responses_api.relay import Identity, Relay
+from responses_api.translation import Adapter, Translation
+from routing.protocols import parameters
+from routing.protocols.tools import Toolbox
+from routing.route import Target
+
+Json = dict[str, Any]
+
+DROPPED_HEADER = "x-tollgate-dropped"
+MAX_DROPPED_HEADER = 1000
+_NOT_IN_A_HEADER = re.compile(r"[^A-Za-z0-9_.:-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """`body` goes upstream, `relay` reads the answer, `dropped` names what was asked for and left out."""
+
+    body: Json
+    relay: Relay
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def reply_headers(self) -> dict[str, str]:
+        """What the client is told beside the answer."""
+        return {DROPPED_HEADER: _listed(self.dropped)} if self.dropped else {}
+
+
+class Opener(Protocol):
+    """Makes the leg of a call at a target. Raises BadRequest for what cannot be said there."""
+
+    def __call__(
+        self, call: ModelCall, target: Target, identity: Identity, *, drop_unsupported: bool
+    ) -> Leg: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSide:
+    """A door's half of a translation. `client_param` gives the client's name for a canonical field."""
+
+    canonical: Callable[[Json], Json]
+    client_param: Callable[[Json, str], str]
+    encoder: Callable[[ModelCall, Identity], Encoder]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSide:
+    """A protocol's half of a translation. `knows_custom_tools`, and hosted tools: they are its own."""
+
+    build: Callable[[Json, Toolbox, Target], Json]
+    adapter: Callable[[Target], Adapter]
+    knows_custom_tools: bool = False
+
+
+def relayed(
+    request: Callable[[Json, Target], Json],
+    relay: Callable[[ModelCall, Target, Identity], Relay],
+) -> Opener:
+    """Where both sides speak the same protocol: the client's own body, with what the gateway owns."""
+
+    def opened(
+        call: ModelCall, target: Target, identity: Identity, *, drop_unsupported: bool
+    ) -> Leg:
+        return Leg(request(call.body, target), relay(call, target, identity))
+
+    return opened
+
+
+def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
+    """Where they differ: through the canonical body there, through deltas and steps back."""
+
+    def opened(
+        call: ModelCall, target: Target, identity: Identity, *, drop_unsupported: bool
+    ) -> Leg:
+        try:
+            canonical = client.canonical(call.body)
+            kept, dropped = parameters.prepare(canonical, target.protocol, drop_unsupported)
+            toolbox = Toolbox.of(kept, target)
+            body = upstream.build(kept, toolbox, target)
+        except BadRequest as error:
+            raise _in_the_clients_words(error, client, call.body) from None
+        native = upstream.knows_custom_tools
+        echoed = {name: value for name, value in canonical.items() if name not in dropped}
+        assembler = Assembler(identity, echoed, toolbox, wraps_custom=not native)
+        _check_writable(assembler.start().response)
+        encoder = client.encoder(call, identity)
+        translation = Translation(upstream.adapter(target), assembler, encoder, target)
+        names = [client.client_param(call.body, name) for name in dropped]
+        return Leg(body, translation, (*names, *(() if native else toolbox.dropped)))
+
+    return opened
+
+
+def _check_writable(response: Json) -> None:
+    """Part of the request goes back to the client only, and orjson reads what is too deep to write."""
+    try:
+        orjson.dumps(response)
+    except orjson.JSONEncodeError:
+        raise BadRequest("The body is nested too deep.") from None
+
+
+def _in_the_clients_words(error: BadRequest, client: ClientSide, body: Json) -> BadRequest:
+    """The same error about the field as the client wrote it."""
+    if error.param is not None:
+        param = client.client_param(body, error.param)
+        error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
+        error.param = param
+    return error
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names as a header's value. They may be the client's words, so only harmless characters stay."""
+    clean = (_NOT_IN_A_HEADER.sub("_", name) for name in dict.fromkeys(names))
+    return ", ".join(clean)[:MAX_DROPPED_HEADER]

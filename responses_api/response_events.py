@@ -1,0 +1,47 @@
+"""The lifecycle events of a Responses stream that the gateway writes itself, by relay and by translation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway_project.lib.sse import DONE, named_event
+from responses_api.relay import Identity
+
+Json = dict[str, Any]
+
+CREATED = b"response.created"
+IN_PROGRESS = b"response.in_progress"
+KEEPALIVE = b"keepalive"
+
+
+def event(kind: bytes, number: int, fields: Json) -> bytes:
+    """One event; its name is its type (wire.md 1.2)."""
+    body = {"type": kind.decode(), "sequence_number": number, **fields}
+    return named_event(kind, orjson.dumps(body))
+
+
+def lifecycle(kind: bytes, number: int, response: bytes) -> bytes:
+    """An event with the whole Response, which often is large and goes out more than once: given as JSON."""
+    head = b'{"type":"%b","sequence_number":%d,"response":' % (kind, number)
+    return named_event(kind, b"%b%b}" % (head, response))
+
+
+def announcement(identity: Identity, response: Json) -> bytes:
+    """`response.created`, once for all attempts of a call; a keep-alive if it was sent before."""
+    if CREATED in identity.announced:
+        return keepalive(0)
+    identity.announced.add(CREATED)
+    return event(CREATED, 0, {"response": response})
+
+
+def keepalive(last_number: int) -> bytes:
+    """The one event all clients ignore; it repeats a number and consumes none (clients.md 1.4)."""
+    return event(KEEPALIVE, max(last_number, 0), {})
+
+
+def terminal(number: int, response: Json) -> bytes:
+    """The event named after the Response's status, then `[DONE]`; no `error` event goes before a failure,
+    because Codex ignores it (clients.md 1.4)."""
+    return event(f"response.{response['status']}".encode(), number, {"response": response}) + DONE

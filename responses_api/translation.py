@@ -1,0 +1,143 @@
+"""Different protocols on the two sides: upstream frames become deltas, steps, and the door's own bytes.
+
+Implements `Relay`, so that an exchange need not know whether a call is relayed or translated.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamError, UpstreamMalformed
+from gateway_project.lib.sse import Frame
+from responses_api.assembly.assembler import Assembler
+from responses_api.assembly.steps import Ended
+from responses_api.encoders import Encoder
+from routing.protocols.deltas import Delta
+from routing.protocols.usage import Meter
+from routing.route import Target
+
+Json = dict[str, Any]
+
+
+class Adapter(Protocol):
+    """Reads one upstream protocol. `done`: the protocol's own end was seen; `dropped`: frames that
+    could not be read; `facts` for the finished object. Raises UpstreamError for a reported error."""
+
+    meter: Meter
+    done: bool
+    dropped: int
+    facts: Json
+
+    def deltas(self, frame: Frame) -> list[Delta]: ...
+
+    def body(self, raw: bytes) -> list[Delta]: ...
+
+    def finish(self) -> list[Delta]: ...
+
+
+class Translation:
+    """One attempt's answer, translated."""
+
+    __slots__ = (
+        "_adapter", "_assembler", "_encoder", "_provider", "ended", "failure", "frames_dropped",
+        "frames_forwarded", "has_output", "meter", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, adapter: Adapter, assembler: Assembler, encoder: Encoder, target: Target
+    ) -> None:
+        self._adapter = adapter
+        self._assembler = assembler
+        self._encoder = encoder
+        self._provider = target.provider
+        self.meter = adapter.meter
+        self.has_output = False
+        self.ended = False
+        self.failure: UpstreamError | None = None
+        self.status = "completed"
+        self.frames_forwarded = 0
+        self.frames_dropped = 0
+
+    def body(self, raw: bytes) -> bytes:
+        for delta in self._adapter.body(raw):
+            self._assembler.take(delta)
+        if self._assembler.stop is None:
+            raise UpstreamMalformed(
+                f"The provider {self._provider!r} did not say how its answer ended."
+            )
+        *_, last = self._assembler.end(self.meter.usage, self._adapter.facts)
+        assert isinstance(last, Ended)
+        self._finished(last)
+        return self._encoder.final(last.response)
+
+    def forward(self, frames: list[Frame]) -> bytes:
+        pieces: list[bytes] = []
+        adapter = self._adapter
+        try:
+            for frame in frames:
+                if self.ended:
+                    break
+                deltas = adapter.deltas(frame)
+                if deltas:
+                    self.frames_forwarded += 1
+                    self._take(deltas, pieces)
+                if adapter.done and not self.ended:
+                    self._close(pieces)
+        except UpstreamError as error:
+            self.failure = error
+        self.frames_dropped = adapter.dropped
+        return b"".join(pieces)
+
+    def finish(self) -> bytes:
+        pieces: list[bytes] = []
+        if not self.ended and self.failure is None:
+            try:
+                self._close(pieces)
+            except UpstreamError as error:
+                self.failure = error
+        return b"".join(pieces)
+
+    def announce(self) -> bytes:
+        return self._encoder.announce(self._assembler.start().response)
+
+    def keepalive(self) -> bytes:
+        return self._encoder.keepalive()
+
+    def failed(self, error: GatewayError) -> bytes:
+        self.ended = True
+        self.status = "failed"
+        begun = b"" if self.has_output else self._begun()
+        return begun + self._encoder.failed(error, self._assembler.fail(error, self.meter.usage))
+
+    def _take(self, deltas: list[Delta], pieces: list[bytes]) -> None:
+        assembler, encode = self._assembler, self._encoder.encode
+        for delta in deltas:
+            for step in assembler.take(delta):
+                if not self.has_output:
+                    pieces.append(self._begun())
+                pieces.append(encode(step))
+        if assembler.stop is not None and not self.ended:
+            self._end(pieces)
+
+    def _close(self, pieces: list[bytes]) -> None:
+        """The upstream's stream is over; without a Stop it has failed."""
+        self._take(self._adapter.finish(), pieces)
+        if not self.ended:
+            raise UpstreamCut(f"The provider {self._provider!r} ended the stream too early.")
+
+    def _end(self, pieces: list[bytes]) -> None:
+        if not self.has_output:
+            pieces.append(self._begun())
+        for step in self._assembler.end(self.meter.usage, self._adapter.facts):
+            pieces.append(self._encoder.encode(step))
+            if isinstance(step, Ended):
+                self._finished(step)
+
+    def _begun(self) -> bytes:
+        """What opens the stream; from here on nothing else can be tried."""
+        self.has_output = True
+        return self._encoder.start(self._assembler.start().response)
+
+    def _finished(self, step: Ended) -> None:
+        self.has_output = self.ended = True
+        self.status = step.response["status"]

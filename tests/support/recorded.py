@@ -1,0 +1,175 @@
+"""Every recorded exchange, and a client of either door whose call is answered with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway_project.lib.sse import Parser
+from responses_api import cells
+from responses_api.cells import CELLS, Door
+from responses_api.legs import translated
+from responses_api.relay import Identity, Relay
+from routing.route import Quirks, Target
+from tests.support import meaning
+from tests.support.meaning import Meaning
+from tests.support.reference import path_to, recordings
+
+Json = dict[str, Any]
+
+PROTOCOLS = ("chat", "responses", "anthropic")
+DOORS: dict[str, Door] = {"chat": cells.CHAT, "responses": cells.RESPONSES}
+ALIAS = "own-alias"
+# A second message begins inside the first: no answer (https://github.com/vercel/ai/issues/18331).
+SPLICED = "anthropic-src-spliced-message-start"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An answer of a provider: the bytes of its stream, or of its JSON."""
+
+    protocol: str
+    raw: bytes
+    streamed: bool
+
+    @property
+    def whole(self) -> Json:
+        """The answer as JSON, put together by hand where it was streamed."""
+        if self.streamed:
+            return meaning.WHOLE[self.protocol](self.raw)
+        found: Json = orjson.loads(self.raw)
+        return found
+
+    @property
+    def meaning(self) -> Meaning:
+        return meaning.MEANING[self.protocol](self.whole)
+
+    @property
+    def tools(self) -> list[Json]:
+        """Tools, in the form of the Responses API, that its calls may have been made of."""
+        if self.protocol != "responses" or not self.raw:
+            return []
+        calls = self.whole.get("output", ())
+        names = {item["name"] for item in calls if item["type"] == "custom_tool_call"}
+        return [{"type": "custom", "name": name} for name in sorted(names)]
+
+
+def streams() -> list[Any]:
+    """Test parameters: every recorded stream that is an answer."""
+    found = [each for protocol in PROTOCOLS for each in _streams(protocol)]
+    return found if any(not each.marks for each in found) else found[:1]
+
+
+def answers() -> list[Any]:
+    """Test parameters: every recorded JSON answer."""
+    found = [each for protocol in PROTOCOLS for each in _answers(protocol)]
+    return found if any(not each.marks for each in found) else found[:1]
+
+
+def _streams(protocol: str) -> list[Any]:
+    made: list[Any] = []
+    for each in recordings(protocol, ".sse"):
+        if each.marks:  # there are none
+            return [each]
+        for number, stream in enumerate(meaning.streams_in(each.values[0].read_bytes())):
+            # One stream of chunks is filed among the Responses.
+            said = "chat" if b'"chat.completion.chunk"' in stream else protocol
+            if each.id != SPLICED:
+                made.append(
+                    pytest.param(Recorded(said, stream, True), id=f"{said}-{each.id}-{number}")
+                )
+    return made
+
+
+def _answers(protocol: str) -> list[Any]:
+    made: list[Any] = []
+    for each in recordings(protocol, ".json"):
+        if each.marks:
+            return [each]
+        raw = each.values[0].read_bytes()
+        if {"choices", "output", "content"} & orjson.loads(raw).keys():
+            made.append(pytest.param(Recorded(protocol, raw, False), id=f"{protocol}-{each.id}"))
+    return made
+
+
+def failures() -> list[Any]:
+    """Test parameters: every recorded answer that is an error, or none at all."""
+    found: list[Any] = []
+    for protocol in PROTOCOLS:
+        sound = {each.values[0].raw for each in _answers(protocol) if not each.marks}
+        for each in recordings(protocol, ".json"):
+            if each.marks:
+                return [each]
+            if (raw := each.values[0].read_bytes()) not in sound:
+                made = Recorded(protocol, raw, streamed=False)
+                found.append(pytest.param(made, id=f"{protocol}-{each.id}"))
+    return found
+
+
+def spliced() -> Recorded:
+    """The stream in which a second message begins inside the first; skips the test without it."""
+    raw = path_to(f"recordings/anthropic/{SPLICED}.sse").read_bytes()
+    return Recorded("anthropic", raw, streamed=True)
+
+
+# A client of either door
+
+
+def request(door: str, model: str, recorded: Recorded, **fields: Any) -> Json:
+    """What such a client asks."""
+    tools = recorded.tools
+    if door == "chat":
+        tools = [{"type": "custom", "custom": {"name": tool["name"]}} for tool in tools]
+        said: Json = {"messages": [{"role": "user", "content": "Hi"}]}
+    else:
+        said = {"input": "Hi"}
+    return {"model": model, **said, **({"tools": tools} if tools else {}), **fields}
+
+
+def relay(door: str, recorded: Recorded, *, translate: bool = False, usage: bool = True) -> Relay:
+    """The cell that brings the answer to a client; `translate` also where both sides speak the same."""
+    asked = request(door, ALIAS, recorded, stream=recorded.streamed)
+    if door == "chat" and usage and recorded.streamed:
+        asked["stream_options"] = {"include_usage": True}
+    call = DOORS[door].decode(orjson.dumps(asked))
+    identity = Identity("own-id", ALIAS, 1_800_000_000)
+    opened = CELLS[door, recorded.protocol].open
+    if translate and door == recorded.protocol:
+        clients = {"chat": cells._CHAT_CLIENT, "responses": cells._RESPONSES_CLIENT}
+        upstreams = {"chat": cells._CHAT_UPSTREAM, "responses": cells._RESPONSES_UPSTREAM}
+        opened = translated(clients[door], upstreams[door])
+    return opened(call, target(recorded.protocol), identity, drop_unsupported=False).relay
+
+
+def relayed(through: Relay, stream: bytes, step: int | None = None) -> bytes:
+    """What the client gets when the stream arrives in pieces of `step` bytes."""
+    step = step or len(stream)
+    parser = Parser()
+    out = [
+        through.forward(parser.feed(stream[start : start + step]))
+        for start in range(0, len(stream), step)
+    ]
+    out += [through.forward(parser.finish()), through.finish()]
+    assert through.failure is None, through.failure
+    return b"".join(out)
+
+
+def target(protocol: Any) -> Target:
+    return Target(
+        provider="recorded",
+        protocol=protocol,
+        base_url="http://recorded.invalid/v1",
+        auth_kind="none",
+        secret=None,
+        owns_credential=False,
+        missing_credential=False,
+        allow_private_network=False,
+        quirks=Quirks(),
+        model="recorded-model",
+        context_window=None,
+        max_output_tokens=None,
+        capabilities=frozenset(),
+    )
