@@ -10,7 +10,7 @@ UV := uv==0.13.8
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
-NOT_LONG := $(if $(LONG),,not long)
+SELECTION := not client_programs$(if $(LONG),, and not long)
 PERSISTENCE := (persistence or postgres or redis)$(if $(LONG),, and not long)
 
 # A stamp carries its lock file's checksum in its name: an unchanged lock costs no Python start.
@@ -18,10 +18,17 @@ checksum = $(shell cksum < $(1) 2>/dev/null | tr ' ' -)
 RUNTIME_STAMP := $(VENV)/.runtime-$(call checksum,requirements/base.lock)
 DEV_STAMP := $(VENV)/.dev-$(call checksum,requirements/dev.lock)
 
+# Client programs share no environment with the gateway, and lie outside the tree that is checked.
+CLIENTS := var/clients
+NODE_PROJECT := tests/contract/js
+PYTHON_CLIENTS := $(CLIENTS)/python/.ready-$(call checksum,requirements/clients.lock)
+NODE_CLIENTS := $(CLIENTS)/node/.ready-$(call checksum,$(NODE_PROJECT)/package-lock.json)
+NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --loglevel=error
+
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long check format bench services services-stop lock clean
+.PHONY: help install up test test-long test-clients check format bench services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,13 +43,16 @@ test: $(DEV_STAMP) ## run the tests, on PostgreSQL and Redis too where there are
 	@if [ -z "$$DATABASE_URL$$REDIS_URL" ] && deploy/services status >/dev/null 2>&1; then \
 	    set -a; . var/services.env; set +a; \
 	fi; \
-	$(PYTEST) -m "$(NOT_LONG)" || exit $$?; \
+	$(PYTEST) -m "$(SELECTION)" || exit $$?; \
 	case "$$DATABASE_URL" in postgres*) \
 	    TOLLGATE_TEST_DATABASE=postgres $(PYTEST) -m "$(PERSISTENCE)" ;; \
 	esac
 
 test-long: ## run the tests with the long ones
 	@$(MAKE) --no-print-directory test LONG=1
+
+test-clients: $(DEV_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## drive real clients: Codex, SDKs in Python and JavaScript
+	$(PYTEST) -m clients
 
 check: $(DEV_STAMP) ## formatting, lint, types, import arrows, migrations
 	$(RUN) -m ruff format --check .
@@ -66,24 +76,33 @@ services-stop: ## end and remove them
 	@deploy/services stop
 
 # Keeps the pins that still fit; UPGRADE=1 takes the newest ones. Nothing younger than seven days.
-lock: ## compute requirements/*.lock again from pyproject.toml (UPGRADE=1)
+lock: ## compute requirements/*.lock and the clients' package-lock.json again (UPGRADE=1)
 	@$(check-python)
 	@rm -rf var/lock && $(PYTHON) -m venv var/lock && var/lock/bin/python -m pip install -qq $(UV)
 	@cutoff=$$($(PYTHON) -c "from datetime import datetime as d, timedelta as t, timezone as z; \
 	    print((d.now(z.utc) - t(days=7)).strftime('%Y-%m-%dT%H:%M:%SZ'))"); \
 	compile() { \
-	    var/lock/bin/uv --no-config pip compile pyproject.toml --quiet --universal \
+	    var/lock/bin/uv --no-config pip compile --quiet --universal \
 	        --python-version 3.11 --generate-hashes --no-emit-index-url --exclude-newer "$$cutoff" \
 	        $(if $(UPGRADE),--upgrade) --custom-compile-command "make lock (nothing after $$cutoff)" \
 	        "$$@"; \
 	}; \
-	compile -o requirements/base.lock && \
-	compile --group dev -c requirements/base.lock -o requirements/dev.lock
+	compile pyproject.toml -o requirements/base.lock && \
+	compile pyproject.toml --group dev -c requirements/base.lock -o requirements/dev.lock && \
+	compile --group clients -o requirements/clients.lock && \
+	if command -v npm >/dev/null; then \
+	    mkdir -p var/lock/node && cp $(NODE_PROJECT)/package*.json var/lock/node && \
+	    npm install --prefix var/lock/node --package-lock-only --omit-lockfile-registry-resolved \
+	        --before="$$cutoff" $(NPM_FLAGS) >/dev/null && \
+	    cp var/lock/node/package-lock.json $(NODE_PROJECT); \
+	else \
+	    echo "npm was not found: $(NODE_PROJECT)/package-lock.json stays as it is."; \
+	fi
 	@rm -rf var/lock
 
 # Leaves the data in var/ alone: it may hold the only copy of a gateway's keys.
 clean: ## remove the environment and the caches, not the data
-	rm -rf .venv var/cache var/hypothesis var/lock
+	rm -rf .venv var/cache var/clients var/hypothesis var/lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define check-python
@@ -98,18 +117,34 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
     exit 1; }
 endef
 
+# $(1): the lock file; $(2): the environment.
 define install-lock
 $(check-python); \
-[ -x $(VENV)/bin/pip ] || $(PYTHON) -m venv $(VENV) || exit 1; \
-echo "Installing $(1) into $(VENV) …"; \
-$(RUN) -m pip install -qq --no-input --disable-pip-version-check --require-hashes -r $(1)
+[ -x $(2)/bin/pip ] || $(PYTHON) -m venv $(2) || exit 1; \
+echo "Installing $(1) into $(2) …"; \
+$(2)/bin/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes -r $(1)
 endef
 
 # The development lock contains the runtime one: whoever has it needs nothing more.
 $(RUNTIME_STAMP):
-	@$(if $(wildcard $(DEV_STAMP)),:,$(call install-lock,requirements/base.lock))
+	@$(if $(wildcard $(DEV_STAMP)),:,$(call install-lock,requirements/base.lock,$(VENV)))
 	@touch $@
 
 $(DEV_STAMP):
-	@$(call install-lock,requirements/dev.lock)
+	@$(call install-lock,requirements/dev.lock,$(VENV))
 	@touch $@
+
+$(PYTHON_CLIENTS):
+	@rm -rf $(@D)
+	@$(call install-lock,requirements/clients.lock,$(@D))
+	@touch $@
+
+# Without Node its clients are skipped, saying so.
+$(NODE_CLIENTS):
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	    echo "Installing $(NODE_PROJECT) into $(@D) …"; \
+	    rm -rf $(@D) && mkdir -p $(@D) && cp $(NODE_PROJECT)/package*.json $(@D) && \
+	    (cd $(@D) && npm ci $(NPM_FLAGS) >/dev/null) && touch $@; \
+	else \
+	    echo "Node.js and npm were not found: the clients that need them are skipped."; \
+	fi

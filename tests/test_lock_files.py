@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("base", "dev")}
+LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("base", "clients", "dev")}
 ADR = ROOT / "docs" / "adr" / "0002-dependencies.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME = PROJECT["project"]["dependencies"]
 DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
+CLIENTS = PROJECT["dependency-groups"]["clients"]
 
 PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==[^\s;*]+( ; [^\\]+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -56,6 +57,7 @@ def test_no_address_and_no_path_of_a_machine(lock: str, word: str) -> None:
 def test_the_locks_hold_every_dependency_of_the_project() -> None:
     assert set(names(RUNTIME)) <= pinned_names("base")
     assert set(names(RUNTIME + DEVELOPMENT)) <= pinned_names("dev")
+    assert set(names(CLIENTS)) <= pinned_names("clients")
 
 
 def test_the_development_lock_holds_the_runtime_lock_unchanged() -> None:

@@ -453,10 +453,3 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(client, gateway, name):
         )
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert len(gateway.sandbox.calls) == 1
-
-
-def test_a_cell_that_is_not_there_yet_is_not_tried_again(client, gateway):
-    with pytest.raises(openai.InternalServerError) as caught:
-        client.with_options(max_retries=2).responses.create(model="sandbox-anthropic", input="hi")
-    assert (caught.value.status_code, caught.value.code) == (501, "not_supported_yet")
-    assert len(gateway.sandbox.calls) == 0

@@ -1,0 +1,47 @@
+"""Fixtures of the tests that drive real clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routing.models import Provider
+from tests.contract import programs
+from tests.support import rows
+from tests.support.live import LiveGateway
+from tests.support.rows import PROTOCOLS, Customer
+
+Json = dict[str, Any]
+Script = Callable[[str], Json]
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest) -> str:
+    """What the upstream speaks."""
+    return str(request.param)
+
+
+@pytest.fixture
+def addressed(gateway: LiveGateway, acme: Customer, protocol: str) -> dict[str, str]:
+    """The environment of a client program: the gateway, a key, a model and one that breaks off."""
+    provider = Provider.objects.get(name=f"sandbox-{protocol}")
+    rows.alias(f"failing-{protocol}", (provider, "sandbox-fault-error-mid"))
+    return {
+        "TOLLGATE_BASE_URL": gateway.base_url,
+        "TOLLGATE_API_KEY": acme.secret,
+        "TOLLGATE_MODEL": f"sandbox-{protocol}",
+        "TOLLGATE_FAILING_MODEL": f"failing-{protocol}",
+    }
+
+
+@pytest.fixture
+def node_script(addressed: dict[str, str], tmp_path: Path) -> Script:
+    return lambda name: programs.node_script(name, tmp_path, **addressed)
+
+
+@pytest.fixture
+def python_script(addressed: dict[str, str], tmp_path: Path) -> Script:
+    return lambda name: programs.python_script(name, tmp_path, **addressed)

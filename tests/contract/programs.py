@@ -1,0 +1,88 @@
+"""Client programs as they are installed by `make test-clients`: where they lie, and how they are run.
+
+Each script of js/ and py/ drives one client library through its scenarios and prints one JSON object: what
+each scenario told. A program gets an empty home and none of this process's environment, so that neither a
+developer's settings nor a key nor a proxy reaches it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CLIENTS = HERE.parents[1] / "var" / "clients"
+NODE = CLIENTS / "node"
+PYTHON = CLIENTS / "python"
+CODEX = NODE / "node_modules" / ".bin" / "codex"
+WAIT_SECONDS = 120
+_KEPT = ("PATH", "LANG", "TMPDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(command: list[str | Path], home: Path, **environment: str) -> Ended:
+    """Run a program in `home` to its end, with nothing on its standard input."""
+    inherited = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    ended = subprocess.run(
+        command,
+        cwd=home,
+        env={**inherited, "HOME": str(home), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def node_script(name: str, home: Path, **environment: str) -> dict[str, Any]:
+    """What a script of js/ told. It is copied beside its packages, where Node looks for them."""
+    need_node()
+    for script in (HERE / "js").glob("*.mjs"):
+        shutil.copy(script, NODE)
+    return _told(run(["node", NODE / name], home, **environment))
+
+
+def python_script(name: str, home: Path, **environment: str) -> dict[str, Any]:
+    """What a script of py/ told."""
+    need_python()
+    interpreter = PYTHON / "bin" / "python"
+    # -I would hide the script's own folder from it; -B keeps its bytecode out of the tree.
+    return _told(run([interpreter, "-B", HERE / "py" / name], home, **environment))
+
+
+def need_node() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed")
+    _need(NODE / "node_modules")
+
+
+def need_python() -> None:
+    _need(PYTHON / "bin" / "python")
+
+
+def _need(path: Path) -> None:
+    if not path.exists():
+        pytest.skip(f"{path.relative_to(CLIENTS.parents[1])} is absent: run `make test-clients`")
+
+
+def _told(ended: Ended) -> dict[str, Any]:
+    assert ended.code == 0, ended.err
+    told: dict[str, Any] = orjson.loads(ended.out)
+    return told

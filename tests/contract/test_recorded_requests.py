@@ -1,0 +1,84 @@
+"""Requests that real clients sent, recorded and sent again byte for byte alike, but for the model's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from tests.support import grammar, reference
+
+Json = dict[str, Any]
+
+pytestmark = [pytest.mark.clients, pytest.mark.django_db(transaction=True)]
+
+OF_THE_CONNECTION = {"authorization", "connection", "content-length", "host"}
+
+
+def recorded() -> list[Any]:
+    """Test parameters: each recorded request once, however often it was repeated."""
+    found: dict[str, Any] = {}
+    for path in sorted(reference.FOLDER.glob("captures/*.json")):
+        for number, request in enumerate(orjson.loads(path.read_bytes()).get("requests", [])):
+            body = orjson.dumps({**request["body"], "model": ""}).decode()
+            found.setdefault(body, pytest.param(request, id=f"{path.stem}-{number}"))
+    if not found:
+        return [pytest.param(None, marks=pytest.mark.skip(reason=reference.ABSENT), id="absent")]
+    return list(found.values())
+
+
+def state(body: Json) -> str | None:
+    """What of a request only stored answers could satisfy."""
+    if "previous_response_id" in body:
+        return "previous_response_id"
+    items = body.get("input")
+    kinds = [item.get("type") for item in items] if isinstance(items, list) else []
+    return f"input[{kinds.index('item_reference')}]" if "item_reference" in kinds else None
+
+
+def replay(gateway, customer, protocol: str, request: Json) -> httpx.Response:
+    headers = [
+        (name, value) for name, value in request["headers"] if name.lower() not in OF_THE_CONNECTION
+    ]
+    body = orjson.dumps({**request["body"], "model": f"sandbox-{protocol}"})
+    return httpx.post(
+        gateway.root_url + request["path"],
+        content=body,
+        headers=[*headers, *customer.headers.items()],
+        timeout=30,
+        trust_env=False,
+    )
+
+
+def outcome(request: Json, answer: httpx.Response) -> str:
+    """How a whole answer says it ended."""
+    is_chat = request["path"].endswith("/chat/completions")
+    if not request["body"].get("stream"):
+        said = answer.json()
+        return said["choices"][0]["finish_reason"] if is_chat else said["status"]
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    if not is_chat:
+        return grammar.check(grammar.read(answer.content))["status"]
+    blocks = answer.text.removesuffix("\n\n").split("\n\n")
+    assert blocks[-1] == "data: [DONE]"
+    chunks = [orjson.loads(block.removeprefix("data: ")) for block in blocks[:-1]]
+    endings = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
+    (ending,) = filter(None, endings)
+    return ending
+
+
+@pytest.mark.parametrize("sent", recorded())
+def test_a_recorded_request_is_answered_to_its_end(gateway, acme, protocol, sent):
+    answer = replay(gateway, acme, protocol, sent)
+    missing = state(sent["body"])
+    if missing is None:
+        assert answer.status_code == 200, answer.text
+        assert outcome(sent, answer) in {"completed", "stop"}
+        assert len(gateway.sandbox.calls) == 1
+        return
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_parameter", missing)
+    assert len(gateway.sandbox.calls) == 0
