@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from bench.calls import CELLS
+from bench.calls import UPSTREAMS
 from bench.processes import ROOT
 
 SECRET_VARIABLE = "BENCH_PROVIDER_KEY"
@@ -21,13 +21,13 @@ def make(variables: dict[str, str], sandbox_port: int) -> str:
     with_secret = {**variables, SECRET_VARIABLE: "bench-provider-secret"}
     _manage(variables, "migrate", "--verbosity", "0")
     _answer(variables, "create_tenant", "Bench", "--slug", "bench")
-    for cell in CELLS:
-        provider = f"bench-{cell}"
+    for upstream in UPSTREAMS:
+        provider = f"bench-{upstream}"
         _answer(
-            with_secret, "add_provider", provider, "--protocol", cell, "--allow-private",
+            with_secret, "add_provider", provider, "--protocol", upstream, "--allow-private",
             "--base-url", f"http://127.0.0.1:{sandbox_port}/v1", "--secret-env", SECRET_VARIABLE,
         )  # fmt: skip
-        _answer(variables, "add_alias", f"sandbox-{cell}", "--target", f"{provider}/sandbox-1")
+        _answer(variables, "add_alias", f"sandbox-{upstream}", "--target", f"{provider}/sandbox-1")
     key: str = _answer(variables, "create_key", "--tenant", "bench", "--name", "bench")["key"]
     return key
 

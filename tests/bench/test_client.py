@@ -7,10 +7,12 @@ from typing import cast
 
 import pytest
 
-from bench.calls import json_call, stream_call
+from bench.calls import CELLS, CODEX_CELLS, Cell, codex_call, json_call, stream_call
 from bench.client import Connection
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+CHAT = Cell("chat", "chat")
 
 
 class Wire:
@@ -45,7 +47,7 @@ def json_answer(body: bytes, status: bytes = b"200 OK") -> bytes:
 
 def test_a_whole_stream_counts_its_events_wherever_it_is_cut() -> None:
     raw = STREAM_HEAD + chunked(b"data: 1\n\n", b"data: 2\n\n", b"data: [DONE]\n\n")
-    outcomes = [ended(stream_call("chat", 2), raw[:cut], raw[cut:]) for cut in range(1, len(raw))]
+    outcomes = [ended(stream_call(CHAT, 2), raw[:cut], raw[cut:]) for cut in range(1, len(raw))]
     assert outcomes == [[(3, "")]] * (len(raw) - 1)
 
 
@@ -58,17 +60,17 @@ def test_a_whole_stream_counts_its_events_wherever_it_is_cut() -> None:
     ],
 )
 def test_a_stream_that_is_not_whole_is_a_fault(bodies: tuple[bytes, ...], fault: str) -> None:
-    [(_, found)] = ended(stream_call("chat", 2), STREAM_HEAD + chunked(*bodies))
+    [(_, found)] = ended(stream_call(CHAT, 2), STREAM_HEAD + chunked(*bodies))
     assert fault in found
 
 
 def test_a_connection_that_closes_too_early_is_a_fault() -> None:
-    [(_, found)] = ended(stream_call("chat", 2), STREAM_HEAD, lost=True)
+    [(_, found)] = ended(stream_call(CHAT, 2), STREAM_HEAD, lost=True)
     assert "closed before" in found
 
 
 def test_a_json_answer_is_whole_with_its_end_in_it() -> None:
-    assert ended(json_call("chat", 1000), json_answer(b'{"finish_reason":"stop"}')) == [(0, "")]
+    assert ended(json_call(CHAT, 1000), json_answer(b'{"finish_reason":"stop"}')) == [(0, "")]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,16 @@ def test_a_json_answer_is_whole_with_its_end_in_it() -> None:
     ],
 )
 def test_any_other_answer_is_a_fault(raw: bytes) -> None:
-    [(_, found)] = ended(json_call("chat", 1000), raw)
+    [(_, found)] = ended(json_call(CHAT, 1000), raw)
     assert found
 
 
-@pytest.mark.parametrize("cell", ["chat", "responses"])
+@pytest.mark.parametrize("cell", CELLS, ids=str)
 @pytest.mark.parametrize("size", [1_000, 50_000])
 def test_a_body_has_about_the_wished_size(cell, size: int) -> None:
     assert len(json_call(cell, size).body) == pytest.approx(size, rel=0.15)
+
+
+@pytest.mark.parametrize("cell", CODEX_CELLS, ids=str)
+def test_a_turn_of_codex_has_about_fifty_kilobytes(cell) -> None:
+    assert len(codex_call(cell).body) == pytest.approx(50_000, rel=0.1)
