@@ -10,43 +10,39 @@ from typing import Any
 
 import orjson
 
-from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamError, UpstreamMalformed
-from gateway_project.lib.sse import COMMENT, DONE, Frame, data_event
+from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamMalformed
+from gateway_project.lib.sse import COMMENT, DONE, data_event
 from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
+from responses_api.relay.frames import FrameRelay
 from routing.protocols import failures
-from routing.protocols.usage import Meter
 from routing.route import Target
 
 Json = dict[str, Any]
 
 
-class ChatRelay:
+class ChatRelay(FrameRelay):
     """Implements `Relay` for Chat Completions."""
 
     __slots__ = (
-        "_finished", "_held", "_identity", "_include_usage", "_learned", "_own_id", "_own_model",
-        "_target", "_unfinished", "_upstream_id", "_upstream_model", "ended", "failure", "frames_dropped",
-        "frames_forwarded", "has_output", "meter", "status",
-    )  # fmt: skip
+        "_finished",
+        "_include_usage",
+        "_learned",
+        "_own_id",
+        "_own_model",
+        "_unfinished",
+        "_upstream_id",
+        "_upstream_model",
+    )
 
     def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
-        self._target = target
-        self._identity = identity
+        super().__init__("chat", target, identity)
         self._include_usage = call.include_usage
         self._own_id = self._own_model = b""  # what replaces them, spelled in the upstream's way
         self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...
         self._upstream_id = self._upstream_model = b""  # ... and their bytes in a chunk
-        self._held: list[bytes] = []
         self._unfinished: set[int] = set()
         self._finished: set[int] = set()
-        self.meter = Meter("chat")
-        self.has_output = False
-        self.ended = False
-        self.failure: UpstreamError | None = None
-        self.status = "completed"
-        self.frames_forwarded = 0
-        self.frames_dropped = 0
 
     def body(self, raw: bytes) -> bytes:
         answer = self._parsed(raw)
@@ -57,22 +53,7 @@ class ChatRelay:
         own = {"id": self._identity.id, "model": self._identity.model}
         return dumped({**answer, **own}, self._target)
 
-    def forward(self, frames: list[Frame]) -> bytes:
-        pieces: list[bytes] = []
-        try:
-            for _, data in frames:
-                self._take(data, pieces)
-        except UpstreamError as error:
-            self.failure = error
-        if self.has_output:
-            self.frames_forwarded += len(pieces)
-            return self._released(pieces)
-        self._held += pieces
-        return b""
-
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
-        if self.ended:
-            return
         if data == b"[DONE]":
             pieces.append(self._end())
             return
@@ -174,9 +155,3 @@ class ChatRelay:
     def _end(self) -> bytes:
         self.ended = self.has_output = True
         return DONE
-
-    def _released(self, pieces: list[bytes]) -> bytes:
-        if self._held:
-            pieces = self._held + pieces
-            self._held = []
-        return b"".join(pieces)

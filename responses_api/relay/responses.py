@@ -13,16 +13,15 @@ import orjson
 from gateway_project.lib.errors import (
     GatewayError,
     UpstreamCut,
-    UpstreamError,
     UpstreamMalformed,
 )
-from gateway_project.lib.sse import DONE, Frame, named_event
+from gateway_project.lib.sse import DONE, named_event
 from responses_api import response_events, response_object
 from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
+from responses_api.relay.frames import FrameRelay
 from responses_api.response_events import CREATED, IN_PROGRESS, KEEPALIVE
 from routing.protocols import failures
-from routing.protocols.usage import Meter
 from routing.route import Target
 
 Json = dict[str, Any]
@@ -34,30 +33,18 @@ ITEM_DONE = b"response.output_item.done"
 _TYPE_FIRST = b'{"type":"'
 
 
-class ResponsesRelay:
+class ResponsesRelay(FrameRelay):
     """Implements `Relay` for the Responses API."""
 
-    __slots__ = (
-        "_call", "_held", "_identity", "_items", "_last", "_opened", "_snapshot", "_target", "ended",
-        "failure", "frames_dropped", "frames_forwarded", "has_output", "meter", "status",
-    )  # fmt: skip
+    __slots__ = ("_call", "_items", "_last", "_opened", "_snapshot")
 
     def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
+        super().__init__("responses", target, identity)
         self._call = call
-        self._target = target
-        self._identity = identity
         self._snapshot: Json | None = None
         self._items: list[bytes] = []
-        self._held: list[bytes] = []
         self._opened: set[bytes] = set()  # opening events that count as announced once they go out
         self._last = b""
-        self.meter = Meter("responses")
-        self.has_output = False
-        self.ended = False
-        self.failure: UpstreamError | None = None
-        self.status = "completed"
-        self.frames_forwarded = 0
-        self.frames_dropped = 0
 
     def body(self, raw: bytes) -> bytes:
         answer = _object(raw)
@@ -72,22 +59,7 @@ class ResponsesRelay:
         self.has_output = self.ended = True
         return dumped(self._owned(answer), self._target)
 
-    def forward(self, frames: list[Frame]) -> bytes:
-        pieces: list[bytes] = []
-        try:
-            for _, data in frames:
-                self._take(data, pieces)
-        except UpstreamError as error:
-            self.failure = error
-        if self.has_output:
-            self.frames_forwarded += len(pieces)
-            return self._released(pieces)
-        self._held += pieces
-        return b""
-
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
-        if self.ended:
-            return
         kind = _kind(data)
         if kind in LIFECYCLE or kind == b"error":
             self._lifecycle(kind, data, pieces)
@@ -191,13 +163,11 @@ class ResponsesRelay:
         return 0 if self._identity.announced else -1
 
     def _released(self, pieces: list[bytes]) -> bytes:
+        """Opening events count as announced once they go out, and not before."""
         if self._opened:
             self._identity.announced |= self._opened
             self._opened.clear()
-        if self._held:
-            pieces = self._held + pieces
-            self._held = []
-        return b"".join(pieces)
+        return super()._released(pieces)
 
 
 def _kind(data: bytes) -> bytes:
