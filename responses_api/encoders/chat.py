@@ -33,8 +33,8 @@ class ChatEncoder:
     """Implements `Encoder` for Chat Completions."""
 
     __slots__ = (
-        "_calls", "_has_begun", "_has_thought", "_head", "_identity", "_include_usage", "_offset", "_tail",
-        "_templates", "_written",
+        "_annotations", "_calls", "_has_begun", "_has_thought", "_head", "_identity", "_include_usage",
+        "_offset", "_tail", "_templates", "_written",
     )  # fmt: skip
 
     def __init__(self, identity: Identity, *, include_usage: bool) -> None:
@@ -45,6 +45,7 @@ class ChatEncoder:
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._templates: dict[Place, tuple[bytes, bytes]] = {}
         self._calls: dict[int, int] = {}  # an item's index in the output → the call's index
+        self._annotations: list[Json] = []
         self._has_begun = False
         self._has_thought = False
         self._written = 0  # characters of visible text, which annotations count from the start of
@@ -116,8 +117,9 @@ class ChatEncoder:
         return b""
 
     def _annotated(self, step: Appended) -> bytes:
-        annotation = _annotation(step.annotation or {}, self._offset)
-        return self._chunk({"annotations": [annotation]}) if annotation else b""
+        if annotation := _annotation(step.annotation or {}, self._offset):
+            self._annotations.append(annotation)
+        return b""
 
     def _closed(self, step: Closed) -> bytes:
         return b""
@@ -125,7 +127,11 @@ class ChatEncoder:
     def _ended(self, step: Ended) -> bytes:
         response = step.response
         reason = _finish_reason(response, has_calls=bool(self._calls))
-        pieces = [self._begun(""), self._chunk({}, reason)]
+        pieces = [self._begun("")]
+        if self._annotations:
+            # All at once, as OpenAI does: its SDK cannot add to a list whose entries have no index.
+            pieces.append(self._chunk({"annotations": self._annotations}))
+        pieces.append(self._chunk({}, reason))
         if self._include_usage and response["usage"] is not None:
             usage = orjson.dumps(_usage(response["usage"]))
             pieces.append(self._head + b'],"usage":' + usage + b"}\n\n")

@@ -33,7 +33,7 @@ BODIES: dict[str, Json] = {CHAT: {"messages": [HELLO]}, RESPONSES: {"input": "He
 ROUTES = [("POST", CHAT), ("POST", RESPONSES), ("GET", MODELS), ("GET", f"{MODELS}/sandbox-chat")]
 MEGABYTE = 1024 * 1024
 GENERATED = 2_000
-GENERATED_LONG = 20_000
+GENERATED_LONG = 10_000
 
 
 @pytest.fixture

@@ -304,6 +304,8 @@ def test_an_answer_that_was_cut_short_is_counted_and_says_why(door: str, protoco
     out = to.forward(frames(*LENGTH[protocol])) + to.finish()
     meant = meaning.MEANING[door](meaning.WHOLE[door](out))
     assert (meant.stop, meant.usage) == ("length", meaning.Tokens(3, 0, 0, 2, 0))
+    if door == "responses":
+        assert [item["status"] for item in grammar.check_stream(out)["output"]] == ["incomplete"]
 
 
 @each_protocol
