@@ -90,8 +90,8 @@ def _body(cell: Cell, orders: str, body_bytes: int) -> dict[str, Any]:
 
 
 def codex_call(cell: Cell) -> Call:
-    """A request as Codex sends it: about 50 KB of instructions, tools of several kinds and history, and
-    a short streamed answer (clients.md 1.2; the texts are ours)."""
+    """A step of Codex: about 50 KB of instructions, tools of several kinds and history, answered with a
+    streamed tool call, as most of its steps are (clients.md 1.2; the texts are ours)."""
     tools = [_tool(number) for number in range(12)]
     body = {
         "model": f"sandbox-{cell.upstream}",
@@ -111,10 +111,11 @@ def codex_call(cell: Cell) -> Call:
             _message("developer", 14_000),
             _message("user", 2_000),
             *(item for number in range(8) for item in _tool_turn(number)),
-            _message("user", 200, " [chunks=20]"),
+            {"type": "message", "role": "assistant", "content": "Done."},
+            _message("user", 200, " [tool]"),
         ],
     }
-    return Call(cell, orjson.dumps(body), _STREAM_ENDS[cell.door], events=20)
+    return Call(cell, orjson.dumps(body), _STREAM_ENDS[cell.door], events=1)
 
 
 def _tool(number: int) -> dict[str, Any]:
