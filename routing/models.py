@@ -176,6 +176,16 @@ class Alias(OwnedModel):
         default=False,
         help_text="Leave out parameters the upstream has no like of, instead of refusing.",
     )
+    store_by_default = models.BooleanField(
+        null=True,
+        blank=True,
+        help_text="Keep responses whose request does not say whether to store them; unknown: as the "
+        "tenant does.",
+    )
+    resumable_streams = models.BooleanField(
+        default=False,
+        help_text="Streams of stored responses go on when the client leaves, and can be resumed.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 

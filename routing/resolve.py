@@ -116,6 +116,8 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route | None:
         alias=alias.name,
         native_only=alias.responses_mode == Alias.ResponsesMode.NATIVE_ONLY,
         drop_unsupported=alias.drop_unsupported,
+        store_by_default=alias.store_by_default,
+        resumable_streams=alias.resumable_streams,
         targets=tuple(_target(model, caller) for model in models),
     )
 

@@ -94,3 +94,5 @@ class Route:
     native_only: bool
     drop_unsupported: bool
     targets: tuple[Target, ...]
+    store_by_default: bool | None = None
+    resumable_streams: bool = False

@@ -28,6 +28,8 @@ class Caller:
     allow_direct_targets: bool
     networks: tuple[Network, ...]
     expires_at: float | None
+    store_by_default: bool = True
+    retention_days: int = 30
 
     def admit(self, scope: str, client_address: str) -> None:
         """Raise unless this key may do `scope` now from this address."""
@@ -91,6 +93,8 @@ def _caller(secret: KeySecret) -> Caller:
         allow_direct_targets=key.tenant.allow_direct_targets,
         networks=tuple(ipaddress.ip_network(entry) for entry in key.allowed_networks),
         expires_at=_earliest(secret.expires_at, key.expires_at),
+        store_by_default=key.tenant.store_by_default,
+        retention_days=key.tenant.retention_days,
     )
 
 

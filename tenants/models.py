@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -38,6 +39,15 @@ class Tenant(RevisionedModel):
     allow_direct_targets = models.BooleanField(
         default=False,
         help_text="Keys may name a model as provider/model or provider@model, past the aliases.",
+    )
+    store_by_default = models.BooleanField(
+        default=True,
+        help_text="Keep a response whose request does not say whether to store it.",
+    )
+    retention_days = models.PositiveSmallIntegerField(
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        help_text="Stored responses are deleted this many days after the last one of their chain.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 

@@ -8,7 +8,8 @@ from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 
-SCOPES = frozenset({"generate", "models"})
+# generate: ask models; models: list them; store: keep responses and conversations; read: get them back.
+SCOPES = frozenset({"generate", "models", "read", "store"})
 
 
 def validate_time_zone(value: str) -> None:

@@ -28,7 +28,16 @@ class AliasAdmin(TenantModelAdmin):
     list_select_related = ("tenant",)
     list_filter = ("enabled", "responses_mode", ("tenant", TenantRelatedFilter))
     search_fields = ("name",)
-    fields = ("tenant", "name", "responses_mode", "drop_unsupported", "enabled", "created_at")
+    fields = (
+        "tenant",
+        "name",
+        "responses_mode",
+        "drop_unsupported",
+        "store_by_default",
+        "resumable_streams",
+        "enabled",
+        "created_at",
+    )
     readonly_fields = ("created_at",)
     autocomplete_fields = ("tenant",)
     inlines = (TargetInline,)

@@ -17,5 +17,14 @@ class TenantAdmin(TenantModelAdmin):
     list_display = ("name", "slug", "status", "time_zone", "created_at")
     list_filter = ("status",)
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "time_zone", "status", "allow_direct_targets", "created_at")
+    fields = (
+        "name",
+        "slug",
+        "time_zone",
+        "status",
+        "allow_direct_targets",
+        "store_by_default",
+        "retention_days",
+        "created_at",
+    )
     readonly_fields = ("created_at",)

@@ -1,0 +1,318 @@
+"""What the gateway keeps of conversations: responses, their items and events, and who waits for them.
+
+Everything here belongs to one tenant and is reached by (tenant, id) only. Bodies are the JSON as it went
+out, byte for byte, so that reading one never has to make it again.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from gateway_project.lib import clock, ids
+from tenants.models import Tenant
+
+
+class Status(models.TextChoices):
+    """Where a response is. The last four are final."""
+
+    QUEUED = "queued", "Queued"
+    IN_PROGRESS = "in_progress", "In progress"
+    COMPLETED = "completed", "Completed"
+    INCOMPLETE = "incomplete", "Incomplete"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+UNFINISHED = (Status.QUEUED, Status.IN_PROGRESS)
+
+
+class TenantOwned(models.Model):
+    """A row of exactly one tenant."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+
+    class Meta:
+        abstract = True
+
+
+class StoredResponse(TenantOwned):
+    """A Response that a client may ask for again or continue from.
+
+    `parent_id` is the response it continues, `root_id` the first of its chain; forks share both. They are
+    no foreign keys: rows are written many at a time and never depend on the order. `body` is the Response
+    without `output`, whose items are rows of their own. `expires_at` counts for the whole chain: what a
+    younger response still builds on is kept with it.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    parent_id = models.CharField(max_length=64, blank=True)
+    root_id = models.CharField(max_length=64)
+    conversation_id = models.CharField(max_length=64, blank=True)
+    key_public_id = models.CharField(max_length=10, help_text="The API key that made it.")
+    model = models.CharField(max_length=300, help_text="The name the client asked for.")
+    provider = models.CharField(max_length=100, blank=True, help_text="Who answered it.")
+    status = models.CharField(max_length=16, choices=Status.choices)
+    background = models.BooleanField(default=False)
+    body = models.BinaryField()
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (
+            models.Index(fields=("tenant", "-created_at"), name="response_newest_of_tenant"),
+            models.Index(fields=("root_id", "expires_at"), name="response_chain_expiry"),
+            models.Index(fields=("expires_at",), name="response_expiry"),
+        )
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class StoredItem(TenantOwned):
+    """An item a response was given (`input`) or gave (`output`), as JSON with an id.
+
+    The same item may be part of several responses, because clients send back what they got.
+    """
+
+    class Side(models.IntegerChoices):
+        INPUT = 0, "Input"
+        OUTPUT = 1, "Output"
+
+    response = models.ForeignKey(
+        StoredResponse, models.CASCADE, db_constraint=False, related_name="items"
+    )
+    side = models.PositiveSmallIntegerField(choices=Side.choices)
+    position = models.PositiveIntegerField()
+    item_id = models.CharField(max_length=200)
+    body = models.BinaryField()
+
+    class Meta:
+        ordering = ("response", "side", "position")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("response", "side", "position"), name="item_once_per_place"
+            ),
+        )
+        indexes = (models.Index(fields=("tenant", "item_id"), name="item_of_tenant"),)
+
+    def __str__(self) -> str:
+        return self.item_id
+
+
+class Run(TenantOwned):
+    """The making of a response whose events are kept: in the background, or as a resumable stream.
+
+    State moves by compare-and-set on (`status`, `owner`, `last_number`), so that of two who think they
+    own it only one can write. The owner renews `lease_until`; a run whose lease is over is taken over
+    while it is queued, and ends as failed once its upstream was asked.
+    """
+
+    response = models.OneToOneField(
+        StoredResponse, models.CASCADE, primary_key=True, db_constraint=False, related_name="run"
+    )
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
+    streams = models.BooleanField(default=False, help_text="Whether its events are kept.")
+    request = models.BinaryField(
+        default=b"", help_text="What a worker needs to run it; empty once it has ended."
+    )
+    owner = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    last_number = models.IntegerField(
+        default=-1, help_text="The sequence number of the last event kept."
+    )
+    attempts = models.PositiveSmallIntegerField(default=0)
+    queued_at = models.DateTimeField(default=clock.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("status", "lease_until"),
+                name="run_unfinished",
+                condition=Q(status__in=UNFINISHED),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.response_id} ({self.status})"
+
+
+class EventChunk(TenantOwned):
+    """Events of a run as they went out, whole SSE events `first` to `last` joined."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, related_name="chunks")
+    first = models.PositiveIntegerField()
+    last = models.PositiveIntegerField()
+    events = models.BinaryField()
+
+    class Meta:
+        ordering = ("run", "first")
+        constraints = (models.UniqueConstraint(fields=("run", "first"), name="event_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.first}-{self.last}"
+
+
+class Conversation(TenantOwned):
+    """A list of items that responses read and append to.
+
+    `next_position` is raised in the transaction that appends, so that what two responses append at the
+    same time stays together.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    metadata = models.JSONField(default=dict, blank=True)
+    next_position = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (models.Index(fields=("tenant", "-created_at"), name="conversation_newest"),)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class ConversationItem(TenantOwned):
+    """One item of a conversation; `provider` made it, if any did."""
+
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="items")
+    position = models.PositiveBigIntegerField()
+    item_id = models.CharField(max_length=200)
+    provider = models.CharField(max_length=100, blank=True)
+    body = models.BinaryField()
+
+    class Meta:
+        ordering = ("conversation", "position")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("conversation", "position"), name="conversation_item_once_per_place"
+            ),
+        )
+        indexes = (
+            models.Index(fields=("conversation", "item_id"), name="conversation_item_by_id"),
+            models.Index(fields=("tenant", "item_id"), name="conversation_item_of_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return self.item_id
+
+
+class StoredCompletion(TenantOwned):
+    """A chat completion that was asked to be stored, and the messages it answered."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    key_public_id = models.CharField(max_length=10)
+    model = models.CharField(max_length=300)
+    metadata = models.JSONField(default=dict, blank=True)
+    messages = models.BinaryField()
+    body = models.BinaryField()
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (
+            models.Index(fields=("tenant", "created_at", "id"), name="completion_of_tenant"),
+            models.Index(fields=("expires_at",), name="completion_expiry"),
+        )
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class IdempotentCall(TenantOwned):
+    """The one call behind an Idempotency-Key, and its answer once there is one.
+
+    While it runs, `owner` renews `lease_until`; a key whose owner died is free again.
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        ANSWERED = "answered", "Answered"
+        FAILED = "failed", "Failed: the key is free"
+
+    key_digest = models.BinaryField(max_length=32)
+    request_digest = models.BinaryField(max_length=32)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.RUNNING)
+    owner = models.CharField(max_length=64)
+    lease_until = models.DateTimeField()
+    http_status = models.PositiveSmallIntegerField(default=0)
+    headers = models.JSONField(default=dict, blank=True)
+    answer = models.BinaryField(default=b"")
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "key_digest"), name="idempotency_key_once"),
+        )
+        indexes = (models.Index(fields=("expires_at",), name="idempotent_call_expiry"),)
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.state}"
+
+
+class WebhookEndpoint(TenantOwned):
+    """Where a tenant wants to be told that background responses ended. The secret is write-only."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    url = models.URLField(max_length=500)
+    events = models.JSONField(default=list, blank=True, help_text="Empty: all of them.")
+    sealed_secret = models.TextField(editable=False)
+    allow_private_network = models.BooleanField(
+        default=False, help_text="May lie at a private or loopback address; operators decide."
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("tenant", "url")
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(sealed_secret__startswith="v1."), name="webhook_secret_is_sealed"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookDelivery(TenantOwned):
+    """One event on its way to one endpoint, with what became of it so far."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        DELIVERED = "delivered", "Delivered"
+        GIVEN_UP = "given_up", "Given up"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="deliveries")
+    event_id = models.CharField(max_length=64)
+    event_type = models.CharField(max_length=64)
+    response_id = models.CharField(max_length=64)
+    payload = models.BinaryField()
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=clock.now)
+    last_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    last_error = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        verbose_name_plural = "webhook deliveries"
+        constraints = (
+            models.UniqueConstraint(fields=("endpoint", "event_id"), name="webhook_once_per_event"),
+        )
+        indexes = (
+            models.Index(
+                fields=("next_attempt_at",), name="webhook_pending", condition=Q(state="pending")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event_type} → {self.endpoint_id}"
