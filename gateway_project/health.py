@@ -7,12 +7,12 @@ import orjson
 from gateway_project.lib import ids
 from gateway_project.lib.asgi import Receive, Scope, Send
 from responses_api import worker
-from responses_api.reply import Reply
+from responses_api.reply import HttpReply
 
 
 async def alive(scope: Scope, receive: Receive, send: Send) -> None:
     """200 as long as the process answers at all."""
-    await Reply(send, ids.request_id()).json(200, orjson.dumps({"status": "alive"}))
+    await HttpReply(send, ids.request_id()).json(200, orjson.dumps({"status": "alive"}))
 
 
 async def ready(scope: Scope, receive: Receive, send: Send) -> None:
@@ -20,4 +20,4 @@ async def ready(scope: Scope, receive: Receive, send: Send) -> None:
     checks = worker.current().ready
     good = all(checks.values())
     body = {"status": "ready" if good else "not ready", "checks": checks}
-    await Reply(send, ids.request_id()).json(200 if good else 503, orjson.dumps(body))
+    await HttpReply(send, ids.request_id()).json(200 if good else 503, orjson.dumps(body))

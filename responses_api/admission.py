@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from gateway_project.lib.asgi import Receive, Scope, read_body
 from gateway_project.lib.client_address import client_address
 from gateway_project.lib.errors import Draining
-from responses_api import targets
+from responses_api import state, targets
 from responses_api.cells import Door
 from responses_api.doors.shapes import ModelCall
+from responses_api.state import Memory, Resolved
+from responses_api.storage.keepers import Keeper, ResponseKeeper
 from routing.route import Route, Target
 from tenants.caller import Caller
 
@@ -36,7 +38,8 @@ class Request:
 
 
 class Admitted(Struct, frozen=True):
-    """A request that may go upstream."""
+    """A request that may go upstream. `keeper` keeps the answer, if anybody does; `resolved` is what a
+    call to the Responses API continues from, its own input and what the answer says of both."""
 
     request_id: str
     door: Door
@@ -45,29 +48,66 @@ class Admitted(Struct, frozen=True):
     route: Route
     targets: tuple[Target, ...]
     upstream_headers: dict[str, str]
+    resolved: Resolved | None = None
+    keeper: Keeper | None = None
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """The fields of a Response that tell of the gateway's state."""
+        return self.resolved.echo if self.resolved is not None else {}
 
 
 async def admit(worker: Worker, request: Request, receive: Receive) -> Admitted:
     """Raises GatewayError for a request that is refused, ClientGone for one that was abandoned."""
+    await authenticate(worker, request)
+    call = request.door.decode(await _body(worker, request.scope, receive))
+    return await admit_call(worker, request, call)
+
+
+async def authenticate(worker: Worker, request: Request) -> Caller:
+    """Whose request it is, noted in it; raises GatewayError unless they may generate, and from here."""
     if worker.registry.draining:
         raise Draining
-    scope, door = request.scope, request.door
+    scope = request.scope
     caller = await worker.authenticator.authenticate(scope["headers"])
     request.caller = caller
     address = client_address(scope.get("client"), scope["headers"], worker.trusted_proxies)
     caller.admit("generate", address)
-    call = door.decode(await _body(worker, scope, receive))
+    return caller
+
+
+async def admit_call(
+    worker: Worker, request: Request, call: ModelCall, memory: Memory | None = None
+) -> Admitted:
+    """A call of an authenticated request. Raises GatewayError."""
+    caller, door = request.caller, request.door
+    assert caller is not None
     request.call = call
     route = await worker.router.route(caller, call.model)
+    usable = targets.usable(door, call, route)
+    resolved, keeper = await _state(worker, caller, route, call, memory)
     return Admitted(
         request_id=request.id,
         door=door,
         caller=caller,
-        call=call,
+        call=resolved.call if resolved is not None else call,
         route=route,
-        targets=targets.usable(door, call, route),
+        targets=usable,
         upstream_headers=_upstream_headers(request, call),
+        resolved=resolved,
+        keeper=keeper,
     )
+
+
+async def _state(
+    worker: Worker, caller: Caller, route: Route, call: ModelCall, memory: Memory | None
+) -> tuple[Resolved | None, Keeper | None]:
+    """What the call continues from, and who keeps its answer."""
+    if call.door == "chat":
+        return None, state.completion_keeper(worker, caller, call)
+    resolved = await state.resolve(worker, caller, route, call, memory)
+    keeping = resolved.keeping
+    return resolved, ResponseKeeper(worker.writer, keeping) if keeping is not None else None
 
 
 async def _body(worker: Worker, scope: Scope, receive: Receive) -> bytes:

@@ -15,7 +15,7 @@ from responses_api.admission import Request, admit
 from responses_api.cells import CHAT, RESPONSES, Door
 from responses_api.exchange import Exchange
 from responses_api.outcome import facts, refused
-from responses_api.reply import Reply
+from responses_api.reply import HttpReply
 
 logger = logging.getLogger("tollgate.consumers")
 
@@ -31,7 +31,7 @@ class LeanHttpConsumer(AsyncConsumer):
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         request_id = ids.request_id()
-        reply = Reply(send, request_id)
+        reply = HttpReply(send, request_id)
         try:
             await self.respond(scope, receive, reply, request_id)
         except Exception:
@@ -39,7 +39,9 @@ class LeanHttpConsumer(AsyncConsumer):
             if not reply.started:
                 await reply.error(Internal())
 
-    async def respond(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
+    async def respond(
+        self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
+    ) -> None:
         """Answer one request."""
         raise NotImplementedError
 
@@ -49,7 +51,9 @@ class GenerationConsumer(LeanHttpConsumer):
 
     door: ClassVar[Door]
 
-    async def respond(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
+    async def respond(
+        self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
+    ) -> None:
         if scope["method"] != "POST":
             await reply.error(self.wrong_method(scope))
             return

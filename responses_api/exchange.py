@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +20,7 @@ import orjson
 from gateway_project.lib import clock
 from gateway_project.lib.aio import hold
 from gateway_project.lib.asgi import Receive
+from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import BadRequest, GatewayError, Internal, UpstreamMalformed
 from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import targets
@@ -50,8 +52,8 @@ class Exchange:
 
     __slots__ = (
         "_admitted", "_answer", "_call", "_door", "_first_output_at", "_identity", "_interruption",
-        "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser", "_relay", "_reply", "_settled",
-        "_task", "_tried", "_worker", "last_sent", "phase", "since",
+        "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser", "_provider", "_relay", "_reply",
+        "_settled", "_task", "_tried", "_worker", "last_sent", "phase", "since",
     )  # fmt: skip
 
     def __init__(self, worker: Worker, admitted: Admitted, reply: Reply) -> None:
@@ -60,13 +62,16 @@ class Exchange:
         self._door = admitted.door
         self._call = call = admitted.call
         self._reply = reply
-        self._identity = Identity(self._door.new_id(), call.model, int(clock.timestamp()))
+        self._identity = Identity(
+            self._door.new_id(), call.model, int(clock.timestamp()), admitted.echo
+        )
         self._loop = worker.loop
         self._task: asyncio.Task[None] | None = None
         self._relay: Relay | None = None
         self._answer: Answer | None = None
         self._parser = Parser()
         self._tried: list[str] = []
+        self._provider = ""
         self._interruption: Interruption | None = None
         self._life_sign: asyncio.Task[None] | None = None
         self._life_sign_at = 0.0
@@ -78,12 +83,13 @@ class Exchange:
 
     # The whole of it
 
-    async def run(self, receive: Receive) -> None:
-        """Answer the call. Returns normally whatever happened, unless the server cancelled it."""
+    async def run(self, receive: Receive | None) -> None:
+        """Answer the call. Returns normally whatever happened, unless the server cancelled it. Without
+        `receive` nobody can leave."""
         self._task = asyncio.current_task(self._loop)
         self._worker.registry.add(self)
         watchdog = Watchdog(self, self._worker.limits, self._loop)
-        watcher = self._loop.create_task(self._watch_client(receive))
+        watcher = self._loop.create_task(self._watch_client(receive)) if receive else None
         try:
             await self._answer_call()
         except asyncio.CancelledError:
@@ -96,7 +102,8 @@ class Exchange:
         finally:
             self.phase = Phase.ENDED
             watchdog.stop()
-            watcher.cancel()
+            if watcher is not None:
+                watcher.cancel()
             self._close_upstream()
             self._worker.registry.remove(self)
 
@@ -104,7 +111,8 @@ class Exchange:
         """The server reports a closed connection as a message; nothing else comes after the body."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.interrupt(Interruption.CLIENT_GONE)
+        if not self._reply.survives_client:
+            self.interrupt(Interruption.CLIENT_GONE)
 
     # Interruptions and signs of life, called by the watchdog, the registry and the client watcher
 
@@ -158,6 +166,7 @@ class Exchange:
         if self.streams:
             await self._relay_stream(first)
         else:
+            first = await self._kept(first)
             self._settle_relayed()
             await self._reply.json(200, first, self._reply.headers)
 
@@ -182,6 +191,7 @@ class Exchange:
 
     async def _attempt(self, target: Target) -> bytes:
         self._tried.append(target.name)
+        self._provider = target.provider
         try:
             return await self._first_output(target)
         except GatewayError as error:
@@ -248,6 +258,10 @@ class Exchange:
             if relay.failure is not None:
                 raise relay.failure
             out = await self._pull(answer, relay)
+        if self._admitted.keeper is not None and len(out) > len(relay.closing):
+            await self._send(out.removesuffix(relay.closing))  # storing need not hold this back
+            out = relay.closing
+        out = await self._kept(out)
         self._settle_relayed()
         await self._reply.send(out, more=False)
         await answer.drain(DRAIN_UPSTREAM_SECONDS)
@@ -263,6 +277,31 @@ class Exchange:
         self.phase = phase
         self.since = self._loop.time()
 
+    # Keep
+
+    async def _kept(self, out: bytes) -> bytes:
+        """`out`, which ends the answer, once the answer is stored; it says so if it could not be."""
+        keeper, relay = self._admitted.keeper, self._relay
+        assert relay is not None
+        if keeper is None or (answer := relay.answer()) is None:
+            return out
+        self._enter(Phase.STORING)
+        try:
+            await keeper.keep(answer, self._provider, relay.closing)
+        except StoreUnavailable as error:
+            logger.error("not stored: %s", error, extra={"request_id": self.request_id})
+            return out.removesuffix(relay.closing) + relay.unkept()
+        return out
+
+    def _keep_abandoned(self) -> None:
+        """A stream whose client left is kept as cancelled, as far as it was finished."""
+        keeper, relay = self._admitted.keeper, self._relay
+        if keeper is None or relay is None or not (self._reply.started and self._door.ends_whole):
+            return
+        closing = relay.failed(Interruption.CANCELLED.error())
+        answer = {**(relay.answer() or {}), "status": "cancelled", "error": None}
+        hold(_quietly(keeper.keep(answer, self._provider, closing)), "keep-abandoned")
+
     # End
 
     async def _end_interrupted(self) -> None:
@@ -272,8 +311,9 @@ class Exchange:
             raise asyncio.CancelledError
         if self._task is not None:
             self._task.uncancel()
-        if why.is_clients_doing:
+        if why.is_clients_doing and not self._reply.survives_client:
             self._settle("client_gone", why.value)
+            self._keep_abandoned()
             return
         await self._end_failed(why.error())
 
@@ -283,22 +323,29 @@ class Exchange:
             return  # the client has its terminal event; what failed came after it
         self._settle("failed", error.code, error.http_status)
         self._close_upstream()
+        out = await self._last_word(error)
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):
-                await self._send_last_word(error)
+                await self._send_last_word(error, out)
         except TimeoutError:
             logger.info("client took no last word", extra={"request_id": self.request_id})
 
-    async def _send_last_word(self, error: GatewayError) -> None:
+    async def _last_word(self, error: GatewayError) -> bytes:
+        """The end of a stream that has begun, once it is stored; nothing before that."""
+        if not self._reply.started and self._life_sign is None:
+            return b""
+        assert self._relay is not None
+        out = self._relay.failed(error)
+        return await self._kept(out) if self._door.ends_whole else out
+
+    async def _send_last_word(self, error: GatewayError, out: bytes) -> None:
         await self._life_sign_sent()
         if not self._reply.started:
             await self._reply.error(error)
             return
-        assert self._relay is not None
         # Where the error is not a proper end, the connection is left to be cut: a body that ends
         # cleanly would look complete to a client that reads bytes (reliability.md 5.2.6).
-        more = not self._door.ends_whole
-        await self._reply.send(self._relay.failed(error), more=more)
+        await self._reply.send(out, more=not self._door.ends_whole)
 
     def _close_upstream(self) -> None:
         if self._answer is not None:
@@ -344,6 +391,13 @@ class Exchange:
         if relay.ended and relay.meter.usage is not None:
             return relay.meter.usage, "provider"
         return counted_usage(self._call.size, relay.frames_forwarded), "counted"
+
+
+async def _quietly(keeping: Awaitable[None]) -> None:
+    try:
+        await keeping
+    except StoreUnavailable as error:
+        logger.error("not stored: %s", error)
 
 
 def _serialised(body: dict[str, Any]) -> bytes:

@@ -1,8 +1,8 @@
-"""The HTTP reply of one request, as ASGI messages."""
+"""How the answer of one request goes out: over HTTP here, elsewhere over whatever implements `Reply`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -18,16 +18,38 @@ _STREAM = (
 )
 
 
-class Reply:
-    """Sends a JSON answer, or a stream; never both, and headers once."""
+class Reply(Protocol):
+    """Where an exchange sends its answer: a JSON answer, or a stream; never both, and headers once.
 
-    __slots__ = ("_request_id", "_send", "headers", "started")
+    `survives_client`: the answer is wanted even if the client that asked for it is gone.
+    """
+
+    headers: dict[str, str]
+    started: bool
+    survives_client: bool
+
+    async def json(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None
+    ) -> None: ...
+
+    async def error(self, error: GatewayError) -> None: ...
+
+    async def start_stream(self, *, closing: bool) -> None: ...
+
+    async def send(self, body: bytes, *, more: bool) -> None: ...
+
+
+class HttpReply:
+    """The reply to an HTTP request, as ASGI messages."""
+
+    __slots__ = ("_request_id", "_send", "headers", "started", "survives_client")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = (b"x-request-id", request_id.encode())
         self.headers: dict[str, str] = {}  # of a good answer, beside the usual ones
         self.started = False
+        self.survives_client = False
 
     async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         """A whole answer."""

@@ -36,8 +36,11 @@ GIVEN = ("user", "prompt_cache_retention", "prompt_cache_options")
 TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 
 
-def in_progress(request: Json, response_id: str, model: str, created_at: int) -> Json:
-    """The Response of a call that has just begun. `created_at` is in seconds since the epoch."""
+def in_progress(
+    request: Json, response_id: str, model: str, created_at: int, echo: Json | None = None
+) -> Json:
+    """The Response of a call that has just begun. `created_at` is in seconds since the epoch; `echo` are
+    the fields that tell of the gateway's state."""
     effective = {
         name: request[name] if request.get(name) is not None else default
         for name, default in DEFAULTS.items()
@@ -64,6 +67,7 @@ def in_progress(request: Json, response_id: str, model: str, created_at: int) ->
         "metadata": request.get("metadata") or {},
         **{name: request[name] for name in GIVEN if request.get(name) is not None},
         **effective,
+        **(echo or {}),
     }
 
 

@@ -39,7 +39,7 @@ class Translation:
     """One attempt's answer, translated."""
 
     __slots__ = (
-        "_adapter", "_assembler", "_encoder", "_provider", "ended", "failure", "frames_dropped",
+        "_adapter", "_assembler", "_encoder", "_provider", "_response", "ended", "failure", "frames_dropped",
         "frames_forwarded", "has_output", "meter", "status",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class Translation:
         self._assembler = assembler
         self._encoder = encoder
         self._provider = target.provider
+        self._response: Json | None = None
         self.meter = adapter.meter
         self.has_output = False
         self.ended = False
@@ -107,7 +108,21 @@ class Translation:
         self.ended = True
         self.status = "failed"
         begun = b"" if self.has_output else self._begun()
-        return begun + self._encoder.failed(error, self._assembler.fail(error, self.meter.usage))
+        *closed, last = self._assembler.fail(error, self.meter.usage)
+        assert isinstance(last, Ended)
+        self._response = last.response
+        return begun + self._encoder.failed(error, [*closed, last])
+
+    @property
+    def closing(self) -> bytes:
+        return self._encoder.closing
+
+    def answer(self) -> Json | None:
+        return None if self._response is None else self._encoder.document(self._response)
+
+    def unkept(self) -> bytes:
+        assert self._response is not None
+        return self._encoder.unkept(self._response)
 
     def _take(self, deltas: list[Delta], pieces: list[bytes]) -> None:
         assembler, encode = self._assembler, self._encoder.encode
@@ -141,3 +156,4 @@ class Translation:
     def _finished(self, step: Ended) -> None:
         self.has_output = self.ended = True
         self.status = step.response["status"]
+        self._response = step.response

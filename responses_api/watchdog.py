@@ -25,6 +25,7 @@ class Phase(Enum):
     WAITING = "waiting"  # the upstream's headers
     STREAMING = "streaming"  # the upstream's next bytes
     SENDING = "sending"  # the client to take bytes
+    STORING = "storing"  # the database to keep the answer
     ENDED = "ended"
 
 

@@ -21,7 +21,10 @@ logger = logging.getLogger("tollgate.watcher")
 
 
 class RevisionWatcher:
-    """Calls `changed` whenever the revision moved. `is_current`: the last look at it succeeded."""
+    """Calls `changed` whenever the revision moved.
+
+    `is_current`: the last look at it succeeded; `is_failing`: it did not. Before the first, neither.
+    """
 
     def __init__(
         self, changed: Callable[[], None], *, poll_seconds: float, redis_url: Secret | None
@@ -34,6 +37,7 @@ class RevisionWatcher:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
         self.is_current = False
+        self.is_failing = False
 
     def start(self) -> None:
         revision.on_change(self._wake_from_any_thread)
@@ -69,9 +73,9 @@ class RevisionWatcher:
                 logger.exception("the revision cannot be read")
             elif self.is_current:
                 logger.error("the database cannot be asked; going on with what is known")
-            self.is_current = False
+            self.is_current, self.is_failing = False, True
             return
-        self.is_current = True
+        self.is_current, self.is_failing = True, False
         if number != self._seen:
             self._seen = number
             self._changed()

@@ -12,6 +12,8 @@ from django.conf import settings
 from gateway_project.lib.log import CallLog, wants_json
 from responses_api.outcome import Outcome, log_fields
 from responses_api.registry import Registry
+from responses_api.storage import records  # noqa: F401  # how they are written
+from responses_api.storage.writer import Writer
 from responses_api.watchdog import Limits
 from responses_api.watcher import RevisionWatcher
 from routing.resolve import Router
@@ -33,6 +35,7 @@ class Worker:
             pool_wait_seconds=settings.POOL_WAIT_SECONDS,
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
         )
+        self.writer = Writer(self.loop)
         self.limits = limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
@@ -49,12 +52,18 @@ class Worker:
 
     async def stop(self) -> None:
         await self.watcher.stop()
+        await self.writer.stop()
         await self.transport.close()
 
     def forget(self) -> None:
         """Drop what is remembered of keys and routes; running exchanges keep what they resolved."""
         self.authenticator.clear()
         self.router.clear()
+
+    @property
+    def can_store(self) -> bool:
+        """Whether the database answered when it was last asked."""
+        return not (self.watcher.is_failing or self.writer.is_failing)
 
     @property
     def ready(self) -> dict[str, bool]:

@@ -4,7 +4,10 @@
     ├── BadRequest 400 invalid_request            what the client sent cannot be used; names the field
     │   ├── InvalidJson 400 invalid_json
     │   ├── UnsupportedParameter 400 unsupported_parameter
-    │   └── ConflictingCredentials 400 conflicting_credentials
+    │   ├── ConflictingCredentials 400 conflicting_credentials
+    │   ├── PreviousResponseNotFound 400 previous_response_not_found
+    │   ├── ConversationNotFound 400 conversation_not_found
+    │   └── ItemNotFound 400 item_not_found
     ├── Unauthenticated 401 invalid_api_key       one body, whatever is wrong with the key
     ├── PermissionDenied 403 insufficient_scope   a good key that may not do this
     ├── NotFound 404 not_found
@@ -103,6 +106,41 @@ class UnsupportedParameter(BadRequest):
 
 class ConflictingCredentials(BadRequest):
     code = "conflicting_credentials"
+
+
+class PreviousResponseNotFound(BadRequest):
+    """One answer for a response that never was, was deleted, has expired or is another tenant's."""
+
+    code = "previous_response_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The response named by 'previous_response_id' was not found: it was not stored, was deleted "
+            "or has expired, or one that it builds on has. Send the whole conversation in 'input'.",
+            param="previous_response_id",
+        )
+
+
+class ConversationNotFound(BadRequest):
+    code = "conversation_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The conversation named by 'conversation' was not found; create one with "
+            "POST /v1/conversations.",
+            param="conversation",
+        )
+
+
+class ItemNotFound(BadRequest):
+    code = "item_not_found"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(
+            f"The item that '{param}' refers to was not found: it was not stored, was deleted or has "
+            "expired. Send the item itself.",
+            param=param,
+        )
 
 
 class Unauthenticated(GatewayError):

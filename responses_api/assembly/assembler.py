@@ -44,7 +44,7 @@ class Assembler:
     ) -> None:
         """`wraps_custom`: the upstream knows functions only, so custom tools' input comes as JSON."""
         self._response = response_object.in_progress(
-            request, identity.id, identity.model, identity.created_at
+            request, identity.id, identity.model, identity.created_at, identity.echo
         )
         self._toolbox = toolbox
         self._wraps_custom = wraps_custom

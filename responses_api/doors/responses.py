@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from gateway_project.lib.errors import UnsupportedParameter
+from gateway_project.lib.errors import BadRequest, UnsupportedParameter
 from responses_api.doors.shapes import ModelCall, check, parse_object
 
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -105,6 +105,14 @@ class Compaction(Struct):
     encrypted_content: str
 
 
+class ItemReference(Struct):
+    id: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class ConversationParam(Struct):
+    id: Annotated[str, Meta(min_length=1)]
+
+
 class FunctionTool(Struct):
     name: Annotated[str, Meta(min_length=1)]
     description: str | None = None
@@ -129,21 +137,25 @@ ITEMS: dict[str, type[Struct]] = {
     "custom_tool_call_output": ToolOutput,
     "reasoning": ReasoningItem,
     "compaction": Compaction,
+    "item_reference": ItemReference,
 }
 TOOLS: dict[str, type[Struct]] = {"function": FunctionTool, "namespace": NamespaceTool}
-
-# Parameters that need state the gateway does not keep yet; null and false ask for nothing.
-STATE_PARAMETERS = ("previous_response_id", "conversation", "background")
 
 
 def decode(raw: bytes) -> ModelCall:
     """A request body, checked. Raises BadRequest naming the field."""
-    body = parse_object(raw)
+    return understood(parse_object(raw), len(raw))
+
+
+def understood(body: dict[str, Any], size: int) -> ModelCall:
+    """A request that was parsed already. Raises BadRequest naming the field."""
     check(body, Request)
-    _refuse_state(body)
+    _check_state(body)
     items = body.get("input")
+    references = []
     for position, item in enumerate(items if isinstance(items, list) else ()):
-        _check_item(item, f"input[{position}]")
+        if check_item(item, f"input[{position}]") == "item_reference":
+            references.append(position)
     for position, tool in enumerate(body.get("tools") or ()):
         _check_tool(tool, f"tools[{position}]")
     return ModelCall(
@@ -152,23 +164,34 @@ def decode(raw: bytes) -> ModelCall:
         stream=bool(body.get("stream")),
         include_usage=True,
         body=body,
-        size=len(raw),
+        size=size,
+        references=tuple(references),
     )
 
 
-def _refuse_state(body: dict[str, Any]) -> None:
-    for name in STATE_PARAMETERS:
-        if body.get(name):
-            raise UnsupportedParameter(
-                f"'{name}' is not supported yet: this gateway keeps no conversation state. "
-                "Send the whole conversation in 'input'.",
-                param=name,
-            )
+def _check_state(body: dict[str, Any]) -> None:
     if body.get("prompt"):
         raise UnsupportedParameter(
             "Prompt templates are stored at the provider and cannot be used here; send 'instructions'.",
             param="prompt",
         )
+    conversation = body.get("conversation")
+    if not conversation:
+        return
+    if isinstance(conversation, dict):
+        check(conversation, ConversationParam, "conversation")
+    if body.get("previous_response_id"):
+        raise BadRequest(
+            "'conversation' and 'previous_response_id' exclude each other: a conversation holds what was "
+            "said before.",
+            param="previous_response_id",
+        )
+
+
+def conversation_id(body: dict[str, Any]) -> str:
+    """The conversation a request names; empty if it names none."""
+    named = body.get("conversation") or ""
+    return named["id"] if isinstance(named, dict) else named
 
 
 def item_kind(item: dict[str, Any]) -> Any:
@@ -178,19 +201,15 @@ def item_kind(item: dict[str, Any]) -> Any:
     return "message" if "role" in item else "item_reference" if "id" in item else None
 
 
-def _check_item(item: dict[str, Any], at: str) -> None:
+def check_item(item: dict[str, Any], at: str) -> str:
+    """The type of an item that fits its shape. Raises BadRequest naming the field."""
     kind = item_kind(item)
     if not isinstance(kind, str):
         check(item, AnyTyped, at)
-    if kind == "item_reference":
-        raise UnsupportedParameter(
-            "Item references are not supported yet: this gateway keeps no conversation state. "
-            "Send the item itself.",
-            param=at,
-        )
     shape = ITEMS.get(kind)
     if shape is not None:
         check(item, shape, at)
+    return str(kind)
 
 
 def _check_tool(tool: dict[str, Any], at: str) -> None:

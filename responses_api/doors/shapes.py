@@ -18,7 +18,11 @@ DoorName = Literal["chat", "responses"]
 
 
 class ModelCall(msgspec.Struct, frozen=True):
-    """One generation request as its door understood it. `body` is the client's own JSON."""
+    """One generation request as its door understood it. `body` is the client's own JSON, or what became
+    of it once the history it continues was put before its input.
+
+    `references` are the positions of items in the input that stand for stored ones.
+    """
 
     door: DoorName
     model: str
@@ -26,6 +30,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     include_usage: bool
     body: dict[str, Any]
     size: int
+    references: tuple[int, ...] = ()
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

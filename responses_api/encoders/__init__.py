@@ -14,7 +14,12 @@ Json = dict[str, Any]
 
 
 class Encoder(Protocol):
-    """One attempt's answer as a stream, or whole. Streams are made of whole events (wire.md 2)."""
+    """One attempt's answer as a stream, or whole. Streams are made of whole events (wire.md 2).
+
+    `closing` is how it ended: the terminal events, or the whole JSON answer.
+    """
+
+    closing: bytes
 
     def start(self, response: Json) -> bytes:
         """What opens the stream, without what an earlier attempt sent of it."""
@@ -33,3 +38,9 @@ class Encoder(Protocol):
 
     def final(self, response: Json) -> bytes:
         """The whole answer as JSON."""
+
+    def document(self, response: Json) -> Json:
+        """The finished object in the door's own shape, as it is kept."""
+
+    def unkept(self, response: Json) -> bytes:
+        """In place of `closing`: the same of an answer that could not be stored."""

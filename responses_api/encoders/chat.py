@@ -34,12 +34,13 @@ class ChatEncoder:
 
     __slots__ = (
         "_annotations", "_calls", "_has_begun", "_has_thought", "_head", "_identity", "_include_usage",
-        "_offset", "_tail", "_templates", "_written",
+        "_offset", "_tail", "_templates", "_written", "closing",
     )  # fmt: skip
 
     def __init__(self, identity: Identity, *, include_usage: bool) -> None:
         self._identity = identity
         self._include_usage = include_usage
+        self.closing = b""
         head = {**_head(identity, "chat.completion.chunk"), "choices": 0}
         self._head = b"data: " + orjson.dumps(head)[:-2] + b"["
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
@@ -73,10 +74,18 @@ class ChatEncoder:
 
     def failed(self, error: GatewayError, steps: list[Step]) -> bytes:
         """An error and no `[DONE]`: the SDKs raise on it (reliability.md 5.2.6)."""
-        return data_event(orjson.dumps(error.body()))
+        self.closing = data_event(orjson.dumps(error.body()))
+        return self.closing
 
     def final(self, response: Json) -> bytes:
         """The whole completion."""
+        self.closing = orjson.dumps(self.document(response))
+        return self.closing
+
+    def unkept(self, response: Json) -> bytes:
+        return self.closing  # a completion does not say whether it is stored
+
+    def document(self, response: Json) -> Json:
         message = _message(response["output"])
         choice = {
             "index": 0,
@@ -89,7 +98,7 @@ class ChatEncoder:
             completion["usage"] = _usage(response["usage"])
         if response["service_tier"] != "auto":
             completion["service_tier"] = response["service_tier"]
-        return orjson.dumps(completion)
+        return completion
 
     # Steps
 
@@ -135,7 +144,8 @@ class ChatEncoder:
         if self._include_usage and response["usage"] is not None:
             usage = orjson.dumps(_usage(response["usage"]))
             pieces.append(self._head + b'],"usage":' + usage + b"}\n\n")
-        return b"".join((*pieces, DONE))
+        self.closing = b"".join((*pieces, DONE))
+        return self.closing
 
     # Chunks
 

@@ -41,10 +41,11 @@ _WHOLE: dict[str, Kind] = {"function_call": "arguments", "custom_tool_call": "in
 class ResponsesEncoder:
     """Implements `Encoder` for the Responses API."""
 
-    __slots__ = ("_identity", "_number", "_templates")
+    __slots__ = ("_identity", "_number", "_templates", "closing")
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
+        self.closing = b""
         self._number = 0  # of the next event
         self._templates: dict[Place, tuple[bytes, bytes, bytes]] = {}
 
@@ -80,7 +81,17 @@ class ResponsesEncoder:
         return b"".join(map(self.encode, steps))
 
     def final(self, response: Json) -> bytes:
-        return orjson.dumps(response)
+        self.closing = orjson.dumps(response)
+        return self.closing
+
+    def document(self, response: Json) -> Json:
+        return response
+
+    def unkept(self, response: Json) -> bytes:
+        response = {**response, "store": False}
+        if not self._number:
+            return orjson.dumps(response)
+        return response_events.terminal(self._number - 1, response)
 
     def _template(self, place: Place) -> tuple[bytes, bytes, bytes]:
         """What stands before the number, between it and the text, and after the text."""
@@ -127,7 +138,8 @@ class ResponsesEncoder:
         return self._event(kind, {"output_index": place.output_index, "item": item})
 
     def _ended(self, step: Ended) -> bytes:
-        return response_events.terminal(self._take_number(), step.response)
+        self.closing = response_events.terminal(self._take_number(), step.response)
+        return self.closing
 
     def _event(self, kind: bytes, fields: Json) -> bytes:
         return response_events.event(kind, self._take_number(), fields)

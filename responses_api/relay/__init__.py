@@ -20,6 +20,7 @@ from routing.route import Target
 class Identity:
     """What the client sees of a call, the same through every attempt.
 
+    `echo` are the fields of a Response that tell of the gateway's state, such as `store`.
     `announced` holds the opening events that were sent before an attempt succeeded; a later attempt
     must not repeat them.
     """
@@ -27,6 +28,7 @@ class Identity:
     id: str
     model: str
     created_at: int
+    echo: dict[str, Any] = field(default_factory=dict)
     announced: set[bytes] = field(default_factory=set)
 
 
@@ -41,6 +43,16 @@ class Relay(Protocol):
     frames_dropped: int
     failure: UpstreamError | None
     """What the upstream reported inside its stream; what came before it was forwarded."""
+
+    @property
+    def closing(self) -> bytes:
+        """How what was forwarded ends: the terminal event, or the whole JSON answer."""
+
+    def answer(self) -> dict[str, Any] | None:
+        """The finished object, once the answer has ended; None where there is none to keep."""
+
+    def unkept(self) -> bytes:
+        """In place of `closing`: the same of an answer that could not be stored."""
 
     def body(self, raw: bytes) -> bytes:
         """A whole JSON answer, rewritten. Raises UpstreamError."""

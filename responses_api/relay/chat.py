@@ -14,6 +14,7 @@ from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamMalfor
 from gateway_project.lib.sse import COMMENT, DONE, data_event
 from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
+from responses_api.relay.completion import Completion
 from responses_api.relay.frames import FrameRelay
 from routing.protocols import failures
 from routing.route import Target
@@ -25,6 +26,8 @@ class ChatRelay(FrameRelay):
     """Implements `Relay` for Chat Completions."""
 
     __slots__ = (
+        "_answer",
+        "_completion",
         "_finished",
         "_include_usage",
         "_learned",
@@ -38,6 +41,9 @@ class ChatRelay(FrameRelay):
     def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
         super().__init__("chat", target, identity)
         self._include_usage = call.include_usage
+        # Only a completion that is to be kept is put together from its chunks.
+        self._completion = Completion(identity) if call.body.get("store") else None
+        self._answer: Json | None = None
         self._own_id = self._own_model = b""  # what replaces them, spelled in the upstream's way
         self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...
         self._upstream_id = self._upstream_model = b""  # ... and their bytes in a chunk
@@ -51,7 +57,17 @@ class ChatRelay(FrameRelay):
         self.meter.observe(answer.get("usage"))
         self.has_output = self.ended = True
         own = {"id": self._identity.id, "model": self._identity.model}
-        return dumped({**answer, **own}, self._target)
+        self._answer = {**answer, **own}
+        self.closing = dumped(self._answer, self._target)
+        return self.closing
+
+    def answer(self) -> Json | None:
+        if self.status == "failed":
+            return None
+        return self._completion.whole() if self._completion and not self._answer else self._answer
+
+    def unkept(self) -> bytes:
+        return self.closing  # a completion does not say whether it is stored
 
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
         if data == b"[DONE]":
@@ -80,7 +96,8 @@ class ChatRelay(FrameRelay):
         """An error and no `[DONE]`: the SDKs raise on it (wire.md; reliability.md 5.2.6)."""
         self.ended = True
         self.status = "failed"
-        return data_event(orjson.dumps(error.body()))
+        self.closing = data_event(orjson.dumps(error.body()))
+        return self.closing
 
     def _parsed(self, data: bytes) -> Json | None:
         """The object in `data`, None if there is none. Raises the UpstreamError it reports."""
@@ -96,6 +113,8 @@ class ChatRelay(FrameRelay):
 
     def _is_wanted(self, chunk: Json) -> bool:
         """Take notes; False for the usage chunk of a client that did not ask for it."""
+        if self._completion is not None:
+            self._completion.add(chunk)
         choices = chunk.get("choices")
         usage = chunk.get("usage")
         if usage is not None:
@@ -154,4 +173,5 @@ class ChatRelay(FrameRelay):
 
     def _end(self) -> bytes:
         self.ended = self.has_output = True
+        self.closing = DONE
         return DONE

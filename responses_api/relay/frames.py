@@ -15,7 +15,7 @@ class FrameRelay(ABC):
     """The part of `Relay` that does not depend on the protocol."""
 
     __slots__ = (
-        "_held", "_identity", "_target", "ended", "failure", "frames_dropped", "frames_forwarded",
+        "_held", "_identity", "_target", "closing", "ended", "failure", "frames_dropped", "frames_forwarded",
         "has_output", "meter", "status",
     )  # fmt: skip
 
@@ -24,6 +24,7 @@ class FrameRelay(ABC):
         self._identity = identity
         self._held: list[bytes] = []
         self.meter = Meter(protocol)
+        self.closing = b""
         self.has_output = False
         self.ended = False
         self.failure: UpstreamError | None = None

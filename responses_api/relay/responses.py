@@ -36,7 +36,7 @@ _TYPE_FIRST = b'{"type":"'
 class ResponsesRelay(FrameRelay):
     """Implements `Relay` for the Responses API."""
 
-    __slots__ = ("_call", "_items", "_last", "_opened", "_snapshot")
+    __slots__ = ("_call", "_closing_number", "_items", "_last", "_opened", "_snapshot")
 
     def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
         super().__init__("responses", target, identity)
@@ -45,6 +45,7 @@ class ResponsesRelay(FrameRelay):
         self._items: list[bytes] = []
         self._opened: set[bytes] = set()  # opening events that count as announced once they go out
         self._last = b""
+        self._closing_number: int | None = None
 
     def body(self, raw: bytes) -> bytes:
         answer = _object(raw)
@@ -57,7 +58,9 @@ class ResponsesRelay(FrameRelay):
         if self.status == "failed":
             raise failures.of_event(self._target, answer.get("error"))
         self.has_output = self.ended = True
-        return dumped(self._owned(answer), self._target)
+        self._snapshot = self._owned(answer)
+        self.closing = dumped(self._snapshot, self._target)
+        return self.closing
 
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
         kind = _kind(data)
@@ -91,7 +94,20 @@ class ResponsesRelay(FrameRelay):
         self.status = "failed"
         code, message = response_object.failure_code(error), error.message
         response = response_object.failed(self._response(), self._finished_items(), code, message)
-        return response_events.terminal(self._last_number() + 1, response)
+        self._snapshot = response
+        self._closing_number = self._last_number() + 1
+        self.closing = response_events.terminal(self._closing_number, response)
+        return self.closing
+
+    def answer(self) -> Json | None:
+        return self._snapshot
+
+    def unkept(self) -> bytes:
+        assert self._snapshot is not None
+        response = {**self._snapshot, "store": False}
+        if self._closing_number is None:
+            return dumped(response, self._target)
+        return response_events.terminal(self._closing_number, response)
 
     def _lifecycle(self, kind: bytes, data: bytes, pieces: list[bytes]) -> None:
         event = _object(data)
@@ -113,7 +129,9 @@ class ResponsesRelay(FrameRelay):
         if kind in TERMINAL:
             self.ended = self.has_output = True
             self.status = kind.removeprefix(b"response.").decode()
-            pieces += (named_event(kind, written), DONE)
+            self._closing_number = self._last_number()
+            self.closing = named_event(kind, written) + DONE
+            pieces.append(self.closing)
         elif kind not in self._identity.announced and kind not in self._opened:
             self._opened.add(kind)
             pieces.append(named_event(kind, written))
@@ -133,20 +151,16 @@ class ResponsesRelay(FrameRelay):
             **response,
             "id": self._identity.id,
             "model": self._identity.model,
-            "previous_response_id": None,
-            "store": False,
         }
-        if "background" in owned:
-            owned["background"] = False
         owned.pop("conversation", None)
-        return owned
+        return {**owned, **self._identity.echo}
 
     def _response(self) -> Json:
         if self._snapshot is not None:
             return self._snapshot
         identity = self._identity
         return response_object.in_progress(
-            self._call.body, identity.id, identity.model, identity.created_at
+            self._call.body, identity.id, identity.model, identity.created_at, identity.echo
         )
 
     def _finished_items(self) -> list[Json]:

@@ -1,0 +1,261 @@
+"""What a call continues from and whether its answer is kept; settled before anything is sent.
+
+    store            the request's word, else the alias's, else the tenant's, within what the key may do
+    history          a chain of responses, a conversation, or nothing; put before the request's own input
+    item_reference   replaced by the tenant's stored item
+    call_id          of every output must belong to a call that is part of the conversation
+
+Upstreams never see any of it: they get one stateless conversation (design.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, structs
+
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import in_database_thread
+from gateway_project.lib.errors import (
+    BadRequest,
+    ConversationNotFound,
+    ItemNotFound,
+    PermissionDenied,
+    PreviousResponseNotFound,
+    Unavailable,
+)
+from responses_api.doors.responses import conversation_id
+from responses_api.doors.shapes import ModelCall
+from responses_api.storage import chains
+from responses_api.storage.chains import Chain
+from responses_api.storage.keepers import CompletionKeeper
+from responses_api.storage.records import Keeping, own_input
+from routing.route import Route
+from tenants.caller import Caller
+
+if TYPE_CHECKING:
+    from responses_api.worker import Worker
+
+Json = dict[str, Any]
+
+NO_HISTORY = Chain(root_id="", items=[])
+
+
+class Memory(Protocol):
+    """Responses that are remembered elsewhere than in the database, as on a WebSocket."""
+
+    def recall(self, response_id: str) -> Chain | None:
+        """What was said up to this response; None if it is not remembered."""
+
+
+class Resolved(Struct, frozen=True):
+    """A call with its history, and how its answer is kept (None: not at all).
+
+    `echo` are the fields of the Response that say so; `own_items` is the request's own input as items.
+    """
+
+    call: ModelCall
+    keeping: Keeping | None
+    echo: Json
+    history: Chain
+    own_items: list[Json]
+
+
+STATELESS_ECHO: Json = {"previous_response_id": None, "store": False, "background": False}
+
+
+async def resolve(
+    worker: Worker, caller: Caller, route: Route, call: ModelCall, memory: Memory | None = None
+) -> Resolved:
+    """Raises BadRequest naming the field, PermissionDenied, Unavailable."""
+    stored = is_stored(caller, route, call.body)
+    if stored and not worker.can_store:
+        raise _cannot_store()
+    body = call.body
+    parent_id, named = body.get("previous_response_id") or "", conversation_id(body)
+    if parent_id or named or call.references:
+        call, history, items = await _expanded(caller, call, parent_id, named, memory)
+    else:
+        history, items = NO_HISTORY, body.get("input")
+    _check_outputs(call.body.get("input"), len(history.items))
+    if not stored and memory is None:
+        return Resolved(call, None, _echo(body, parent_id, named, stored=False), history, [])
+    own_items = own_input(items)
+    echo = _echo(body, parent_id, named, stored=stored)
+    keeping = _keeping(caller, call, history, own_items, echo) if stored else None
+    return Resolved(call, keeping, echo, history, own_items)
+
+
+def _keeping(
+    caller: Caller, call: ModelCall, history: Chain, own_items: list[Json], echo: Json
+) -> Keeping:
+    """What was remembered without being stored is stored with the first response that is."""
+    conversation: Json = echo.get("conversation") or {}
+    continues = bool(history.root_id)
+    begins = continues or bool(conversation)
+    return Keeping(
+        tenant_id=caller.tenant_id,
+        key_public_id=caller.key_public_id,
+        model=call.model,
+        retention_days=caller.retention_days,
+        own_input=own_items if begins else own_input([*history.items, *own_items]),
+        parent_id=echo["previous_response_id"] if continues else "",
+        root_id=history.root_id,
+        conversation_id=conversation.get("id", ""),
+    )
+
+
+def completion_keeper(worker: Worker, caller: Caller, call: ModelCall) -> CompletionKeeper | None:
+    """For a chat completion, which is kept on request only. Raises PermissionDenied, Unavailable."""
+    body = call.body
+    if not body.get("store"):
+        return None
+    if "store" not in caller.scopes:
+        raise _may_not_store()
+    if not worker.can_store:
+        raise _cannot_store()
+    return CompletionKeeper(
+        worker.writer, caller.tenant_id, caller.key_public_id, caller.retention_days, body
+    )
+
+
+def is_stored(caller: Caller, route: Route, body: Json) -> bool:
+    """Whether the answer is to be kept. Raises PermissionDenied, BadRequest."""
+    asked = body.get("store")
+    if asked is None:
+        by_default = route.store_by_default
+        asked = caller.store_by_default if by_default is None else by_default
+        stored = bool(asked) and "store" in caller.scopes
+    else:
+        if asked and "store" not in caller.scopes:
+            raise _may_not_store()
+        stored = bool(asked)
+    if body.get("background") and not stored:
+        raise BadRequest(
+            "A response in the background must be stored, or nobody could ask for it: 'store' is false "
+            "for this request, model or key.",
+            param="background",
+        )
+    return stored
+
+
+def _may_not_store() -> PermissionDenied:
+    return PermissionDenied("This API key lacks the scope 'store'; send \"store\": false.")
+
+
+def _cannot_store() -> Unavailable:
+    return Unavailable(
+        "Responses cannot be stored now, because the database does not answer; try again, or send "
+        '"store": false.',
+        retry_after_seconds=2,
+    )
+
+
+def _echo(body: Json, parent_id: str, named: str, *, stored: bool) -> Json:
+    echo: Json = {
+        "previous_response_id": parent_id or None,
+        "store": stored,
+        "background": bool(body.get("background")),
+    }
+    if named:
+        echo["conversation"] = {"id": named}
+    return echo
+
+
+async def _expanded(
+    caller: Caller, call: ModelCall, parent_id: str, named: str, memory: Memory | None
+) -> tuple[ModelCall, Chain, Any]:
+    """The call with its whole input, the history in it, and the request's own items."""
+    given = call.body.get("input")
+    own: Any = given if isinstance(given, list) else own_input(given)
+    remembered = memory.recall(parent_id) if memory is not None and parent_id else None
+    references = {position: own[position]["id"] for position in call.references}
+    needs_store = bool(references or named or (parent_id and remembered is None))
+    if needs_store:
+        if "read" not in caller.scopes:
+            raise PermissionDenied(
+                "This API key lacks the scope 'read', so it cannot use what is stored."
+            )
+        load = (caller.tenant_id, "" if remembered else parent_id, named, references.values())
+        try:
+            chain, items = await in_database_thread(_load, *load)
+        except StoreUnavailable as error:
+            message = "The database cannot be asked now; try again."
+            raise Unavailable(message, retry_after_seconds=2) from error
+    else:
+        chain, items = NO_HISTORY, {}
+    history = remembered or chain
+    stored = {n: _found(items, item_id, n) for n, item_id in references.items()}
+    whole = [
+        *map(_for_upstream, history.items),
+        *(_for_upstream(stored[n]) if n in stored else item for n, item in enumerate(own)),
+    ]
+    own = [stored.get(n, item) for n, item in enumerate(own)]
+    return structs.replace(call, body={**call.body, "input": whole}), history, own
+
+
+def _load(
+    tenant_id: int, parent_id: str, named: str, references: Any
+) -> tuple[Chain, Mapping[str, Json]]:
+    """Everything a call needs of the database; runs in a thread of the pool."""
+    chain = NO_HISTORY
+    if parent_id:
+        chain = _chain(tenant_id, parent_id)
+    elif named:
+        items = chains.conversation(tenant_id, named)
+        if items is None:
+            raise ConversationNotFound
+        chain = Chain(root_id="", items=items)
+    return chain, chains.referenced(tenant_id, references) if references else {}
+
+
+def _chain(tenant_id: int, parent_id: str) -> Chain:
+    try:
+        found = chains.load(tenant_id, parent_id)
+    except chains.NotContinuable as error:
+        raise BadRequest(
+            f"The response named by 'previous_response_id' is {error.status!r}: only one that is "
+            "completed or incomplete can be continued.",
+            param="previous_response_id",
+        ) from None
+    if found is None:
+        raise PreviousResponseNotFound
+    return found
+
+
+def _found(items: Mapping[str, Json], item_id: str, position: int) -> Json:
+    item = items.get(item_id)
+    if item is None:
+        raise ItemNotFound(f"input[{position}]")
+    return item
+
+
+def _for_upstream(item: Json) -> Json:
+    """A stored item without the id we gave it when it was the client's: nobody upstream knows it."""
+    is_ours = item.get("role", "assistant") != "assistant" or item["type"].endswith("_output")
+    if is_ours and "id" in item:
+        return {name: value for name, value in item.items() if name not in {"id", "status"}}
+    return item
+
+
+def _check_outputs(items: Any, history: int) -> None:
+    """Raise unless every tool output answers a call that is part of the conversation.
+
+    A compaction may hold the call in a form only its maker can read, so there nobody else can tell.
+    `history` is how many items come before the request's own, for the position in the error.
+    """
+    if not isinstance(items, list):
+        return
+    outputs = [(n, i) for n, i in enumerate(items) if str(i.get("type", "")).endswith("_output")]
+    if not outputs or any(item.get("type") == "compaction" for item in items):
+        return
+    calls = {i.get("call_id") for i in items if not str(i.get("type", "")).endswith("_output")}
+    for position, item in outputs:
+        call_id = item.get("call_id")
+        if isinstance(call_id, str) and call_id not in calls:
+            raise BadRequest(
+                f"No tool call found for the output with call_id {call_id!r}: send the call before its "
+                "output, or continue from the response that made it.",
+                param=f"input[{position - history}].call_id",
+            )

@@ -1,0 +1,126 @@
+"""What a call continues from: the chain behind a response, a conversation, single items by reference.
+
+Always one query, scoped by tenant at every step of it, whatever the length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from django.db import connection
+from msgspec import Struct
+
+from responses_api.models import Conversation, ConversationItem, Status, StoredItem
+from responses_api.storage.items import kind_of
+from responses_api.storage.records import INPUT
+from routing.protocols import envelope
+
+Json = dict[str, Any]
+
+MAX_ID_LENGTH = 64
+_CONTINUABLE = frozenset({Status.COMPLETED.value, Status.INCOMPLETE.value})
+
+# Parents first: depth counts from the newest response back.
+_CHAIN = """
+WITH RECURSIVE chain (id, parent_id, root_id, status, provider, depth) AS (
+    SELECT id, parent_id, root_id, status, provider, 0
+    FROM responses_api_storedresponse WHERE tenant_id = %s AND id = %s
+    UNION ALL
+    SELECT r.id, r.parent_id, r.root_id, r.status, r.provider, chain.depth + 1
+    FROM responses_api_storedresponse r JOIN chain ON r.id = chain.parent_id
+    WHERE r.tenant_id = %s
+)
+SELECT chain.id, chain.parent_id, chain.root_id, chain.status, chain.provider, item.side, item.body
+FROM chain LEFT JOIN responses_api_storeditem item ON item.response_id = chain.id
+ORDER BY chain.depth DESC, item.side, item.position
+"""
+
+
+class Chain(Struct, frozen=True):
+    """Everything that was said up to a response, oldest first.
+
+    `root_id` is the response it began with; empty where none of it is stored.
+    """
+
+    root_id: str
+    items: list[Json]
+
+
+class NotContinuable(Exception):
+    """The response is there, but `status` says that nothing can continue from it (yet)."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def can_be_an_id(text: str) -> bool:
+    """Whether it is worth asking for; PostgreSQL refuses to be asked for a NUL."""
+    return 0 < len(text) <= MAX_ID_LENGTH and "\0" not in text
+
+
+def load(tenant_id: int, response_id: str) -> Chain | None:
+    """The chain that ends with this response of the tenant; None if it, or a response it builds on, is
+    not there (any more). Raises NotContinuable."""
+    if not can_be_an_id(response_id):
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_CHAIN, (tenant_id, response_id, tenant_id))
+        rows = cursor.fetchall()
+    if not rows or rows[0][1]:  # nothing, or the oldest we have still names a parent
+        return None
+    status = rows[-1][3]
+    if status not in _CONTINUABLE:
+        raise NotContinuable(status)
+    items = [
+        _remembered(orjson.loads(body), provider if side != INPUT else "")
+        for _, _, _, _, provider, side, body in rows
+        if body is not None
+    ]
+    return Chain(root_id=rows[-1][2], items=items)
+
+
+def conversation(tenant_id: int, conversation_id: str) -> list[Json] | None:
+    """The items of a conversation of the tenant; None if there is none."""
+    if not can_be_an_id(conversation_id):
+        return None
+    rows = list(
+        Conversation.objects.filter(tenant_id=tenant_id, id=conversation_id)
+        .order_by("items__position")
+        .values_list("items__provider", "items__body")
+    )
+    if not rows:
+        return None
+    return [_remembered(orjson.loads(body), provider) for provider, body in rows if body]
+
+
+def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:
+    """The tenant's items of these ids, the newest where an id was kept more than once."""
+    wanted = [item_id for item_id in set(item_ids) if "\0" not in item_id]
+    mine = {"tenant_id": tenant_id, "item_id__in": wanted}
+    in_conversations = ConversationItem.objects.filter(**mine).order_by("pk")
+    in_responses = StoredItem.objects.filter(**mine).order_by("pk")
+    found: dict[str, Json] = {}
+    for item_id, provider, body in in_conversations.values_list("item_id", "provider", "body"):
+        found[item_id] = _remembered(orjson.loads(body), provider)
+    for item_id, side, provider, body in in_responses.values_list(
+        "item_id", "side", "response__provider", "body"
+    ):
+        found[item_id] = _remembered(orjson.loads(body), provider if side != INPUT else "")
+    return found
+
+
+def _remembered(item: Json, provider: str) -> Json:
+    """An item for another turn. What only its maker understands is marked with the maker's name, so that
+    it is never sent to another (wire.md, pitfall 24)."""
+    sealed = item.get("encrypted_content")
+    if (
+        provider
+        and isinstance(sealed, str)
+        and kind_of(item) in {"reasoning", "compaction"}
+        and not envelope.is_ours(sealed)
+    ):
+        return {**item, "encrypted_content": envelope.pack("responses", provider, sealed)}
+    return item

@@ -1,0 +1,174 @@
+"""The group-commit writer: records of many requests go into one transaction.
+
+Whoever writes waits until its record is committed. While a transaction runs the next records gather, so
+that the busier a worker is the less each record costs; nothing is ever delayed to wait for company. One
+thread, one connection; the event loop never touches the database.
+
+Records are values of a few types. How a type is written is registered here as a function that gets the
+cursor and all records of that type in the batch, and gives one result for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db.backends.utils import CursorWrapper
+
+from gateway_project.lib import clock
+from gateway_project.lib.cache import StoreUnavailable
+
+logger = logging.getLogger("tollgate.writer")
+
+MAX_BATCH = 512
+RETRY_SECONDS = 1.0
+
+WriteMany = Callable[[CursorWrapper, Sequence[Any]], Sequence[Any]]
+_WRITERS: dict[type, WriteMany] = {}
+
+
+def writes(kind: type) -> Callable[[WriteMany], WriteMany]:
+    """Register how records of a type are written. It may be run again after a failure, so it must be
+    safe to repeat when nothing of it was committed or all of it was."""
+
+    def register(write_many: WriteMany) -> WriteMany:
+        _WRITERS[kind] = write_many
+        return write_many
+
+    return register
+
+
+class _Pending:
+    """A record and the future its writer waits on."""
+
+    __slots__ = ("error", "future", "record", "result")
+
+    def __init__(self, record: Any, future: asyncio.Future[Any]) -> None:
+        self.record = record
+        self.future = future
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+class Writer:
+    """One per worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._failed_at: float | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it is no use to try now. After a while somebody has to, or nobody would notice that it
+        works again."""
+        failed_at = self._failed_at
+        return failed_at is not None and clock.monotonic() - failed_at < RETRY_SECONDS
+
+    async def write(self, record: Any) -> Any:
+        """The record's result once it is committed. Raises StoreUnavailable, django.db.Error.
+
+        What is cancelled while it waits is written all the same.
+        """
+        if self._thread is None:
+            self._start()
+        pending = _Pending(record, self._loop.create_future())
+        self._queue.put(pending)
+        return await pending.future
+
+    async def stop(self) -> None:
+        """Write what is waiting, then end the thread."""
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="tollgate-writer", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                self._write_batch(batch)
+                try:
+                    self._loop.call_soon_threadsafe(_resolve, batch)
+                except RuntimeError:
+                    return  # the loop is closed: nobody waits any more
+        finally:
+            connections.close_all()
+
+    def _next_batch(self) -> list[_Pending] | None:
+        """What has gathered, at least one; None when there is no more to come."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < MAX_BATCH:
+            try:
+                pending = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if pending is None:
+                self._queue.put(None)  # for the next round
+                break
+            batch.append(pending)
+        return batch
+
+    def _write_batch(self, batch: list[_Pending]) -> None:
+        try:
+            _commit_again_if_dropped(batch)
+            self._failed_at = None
+        except (OperationalError, InterfaceError) as error:
+            self._failed_at = clock.monotonic()
+            connections.close_all()
+            logger.error("nothing can be stored: %s", type(error).__name__)
+            for pending in batch:
+                pending.error = StoreUnavailable(type(error).__name__)
+        except Exception as error:  # noqa: BLE001  # a bad record must not end the thread or the others
+            self._write_each(batch, error)
+
+    def _write_each(self, batch: list[_Pending], error: Exception) -> None:
+        if len(batch) == 1:
+            if not isinstance(error, Error):
+                logger.exception("a record cannot be written")
+            batch[0].error = error
+            return
+        for pending in batch:
+            self._write_batch([pending])
+
+
+def _commit_again_if_dropped(batch: list[_Pending]) -> None:
+    """A connection that the server dropped is noticed when it is used; a fresh one may do."""
+    try:
+        _commit(batch)
+    except (OperationalError, InterfaceError):
+        connections.close_all()
+        _commit(batch)
+
+
+def _commit(batch: list[_Pending]) -> None:
+    by_type: dict[type, list[_Pending]] = {}
+    for pending in batch:
+        by_type.setdefault(type(pending.record), []).append(pending)
+    with transaction.atomic(), connections["default"].cursor() as cursor:
+        for kind, group in by_type.items():
+            results = _WRITERS[kind](cursor, [pending.record for pending in group])
+            for pending, result in zip(group, results, strict=True):
+                pending.result = result
+
+
+def _resolve(batch: list[_Pending]) -> None:
+    for pending in batch:
+        if pending.future.done():
+            continue  # its waiter was cancelled
+        if pending.error is not None:
+            pending.future.set_exception(pending.error)
+        else:
+            pending.future.set_result(pending.result)
