@@ -65,16 +65,16 @@ class Call:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
 
-def json_call(cell: Cell, body_bytes: int) -> Call:
+def json_call(cell: Cell, body_bytes: int, *, store: bool = False) -> Call:
     """A call with a body of about that size, a conversation in turns, and an answer of about 1 KB."""
-    body = orjson.dumps(_body(cell, f"[size={ANSWER_BYTES}]", body_bytes))
+    body = orjson.dumps(_body(cell, f"[size={ANSWER_BYTES}]", body_bytes) | {"store": store})
     return Call(cell, body, _JSON_ENDS[cell.door])
 
 
 def stream_call(cell: Cell, chunks: int, pace_ms: int = 0) -> Call:
     """A call answered with that many chunks, one every `pace_ms`, or as fast as they are taken."""
     orders = f"[chunks={chunks}]" + (f"[pace={pace_ms}]" if pace_ms else "")
-    body = orjson.dumps(_body(cell, orders, TURN_BYTES) | {"stream": True})
+    body = orjson.dumps(_body(cell, orders, TURN_BYTES) | {"stream": True, "store": False})
     return Call(cell, body, _STREAM_ENDS[cell.door], events=chunks)
 
 

@@ -70,6 +70,16 @@ async def json(bench: Bench) -> list[Figure]:
     return found
 
 
+async def stored(bench: Bench) -> list[Figure]:
+    """The price of a JSON call whose response is kept, on SQLite."""
+    found = []
+    for cell in CODEX_CELLS:
+        call = json_call(cell, 1_000, store=True)
+        samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
+        found += _json_figures("stored 1 KB", cell, samples, at_most=0.60)
+    return found
+
+
 async def codex(bench: Bench) -> list[Figure]:
     """The price of a turn of a coding agent: a large request with many tools, a short stream."""
     found = []
@@ -232,6 +242,7 @@ def _rate(
 SCENARIOS: dict[str, Scenario] = {
     "memory": memory,
     "json": json,
+    "stored": stored,
     "codex": codex,
     "burst": burst,
     "paced": paced,

@@ -53,7 +53,13 @@ class NewAlias:
     targets: Sequence[str]
     native_only: bool = False
     drop_unsupported: bool = False
+    store_by_default: bool | None = None
+    resumable_streams: bool = False
     tenant: Tenant | None = None
+
+
+# Whether an alias's responses are kept when the request does not say.
+STORE_CHOICES: dict[str, bool | None] = {"tenant": None, "yes": True, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,8 @@ def save_alias(new: NewAlias) -> SavedAlias:
     modes = Alias.ResponsesMode
     alias.responses_mode = modes.NATIVE_ONLY if new.native_only else modes.AUTO
     alias.drop_unsupported = new.drop_unsupported
+    alias.store_by_default = new.store_by_default
+    alias.resumable_streams = new.resumable_streams
     alias.enabled = True
     alias.full_clean()
     alias.save()

@@ -22,15 +22,18 @@ def create_key(
     name: str,
     *,
     aliases: Sequence[str] | None = None,
+    scopes: Sequence[str] | None = None,
     lifetime: timedelta | None = None,
 ) -> tuple[ApiKey, Secret]:
-    """A new key, for every alias (None) or only for those named. Raises ValidationError."""
+    """A new key, for every alias and scope (None) or only for those named. Raises ValidationError."""
     if aliases is not None and not aliases:
         raise ValidationError({"aliases": "Name at least one, or leave the option out for all."})
     if lifetime is not None and not lifetime:
         raise ValidationError({"expires": "The key would be expired at once; give more than 0."})
     expires_at = clock.now() + lifetime if lifetime is not None else None
-    key, secret = keys.create(tenant, name, all_aliases=aliases is None, expires_at=expires_at)
+    key, secret = keys.create(
+        tenant, name, all_aliases=aliases is None, scopes=scopes, expires_at=expires_at
+    )
     for granted in dict.fromkeys(aliases or ()):
         AliasGrant.objects.create(api_key=key, alias=alias_named(granted, tenant, "aliases"))
     return key, secret

@@ -8,9 +8,22 @@ from django.utils.text import slugify
 from tenants.models import ApiKey, Tenant
 
 
-def create(name: str, *, slug: str = "", time_zone: str = "UTC") -> Tenant:
+def create(
+    name: str,
+    *,
+    slug: str = "",
+    time_zone: str = "UTC",
+    store_by_default: bool = True,
+    retention_days: int = 30,
+) -> Tenant:
     """A new tenant. Without a slug one is made from the name."""
-    tenant = Tenant(name=name, slug=slug or slugify(name)[:63], time_zone=time_zone)
+    tenant = Tenant(
+        name=name,
+        slug=slug or slugify(name)[:63],
+        time_zone=time_zone,
+        store_by_default=store_by_default,
+        retention_days=retention_days,
+    )
     if not tenant.slug:
         raise ValidationError({"slug": f"None can be made from {name!r}; give one with --slug."})
     if Tenant.objects.filter(slug=tenant.slug).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -11,7 +12,7 @@ from django.db.models import Q
 from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
 from tenants import key_format, peppers
-from tenants.models import ApiKey, KeySecret, Tenant
+from tenants.models import ApiKey, KeySecret, Tenant, default_scopes
 
 MAX_OVERLAP = timedelta(days=30)
 DEFAULT_OVERLAP = timedelta(hours=24)
@@ -27,6 +28,7 @@ def create(
     name: str,
     *,
     all_aliases: bool = True,
+    scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     created_by: AbstractBaseUser | None = None,
 ) -> tuple[ApiKey, Secret]:
@@ -35,6 +37,7 @@ def create(
         tenant=tenant,
         name=name,
         all_aliases=all_aliases,
+        scopes=default_scopes() if scopes is None else sorted(scopes),
         expires_at=expires_at,
         created_by=created_by,  # type: ignore[misc]  # any user model
     )

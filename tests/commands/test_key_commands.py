@@ -78,6 +78,17 @@ def test_create_key_refuses_an_empty_list_of_aliases() -> None:
     )
 
 
+def test_create_key_gives_only_the_scopes_named() -> None:
+    made = create_key("--scopes", "models, generate")
+    assert ApiKey.objects.get(public_id=made["id"]).scopes == ["generate", "models"]
+
+
+def test_create_key_names_a_scope_that_does_not_exist_and_makes_no_key() -> None:
+    said = refusal("create_key", "--tenant", "acme", "--name", "ci", "--scopes", "admin")
+    assert "admin" in said
+    assert not ApiKey.objects.exists()
+
+
 def test_create_key_lets_the_key_expire() -> None:
     key = ApiKey.objects.get(public_id=create_key("--expires", "30d")["id"])
     assert key.expires_at is not None

@@ -148,3 +148,13 @@ def test_add_alias_names_a_name_clients_could_not_send() -> None:
     answer(*VLLM)
     said = refusal("add_alias", "two words", "--target", "vllm/a")
     assert said.startswith("name: 'two words' is not an alias")
+
+
+def test_add_alias_says_whether_responses_are_kept_and_streams_resumable() -> None:
+    answer("add_provider", "vllm", "--protocol", "chat", "--base-url", "https://vllm.test/v1")
+    answer("add_alias", "fast", "--target", "vllm/a", "--store", "no", "--resumable")
+    alias = Alias.objects.get()
+    assert (alias.store_by_default, alias.resumable_streams) == (False, True)
+    answer("add_alias", "fast", "--target", "vllm/a")
+    alias.refresh_from_db()
+    assert (alias.store_by_default, alias.resumable_streams) == (None, False)

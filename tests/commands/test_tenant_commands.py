@@ -18,8 +18,20 @@ def test_create_tenant_makes_a_slug_from_the_name() -> None:
         "slug": "acme-corp",
         "name": "Acme Corp",
         "time_zone": "Europe/Berlin",
+        "store_by_default": True,
+        "retention_days": 30,
     }
     assert tenant.time_zone == "Europe/Berlin"
+
+
+def test_create_tenant_says_what_is_kept_and_for_how_long() -> None:
+    answer("create_tenant", "Acme", "--retention-days", "7", "--no-store")
+    tenant = Tenant.objects.get()
+    assert (tenant.retention_days, tenant.store_by_default) == (7, False)
+
+
+def test_create_tenant_refuses_to_keep_nothing() -> None:
+    assert "retention" in refusal("create_tenant", "Acme", "--retention-days", "0")
 
 
 def test_create_tenant_tells_a_person_how_to_go_on() -> None:

@@ -37,12 +37,26 @@ class Command(AnsweringCommand):
             help="leave out parameters the upstream does not know, instead of refusing them",
         )
 
+        parser.add_argument(
+            "--store",
+            choices=catalogue.STORE_CHOICES,
+            default="tenant",
+            help="whether a response is kept when its request does not say; by default as the tenant does",
+        )
+        parser.add_argument(
+            "--resumable",
+            action="store_true",
+            help="stored streams go on when the client leaves, and can be resumed",
+        )
+
     def answer(self, options: Mapping[str, Any]) -> Answer:
         new = catalogue.NewAlias(
             name=options["alias"],
             targets=options["target"],
             native_only=options["native_only"],
             drop_unsupported=options["drop_unsupported"],
+            store_by_default=catalogue.STORE_CHOICES[options["store"]],
+            resumable_streams=options["resumable"],
             tenant=directory.tenant_or_platform(options["tenant"]),
         )
         saved = catalogue.save_alias(new)

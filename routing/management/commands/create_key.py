@@ -22,13 +22,18 @@ class Command(AnsweringCommand):
         parser.add_argument("--name", required=True, help="what the key is for")
         parser.add_argument("--aliases", help="a,b: only these aliases; all of them when not given")
         parser.add_argument("--expires", help="lifetime, such as 30d; endless when not given")
+        parser.add_argument(
+            "--scopes",
+            help="a,b: what it may do (generate, models, read, store); all of it when not given",
+        )
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
-        names, expires = options["aliases"], options["expires"]
+        names, expires, scopes = options["aliases"], options["expires"], options["scopes"]
         key, secret = grants.create_key(
             directory.tenant(options["tenant"]),
             options["name"],
-            aliases=None if names is None else [n.strip() for n in names.split(",") if n.strip()],
+            aliases=None if names is None else _listed(names),
+            scopes=None if scopes is None else _listed(scopes),
             lifetime=None if expires is None else parsed("expires", durations.parse, expires),
         )
         return Answer(
@@ -36,3 +41,7 @@ class Command(AnsweringCommand):
             f"Key {key.name!r} of {key.tenant.slug!r}, id {key.public_id}, shown this once:\n"
             f"  {secret.reveal()}",
         )
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]

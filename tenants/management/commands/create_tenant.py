@@ -21,16 +21,28 @@ class Command(AnsweringCommand):
             "--slug", default="", help="short name for commands; made from the name"
         )
         parser.add_argument("--time-zone", default="UTC", help="IANA name, such as Europe/Berlin")
+        parser.add_argument(
+            "--retention-days", type=int, default=30, help="how long stored responses are kept"
+        )
+        parser.add_argument(
+            "--no-store", action="store_true", help="keep responses only on request"
+        )
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
         tenant = directory.create(
-            options["name"], slug=options["slug"], time_zone=options["time_zone"]
+            options["name"],
+            slug=options["slug"],
+            time_zone=options["time_zone"],
+            store_by_default=not options["no_store"],
+            retention_days=options["retention_days"],
         )
         fields = {
             "id": tenant.pk,
             "slug": tenant.slug,
             "name": tenant.name,
             "time_zone": tenant.time_zone,
+            "store_by_default": tenant.store_by_default,
+            "retention_days": tenant.retention_days,
         }
         return Answer(
             fields,
