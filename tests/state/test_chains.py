@@ -83,3 +83,21 @@ def test_what_a_chain_cannot_continue_from_is_refused(http):
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "previous_response_not_found"
     assert answer.json()["error"]["param"] == "previous_response_id"
+
+
+@each_protocol
+def test_a_reference_stands_for_the_stored_item(http, gateway, protocol):
+    first = create(http, protocol, input="What is the first word?")
+    said = first["output"][0]["content"][0]["text"]
+    given = [
+        {"role": "user", "content": "Again."},
+        {"type": "item_reference", "id": first["output"][0]["id"]},
+        {"role": "user", "content": "And now?"},
+    ]
+
+    second = create(http, protocol, input=given)
+    create(http, protocol, input=[*given, {"id": second["output"][0]["id"]}, *given[2:]])
+
+    assert str(sent(gateway)).count(said) >= 1
+    kept = StoredItem.objects.filter(response=second["id"], side=0).order_by("position")
+    assert [item.item_id for item in kept][1] == first["output"][0]["id"]
