@@ -4,10 +4,12 @@
     ├── BadRequest 400 invalid_request            what the client sent cannot be used; names the field
     │   ├── InvalidJson 400 invalid_json
     │   ├── UnsupportedParameter 400 unsupported_parameter
-    │   ├── ConflictingCredentials 400 conflicting_credentials
     │   ├── PreviousResponseNotFound 400 previous_response_not_found
     │   ├── ConversationNotFound 400 conversation_not_found
-    │   └── ItemNotFound 400 item_not_found
+    │   ├── ItemNotFound 400 item_not_found
+    │   ├── ContextLengthExceeded 400 context_length_exceeded     more input than the model's window
+    │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
+    │   └── ConflictingCredentials 400 conflicting_credentials
     ├── Unauthenticated 401 invalid_api_key       one body, whatever is wrong with the key
     ├── PermissionDenied 403 insufficient_scope   a good key that may not do this
     ├── NotFound 404 not_found
@@ -102,6 +104,14 @@ class InvalidJson(BadRequest):
 
 class UnsupportedParameter(BadRequest):
     code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(BadRequest):
+    code = "context_length_exceeded"
+
+
+class InvalidEncryptedContent(BadRequest):
+    code = "invalid_encrypted_content"
 
 
 class ConflictingCredentials(BadRequest):

@@ -132,8 +132,8 @@ TABLE: tuple[Parameter, ...] = (
     _row("prompt_cache_key", "hint", "forwarded", "hint"),
     _row("prompt_cache_options", "hint", "forwarded", "hint"),
     _row("prompt_cache_retention", "hint", "forwarded", "hint"),
-    _row("truncation", "hint", "forwarded", "hint", at="responses"),
-    _row("context_management", "hint", "forwarded", "hint", at="responses"),
+    _row("truncation", "honoured", "forwarded", "honoured", at="responses"),
+    _row("context_management", "honoured", "forwarded", "honoured", at="responses"),
     # What only its maker can do
     _row("access_programs", "refused", "forwarded", "refused", at="responses"),
     _row("image", "refused", "forwarded", "refused", at="responses"),
@@ -224,6 +224,12 @@ _NOTES = """\
 * `strict` of a function reaches chat if the client says so, or by default where the schema allows it;
   Anthropic is never sent it.
 * `allowed_tools` is enforced by the gateway: chat and Anthropic upstreams are offered those tools only.
+* `truncation` towards chat and Anthropic needs a model whose context window is known, and counts with
+  OpenAI's tokenizer o200k_base. `auto` leaves out the oldest turns, whole, and never the newest; `disabled`
+  answers `400 context_length_exceeded` where the text alone is longer than the window.
+* `context_management` towards chat and Anthropic has the same model summarise the conversation once it
+  reaches `compact_threshold` by that count (without a number: nine tenths of the window); the answer then
+  begins with a `compaction` item that only this gateway and tenant can open.
 * Hosted tools are left out towards chat and Anthropic and listed in `x-tollgate-dropped`; a `tool_choice`
   that demands one is refused.
 """

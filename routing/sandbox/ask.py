@@ -25,7 +25,7 @@ class Ask:
     """A request without its protocol.
 
     `results` are the tool results that follow the last user text. `schema` is the wished answer's
-    JSON schema, `{}` for any JSON object, or None for free text.
+    JSON schema, `{}` for any JSON object, or None for free text. Who wants it compacted wants no answer.
     """
 
     text: str
@@ -39,6 +39,7 @@ class Ask:
     schema: Json | None = None
     reason: bool = False
     choices: int = 1
+    compact: bool = False
 
 
 class Thread:

@@ -4,6 +4,8 @@ from routing.sandbox import faults
 from routing.sandbox.frames import Json
 
 OFFERED = ("sandbox", "sandbox-mini")
+# Answers well, but 404 on the routes beside generation, as a server that only speaks the protocol does.
+BARE = "sandbox-bare"
 CREATED = 1_767_225_600
 
 

@@ -61,6 +61,7 @@ class Plan:
     stop: Stop = "stop"
     stop_sequence: str | None = None
     choices: int = 1
+    compact: bool = False
     pace_ms: int = 0
     wait_ms: int = 0
     after: int = DEFAULT_AFTER
@@ -86,9 +87,9 @@ def make(ask: Ask) -> Plan:
     """
     orders = directives(ask.text)
     refusal = REFUSAL if "refuse" in orders else ""
-    tools = () if refusal else _calls(ask, orders)
+    tools = () if refusal or ask.compact else _calls(ask, orders)
     chunks = min(orders.get("chunks", 0), MAX_CHUNKS)
-    text = "" if refusal else _text(ask, orders, chunks, bool(tools))
+    text = "" if refusal or ask.compact else _text(ask, orders, chunks, bool(tools))
     text, stop_sequence = _until_stop(text, ask.stops)
     reasoning = REASONING if ask.reason or "reason" in orders else ""
     text, chunks, reasoning, was_cut = _limited(text, chunks, reasoning, ask.max_tokens)
@@ -103,6 +104,7 @@ def make(ask: Ask) -> Plan:
         stop=_stop(refusal, tools, was_cut, stop_sequence),
         stop_sequence=stop_sequence,
         choices=ask.choices,
+        compact=ask.compact,
         pace_ms=pace_ms,
         wait_ms=orders.get("wait", 0),
         after=orders.get("after", DEFAULT_AFTER),

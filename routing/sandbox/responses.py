@@ -34,6 +34,7 @@ def read(body: Json) -> Ask:
         max_tokens=whole_number(body.get("max_output_tokens")),
         schema=_schema(body.get("text")),
         reason=_reasons(body.get("reasoning")),
+        compact=_compacts(given),
     )
 
 
@@ -126,6 +127,8 @@ def output(plan: Plan, stamp: Stamp) -> list[Json]:
         items.append(message_item(refusal_part(plan.refusal), stamp, "completed"))
     for number, use in enumerate(plan.tools):
         items.append(tool_item(use, stamp, number, use.arguments, "completed"))
+    if plan.compact:
+        items.append(compaction_item(stamp))
     return items
 
 
@@ -137,6 +140,10 @@ def reasoning_item(text: str, stamp: Stamp) -> Json:
         "encrypted_content": stamp.sealed(),
         "summary": summary,
     }
+
+
+def compaction_item(stamp: Stamp) -> Json:
+    return {"id": stamp.id("cmp_"), "type": "compaction", "encrypted_content": stamp.sealed()}
 
 
 def message_item(part: Json | None, stamp: Stamp, status: str) -> Json:
@@ -232,6 +239,13 @@ def _reasons(wanted: object) -> bool:
         case {"effort": str(effort)}:
             return effort != "none"
         case {"summary": str()}:
+            return True
+    return False
+
+
+def _compacts(given: object) -> bool:
+    match given:
+        case [*_, {"type": "compaction_trigger"}]:
             return True
     return False
 

@@ -102,6 +102,8 @@ def _items(numbered: _Numbered, plan: Plan, stamp: Stamp, tally: Tally) -> Frame
     for number, use in enumerate(plan.tools):
         yield from _tool(numbered, index, use, stamp, number)
         index += 1
+    if plan.compact:
+        yield from _compaction(numbered, index, stamp)
 
 
 def _reasoning(numbered: _Numbered, index: int, plan: Plan, stamp: Stamp) -> Frames:
@@ -157,3 +159,11 @@ def _tool(numbered: _Numbered, index: int, use: ToolUse, stamp: Stamp, number: i
     yield numbered.event(f"{kind}.done", done if custom else done | {"name": use.offer.name})
     item = responses.tool_item(use, stamp, number, use.arguments, "completed")
     yield numbered.event("response.output_item.done", {"output_index": index, "item": item})
+
+
+def _compaction(numbered: _Numbered, index: int, stamp: Stamp) -> Frames:
+    place = {"output_index": index, "item": responses.compaction_item(stamp)}
+    if numbered.marked:
+        yield Mark.DELTA
+    yield numbered.event("response.output_item.added", place)
+    yield numbered.event("response.output_item.done", place)

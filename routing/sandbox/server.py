@@ -165,7 +165,7 @@ class SandboxServer:
         if body is not None:
             call.body = body
             call.model = body["model"] if isinstance(body.get("model"), str) else None
-            call.stream = body.get("stream") is True
+            call.stream = body.get("stream") is True and protocol.events is not None
         if call.model in self._scripts:
             return self._scripted(call.model)
         refusal = self._refuse(call, protocol, body, stamp)
@@ -193,6 +193,8 @@ class SandboxServer:
             return whole(400, errors.body(name, 400, request_id, errors.UNREADABLE))
         if missing := protocol.missing(body):
             return whole(400, errors.missing(name, missing, request_id))
+        if call.model == models.BARE and protocol.events is None:
+            return whole(404, _no_such_route(call, request_id))
         if not models.is_known(str(call.model)):
             return whole(404, errors.body(name, 404, request_id))
         return None
@@ -213,9 +215,7 @@ class SandboxServer:
                 f"Not allowed to {request.method} on {request.path} (HINT: try another method)."
             )
             return whole(405, errors.body("openai", 405, request_id, message), headers)
-        message = f"Invalid URL ({request.method} {request.path})"
-        body = errors.body("openai", 404, request_id, message, code=None)
-        return whole(404, body, headers)
+        return whole(404, _no_such_route(call, request_id), headers)
 
     def _scripted(self, model: str) -> Reply:
         answers = self._scripts[model]
@@ -252,6 +252,11 @@ def _parsed(body: bytes) -> Json | None:
     return parsed if isinstance(parsed, dict) else None
 
 
+def _no_such_route(call: Call, request_id: str) -> bytes:
+    message = f"Invalid URL ({call.method} {call.path})"
+    return errors.body("openai", 404, request_id, message, code=None)
+
+
 def _headers(protocol: str | None, stamp: Stamp) -> Headers:
     if protocol == "anthropic":
         return (("request-id", stamp.id("req_")), ("anthropic-organization-id", "sandbox"))
@@ -284,19 +289,21 @@ def _reply(
 def _rendered(
     call: Call, protocol: Protocol, body: Json, planned: plan.Plan, stamp: Stamp, headers: Headers
 ) -> Reply:
-    if call.stream:
+    if call.stream and protocol.events is not None:
         frames = protocol.events(body, planned, stamp, call.sent)
         reply = Reply(200, EVENT_STREAM, frames, headers)
     else:
         answered = protocol.answer(body, planned, stamp)
         reply = whole(200, orjson.dumps(answered), headers)
-        frames = _counted(reply.body, planned, answered.get("usage"), call.sent)
+        said = planned.text if protocol.events is not None else ""
+        text_bytes = len(said.encode()) * planned.choices
+        frames = _counted(reply.body, text_bytes, answered.get("usage"), call.sent)
         reply = replace(reply, frames=frames)
     return replace(reply, wait_ms=planned.wait_ms, pace_ms=planned.pace_ms)
 
 
-def _counted(body: bytes, planned: plan.Plan, usage: Json | None, tally: Tally) -> Frames:
+def _counted(body: bytes, text_bytes: int, usage: Json | None, tally: Tally) -> Frames:
     """A JSON body that enters the tally when it is sent, so that a fault in its place does not."""
-    tally.text_bytes += len(planned.text.encode()) * planned.choices
+    tally.text_bytes += text_bytes
     tally.usage = usage
     yield body
