@@ -1,4 +1,4 @@
-"""Doors, and the cells that join each to every upstream protocol: six of them.
+"""Doors, and the cells that join each to every upstream protocol.
 
 Where both sides speak the same protocol a cell relays, elsewhere it translates.
 """
@@ -11,14 +11,17 @@ from typing import Any
 
 from gateway_project.lib import ids
 from responses_api.doors import chat as chat_door
-from responses_api.doors import chat_canonical, responses_canonical
+from responses_api.doors import chat_canonical, input_tokens, responses_canonical
+from responses_api.doors import compact as compact_door
 from responses_api.doors import responses as responses_door
 from responses_api.doors.shapes import DoorName, ModelCall
 from responses_api.encoders.chat import ChatEncoder
+from responses_api.encoders.compact import CompactEncoder
 from responses_api.encoders.responses import ResponsesEncoder
 from responses_api.legs import ClientSide, Opener, UpstreamSide, relayed, translated
 from responses_api.relay import Identity
 from responses_api.relay.chat import ChatRelay
+from responses_api.relay.compact import CompactRelay
 from responses_api.relay.responses import ResponsesRelay
 from routing.protocols import anthropic_request, chat, chat_request, responses
 from routing.protocols.anthropic_deltas import AnthropicDeltas
@@ -48,12 +51,14 @@ class Door:
 class Cell:
     """How a call that came through a door is put to an upstream, and its answer brought back.
 
-    `headers` makes those to send of those the door passes on.
+    `headers` makes those to send of those the door passes on. `instead` is another way for an upstream
+    that has no such route.
     """
 
     path: str
     open: Opener
     headers: Callable[[dict[str, str]], dict[str, str]] = dict
+    instead: Cell | None = None
 
 
 CHAT = Door(
@@ -73,6 +78,27 @@ RESPONSES = Door(
     forwarded_headers=(b"x-codex-", b"x-openai-", b"openai-beta", b"session-id", b"thread-id"),
     ends_whole=True,
 )
+COMPACT = Door(
+    name="compact",
+    decode=compact_door.decode,
+    refuse_foreign_ids=responses_door.refuse_foreign_ids,
+    new_id=ids.response_id,
+    forwarded_headers=(),
+    ends_whole=True,
+)
+# No cell leads from here: what an upstream counts is no answer of a model (responses_api/counting.py).
+INPUT_TOKENS = Door(
+    name="input_tokens",
+    decode=input_tokens.decode,
+    refuse_foreign_ids=responses_door.refuse_foreign_ids,
+    new_id=ids.response_id,
+    forwarded_headers=(),
+    ends_whole=True,
+)
+
+
+def _compact_encoder(call: ModelCall, identity: Identity) -> CompactEncoder:
+    return CompactEncoder(identity, call.compaction.items if call.compaction is not None else [])
 
 
 def _responses_encoder(call: ModelCall, identity: Identity) -> ResponsesEncoder:
@@ -97,6 +123,12 @@ _CHAT_CLIENT = ClientSide(chat_canonical.canonical, chat_canonical.client_param,
 _RESPONSES_CLIENT = ClientSide(
     responses_canonical.canonical, responses_canonical.client_param, _responses_encoder
 )
+_COMPACT_CLIENT = ClientSide(
+    responses_canonical.canonical,
+    responses_canonical.client_param,
+    _compact_encoder,
+    compacts=True,
+)
 _CHAT_UPSTREAM = UpstreamSide(chat_request.build, ChatDeltas)
 _RESPONSES_UPSTREAM = UpstreamSide(responses.build, ResponsesDeltas, knows_custom_tools=True)
 _ANTHROPIC_UPSTREAM = UpstreamSide(anthropic_request.build, AnthropicDeltas)
@@ -117,5 +149,17 @@ CELLS: dict[tuple[str, str], Cell] = {
         anthropic_request.PATH,
         translated(_RESPONSES_CLIENT, _ANTHROPIC_UPSTREAM),
         _anthropic_headers,
+    ),
+    ("compact", "chat"): Cell(chat.PATH, translated(_COMPACT_CLIENT, _CHAT_UPSTREAM), _our_headers),
+    ("compact", "responses"): Cell(
+        compact_door.PATH,
+        relayed(compact_door.request, CompactRelay),
+        _our_headers,
+        instead=Cell(
+            responses.PATH, translated(_COMPACT_CLIENT, _RESPONSES_UPSTREAM), _our_headers
+        ),
+    ),
+    ("compact", "anthropic"): Cell(
+        anthropic_request.PATH, translated(_COMPACT_CLIENT, _ANTHROPIC_UPSTREAM), _anthropic_headers
     ),
 }

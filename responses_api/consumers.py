@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
+import orjson
 from channels.consumer import AsyncConsumer
 
-from gateway_project.lib import ids
+from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, header
 from gateway_project.lib.errors import GatewayError, Internal, MethodNotAllowed, UpgradeRequired
-from responses_api import worker
-from responses_api.admission import Request, admit
-from responses_api.cells import CHAT, RESPONSES, Door
+from responses_api import counting, worker
+from responses_api.admission import Admitted, Request, admit
+from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
 from responses_api.exchange import Exchange
-from responses_api.outcome import facts, refused
+from responses_api.outcome import facts, refused, unbilled
 from responses_api.reply import HttpReply
+from responses_api.worker import Worker
 
 logger = logging.getLogger("tollgate.consumers")
 
@@ -67,7 +69,13 @@ class GenerationConsumer(LeanHttpConsumer):
             here.record(facts(request), refused("refused", error.http_status, error.code))
             await reply.error(error)
         else:
-            await Exchange(here, admitted, reply).run(receive)
+            await self.answer(here, admitted, reply, receive)
+
+    async def answer(
+        self, here: Worker, admitted: Admitted, reply: HttpReply, receive: Receive
+    ) -> None:
+        """Answer an admitted request."""
+        await Exchange(here, admitted, reply).run(receive)
 
     def wrong_method(self, scope: Scope) -> GatewayError:
         return MethodNotAllowed(
@@ -91,7 +99,30 @@ class ResponsesConsumer(GenerationConsumer):
         return super().wrong_method(scope)
 
 
+class CompactConsumer(GenerationConsumer):
+    door = COMPACT
+
+
+class InputTokensConsumer(GenerationConsumer):
+    """POST /responses/input_tokens, which asks no model."""
+
+    door = INPUT_TOKENS
+
+    async def answer(self, here: Worker, admitted: Admitted, reply: HttpReply, _: Receive) -> None:
+        began = clock.monotonic()
+        try:
+            count = await counting.count(here, admitted)
+        except GatewayError as error:
+            here.record(facts(admitted), refused("refused", error.http_status, error.code))
+            await reply.error(error)
+            return
+        here.record(facts(admitted, admitted.route), unbilled(200, clock.monotonic() - began))
+        await reply.json(200, orjson.dumps(count.body()), count.headers)
+
+
 ROUTES: dict[str, Any] = {
     "chat/completions": ChatConsumer.as_asgi(),
     "responses": ResponsesConsumer.as_asgi(),
+    "responses/compact": CompactConsumer.as_asgi(),
+    "responses/input_tokens": InputTokensConsumer.as_asgi(),
 }

@@ -23,18 +23,19 @@ from gateway_project.lib.asgi import Receive
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import BadRequest, GatewayError, Internal, UpstreamMalformed
 from gateway_project.lib.sse import EventTooLarge, Parser
-from responses_api import targets
+from responses_api import refusals, shortening, targets
 from responses_api.admission import Admitted
-from responses_api.cells import CELLS
+from responses_api.cells import CELLS, Cell
+from responses_api.doors.shapes import ModelCall
 from responses_api.interruption import Interruption
 from responses_api.outcome import Outcome, counted_usage, facts
 from responses_api.relay import Identity, Relay
 from responses_api.reply import Reply
 from responses_api.watchdog import Phase, Watchdog
-from routing.protocols import failures
+from routing.counting import is_absent
 from routing.protocols.usage import Usage
 from routing.route import Target
-from routing.transport import MAX_ERROR_BYTES, Answer
+from routing.transport import Answer
 
 if TYPE_CHECKING:
     from responses_api.worker import Worker
@@ -203,22 +204,19 @@ class Exchange:
         if target.missing_credential:
             raise targets.no_credential(target)
         cell = CELLS[self._door.name, target.protocol]
-        drop_unsupported = self._admitted.route.drop_unsupported
-        leg = cell.open(self._call, target, self._identity, drop_unsupported=drop_unsupported)
-        payload = _serialised(leg.body)
-        self._relay = relay = leg.relay
-        self._reply.headers = leg.reply_headers
-        self._enter(Phase.WAITING)
-        self._answer = answer = await self._worker.transport.post(
-            target, cell.path, payload, cell.headers(self._admitted.upstream_headers)
-        )
-        self._enter(Phase.STREAMING)
+        call, spent = await self._shortened(target)
+        answer, relay = await self._asked(cell, call, target)
+        if cell.instead is not None and is_absent(answer.status):
+            answer.close()
+            answer, relay = await self._asked(cell.instead, call, target)
+        if spent is not None:
+            relay.meter.add(spent)
         if answer.status != 200:
-            raise await _refusal(answer)
+            raise await refusals.of_status(answer)
         if not self.streams:
             return relay.body(await answer.body())
         if answer.content_type in _NOT_A_STREAM:
-            raise await _no_stream(answer)
+            raise await refusals.no_stream(answer)
         self._parser = Parser()
         out = b""
         while not relay.has_output:
@@ -227,6 +225,26 @@ class Exchange:
                 raise relay.failure
         self._first_output_at = clock.monotonic()
         return out
+
+    async def _shortened(self, target: Target) -> tuple[ModelCall, Usage | None]:
+        """The call as it fits the target, and what a summary of its conversation cost."""
+        self._enter(Phase.SHORTENING)
+        call, spent = await shortening.compacted(self._worker, self._admitted, self._call, target)
+        return await shortening.fitted(call, target), spent
+
+    async def _asked(self, cell: Cell, call: ModelCall, target: Target) -> tuple[Answer, Relay]:
+        """Put the call to the target; its answer, whose headers are there, and what reads it."""
+        drop_unsupported = self._admitted.route.drop_unsupported
+        leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
+        payload = _serialised(leg.body)
+        self._relay = leg.relay
+        self._reply.headers = leg.reply_headers
+        self._enter(Phase.WAITING)
+        self._answer = answer = await self._worker.transport.post(
+            target, cell.path, payload, cell.headers(self._admitted.upstream_headers)
+        )
+        self._enter(Phase.STREAMING)
+        return answer, leg.relay
 
     # Relay
 
@@ -405,23 +423,3 @@ def _serialised(body: dict[str, Any]) -> bytes:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
         raise BadRequest("The body is nested too deep.") from None
-
-
-async def _refusal(answer: Answer) -> GatewayError:
-    """The error behind an HTTP status that is not 200."""
-    try:
-        body = await answer.body(MAX_ERROR_BYTES)
-    except GatewayError:
-        body = b""  # the status alone says enough
-    return failures.of_response(answer.target, answer.status, body, answer.header("retry-after"))
-
-
-async def _no_stream(answer: Answer) -> GatewayError:
-    """A 200 that is no event stream: the error it may hold, or that it is not what was asked for."""
-    body = await answer.body(MAX_ERROR_BYTES)
-    reported = failures.error_in(body)
-    if reported:
-        return failures.of_event(answer.target, reported)
-    return UpstreamMalformed(
-        f"The provider {answer.target.provider!r} answered {answer.content_type!r} instead of a stream."
-    )

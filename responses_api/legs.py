@@ -11,6 +11,8 @@ import orjson
 
 from gateway_project.lib.errors import BadRequest
 from responses_api.assembly.assembler import Assembler
+from responses_api.compaction.adapter import compacting, preceded
+from responses_api.compaction.request import is_triggered, summary_request
 from responses_api.doors.shapes import ModelCall
 from responses_api.encoders import Encoder
 from responses_api.relay import Identity, Relay
@@ -50,11 +52,13 @@ class Opener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientSide:
-    """A door's half of a translation. `client_param` gives the client's name for a canonical field."""
+    """A door's half of a translation. `client_param` gives the client's name for a canonical field;
+    `compacts`: what is asked for is a summary."""
 
     canonical: Callable[[Json], Json]
     client_param: Callable[[Json, str], str]
     encoder: Callable[[ModelCall, Identity], Encoder]
+    compacts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,9 @@ def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
     ) -> Leg:
         try:
             canonical = client.canonical(call.body)
-            kept, dropped = parameters.prepare(canonical, target.protocol, drop_unsupported)
+            compacts = client.compacts or _is_triggered(call, canonical)
+            asked = summary_request(canonical) if compacts else canonical
+            kept, dropped = parameters.prepare(asked, target.protocol, drop_unsupported)
             toolbox = Toolbox.of(kept, target)
             body = upstream.build(kept, toolbox, target)
         except BadRequest as error:
@@ -98,11 +104,24 @@ def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
         assembler = Assembler(identity, echoed, toolbox, wraps_custom=not native)
         _check_writable(assembler.start().response)
         encoder = client.encoder(call, identity)
-        translation = Translation(upstream.adapter(target), assembler, encoder, target)
+        adapter = _rewritten(upstream.adapter(target), call, compacts=compacts)
+        translation = Translation(adapter, assembler, encoder, target)
         names = [client.client_param(call.body, name) for name in dropped]
         return Leg(body, translation, (*names, *(() if native else toolbox.dropped)))
 
     return opened
+
+
+def _is_triggered(call: ModelCall, canonical: Json) -> bool:
+    return call.compaction is not None and is_triggered(canonical["input"])
+
+
+def _rewritten(adapter: Adapter, call: ModelCall, *, compacts: bool) -> Adapter:
+    """The adapter, through what a compaction makes of its deltas."""
+    if compacts:
+        assert call.compaction is not None
+        return compacting(adapter, call.compaction.seal)
+    return preceded(adapter, call.preceding) if call.preceding is not None else adapter
 
 
 def _check_writable(response: Json) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway_project.lib.log import scrub_text
 from responses_api.admission import Admitted, Request
@@ -70,6 +70,11 @@ def refused(status: str, http_status: int, error_code: str | None) -> Outcome:
         frames=0,
         frames_dropped=0,
     )
+
+
+def unbilled(http_status: int, seconds: float) -> Outcome:
+    """The outcome of a request that was answered without asking a model."""
+    return structs.replace(refused("completed", http_status, None), duration_ms=seconds * 1000)
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:

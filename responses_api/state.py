@@ -11,6 +11,7 @@ Upstreams never see any of it: they get one stateless conversation (design.md).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, structs
@@ -25,12 +26,15 @@ from gateway_project.lib.errors import (
     PreviousResponseNotFound,
     Unavailable,
 )
+from responses_api.compaction import sealed
+from responses_api.compaction.request import is_triggered
 from responses_api.doors.responses import conversation_id
-from responses_api.doors.shapes import ModelCall
+from responses_api.doors.shapes import Compaction, ModelCall
 from responses_api.storage import chains
 from responses_api.storage.chains import Chain
 from responses_api.storage.keepers import CompletionKeeper
 from responses_api.storage.records import Keeping, own_input
+from routing.credentials import keyring
 from routing.route import Route
 from tenants.caller import Caller
 
@@ -79,12 +83,37 @@ async def resolve(
     else:
         history, items = NO_HISTORY, body.get("input")
     _check_outputs(call.body.get("input"), len(history.items))
-    if not stored and memory is None:
-        return Resolved(call, None, _echo(body, parent_id, named, stored=False), history, [])
-    own_items = own_input(items)
+    own_items = own_input(items) if stored or memory is not None or call.door == "compact" else []
+    call = _with_compaction(caller, call, history, own_items, stored=stored)
     echo = _echo(body, parent_id, named, stored=stored)
     keeping = _keeping(caller, call, history, own_items, echo) if stored else None
     return Resolved(call, keeping, echo, history, own_items)
+
+
+def _with_compaction(
+    caller: Caller, call: ModelCall, history: Chain, own_items: list[Json], *, stored: bool
+) -> ModelCall:
+    """The call with summaries that come back opened, and with what it takes to make one.
+
+    A stored response is continued by its id: what stands before the summary in its chain is then left out.
+    """
+    given = call.body.get("input")
+    if not isinstance(given, list):
+        given = []
+    elif any(item.get("type") == "compaction" for item in given):
+        own = given[len(history.items) :]
+        sealed.unsealed(
+            own, caller.tenant_id, keyring()
+        )  # so that an error has the client's positions
+        opened = sealed.unsealed(given, caller.tenant_id, keyring())
+        call = structs.replace(call, body={**call.body, "input": opened})
+    if call.door == "compact" or is_triggered(given):
+        seal = partial(
+            sealed.seal, tenant_id=caller.tenant_id, keyring=keyring(), supersedes=stored
+        )
+        compaction = Compaction(seal, [*history.items, *own_items])
+        return structs.replace(call, compaction=compaction)
+    return call
 
 
 def _keeping(
@@ -192,7 +221,8 @@ async def _expanded(
         *(_for_upstream(stored[n]) if n in stored else item for n, item in enumerate(own)),
     ]
     own = [stored.get(n, item) for n, item in enumerate(own)]
-    return structs.replace(call, body={**call.body, "input": whole}), history, own
+    size = call.size + history.size
+    return structs.replace(call, body={**call.body, "input": whole}, size=size), history, own
 
 
 def _load(
@@ -203,10 +233,10 @@ def _load(
     if parent_id:
         chain = _chain(tenant_id, parent_id)
     elif named:
-        items = chains.conversation(tenant_id, named)
-        if items is None:
+        found = chains.conversation(tenant_id, named)
+        if found is None:
             raise ConversationNotFound
-        chain = Chain(root_id="", items=items)
+        chain = found
     return chain, chains.referenced(tenant_id, references) if references else {}
 
 

@@ -17,7 +17,7 @@ def usable(door: Door, call: ModelCall, route: Route) -> tuple[Target, ...]:
     if not route.targets:
         raise Unavailable(f"The model {call.model!r} has no enabled target; tell the operator.")
     usable = route.targets
-    if door.name == "responses" and route.native_only:
+    if door.name != "chat" and route.native_only:
         usable = tuple(target for target in usable if target.protocol == "responses")
     if not usable:
         raise BadRequest(

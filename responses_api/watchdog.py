@@ -22,6 +22,7 @@ MAX_TICK_SECONDS = 1.0
 class Phase(Enum):
     """What an exchange is waiting for."""
 
+    SHORTENING = "shortening"  # a summary of what is too long
     WAITING = "waiting"  # the upstream's headers
     STREAMING = "streaming"  # the upstream's next bytes
     SENDING = "sending"  # the client to take bytes

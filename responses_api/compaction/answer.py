@@ -14,16 +14,16 @@ Json = dict[str, Any]
 
 
 def compaction_object(
-    compaction_id: str, created_at: int, items: list[Json], item: Json, usage: Usage | None
+    compaction_id: str, created_at: int, items: list[Json], item: Json, usage: Json | None
 ) -> Json:
     """The answer of `POST /responses/compact`: the user messages of the items (still sealed) as they were,
-    then the compaction item. Usage must be there (wire.md 1.11); zeros tell that none was reported."""
+    then the compaction item. A usage report must be there (wire.md 1.11); zeros tell that there was none."""
     return {
         "id": compaction_id,
         "object": "response.compaction",
         "created_at": created_at,
         "output": [*map(_shown, filter(_is_users, items)), item],
-        "usage": usage_report(usage or Usage()),
+        "usage": usage or usage_report(Usage()),
     }
 
 

@@ -74,6 +74,11 @@ def unsealed(items: list[Json], tenant_id: int, keyring: Keyring) -> list[Json]:
     return opened
 
 
+def opened(given: Json, tenant_id: int, keyring: Keyring) -> str:
+    """The summary in an item that was just sealed here."""
+    return _open(given, tenant_id, keyring, "encrypted_content").text
+
+
 def stays(given: Json) -> bool:
     """Whether an item is there for the whole conversation: instructions, and tools to call."""
     if kind_of(given) == "message":

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from gateway_project.lib.errors import BadRequest, UnsupportedParameter
 from responses_api.doors.shapes import ModelCall, check, parse_object
 
+Json = dict[str, Any]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 

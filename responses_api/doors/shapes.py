@@ -7,6 +7,7 @@ because fields we do not know must survive.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -14,14 +15,23 @@ import orjson
 
 from gateway_project.lib.errors import BadRequest, InvalidJson
 
-DoorName = Literal["chat", "responses"]
+DoorName = Literal["chat", "responses", "compact", "input_tokens"]
+
+
+class Compaction(msgspec.Struct, frozen=True):
+    """What it takes to put a summary in a conversation's place: `seal` makes an item's content of it,
+    `items` is the conversation as the client knows it, with earlier compactions still sealed."""
+
+    seal: Callable[[str], str]
+    items: list[dict[str, Any]]
 
 
 class ModelCall(msgspec.Struct, frozen=True):
     """One generation request as its door understood it. `body` is the client's own JSON, or what became
     of it once the history it continues was put before its input.
 
-    `references` are the positions of items in the input that stand for stored ones.
+    `references` are the positions of items in the input that stand for stored ones. `compaction` is there
+    where a summary may be asked for; `preceding` is an item to be shown before the answer's own.
     """
 
     door: DoorName
@@ -31,6 +41,8 @@ class ModelCall(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     size: int
     references: tuple[int, ...] = ()
+    compaction: Compaction | None = None
+    preceding: dict[str, Any] | None = None
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import Max, Model, QuerySet
 from msgspec import Struct
 
+from responses_api.compaction import sealed as compaction
 from responses_api.models import Conversation, ConversationItem, Status, StoredItem
 from responses_api.storage.items import kind_of
 from responses_api.storage.records import INPUT
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 Row = TypeVar("Row", bound=Model)
 
 MAX_ID_LENGTH = 64
+# What we sealed ourselves says who may open it.
+_OURS = (envelope.PREFIX, compaction.PREFIX)
 _CONTINUABLE = frozenset({Status.COMPLETED.value, Status.INCOMPLETE.value})
 
 # Parents first: depth counts from the newest response back.
@@ -43,11 +46,12 @@ ORDER BY chain.depth DESC, item.side, item.position
 class Chain(Struct, frozen=True):
     """Everything that was said up to a response, oldest first.
 
-    `root_id` is the response it began with; empty where none of it is stored.
+    `root_id` is the response it began with; empty where none of it is stored. `size` is in bytes.
     """
 
     root_id: str
     items: list[Json]
+    size: int = 0
 
 
 class NotContinuable(Exception):
@@ -81,11 +85,12 @@ def load(tenant_id: int, response_id: str) -> Chain | None:
         for _, _, _, _, provider, side, body in rows
         if body is not None
     ]
-    return Chain(root_id=rows[-1][2], items=items)
+    size = sum(len(row[-1]) for row in rows if row[-1] is not None)
+    return Chain(root_id=rows[-1][2], items=items, size=size)
 
 
-def conversation(tenant_id: int, conversation_id: str) -> list[Json] | None:
-    """The items of a conversation of the tenant; None if there is none."""
+def conversation(tenant_id: int, conversation_id: str) -> Chain | None:
+    """What was said in a conversation of the tenant; None if there is none."""
     if not can_be_an_id(conversation_id):
         return None
     rows = list(
@@ -95,7 +100,8 @@ def conversation(tenant_id: int, conversation_id: str) -> list[Json] | None:
     )
     if not rows:
         return None
-    return [_remembered(orjson.loads(body), provider) for provider, body in rows if body]
+    items = [_remembered(orjson.loads(body), provider) for provider, body in rows if body]
+    return Chain(root_id="", items=items, size=sum(len(body) for _, body in rows if body))
 
 
 def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:
@@ -129,7 +135,7 @@ def _remembered(item: Json, provider: str) -> Json:
         provider
         and isinstance(sealed, str)
         and kind_of(item) in {"reasoning", "compaction"}
-        and not envelope.is_ours(sealed)
+        and not sealed.startswith(_OURS)
     ):
         return {**item, "encrypted_content": envelope.pack("responses", provider, sealed)}
     return item

@@ -12,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 from msgspec import Struct
 
 from gateway_project.lib import clock
+from responses_api.compaction.request import TRIGGER
 from responses_api.models import StoredItem
 from responses_api.storage.items import as_parts, identified
 from responses_api.storage.writer import writes
@@ -184,12 +185,12 @@ def append_items(
 
 
 def own_input(given: Any) -> list[Json]:
-    """A request's input as it is kept: a list of items with ids."""
+    """A request's input as it is kept: a list of items with ids, without the wish to be compacted."""
     if not given:
         return []
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}]
-    return [identified(as_parts(item)) for item in given]
+    return [identified(as_parts(item)) for item in given if item.get("type") != TRIGGER]
 
 
 def moment(value: datetime) -> Any:

@@ -102,6 +102,19 @@ def of_anthropic(report: dict[str, Any]) -> Usage:
     )
 
 
+def total(one: Usage, other: Usage) -> Usage:
+    """Class by class, of two calls."""
+    return Usage(
+        one.input_fresh + other.input_fresh,
+        one.cache_read + other.cache_read,
+        one.cache_write + other.cache_write,
+        one.cache_write_long + other.cache_write_long,
+        one.output_visible + other.output_visible,
+        one.output_reasoning + other.output_reasoning,
+        one.anomaly or other.anomaly,
+    )
+
+
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Count by count the larger: reports are cumulative, so a smaller one is older or wrong.
 
@@ -171,12 +184,17 @@ def _has_negative(report: dict[str, Any]) -> bool:
 class Meter:
     """What one upstream call reported so far; one kind per protocol, chosen by `read`."""
 
-    __slots__ = ("_read", "_report", "usage")
+    __slots__ = ("_before", "_read", "_report", "usage")
 
     def __init__(self, protocol: str) -> None:
         self._read = READERS[protocol]
         self._report: dict[str, Any] = {}
+        self._before: Usage | None = None
         self.usage: Usage | None = None
+
+    def add(self, usage: Usage) -> None:
+        """What an earlier call for the same answer used, which no report of this one tells."""
+        self._before = usage if self._before is None else total(self._before, usage)
 
     def observe(self, report: Any) -> None:
         """Take in a `usage` value of the wire; anything that is not an object is no report."""
@@ -188,7 +206,7 @@ class Meter:
             usage = replace(
                 usage, anomaly=True
             )  # once a report contradicted itself, none is trusted
-        self.usage = usage
+        self.usage = usage if self._before is None else total(self._before, usage)
 
 
 READERS = {"chat": of_chat, "responses": of_responses, "anthropic": of_anthropic}

@@ -23,6 +23,7 @@ from responses_api.assembly.assembler import Assembler
 from responses_api.compaction import adapter, answer, request, sealed
 from responses_api.encoders.responses import ResponsesEncoder
 from responses_api.relay import Identity
+from responses_api.response_object import usage_report
 from responses_api.translation import Translation
 from routing.protocols.anthropic_deltas import AnthropicDeltas
 from routing.protocols.chat_deltas import ChatDeltas
@@ -406,7 +407,9 @@ def test_the_compacted_conversation_is_its_user_messages_and_the_item() -> None:
         {"type": "compaction", "encrypted_content": "gAAAA"},
         {"role": "developer", "content": "Be kind."},
     ]
-    made = answer.compaction_object("resp_1", 1_800_000_000, items, item, Usage(30, 5, 0, 0, 20, 1))
+    made = answer.compaction_object(
+        "resp_1", 1_800_000_000, items, item, usage_report(Usage(30, 5, 0, 0, 20, 1))
+    )
     first, second, last = made["output"]
     assert first["id"].startswith("msg_")
     assert first == {
@@ -423,7 +426,9 @@ def test_the_compacted_conversation_is_its_user_messages_and_the_item() -> None:
 @pytest.mark.parametrize("usage", [None, Usage(input_fresh=3, output_visible=2)])
 def test_the_answer_is_what_open_responses_describes(usage) -> None:
     items = [{"role": "user", "content": "Hi"}, user("b")]
-    made = answer.compaction_object("resp_1", 1_800_000_000, items, compacted(), usage)
+    made = answer.compaction_object(
+        "resp_1", 1_800_000_000, items, compacted(), usage_report(usage)
+    )
     assert reference.explain(reference.open_responses_validator("CompactResource"), made) == []
 
 

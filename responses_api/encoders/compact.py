@@ -1,0 +1,34 @@
+"""The door of POST /responses/compact: the user's messages as they were, then the sealed summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from responses_api.compaction.answer import compaction_object
+from responses_api.encoders.responses import ResponsesEncoder
+from responses_api.relay import Identity
+
+Json = dict[str, Any]
+
+
+class CompactEncoder(ResponsesEncoder):
+    """Implements `Encoder`; only whole answers are ever asked of it."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, identity: Identity, items: list[Json]) -> None:
+        super().__init__(identity)
+        self._items = items
+
+    def final(self, response: Json) -> bytes:
+        self.closing = orjson.dumps(self.document(response))
+        return self.closing
+
+    def document(self, response: Json) -> Json:
+        identity = self._identity
+        *_, item = response["output"]
+        return compaction_object(
+            identity.id, identity.created_at, self._items, item, response["usage"]
+        )

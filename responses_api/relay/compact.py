@@ -1,0 +1,35 @@
+"""The compaction of an upstream that compacts by itself: its answer goes on, under an id of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway_project.lib.errors import UpstreamMalformed
+from responses_api.relay import dumped
+from responses_api.relay.responses import ResponsesRelay
+from routing.protocols import failures
+
+Json = dict[str, Any]
+
+
+class CompactRelay(ResponsesRelay):
+    """Implements `Relay` for POST /responses/compact, which never streams."""
+
+    __slots__ = ()
+
+    def body(self, raw: bytes) -> bytes:
+        try:
+            answer = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict) or not isinstance(answer.get("output"), list):
+            if isinstance(answer, dict) and answer.get("error"):
+                raise failures.of_event(self._target, answer["error"])
+            raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no compaction.")
+        self.meter.observe(answer.get("usage"))
+        self.has_output = self.ended = True
+        self._snapshot = {**answer, "id": self._identity.id}
+        self.closing = dumped(self._snapshot, self._target)
+        return self.closing
