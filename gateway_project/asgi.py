@@ -1,8 +1,9 @@
-"""The ASGI application: one table on the path decides between consumers, health checks and Django."""
+"""The ASGI application: one table on method and path decides between consumers and Django."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import django
 
@@ -13,15 +14,11 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # needs the set
 
 from gateway_project import health  # noqa: E402
 from gateway_project.lib import ids  # noqa: E402
-from gateway_project.lib.asgi import Message, Receive, Scope, Send  # noqa: E402
+from gateway_project.lib.asgi import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
 from responses_api import worker  # noqa: E402
-from responses_api.consumers import ROUTES  # noqa: E402
+from responses_api.consumers import ROUTES, WrongMethodConsumer  # noqa: E402
 from responses_api.views import PREFIXES  # noqa: E402
 
-TABLE = {prefix + path: app for prefix in PREFIXES for path, app in ROUTES.items()} | {
-    "/healthz": health.alive,
-    "/readyz": health.ready,
-}
 _django = ASGIHandler()
 
 
@@ -29,12 +26,23 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Dispatch one ASGI scope."""
     match scope["type"]:
         case "http":
-            app = TABLE.get(scope["path"]) or TABLE.get(scope["path"].rstrip("/"))
-            await (app or _with_request_id)(scope, receive, send)
+            app = TABLE.get((scope["method"], scope["path"])) or _unlisted(scope)
+            await app(scope, receive, send)
         case "websocket":
             await _refuse_websocket(receive, send)
         case "lifespan":
             await _live(receive, send)
+
+
+def _unlisted(scope: Scope) -> ASGIApp:
+    """What is not in the table as it stands there: a trailing slash, a wrong method, or Django's."""
+    path = scope["path"].rstrip("/")
+    return (
+        TABLE.get((scope["method"], path))
+        or WRONG_METHOD.get(path)
+        or HEALTH.get(path)
+        or _with_request_id
+    )
 
 
 async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,3 +75,18 @@ async def _live(receive: Receive, send: Send) -> None:
             await worker.shut_down()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+# A path of which Django serves one method and a consumer another stands here with both.
+TABLE: dict[tuple[str, str], ASGIApp] = {
+    (method, prefix + path): app
+    for prefix in PREFIXES
+    for (method, path), app in {**ROUTES, ("GET", "chat/completions"): _with_request_id}.items()
+}
+WRONG_METHOD: dict[str, Any] = {
+    path: WrongMethodConsumer.as_asgi(
+        allowed=", ".join(sorted(method for method, other in TABLE if other == path))
+    )
+    for _, path in TABLE
+}
+HEALTH: dict[str, ASGIApp] = {"/healthz": health.alive, "/readyz": health.ready}

@@ -130,7 +130,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.rest.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["responses_api.rest.HasKey"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["responses_api.rest.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     # SDKs send any Accept header, also for JSON (wire.md 3.1): never answer 406.
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "responses_api.rest.AlwaysJson",

@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-handler400 = "responses_api.views.refused_by_django"
-handler500 = "responses_api.views.failed_in_django"
+handler400 = "responses_api.views.errors.refused_by_django"
+handler500 = "responses_api.views.errors.failed_in_django"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -10,13 +10,14 @@ from channels.consumer import AsyncConsumer
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, header
-from gateway_project.lib.errors import GatewayError, Internal, MethodNotAllowed, UpgradeRequired
+from gateway_project.lib.errors import GatewayError, Internal, UpgradeRequired
 from responses_api import counting, worker
 from responses_api.admission import Admitted, Request, admit
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
 from responses_api.exchange import Exchange
 from responses_api.outcome import facts, refused, unbilled
 from responses_api.reply import HttpReply
+from responses_api.rest import method_not_allowed
 from responses_api.worker import Worker
 
 logger = logging.getLogger("tollgate.consumers")
@@ -56,9 +57,6 @@ class GenerationConsumer(LeanHttpConsumer):
     async def respond(
         self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
     ) -> None:
-        if scope["method"] != "POST":
-            await reply.error(self.wrong_method(scope))
-            return
         here = worker.current()
         request = Request(request_id, self.door, scope)
         try:
@@ -77,11 +75,6 @@ class GenerationConsumer(LeanHttpConsumer):
         """Answer an admitted request."""
         await Exchange(here, admitted, reply).run(receive)
 
-    def wrong_method(self, scope: Scope) -> GatewayError:
-        return MethodNotAllowed(
-            f"{scope['method']} is not allowed on {scope['path']}; use POST.", "POST"
-        )
-
 
 class ChatConsumer(GenerationConsumer):
     door = CHAT
@@ -90,13 +83,24 @@ class ChatConsumer(GenerationConsumer):
 class ResponsesConsumer(GenerationConsumer):
     door = RESPONSES
 
-    def wrong_method(self, scope: Scope) -> GatewayError:
-        """An upgrade to WebSocket gets 426, on which Codex falls back to HTTP at once (clients.md 1.6)."""
+
+class WrongMethodConsumer(LeanHttpConsumer):
+    """Whatever else is asked of a path; `allowed` is what may be asked.
+
+    An upgrade to WebSocket gets 426, on which Codex falls back to HTTP at once (clients.md 1.6).
+    """
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+
+    async def respond(
+        self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
+    ) -> None:
         if header(scope["headers"], b"upgrade").lower() == b"websocket":
-            return UpgradeRequired(
-                "WebSocket is not offered here; use HTTP with server-sent events."
-            )
-        return super().wrong_method(scope)
+            words = "WebSocket is not offered here; use HTTP with server-sent events."
+            await reply.error(UpgradeRequired(words))
+        else:
+            await reply.error(method_not_allowed(scope["method"], scope["path"], self.allowed))
 
 
 class CompactConsumer(GenerationConsumer):
@@ -120,9 +124,9 @@ class InputTokensConsumer(GenerationConsumer):
         await reply.json(200, orjson.dumps(count.body()), count.headers)
 
 
-ROUTES: dict[str, Any] = {
-    "chat/completions": ChatConsumer.as_asgi(),
-    "responses": ResponsesConsumer.as_asgi(),
-    "responses/compact": CompactConsumer.as_asgi(),
-    "responses/input_tokens": InputTokensConsumer.as_asgi(),
+ROUTES: dict[tuple[str, str], Any] = {
+    ("POST", "chat/completions"): ChatConsumer.as_asgi(),
+    ("POST", "responses"): ResponsesConsumer.as_asgi(),
+    ("POST", "responses/compact"): CompactConsumer.as_asgi(),
+    ("POST", "responses/input_tokens"): InputTokensConsumer.as_asgi(),
 }

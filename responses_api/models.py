@@ -201,7 +201,10 @@ class ConversationItem(TenantOwned):
 
 
 class StoredCompletion(TenantOwned):
-    """A chat completion that was asked to be stored, and the messages it answered."""
+    """A chat completion that was asked to be stored, and the messages it answered.
+
+    `body` is the completion without `metadata`, which a client may replace and which is in its column.
+    """
 
     id = models.CharField(primary_key=True, max_length=64)
     key_public_id = models.CharField(max_length=10)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -42,10 +45,12 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class HasKey(BasePermission):
-    """A key with the scope the view names."""
+    """A key with the scope the view names; for what changes something, with its `write_scope`."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         scope: str = getattr(view, "scope", "")
+        if request.method not in SAFE_METHODS:
+            scope = getattr(view, "write_scope", scope)
         caller_of(request).admit(scope, address_of(request))
         return True
 
@@ -89,6 +94,22 @@ class AlwaysJson(BaseContentNegotiation):
         return renderer, str(renderer.media_type)
 
 
+class OrjsonRenderer(BaseRenderer):
+    """JSON by orjson; what is stored as JSON goes into it as an `orjson.Fragment`, unread."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        return orjson.dumps(data)
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """Any exception of a view as OpenAI's envelope."""
     known = _as_gateway_error(error, context["request"])
@@ -110,6 +131,14 @@ def _as_gateway_error(error: Exception, request: Request) -> errors.GatewayError
             return errors.InvalidJson("The body is not valid JSON.")
         case exceptions.APIException():
             return errors.BadRequest(str(error.detail))
+        case RequestDataTooBig():
+            limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            return errors.PayloadTooLarge(f"The request body is larger than {limit} bytes.")
+        case SuspiciousOperation():
+            return errors.BadRequest(f"The request was refused: {str(error)[:200]}")
+        case OperationalError() | InterfaceError():
+            message = "The database cannot be asked now; try again."
+            return errors.Unavailable(message, retry_after_seconds=2)
         case _:
             return errors.Internal()
 

@@ -262,9 +262,11 @@ def _found(items: Mapping[str, Json], item_id: str, position: int) -> Json:
 
 
 def _for_upstream(item: Json) -> Json:
-    """A stored item without the id we gave it when it was the client's: nobody upstream knows it."""
-    is_ours = item.get("role", "assistant") != "assistant" or item["type"].endswith("_output")
-    if is_ours and "id" in item:
+    """A stored item without what we gave it: the id of what the client said, the status of a thought."""
+    if item["type"] == "reasoning":
+        return {name: value for name, value in item.items() if name != "status"}
+    is_clients = item.get("role", "assistant") != "assistant" or item["type"].endswith("_output")
+    if is_clients:
         return {name: value for name, value in item.items() if name not in {"id", "status"}}
     return item
 

@@ -49,8 +49,13 @@ def completion_id() -> str:
     return "chatcmpl-" + random_bytes(16).hex()
 
 
+def conversation_id() -> str:
+    """The id of a Conversation object, `conv_` and 48 hex digits."""
+    return "conv_" + random_bytes(24).hex()
+
+
 def item_id(prefix: str) -> str:
-    """The id of an output item, such as `msg_` and 48 hex digits; `prefix` comes without the underscore."""
+    """The id of an item, such as `msg_` and 48 hex digits; `prefix` comes without the underscore."""
     return f"{prefix}_{random_bytes(24).hex()}"
 
 

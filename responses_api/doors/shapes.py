@@ -72,7 +72,7 @@ def _explained(words: str, at: str) -> BadRequest:
     """msgspec's words, as a sentence with the path the client knows."""
     match = _AT.match(words)
     what, path = match.groups() if match is not None else (words, None)
-    param = at + (path or "").removeprefix("key in ").removeprefix("$")
+    param = at + (path or "").removeprefix("key` in `").removeprefix("$")
     param = param.removeprefix(".")
     if missing := _MISSING.match(what):
         param = f"{param}.{missing.group(1)}".removeprefix(".")

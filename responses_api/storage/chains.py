@@ -6,21 +6,20 @@ Always one query, scoped by tenant at every step of it, whatever the length.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from django.db import connection
-from django.db.models import Max, Model, QuerySet
 from msgspec import Struct
 
 from responses_api.compaction import sealed as compaction
-from responses_api.models import Conversation, ConversationItem, Status, StoredItem
-from responses_api.storage.items import kind_of
+from responses_api.models import Conversation, Status
+from responses_api.storage import reading
 from responses_api.storage.records import INPUT
 from routing.protocols import envelope
+from routing.protocols.conversation import kind_of
 
 Json = dict[str, Any]
-Row = TypeVar("Row", bound=Model)
 
 MAX_ID_LENGTH = 64
 # What we sealed ourselves says who may open it.
@@ -105,26 +104,9 @@ def conversation(tenant_id: int, conversation_id: str) -> Chain | None:
 
 
 def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:
-    """The tenant's items of these ids, the newest where an id was kept more than once."""
-    wanted = [item_id for item_id in set(item_ids) if "\0" not in item_id]
-    found: dict[str, Json] = {}
-    in_conversations = _newest(ConversationItem.objects.filter(tenant_id=tenant_id), wanted)
-    for item_id, provider, body in in_conversations.values_list("item_id", "provider", "body"):
-        found[item_id] = _remembered(orjson.loads(body), provider)
-    in_responses = _newest(StoredItem.objects.filter(tenant_id=tenant_id), wanted)
-    for item_id, side, provider, body in in_responses.values_list(
-        "item_id", "side", "response__provider", "body"
-    ):
-        found[item_id] = _remembered(orjson.loads(body), provider if side != INPUT else "")
-    return found
-
-
-def _newest(rows: QuerySet[Row], item_ids: list[str]) -> QuerySet[Row]:
-    """The newest row of each id. Clients that repeat what was said before make many; their bodies are
-    not read."""
-    named = rows.filter(item_id__in=item_ids)
-    newest = named.order_by().values("item_id").annotate(newest=Max("pk")).values("newest")
-    return rows.filter(pk__in=newest)
+    """The tenant's items of these ids, for another turn."""
+    found = reading.referenced(tenant_id, item_ids)
+    return {n: _remembered(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
 
 
 def _remembered(item: Json, provider: str) -> Json:

@@ -1,26 +1,31 @@
-"""Items as they are kept: each has an id, and a status where its type has one."""
+"""Items as they are kept: each with the id, the type, the status and the parts that clients look for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from typing import Any
 
 from gateway_project.lib import ids
+from responses_api.doors.responses import item_kind
 
 Json = dict[str, Any]
 
-# What OpenAI's ids of each type begin with (wire.md 3.10), and whether the type has a status (3.5.2).
-_PREFIXES = {
+MAX_ID_LENGTH = 200
+# What the ids of a type begin with.
+PREFIXES = {
     "message": "msg",
     "reasoning": "rs",
-    "compaction": "cmp",
     "function_call": "fc",
     "function_call_output": "fco",
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
+    "compaction": "cmp",
+    "file_search_call": "fs",
+    "web_search_call": "ws",
     "computer_call": "cu",
     "computer_call_output": "cuo",
-    "web_search_call": "ws",
-    "file_search_call": "fs",
+    "tool_search_call": "tsc",
+    "tool_search_output": "tso",
     "image_generation_call": "ig",
     "code_interpreter_call": "ci",
     "local_shell_call": "lsh",
@@ -29,52 +34,82 @@ _PREFIXES = {
     "shell_call_output": "sho",
     "apply_patch_call": "apc",
     "apply_patch_call_output": "apco",
-    "mcp_list_tools": "mcpl",
     "mcp_call": "mcp",
+    "mcp_list_tools": "mcpl",
     "mcp_approval_request": "mcpr",
     "mcp_approval_response": "mcpa",
-    "tool_search_call": "tsc",
-    "tool_search_output": "tso",
+    "program": "prg",
+    "program_output": "prgo",
+    "additional_tools": "at",
+    "configuration_update": "cfg",
+    "compaction_trigger": "cmpt",
 }
-_WITHOUT_STATUS = frozenset(
+# Types whose shape knows no status (wire.md 3.5.2).
+WITHOUT_STATUS = frozenset(
     {
-        "reasoning",
+        "additional_tools",
         "compaction",
         "compaction_trigger",
-        "mcp_list_tools",
+        "configuration_update",
         "mcp_approval_request",
         "mcp_approval_response",
-        "item_reference",
+        "mcp_list_tools",
         "program",
-        "additional_tools",
-        "configuration_update",
     }
 )
-MAX_ID = 200
-
-
-def kind_of(item: Json) -> str:
-    """An item's type; messages may leave it out (wire.md 1.4)."""
-    return str(item.get("type") or "message")
 
 
 def identified(item: Json) -> Json:
-    """The item with an id and, where its type has one, a status; unchanged if it had both."""
-    kind = kind_of(item)
-    missing: Json = {} if item.get("type") else {"type": kind}
-    given = item.get("id")
-    if not (isinstance(given, str) and 0 < len(given) <= MAX_ID and "\0" not in given):
-        missing["id"] = ids.item_id(_PREFIXES.get(kind, "item"))
-    if kind not in _WITHOUT_STATUS and item.get("status") is None:
-        missing["status"] = "completed"
-    return {**item, **missing} if missing else item
+    """The item as it is kept and listed.
+
+    It has a usable id, its type, a status where its type has one, and a message's text as a part, which
+    is how the SDKs read items that come back. Everything else stays as it was.
+    """
+    kind = item_kind(item)
+    found = {**item, "type": kind}
+    if not is_usable_id(item.get("id")):
+        found["id"] = new_id(kind)
+    if item.get("status") is None and kind in PREFIXES and kind not in WITHOUT_STATUS:
+        found["status"] = "completed"
+    if kind == "message":
+        found["content"] = _parts(item.get("content"), item.get("role"))
+    return found
 
 
-def as_parts(item: Json) -> Json:
-    """A message whose content is a text, with it as a part: stored messages have parts only."""
-    content = item.get("content")
-    if kind_of(item) != "message" or not isinstance(content, str):
-        return item
-    if item.get("role") == "assistant":
-        return {**item, "content": [{"type": "output_text", "text": content, "annotations": []}]}
-    return {**item, "content": [{"type": "input_text", "text": content}]}
+def distinct(items: Iterable[Json], taken: Set[str] = frozenset()) -> list[Json]:
+    """The items as they are kept; one whose id is taken, or came before, gets a new one."""
+    seen = set(taken)
+    found = []
+    for item in map(identified, items):
+        if item["id"] in seen:
+            item["id"] = new_id(item["type"])
+        seen.add(item["id"])
+        found.append(item)
+    return found
+
+
+def new_id(kind: Any) -> str:
+    """A new id for an item of this type."""
+    return ids.item_id(PREFIXES.get(kind, "item"))
+
+
+def is_usable_id(value: Any) -> bool:
+    """Whether an item can be found again by this id; PostgreSQL keeps no NUL in a text."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and "\0" not in value
+
+
+def _parts(content: Any, role: Any) -> Any:
+    """A message's content as parts; the model's texts with the lists that clients read unasked."""
+    kind = "output_text" if role == "assistant" else "input_text"
+    if isinstance(content, str):
+        content = [{"type": kind, "text": content}]
+    if not isinstance(content, list):
+        return content
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> Any:
+    match part:
+        case {"type": "output_text"}:
+            return {**part, "annotations": part.get("annotations") or []}
+    return part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,9 +13,11 @@ from django.db.backends.utils import CursorWrapper
 from msgspec import Struct
 
 from gateway_project.lib import clock
+from gateway_project.lib.errors import NotFound
 from responses_api.compaction.request import TRIGGER
+from responses_api.conversations import Entry, append_entries
 from responses_api.models import StoredItem
-from responses_api.storage.items import as_parts, identified
+from responses_api.storage.items import identified
 from responses_api.storage.writer import writes
 
 Json = dict[str, Any]
@@ -71,15 +74,6 @@ INSERT INTO responses_api_storedcompletion (id, tenant_id, key_public_id, model,
     body, created_at, expires_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
-_TAKE_POSITIONS = """
-UPDATE responses_api_conversation SET next_position = next_position + %s
-WHERE id = %s AND tenant_id = %s RETURNING next_position
-"""
-_INSERT_CONVERSATION_ITEM = """
-INSERT INTO responses_api_conversationitem (tenant_id, conversation_id, position, item_id, provider,
-    body)
-VALUES (%s, %s, %s, %s, %s, %s)
-"""
 
 
 @writes(ResponseRecord)
@@ -91,9 +85,10 @@ def write_responses(cursor: CursorWrapper, records: Sequence[ResponseRecord]) ->
         items += item_rows(record.keeping, record.response)
     cursor.executemany(_INSERT_RESPONSE, responses)
     cursor.executemany(_INSERT_ITEM, items)
-    for record in records:
+    # Always in the same order, so that two processes cannot wait for each other's conversations.
+    for record in sorted(records, key=lambda record: record.keeping.conversation_id):
         if record.keeping.conversation_id:
-            append_turn(cursor, record)
+            append_turn(record)
     return [None] * len(records)
 
 
@@ -130,8 +125,12 @@ def insert_response(cursor: CursorWrapper, keeping: Keeping, response: Json, pro
 
 
 def body_of(response: Json) -> bytes:
-    """The Response without its output, whose items are rows of their own."""
-    return orjson.dumps({k: v for k, v in response.items() if k not in {"output", "output_text"}})
+    """The Response without its output, whose items are rows of their own. That it has `output_text` is
+    kept, the text is not: the items hold it."""
+    body = {name: value for name, value in response.items() if name != "output"}
+    if "output_text" in body:
+        body["output_text"] = None
+    return orjson.dumps(body)
 
 
 def item_rows(keeping: Keeping, response: Json) -> list[tuple[Any, ...]]:
@@ -151,37 +150,16 @@ def insert_output(cursor: CursorWrapper, keeping: Keeping, response: Json) -> No
     cursor.executemany(_INSERT_ITEM, rows)
 
 
-def append_turn(cursor: CursorWrapper, record: ResponseRecord) -> None:
+def append_turn(record: ResponseRecord) -> None:
     """What a response was given and gave, at the end of its conversation; nothing if that was deleted,
     and nothing for a response that failed, as what it was given may be sent again."""
     keeping, response = record.keeping, record.response
     if response["status"] not in {"completed", "incomplete"}:
         return
-    given = [(item, "") for item in keeping.own_input]
-    gave = [(identified(item), record.provider) for item in response["output"]]
-    append_items(cursor, keeping.tenant_id, keeping.conversation_id, given + gave)
-
-
-def append_items(
-    cursor: CursorWrapper, tenant_id: int, conversation_id: str, items: list[tuple[Json, str]]
-) -> bool:
-    """Put items, each with the provider that made it, at the end; False if there is no conversation.
-
-    The positions are taken first: whoever appends at the same time waits for this transaction to end.
-    """
-    cursor.execute(_TAKE_POSITIONS, (len(items), conversation_id, tenant_id))
-    taken = cursor.fetchone()
-    if taken is None:
-        return False
-    first = taken[0] - len(items)
-    cursor.executemany(
-        _INSERT_CONVERSATION_ITEM,
-        [
-            (tenant_id, conversation_id, first + n, item["id"], provider, orjson.dumps(item))
-            for n, (item, provider) in enumerate(items)
-        ],
-    )
-    return True
+    given = [Entry(item) for item in keeping.own_input]
+    gave = [Entry(identified(item), record.provider) for item in response["output"]]
+    with suppress(NotFound):
+        append_entries(keeping.tenant_id, keeping.conversation_id, given + gave)
 
 
 def own_input(given: Any) -> list[Json]:
@@ -190,7 +168,7 @@ def own_input(given: Any) -> list[Json]:
         return []
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}]
-    return [identified(as_parts(item)) for item in given if item.get("type") != TRIGGER]
+    return [identified(item) for item in given if item.get("type") != TRIGGER]
 
 
 def moment(value: datetime) -> Any:

@@ -585,8 +585,11 @@ def test_a_websocket_is_refused_with_426(http, gateway, prefix):
     [
         ("/responses", "GET", "POST"),
         ("/responses", "DELETE", "POST"),
-        ("/chat/completions", "GET", "POST"),
         ("/chat/completions", "PUT", "POST"),
+        ("/chat/completions", "PUT", "GET"),
+        ("/conversations", "GET", "POST"),
+        ("/responses/resp_1", "POST", "DELETE"),
+        ("/responses/resp_1/cancel", "GET", "POST"),
         ("/models", "POST", "GET"),
         ("/models/sandbox-chat", "DELETE", "GET"),
     ],
@@ -600,7 +603,7 @@ def test_a_wrong_method_is_405_and_says_which_are_right(http, prefix, path, meth
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/nothing", "/responses/resp_1", "/", "/chat", "/files"])
+@pytest.mark.parametrize("path", ["/nothing", "/", "/chat", "/files"])
 def test_an_unknown_route_is_404_in_json(http, prefix, method, path):
     response = http.request(method, f"{prefix}{path}")
     assert error_of(response) == (404, "not_found", None)

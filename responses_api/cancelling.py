@@ -1,0 +1,24 @@
+"""Cancelling a background response. It may be asked for again and again: the answer is what became of it."""
+
+from __future__ import annotations
+
+from gateway_project.lib.errors import BadRequest, Unavailable
+from responses_api.models import UNFINISHED
+from responses_api.storage import reading
+
+
+def cancel(tenant_id: int, response_id: str) -> bytes:
+    """The Response as JSON, which is final. Raises NotFound; BadRequest for one that no worker runs."""
+    status, in_background = reading.run_of(tenant_id, response_id)
+    if status is None and not in_background:
+        raise BadRequest(
+            "Only background responses can be cancelled; end another by closing its connection."
+        )
+    if status in UNFINISHED:
+        _stop(tenant_id, response_id)
+    return reading.response(tenant_id, response_id)
+
+
+def _stop(tenant_id: int, response_id: str) -> None:
+    """End the run that is queued or under way."""
+    raise Unavailable("No worker can be told to stop now; try again.", retry_after_seconds=2)

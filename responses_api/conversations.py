@@ -1,0 +1,215 @@
+"""Conversations of one tenant and their items. Whatever is not the tenant's is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from gateway_project.lib import ids
+from gateway_project.lib.errors import BadRequest, NotFound
+from responses_api.doors.responses import item_kind
+from responses_api.models import Conversation, ConversationItem
+from responses_api.query import Paging
+from responses_api.storage.items import distinct, is_usable_id
+from responses_api.storage.pages import items_page
+from responses_api.storage.reading import referenced
+
+Json = dict[str, Any]
+
+_CONVERSATION_ID = re.compile(r"conv_[A-Za-z0-9_-]{1,59}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An item on its way into a conversation; `provider` made it, if any did."""
+
+    item: Json
+    provider: str = ""
+
+
+def conversation_not_found() -> NotFound:
+    """The one answer for a conversation that is unknown, deleted, another tenant's, or no id at all."""
+    return NotFound("There is no such conversation: it never existed or was deleted.")
+
+
+def item_not_found() -> NotFound:
+    """The one answer for an item that is not in the conversation, whatever else it may be."""
+    return NotFound("There is no such item in this conversation: it never existed or was deleted.")
+
+
+# The conversation
+
+
+def create(tenant_id: int, items: Sequence[Json], metadata: dict[str, str]) -> Json:
+    """A new conversation that begins with `items`, some of which may be references. Raises BadRequest."""
+    entries = _resolved(tenant_id, items)
+    row = Conversation(id=ids.conversation_id(), tenant_id=tenant_id, metadata=metadata)
+    with transaction.atomic():
+        row.save(force_insert=True)
+        append_entries(tenant_id, row.id, entries)
+    return _resource(row)
+
+
+def retrieve(tenant_id: int, conversation_id: str) -> Json:
+    """Raises NotFound."""
+    row = _mine(tenant_id, conversation_id).first()
+    if row is None:
+        raise conversation_not_found()
+    return _resource(row)
+
+
+def update(tenant_id: int, conversation_id: str, metadata: dict[str, str]) -> Json:
+    """Replace the metadata. Raises NotFound."""
+    _mine(tenant_id, conversation_id).update(metadata=metadata)
+    return retrieve(tenant_id, conversation_id)
+
+
+@transaction.atomic
+def delete(tenant_id: int, conversation_id: str) -> None:
+    """Delete the conversation and its items. Raises NotFound.
+
+    Its row is locked first: an append that is under way is waited for and deleted with the rest.
+    """
+    row = _mine(tenant_id, conversation_id).select_for_update().first()
+    if row is None:
+        raise conversation_not_found()
+    row.delete()
+
+
+# Its items
+
+
+def append(
+    tenant_id: int, conversation_id: str, items: Iterable[Json], provider: str = ""
+) -> list[Json]:
+    """Append items made by one provider, or by none. See `append_entries`."""
+    return append_entries(tenant_id, conversation_id, [Entry(item, provider) for item in items])
+
+
+@transaction.atomic
+def append_entries(tenant_id: int, conversation_id: str, entries: Sequence[Entry]) -> list[Json]:
+    """Append items so that they stand together whoever else appends; returns them as they are kept.
+
+    Raising `next_position` locks the row: another writer waits until this one has committed. An item
+    whose id is already in the conversation gets a new one. Raises NotFound.
+    """
+    mine = _mine(tenant_id, conversation_id)
+    if not mine.update(next_position=F("next_position") + len(entries)):
+        raise conversation_not_found()
+    start = mine.values_list("next_position", flat=True).get() - len(entries)
+    kept = distinct((entry.item for entry in entries), _taken(tenant_id, conversation_id, entries))
+    ConversationItem.objects.bulk_create(
+        ConversationItem(
+            tenant_id=tenant_id,
+            conversation_id=conversation_id,
+            position=position,
+            item_id=item["id"],
+            provider=entry.provider,
+            body=orjson.dumps(item),
+        )
+        for position, (entry, item) in enumerate(zip(entries, kept, strict=True), start)
+    )
+    return kept
+
+
+def add(tenant_id: int, conversation_id: str, items: Sequence[Json]) -> Json:
+    """Append a client's items, some of which may be references; returns them as a list.
+
+    Raises NotFound, BadRequest.
+    """
+    kept = append_entries(tenant_id, conversation_id, _resolved(tenant_id, items))
+    return {
+        "object": "list",
+        "data": kept,
+        "first_id": kept[0]["id"] if kept else None,
+        "last_id": kept[-1]["id"] if kept else None,
+        "has_more": False,
+    }
+
+
+def items(tenant_id: int, conversation_id: str, paging: Paging) -> Json:
+    """A page of the items, in two queries. Raises NotFound, BadRequest."""
+    return items_page(
+        _mine(tenant_id, conversation_id),
+        _items(tenant_id, conversation_id),
+        paging,
+        conversation_not_found(),
+    )
+
+
+def item(tenant_id: int, conversation_id: str, item_id: str) -> bytes:
+    """One item as JSON. Raises NotFound."""
+    retrieve(tenant_id, conversation_id)
+    body = _item(tenant_id, conversation_id, item_id).values_list("body", flat=True).first()
+    if body is None:
+        raise item_not_found()
+    return bytes(body)
+
+
+def delete_item(tenant_id: int, conversation_id: str, item_id: str) -> Json:
+    """Delete one item; returns the conversation. Raises NotFound."""
+    conversation = retrieve(tenant_id, conversation_id)
+    deleted, _ = _item(tenant_id, conversation_id, item_id).delete()
+    if not deleted:
+        raise item_not_found()
+    return conversation
+
+
+# Rows
+
+
+def _mine(tenant_id: int, conversation_id: str) -> QuerySet[Conversation]:
+    if not _CONVERSATION_ID.fullmatch(conversation_id):
+        return Conversation.objects.none()
+    return Conversation.objects.filter(tenant_id=tenant_id, pk=conversation_id)
+
+
+def _items(tenant_id: int, conversation_id: str) -> QuerySet[ConversationItem]:
+    if not _CONVERSATION_ID.fullmatch(conversation_id):
+        return ConversationItem.objects.none()
+    return ConversationItem.objects.filter(tenant_id=tenant_id, conversation_id=conversation_id)
+
+
+def _item(tenant_id: int, conversation_id: str, item_id: str) -> QuerySet[ConversationItem]:
+    if not is_usable_id(item_id):
+        return ConversationItem.objects.none()
+    return _items(tenant_id, conversation_id).filter(item_id=item_id)
+
+
+def _taken(tenant_id: int, conversation_id: str, entries: Iterable[Entry]) -> set[str]:
+    """Which of the items' ids are in the conversation already."""
+    given = (entry.item.get("id") for entry in entries)
+    known = _items(tenant_id, conversation_id).filter(item_id__in=filter(is_usable_id, given))
+    return set(known.values_list("item_id", flat=True))
+
+
+def _resolved(tenant_id: int, items: Sequence[Json]) -> list[Entry]:
+    """A client's items, each reference in them replaced by the item the tenant has stored."""
+    references = [item["id"] for item in items if item_kind(item) == "item_reference"]
+    stored = referenced(tenant_id, references) if references else {}
+    entries = []
+    for position, given in enumerate(items):
+        if item_kind(given) != "item_reference":
+            entries.append(Entry(given))
+            continue
+        found = stored.get(given["id"])
+        if found is None:
+            at = f"items[{position}].id"
+            raise BadRequest(f"Invalid value for '{at}': no stored item has this id.", param=at)
+        entries.append(Entry(orjson.loads(found.body), found.provider))
+    return entries
+
+
+def _resource(row: Conversation) -> Json:
+    return {
+        "id": row.id,
+        "object": "conversation",
+        "created_at": int(row.created_at.timestamp()),
+        "metadata": row.metadata,
+    }

@@ -1,0 +1,149 @@
+"""Stored chat completions of one tenant. Whatever is not the tenant's is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db.models import BooleanField, Func, Q, QuerySet, Value
+
+from gateway_project.lib.errors import NotFound
+from responses_api.models import StoredCompletion
+from responses_api.query import Paging, unknown_cursor
+from responses_api.storage.pages import listed
+
+Json = dict[str, Any]
+
+_COMPLETION_ID = re.compile(r"chatcmpl-[A-Za-z0-9_-]{1,55}")
+
+
+def completion_not_found() -> NotFound:
+    """The one answer for a completion that is unknown, deleted, another tenant's, or no id at all."""
+    return NotFound(
+        "There is no such chat completion: it was never stored, was deleted, or has expired."
+    )
+
+
+def kept(completion: Json) -> bytes:
+    """The completion as it is stored, without the metadata, which a client may replace."""
+    return orjson.dumps({name: completion[name] for name in completion if name != "metadata"})
+
+
+def retrieve(tenant_id: int, completion_id: str) -> bytes:
+    """The completion as JSON. Raises NotFound."""
+    row = _mine(tenant_id, completion_id).values_list("body", "metadata").first()
+    if row is None:
+        raise completion_not_found()
+    return _whole(*row)
+
+
+def update(tenant_id: int, completion_id: str, metadata: dict[str, str]) -> bytes:
+    """Replace the metadata; returns the completion as JSON. Raises NotFound."""
+    _mine(tenant_id, completion_id).update(metadata=metadata)
+    return retrieve(tenant_id, completion_id)
+
+
+def delete(tenant_id: int, completion_id: str) -> None:
+    """Raises NotFound."""
+    deleted, _ = _mine(tenant_id, completion_id).delete()
+    if not deleted:
+        raise completion_not_found()
+
+
+def page(tenant_id: int, paging: Paging, model: str | None, metadata: dict[str, str]) -> Json:
+    """A page of the tenant's completions in the order of their making, in two queries.
+
+    `model` and `metadata` leave out what is not alike. Raises BadRequest.
+    """
+    rows = StoredCompletion.objects.filter(tenant_id=tenant_id)
+    if model is not None:
+        rows = rows.filter(model=model) if "\0" not in model else rows.none()
+    for key, value in metadata.items():
+        rows = rows.filter(_HasPair("metadata", Value(key), Value(value)))
+    if paging.after:
+        rows = rows.filter(_beyond(_moment(tenant_id, paging.after), paging))
+    order = ("created_at", "id") if paging.ascending else ("-created_at", "-id")
+    found = rows.order_by(*order).values_list("id", "body", "metadata")[: paging.limit + 1]
+    return listed(((pk, orjson.Fragment(_whole(body, meta))) for pk, body, meta in found), paging)
+
+
+def messages(tenant_id: int, completion_id: str, paging: Paging) -> Json:
+    """A page of the messages the completion answered. Raises NotFound, BadRequest."""
+    body = _mine(tenant_id, completion_id).values_list("messages", flat=True).first()
+    if body is None:
+        raise completion_not_found()
+    found = list(_messages(completion_id, orjson.loads(bytes(body))))
+    if not paging.ascending:
+        found.reverse()
+    if paging.after:
+        names = [message_id for message_id, _ in found]
+        if paging.after not in names:
+            raise unknown_cursor()
+        found = found[names.index(paging.after) + 1 :]
+    return listed(found, paging)
+
+
+def _mine(tenant_id: int, completion_id: str) -> QuerySet[StoredCompletion]:
+    if not _COMPLETION_ID.fullmatch(completion_id):
+        return StoredCompletion.objects.none()
+    return StoredCompletion.objects.filter(tenant_id=tenant_id, pk=completion_id)
+
+
+def _whole(body: bytes | memoryview, metadata: Json) -> bytes:
+    return b'%b,"metadata":%b}' % (bytes(body)[:-1], orjson.dumps(metadata))
+
+
+def _moment(tenant_id: int, completion_id: str) -> tuple[datetime, str]:
+    """The place of a completion in the order of all."""
+    row = _mine(tenant_id, completion_id).values_list("created_at", "id").first()
+    if row is None:
+        raise unknown_cursor()
+    return row
+
+
+def _beyond(place: tuple[datetime, str], paging: Paging) -> Q:
+    """What follows a place in the direction of reading; the first condition is for the index."""
+    moment, pk = place
+    way = "gt" if paging.ascending else "lt"
+    later = {f"created_at__{way}": moment}
+    return Q(**{f"created_at__{way}e": moment}) & (
+        Q(**later) | Q(created_at=moment, **{f"id__{way}": pk})
+    )
+
+
+def _messages(completion_id: str, messages: list[Json]) -> Iterator[tuple[str, Json]]:
+    """Messages with ids, as OpenAI lists them: content that was sent as parts stands apart."""
+    for position, message in enumerate(messages):
+        message_id = f"{completion_id}-{position}"
+        content = message.get("content")
+        parts = content if isinstance(content, list) else None
+        text = None if parts is not None else content
+        yield (
+            message_id,
+            {**message, "id": message_id, "content": text, "content_parts": parts},
+        )
+
+
+class _HasPair(Func):
+    """Whether a JSON object of texts holds this pair.
+
+    Django's own look-ups read parts of a key as operators and digits as positions in a list, and their
+    `contains` does not exist on SQLite.
+    """
+
+    output_field = BooleanField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
+        pair = "EXISTS (SELECT 1 FROM json_each({}) WHERE key = {} AND atom = {})"
+        return self._filled(pair, compiler)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
+        return self._filled("{} @> jsonb_build_object({}::text, {}::text)", compiler)
+
+    def _filled(self, template: str, compiler: Any) -> tuple[str, list[Any]]:
+        compiled = [compiler.compile(expression) for expression in self.get_source_expressions()]
+        params = [param for _, some in compiled for param in some]
+        return template.format(*(sql for sql, _ in compiled)), params

@@ -1,0 +1,46 @@
+"""Stored chat completions: GET /chat/completions, and what stands below it."""
+
+from __future__ import annotations
+
+import orjson
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from responses_api import query
+from responses_api.doors.metadata import decode_update
+from responses_api.storage import completions
+from responses_api.views.base import StoredView, body_of, tenant_of
+
+
+class CompletionsView(StoredView):
+    """GET /chat/completions; a consumer takes the POST."""
+
+    def get(self, request: Request) -> Response:
+        params = request.query_params
+        paging, metadata = query.paging(params, "asc"), query.metadata(params)
+        found = completions.page(tenant_of(request), paging, params.get("model"), metadata)
+        return Response(found)
+
+
+class CompletionView(StoredView):
+    """GET, POST and DELETE /chat/completions/{id}"""
+
+    def get(self, request: Request, completion_id: str) -> Response:
+        return Response(orjson.Fragment(completions.retrieve(tenant_of(request), completion_id)))
+
+    def post(self, request: Request, completion_id: str) -> Response:
+        metadata = decode_update(body_of(request))
+        updated = completions.update(tenant_of(request), completion_id, metadata)
+        return Response(orjson.Fragment(updated))
+
+    def delete(self, request: Request, completion_id: str) -> Response:
+        completions.delete(tenant_of(request), completion_id)
+        return Response({"object": "chat.completion.deleted", "id": completion_id, "deleted": True})
+
+
+class MessagesView(StoredView):
+    """GET /chat/completions/{id}/messages"""
+
+    def get(self, request: Request, completion_id: str) -> Response:
+        paging = query.paging(request.query_params, "asc")
+        return Response(completions.messages(tenant_of(request), completion_id, paging))

@@ -1,0 +1,41 @@
+"""Stored responses: GET and DELETE /responses/{id}, its input items, and cancelling it."""
+
+from __future__ import annotations
+
+import orjson
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from responses_api import cancelling, query
+from responses_api.storage import erasing, reading
+from responses_api.views.base import StoredView, tenant_of
+
+
+class ResponseView(StoredView):
+    """GET and DELETE /responses/{id}"""
+
+    def get(self, request: Request, response_id: str) -> Response:
+        query.check_include(request.query_params)
+        return Response(orjson.Fragment(reading.response(tenant_of(request), response_id)))
+
+    def delete(self, request: Request, response_id: str) -> Response:
+        erasing.erase(tenant_of(request), response_id)
+        return Response({"id": response_id, "object": "response", "deleted": True})
+
+
+class InputItemsView(StoredView):
+    """GET /responses/{id}/input_items"""
+
+    def get(self, request: Request, response_id: str) -> Response:
+        query.check_include(request.query_params)
+        paging = query.paging(request.query_params, "desc")
+        return Response(reading.input_items(tenant_of(request), response_id, paging))
+
+
+class CancelView(StoredView):
+    """POST /responses/{id}/cancel; who may start a response may end it."""
+
+    write_scope = "generate"
+
+    def post(self, request: Request, response_id: str) -> Response:
+        return Response(orjson.Fragment(cancelling.cancel(tenant_of(request), response_id)))

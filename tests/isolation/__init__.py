@@ -1,0 +1,1 @@
+"""That no tenant can learn of or touch what is another's."""

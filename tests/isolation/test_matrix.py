@@ -1,0 +1,139 @@
+"""Every route, with every id it takes: another tenant's is answered exactly like one that does not exist."""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from django.urls import URLPattern
+
+from gateway_project.asgi import TABLE
+from responses_api.urls import urlpatterns
+from responses_api.views import PREFIXES
+from tests.isolation.entries import ENTRIES, Probe, Route
+from tests.isolation.world import CANARY, UNKNOWN, Belongings, everything, furnish
+from tests.support import rows
+
+pytestmark = pytest.mark.persistence
+
+METHODS = ("get", "post", "put", "patch", "delete")
+VOLATILE = {"date", "x-request-id"}
+
+
+def routes() -> set[Route]:
+    """Every method and path of the API: what Django serves, and what the ASGI table does."""
+    django = {route for pattern in urlpatterns for route in _routes_of(pattern)}
+    return django | {(method, path) for method, path in _table(PREFIXES[0])}
+
+
+def _routes_of(pattern: URLPattern) -> set[Route]:
+    view: Any = pattern.callback
+    path = str(pattern.pattern)
+    if not hasattr(view, "cls"):
+        return {("ANY", path)}
+    return {(method.upper(), path) for method in METHODS if hasattr(view.cls, method)}
+
+
+def _table(prefix: str) -> set[Route]:
+    return {
+        (method, path.removeprefix(prefix)) for method, path in TABLE if path.startswith(prefix)
+    }
+
+
+def probes() -> list[Any]:
+    return [
+        pytest.param(method, probe, id=f"{method} {route} {probe.where} {probe.kind} {number}")
+        for (method, route), found in ENTRIES.items()
+        for number, probe in enumerate(found)
+    ]
+
+
+@pytest.fixture
+def victim(acme) -> Belongings:
+    return furnish(acme, CANARY)
+
+
+@pytest.fixture
+def mine(victim) -> Belongings:
+    return furnish(rows.customer("bob"), "harmless")
+
+
+@pytest.fixture
+def http(gateway, mine):
+    with httpx.Client(base_url=gateway.base_url, headers=mine.owner.headers, timeout=10) as client:
+        yield client
+
+
+def send(
+    http: httpx.Client, mine: Belongings, method: str, probe: Probe, tried: str, of: Belongings
+) -> httpx.Response:
+    """Ask with an id `of` a tenant, or with an unknown one in its place."""
+    own = {kind: found[0] for kind, found in mine.ids.items()}
+    within = of.ids["conversation_item"][0]
+
+    def filled(text: str) -> str:
+        return Template(text).substitute(own, id=tried, within=within)
+
+    query = {name: filled(value) for name, value in probe.query.items()}
+    content = None if probe.body is None else filled(orjson.dumps(probe.body).decode())
+    return http.request(method, "/" + filled(probe.path), params=query, content=content)
+
+
+def told(answer: httpx.Response, probe: Probe, tried: str) -> tuple[int, bytes, Any]:
+    """All of an answer that could tell something."""
+    body = answer.content
+    if probe.quotes:
+        body = body.replace(tried.encode(), b"ID")
+    ignored = VOLATILE | ({"content-length"} if probe.quotes else set())
+    headers = {name: value for name, value in answer.headers.items() if name not in ignored}
+    return answer.status_code, body, headers
+
+
+def test_every_route_has_an_entry_and_every_entry_a_route():
+    assert set(ENTRIES) == routes()
+
+
+def test_both_prefixes_have_the_same_routes():
+    first, second = PREFIXES
+    assert _table(first) == _table(second) != set()
+
+
+@pytest.mark.parametrize(("method", "probe"), probes())
+def test_a_strangers_id_is_answered_like_an_unknown_one(http, victim, mine, method, probe):
+    before = everything(victim.owner)
+    unknown = UNKNOWN[probe.kind]
+    expected = told(send(http, mine, method, probe, unknown, victim), probe, unknown)
+    assert unknown.encode() not in expected[1]
+    for foreign in victim.ids[probe.kind]:
+        answer = send(http, mine, method, probe, foreign, victim)
+        assert CANARY not in answer.text
+        assert told(answer, probe, foreign) == expected
+    assert everything(victim.owner) == before
+
+
+@pytest.mark.parametrize(("method", "probe"), probes())
+def test_the_same_request_works_with_an_id_of_ones_own(http, mine, method, probe):
+    """Otherwise the test above would prove nothing."""
+    own = list(mine.ids[probe.kind])
+    if probe.where == "cursor":
+        own = [found for found in own if found in listed(http, mine, probe)]
+    assert own != []
+    for tried in own[:1] if method == "DELETE" else own:
+        answer = send(http, mine, method, probe, tried, mine)
+        assert answer.status_code == 200, answer.text
+
+
+def listed(http: httpx.Client, mine: Belongings, probe: Probe) -> set[str]:
+    """The ids a list can be continued after: a response's output is not among its input items."""
+    answer = send(http, mine, "GET", Probe("path", probe.kind, probe.path), "", mine)
+    return {entry["id"] for entry in answer.json()["data"]}
+
+
+@pytest.mark.parametrize("path", ["models", "chat/completions", "nothing", "conversations"])
+def test_what_takes_no_id_tells_nothing_of_others_either(http, victim, path):
+    answer = http.get("/" + path)
+    assert CANARY not in answer.text
+    assert "only-acme" not in answer.text

@@ -1,0 +1,84 @@
+"""Two tenants who have stored the same kinds of things, the one's full of a word that must not get out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.core import serializers
+
+from responses_api import conversations
+from routing.models import Provider
+from tests.support import rows, stored
+from tests.support.rows import Customer
+from tests.support.stored import assistant, user
+
+CANARY = "canary-7f3a"
+UNKNOWN = {
+    "response": "resp_" + "0" * 48,
+    "item": "msg_" + "0" * 48,
+    "conversation": "conv_" + "0" * 48,
+    "conversation_item": "msg_" + "0" * 48,
+    "completion": "chatcmpl-" + "0" * 32,
+    "message": "chatcmpl-" + "0" * 32 + "-0",
+    "model": "no-such-model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What one tenant has: ids by their kind, several where a kind is stored in several places."""
+
+    owner: Customer
+    ids: dict[str, tuple[str, ...]]
+
+
+def furnish(owner: Customer, word: str) -> Belongings:
+    """A response with a run, a conversation, a completion and an alias, all of them full of `word`."""
+    given, answer = user(word), assistant(word)
+    response = stored.response(owner, given, output=[answer], background=True)
+    stored.run(owner, response["id"], "completed", b'data: {"%b": 1}\n\n' % word.encode())
+    items = _item_ids(response["id"])
+    conversation = conversations.create(
+        owner.tenant.pk, [user(word), assistant(word)], {"word": word}
+    )
+    completion = stored.completion(owner, user(word), answer=word, metadata={"word": word})
+    provider = Provider.objects.get(name="sandbox-responses")
+    rows.alias(f"only-{owner.tenant.slug}", (provider, word), tenant=owner.tenant)
+    return Belongings(
+        owner,
+        {
+            "response": (response["id"],),
+            "item": items,
+            "conversation": (conversation["id"],),
+            "conversation_item": _conversation_item_ids(conversation["id"]),
+            "completion": (completion["id"],),
+            "message": (f"{completion['id']}-0",),
+            "model": (f"only-{owner.tenant.slug}",),
+        },
+    )
+
+
+def everything(owner: Customer) -> list[str]:
+    """All rows of a tenant, as text, in a fixed order."""
+    models = [model for model in apps.get_models() if _is_owned(model)]
+    found: list[Any] = []
+    for model in models:
+        found += model._default_manager.filter(tenant=owner.tenant).order_by("pk")
+    return [serializers.serialize("json", [row]) for row in found]
+
+
+def _is_owned(model: Any) -> bool:
+    return any(field.name == "tenant" for field in model._meta.fields)
+
+
+def _item_ids(response_id: str) -> tuple[str, ...]:
+    items = apps.get_model("responses_api", "StoredItem").objects.filter(response=response_id)
+    return tuple(items.order_by("side").values_list("item_id", flat=True))
+
+
+def _conversation_item_ids(conversation_id: str) -> tuple[str, ...]:
+    items = apps.get_model("responses_api", "ConversationItem").objects
+    found = items.filter(conversation=conversation_id).order_by("-position")
+    return tuple(found.values_list("item_id", flat=True))
