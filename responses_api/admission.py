@@ -86,6 +86,8 @@ async def admit_call(
     route = await worker.router.route(caller, call.model)
     usable = targets.usable(door, call, route)
     resolved, keeper = await _state(worker, caller, route, call, memory)
+    if resolved is not None and resolved.call is not call:
+        targets.refuse_foreign_ids(door, resolved.call, usable)  # what is stored may name some too
     return Admitted(
         request_id=request.id,
         door=door,

@@ -24,10 +24,15 @@ def usable(door: Door, call: ModelCall, route: Route) -> tuple[Target, ...]:
             f"The model {call.model!r} only accepts providers that speak the Responses API, and has none.",
             param="model",
         )
-    if not all(target.owns_credential for target in usable):
-        door.refuse_foreign_ids(call.body)
+    refuse_foreign_ids(door, call, usable)
     # One that cannot be asked must not use up an attempt; if none can, the client is told why.
     return tuple(target for target in usable if not target.missing_credential) or usable
+
+
+def refuse_foreign_ids(door: Door, call: ModelCall, usable: tuple[Target, ...]) -> None:
+    """Raise for what the call names at a provider, unless only the tenant's own credentials reach it."""
+    if not all(target.owns_credential for target in usable):
+        door.refuse_foreign_ids(call.body)
 
 
 def no_credential(target: Target) -> UpstreamAuthFailed:

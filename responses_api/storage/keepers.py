@@ -63,7 +63,7 @@ class CompletionKeeper:
             tenant_id=self._tenant_id,
             key_public_id=self._key_public_id,
             retention_days=self._retention_days,
-            completion={**answer, "metadata": metadata},
+            completion=answer,
             messages=self._body["messages"],
             metadata=metadata,
         )

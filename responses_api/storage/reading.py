@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from django.db.models import Min, QuerySet
+from django.db.models import Max, QuerySet
 
 from gateway_project.lib.errors import NotFound
 from responses_api.models import ConversationItem, StoredItem, StoredResponse
@@ -87,23 +87,26 @@ def run_of(tenant_id: int, response_id: str) -> tuple[str | None, bool]:
 def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Referenced]:
     """The tenant's items with these ids, wherever they are stored, in two queries.
 
-    Clients send items back, so that many responses may hold a copy; the oldest is the one that knows
-    who made it.
+    Clients send items back, so that many responses may hold a copy. What a response gave comes before
+    what a conversation holds, because it is known who made it, and both before what a client sent.
     """
     wanted = {item_id for item_id in item_ids if is_usable_id(item_id)}
     mine: Any = {"tenant_id": tenant_id, "item_id__in": wanted}
-    found = {}
-    for item_id, body, provider in ConversationItem.objects.filter(
-        pk__in=_oldest(ConversationItem.objects.filter(**mine))
-    ).values_list("item_id", "body", "provider"):
-        found[item_id] = Referenced(bytes(body), provider)
+    given, sent = {}, {}
     for item_id, body, side, provider in StoredItem.objects.filter(
-        pk__in=_oldest(StoredItem.objects.filter(**mine))
+        pk__in=_newest(StoredItem.objects.filter(**mine), "item_id", "side")
     ).values_list("item_id", "body", "side", "response__provider"):
-        if side == StoredItem.Side.OUTPUT or item_id not in found:
-            made_by = provider if side == StoredItem.Side.OUTPUT else ""
-            found[item_id] = Referenced(bytes(body), made_by)
-    return found
+        if side == StoredItem.Side.OUTPUT:
+            given[item_id] = Referenced(bytes(body), provider)
+        else:
+            sent[item_id] = Referenced(bytes(body), "")
+    held = {
+        item_id: Referenced(bytes(body), provider)
+        for item_id, body, provider in ConversationItem.objects.filter(
+            pk__in=_newest(ConversationItem.objects.filter(**mine), "item_id")
+        ).values_list("item_id", "body", "provider")
+    }
+    return sent | held | given
 
 
 def _items(tenant_id: int, response_id: str, side: StoredItem.Side) -> QuerySet[StoredItem]:
@@ -112,6 +115,6 @@ def _items(tenant_id: int, response_id: str, side: StoredItem.Side) -> QuerySet[
     return StoredItem.objects.filter(tenant_id=tenant_id, response_id=response_id, side=side)
 
 
-def _oldest(items: QuerySet[Any]) -> QuerySet[Any]:
-    oldest: QuerySet[Any] = items.order_by().values("item_id").annotate(oldest=Min("pk"))
-    return oldest.values("oldest")
+def _newest(items: QuerySet[Any], *of_each: str) -> QuerySet[Any]:
+    newest: QuerySet[Any] = items.order_by().values(*of_each).annotate(newest=Max("pk"))
+    return newest.values("newest")

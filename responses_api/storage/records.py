@@ -17,7 +17,8 @@ from gateway_project.lib.errors import NotFound
 from responses_api.compaction.request import TRIGGER
 from responses_api.conversations import Entry, append_entries
 from responses_api.models import StoredItem
-from responses_api.storage.items import identified
+from responses_api.storage.completions import kept
+from responses_api.storage.items import distinct, identified
 from responses_api.storage.writer import writes
 
 Json = dict[str, Any]
@@ -168,7 +169,7 @@ def own_input(given: Any) -> list[Json]:
         return []
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}]
-    return [identified(item) for item in given if item.get("type") != TRIGGER]
+    return distinct(item for item in given if item.get("type") != TRIGGER)
 
 
 def moment(value: datetime) -> Any:
@@ -185,7 +186,7 @@ def _completion_row(record: CompletionRecord, now: datetime) -> tuple[Any, ...]:
         str(completion.get("model"))[:300],
         orjson.dumps(record.metadata).decode(),
         orjson.dumps(record.messages),
-        orjson.dumps(completion),
+        kept(completion),
         moment(now),
         moment(now + timedelta(days=record.retention_days)),
     )

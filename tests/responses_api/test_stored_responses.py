@@ -341,7 +341,9 @@ def test_only_background_responses_can_be_cancelled(http, acme):
 def test_an_item_is_found_wherever_the_tenant_stored_it_and_with_its_maker(acme, transactional_db):
     bob = rows.customer("bob")
     first = stored.response(acme, output=[assistant("x", id="msg_1")], provider="openai")
-    stored.response(acme, first["output"][0], user("then", id="msg_2"), provider="anthropic")
+    stored.response(acme, first["output"][0], user("old", id="msg_2"), provider="anthropic")
+    stored.response(acme, user("new", id="msg_2"), provider="anthropic")
     stored.response(bob, user("canary", id="msg_bob"))
     found = reading.referenced(acme.tenant.pk, ["msg_1", "msg_2", "msg_bob", "msg_no", "\0"])
     assert {name: item.provider for name, item in found.items()} == {"msg_1": "openai", "msg_2": ""}
+    assert b"new" in found["msg_2"].body
