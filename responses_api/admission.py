@@ -57,11 +57,13 @@ class Admitted(Struct, frozen=True):
         return self.resolved.echo if self.resolved is not None else {}
 
 
-async def admit(worker: Worker, request: Request, receive: Receive) -> Admitted:
-    """Raises GatewayError for a request that is refused, ClientGone for one that was abandoned."""
+async def read(worker: Worker, request: Request, receive: Receive) -> bytes:
+    """The body of an authenticated request, whose call is noted in it. Raises GatewayError for a request
+    that is refused, ClientGone for one that was abandoned."""
     await authenticate(worker, request)
-    call = request.door.decode(await _body(worker, request.scope, receive))
-    return await admit_call(worker, request, call)
+    body = await _body(worker, request.scope, receive)
+    request.call = request.door.decode(body)
+    return body
 
 
 async def authenticate(worker: Worker, request: Request) -> Caller:

@@ -41,7 +41,7 @@ class Door:
 
     name: DoorName
     decode: Callable[[bytes], ModelCall]
-    refuse_foreign_ids: Callable[[Json], None]
+    refuse_foreign_ids: Callable[[Json, int], None]
     new_id: Callable[[], str]
     forwarded_headers: tuple[bytes, ...]
     ends_whole: bool

@@ -11,12 +11,13 @@ from channels.consumer import AsyncConsumer
 from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, header
 from gateway_project.lib.errors import GatewayError, Internal, UpgradeRequired
-from responses_api import counting, worker
-from responses_api.admission import Admitted, Request, admit
+from responses_api import counting, idempotency, worker
+from responses_api.admission import Admitted, Request, admit_call, read
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
 from responses_api.exchange import Exchange
+from responses_api.once import once
 from responses_api.outcome import facts, refused, unbilled
-from responses_api.reply import HttpReply
+from responses_api.reply import HttpReply, Reply
 from responses_api.rest import method_not_allowed
 from responses_api.worker import Worker
 
@@ -60,20 +61,28 @@ class GenerationConsumer(LeanHttpConsumer):
         here = worker.current()
         request = Request(request_id, self.door, scope)
         try:
-            admitted = await admit(here, request, receive)
+            await self.answer(here, request, receive, reply)
         except ClientGone:
             here.record(facts(request), refused("client_gone", 0, None))
         except GatewayError as error:
             here.record(facts(request), refused("refused", error.http_status, error.code))
             await reply.error(error)
-        else:
-            await self.answer(here, admitted, reply, receive)
 
     async def answer(
-        self, here: Worker, admitted: Admitted, reply: HttpReply, receive: Receive
+        self, here: Worker, request: Request, receive: Receive, reply: HttpReply
     ) -> None:
-        """Answer an admitted request."""
-        await Exchange(here, admitted, reply).run(receive)
+        """Raises GatewayError for a request that is refused, ClientGone for one that was abandoned."""
+
+        async def run(admitted: Admitted, reply: Reply) -> None:
+            await Exchange(here, admitted, reply).run(receive)
+
+        body = await read(here, request, receive)
+        assert request.call is not None
+        key = idempotency.key_of(request.scope["headers"], self.door.name, body)
+        if key is None:
+            await run(await admit_call(here, request, request.call), reply)
+        else:
+            await once(here, request, key, reply, receive, run)
 
 
 class ChatConsumer(GenerationConsumer):
@@ -112,14 +121,14 @@ class InputTokensConsumer(GenerationConsumer):
 
     door = INPUT_TOKENS
 
-    async def answer(self, here: Worker, admitted: Admitted, reply: HttpReply, _: Receive) -> None:
+    async def answer(
+        self, here: Worker, request: Request, receive: Receive, reply: HttpReply
+    ) -> None:
+        await read(here, request, receive)
+        assert request.call is not None
+        admitted = await admit_call(here, request, request.call)
         began = clock.monotonic()
-        try:
-            count = await counting.count(here, admitted)
-        except GatewayError as error:
-            here.record(facts(admitted), refused("refused", error.http_status, error.code))
-            await reply.error(error)
-            return
+        count = await counting.count(here, admitted)
         here.record(facts(admitted, admitted.route), unbilled(200, clock.monotonic() - began))
         await reply.json(200, orjson.dumps(count.body()), count.headers)
 

@@ -118,8 +118,10 @@ class Exchange:
     # Interruptions and signs of life, called by the watchdog, the registry and the client watcher
 
     def interrupt(self, why: Interruption) -> None:
-        """End the exchange from outside; only the first reason counts, and none after settlement."""
-        if self._interruption is None and not self._settled and self._task is not None:
+        """End the exchange from outside; only the first reason counts, and none once the answer is whole:
+        what is being stored as completed must not be told to have failed."""
+        over = self._settled or self.phase is Phase.STORING
+        if self._interruption is None and not over and self._task is not None:
             self._interruption = why
             self._task.cancel()
 

@@ -13,7 +13,7 @@ from gateway_project.lib.errors import BadRequest
 from responses_api.assembly.assembler import Assembler
 from responses_api.compaction.adapter import compacting, preceded
 from responses_api.compaction.request import is_triggered, summary_request
-from responses_api.doors.shapes import ModelCall
+from responses_api.doors.shapes import ModelCall, renamed
 from responses_api.encoders import Encoder
 from responses_api.relay import Identity, Relay
 from responses_api.translation import Adapter, Translation
@@ -79,7 +79,10 @@ def relayed(
     def opened(
         call: ModelCall, target: Target, identity: Identity, *, drop_unsupported: bool
     ) -> Leg:
-        return Leg(request(call.body, target), relay(call, target, identity))
+        try:
+            return Leg(request(call.body, target), relay(call, target, identity))
+        except BadRequest as error:
+            raise renamed(error, call.named) from None
 
     return opened
 
@@ -98,7 +101,9 @@ def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
             toolbox = Toolbox.of(kept, target)
             body = upstream.build(kept, toolbox, target)
         except BadRequest as error:
-            raise _in_the_clients_words(error, client, call.body) from None
+            raise renamed(
+                error, lambda name: call.named(client.client_param(call.body, name))
+            ) from None
         native = upstream.knows_custom_tools
         echoed = {name: value for name, value in canonical.items() if name not in dropped}
         assembler = Assembler(identity, echoed, toolbox, wraps_custom=not native)
@@ -130,15 +135,6 @@ def _check_writable(response: Json) -> None:
         orjson.dumps(response)
     except orjson.JSONEncodeError:
         raise BadRequest("The body is nested too deep.") from None
-
-
-def _in_the_clients_words(error: BadRequest, client: ClientSide, body: Json) -> BadRequest:
-    """The same error about the field as the client wrote it."""
-    if error.param is not None:
-        param = client.client_param(body, error.param)
-        error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
-        error.param = param
-    return error
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ class Outcome(Struct, frozen=True):
     """Settled exactly once per call.
 
     status         completed | incomplete | failed | refused (never sent) | cancelled (by us) |
-                   client_gone
+                   client_gone | replayed (answered as another with the same Idempotency-Key)
     http_status    what the client got; 0 if it was gone before anything was sent
     usage_source   provider (its final report) | counted (by us, because there is none to trust)
     times          in milliseconds; `ttft_ms` to the first output, None if there was none

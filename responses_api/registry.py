@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from responses_api.interruption import Interruption
 
-if TYPE_CHECKING:
-    from responses_api.exchange import Exchange
+
+class Running(Protocol):
+    """What answers a request: an exchange, or one that waits for the exchange of another."""
+
+    @property
+    def request_id(self) -> str: ...
+
+    def interrupt(self, why: Interruption) -> None: ...
 
 
 class Registry:
-    """The running exchanges by request id, and the tasks that still read a request."""
+    """What is running by request id, and the tasks that still read a request."""
 
     def __init__(self) -> None:
-        self._running: dict[str, Exchange] = {}
+        self._running: dict[str, Running] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self.uploads: set[asyncio.Task[None]] = set()
         self._dropped: set[asyncio.Task[None]] = set()
         self.draining = False
 
-    def add(self, exchange: Exchange) -> None:
-        self._running[exchange.request_id] = exchange
+    def add(self, running: Running) -> None:
+        self._running[running.request_id] = running
         self._idle.clear()
 
-    def remove(self, exchange: Exchange) -> None:
-        self._running.pop(exchange.request_id, None)
+    def remove(self, running: Running) -> None:
+        self._running.pop(running.request_id, None)
         if not self._running:
             self._idle.set()
 
@@ -35,11 +41,11 @@ class Registry:
         return len(self._running)
 
     def cancel(self, request_id: str) -> bool:
-        """End one exchange on an operator's behalf; False if it is not running here."""
-        exchange = self._running.get(request_id)
-        if exchange is not None:
-            exchange.interrupt(Interruption.CANCELLED)
-        return exchange is not None
+        """End one request on an operator's behalf; False if it is not running here."""
+        running = self._running.get(request_id)
+        if running is not None:
+            running.interrupt(Interruption.CANCELLED)
+        return running is not None
 
     def start_draining(self) -> None:
         """Take no new work. Uploads that are not complete are dropped now: nothing was sent for them."""
@@ -60,8 +66,8 @@ class Registry:
         await self._wait_until_idle(grace_seconds)
 
     def interrupt_all(self) -> None:
-        for exchange in tuple(self._running.values()):
-            exchange.interrupt(Interruption.DRAIN)
+        for running in tuple(self._running.values()):
+            running.interrupt(Interruption.DRAIN)
 
     async def _wait_until_idle(self, seconds: float) -> None:
         try:

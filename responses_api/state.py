@@ -221,8 +221,13 @@ async def _expanded(
         *(_for_upstream(stored[n]) if n in stored else item for n, item in enumerate(own)),
     ]
     own = [stored.get(n, item) for n, item in enumerate(own)]
-    size = call.size + history.size
-    return structs.replace(call, body={**call.body, "input": whole}, size=size), history, own
+    expanded = structs.replace(
+        call,
+        body={**call.body, "input": whole},
+        size=call.size + history.size,
+        history=len(history.items),
+    )
+    return expanded, history, own
 
 
 def _load(

@@ -8,7 +8,7 @@ from gateway_project.lib.errors import (
     UpstreamAuthFailed,
 )
 from responses_api.cells import Door
-from responses_api.doors.shapes import ModelCall
+from responses_api.doors.shapes import ModelCall, renamed
 from routing.route import Route, Target
 
 
@@ -17,7 +17,7 @@ def usable(door: Door, call: ModelCall, route: Route) -> tuple[Target, ...]:
     if not route.targets:
         raise Unavailable(f"The model {call.model!r} has no enabled target; tell the operator.")
     usable = route.targets
-    if door.name != "chat" and route.native_only:
+    if door.name == "responses" and route.native_only:
         usable = tuple(target for target in usable if target.protocol == "responses")
     if not usable:
         raise BadRequest(
@@ -29,10 +29,14 @@ def usable(door: Door, call: ModelCall, route: Route) -> tuple[Target, ...]:
     return tuple(target for target in usable if not target.missing_credential) or usable
 
 
-def refuse_foreign_ids(door: Door, call: ModelCall, usable: tuple[Target, ...]) -> None:
-    """Raise for what the call names at a provider, unless only the tenant's own credentials reach it."""
-    if not all(target.owns_credential for target in usable):
-        door.refuse_foreign_ids(call.body)
+def refuse_foreign_ids(door: Door, call: ModelCall, targets: tuple[Target, ...]) -> None:
+    """Raise BadRequest for an id of something a provider keeps, unless it goes to the tenant's own."""
+    if all(target.owns_credential for target in targets):
+        return
+    try:
+        door.refuse_foreign_ids(call.body, call.history)
+    except BadRequest as error:
+        raise renamed(error, call.named) from None
 
 
 def no_credential(target: Target) -> UpstreamAuthFailed:

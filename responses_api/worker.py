@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway_project.lib.log import CallLog, wants_json
+from responses_api.idempotency import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
 from responses_api.registry import Registry
 from responses_api.storage import records  # noqa: F401  # how they are written
@@ -36,8 +37,10 @@ class Worker:
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
         )
         self.writer = Writer(self.loop)
+        self.idempotent_calls = IdempotentCalls(self.writer)
         self.limits = limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
+        self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
         self.trusted_proxies: list[str] = settings.TRUSTED_PROXIES
         self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
@@ -52,6 +55,7 @@ class Worker:
 
     async def stop(self) -> None:
         await self.watcher.stop()
+        await self.idempotent_calls.stop()
         await self.writer.stop()
         await self.transport.close()
 

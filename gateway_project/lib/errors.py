@@ -9,12 +9,14 @@
     │   ├── ItemNotFound 400 item_not_found
     │   ├── ContextLengthExceeded 400 context_length_exceeded     more input than the model's window
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
-    │   └── ConflictingCredentials 400 conflicting_credentials
+    │   ├── ConflictingCredentials 400 conflicting_credentials
+    │   └── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
     ├── Unauthenticated 401 invalid_api_key       one body, whatever is wrong with the key
     ├── PermissionDenied 403 insufficient_scope   a good key that may not do this
     ├── NotFound 404 not_found
     │   └── ModelNotFound 404 model_not_found     unknown, not granted, or not offered upstream
     ├── MethodNotAllowed 405 method_not_allowed
+    ├── IdempotentAnswerTooLarge 409 idempotent_answer_too_large
     ├── PayloadTooLarge 413 request_too_large
     ├── UpgradeRequired 426 upgrade_required
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
@@ -153,6 +155,17 @@ class ItemNotFound(BadRequest):
         )
 
 
+class IdempotencyMismatch(BadRequest):
+    status, code = 422, "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This 'Idempotency-Key' was sent before with another request. Use a new key for each request, "
+            "and the same key only to send the same request again.",
+            param="Idempotency-Key",
+        )
+
+
 class Unauthenticated(GatewayError):
     status, type, code = 401, "authentication_error", "invalid_api_key"
 
@@ -186,6 +199,20 @@ class MethodNotAllowed(GatewayError):
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "allow": self.allowed}
+
+
+class IdempotentAnswerTooLarge(GatewayError):
+    """Told to those that waited for the answer to the same call; sending it again would cost again."""
+
+    status, type, code = 409, "invalid_request_error", "idempotent_answer_too_large"
+    retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The call with this 'Idempotency-Key' was answered, but its answer is too large to be given "
+            "to another request. The key is free again.",
+            param="Idempotency-Key",
+        )
 
 
 class PayloadTooLarge(GatewayError):

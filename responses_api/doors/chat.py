@@ -120,7 +120,7 @@ def decode(raw: bytes) -> ModelCall:
     )
 
 
-def refuse_foreign_ids(body: dict[str, Any]) -> None:
+def refuse_foreign_ids(body: dict[str, Any], history: int) -> None:
     """Refuse ids of uploaded files: over the platform's credential they may be another tenant's."""
     for i, message in enumerate(body["messages"]):
         match message.get("audio"):

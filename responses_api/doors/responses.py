@@ -220,12 +220,15 @@ def _check_tool(tool: dict[str, Any], at: str) -> None:
         check(tool, shape, at)
 
 
-def refuse_foreign_ids(body: dict[str, Any]) -> None:
+def refuse_foreign_ids(body: dict[str, Any], history: int) -> None:
     """Refuse ids of files, containers, vector stores and what else the provider keeps: over the
-    platform's credential they may be another tenant's (design.md; reliability.md I13)."""
+    platform's credential they may be another tenant's (design.md; reliability.md I13). `history` is how
+    many items of the input the client did not send itself; they are no better for having been stored."""
     for name in ("input", "instructions"):
         items = body.get(name)
         for i, item in enumerate(items if isinstance(items, list) else ()):
+            if name == "input" and i < history and item.get("type") == "code_interpreter_call":
+                continue  # the provider's own report of where it ran code; nothing is opened by it
             if field := _foreign_in_item(item):
                 raise _foreign(f"{name}[{i}].{field}")
     if field := _foreign_in_tools(body.get("tools")):

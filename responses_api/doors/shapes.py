@@ -30,8 +30,9 @@ class ModelCall(msgspec.Struct, frozen=True):
     """One generation request as its door understood it. `body` is the client's own JSON, or what became
     of it once the history it continues was put before its input.
 
-    `references` are the positions of items in the input that stand for stored ones. `compaction` is there
-    where a summary may be asked for; `preceding` is an item to be shown before the answer's own.
+    `references` are the positions of items in the input that stand for stored ones, `history` is how
+    many items of the input the client did not send itself. `compaction` is there where a summary may be
+    asked for; `preceding` is an item to be shown before the answer's own.
     """
 
     door: DoorName
@@ -41,8 +42,31 @@ class ModelCall(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     size: int
     references: tuple[int, ...] = ()
+    history: int = 0
     compaction: Compaction | None = None
     preceding: dict[str, Any] | None = None
+
+    def named(self, param: str) -> str:
+        """A field of `body` as the client knows it."""
+        found = _ITEM.match(param) if self.history else None
+        if found is None:
+            return param
+        position = int(found[1]) - self.history
+        if position >= 0:
+            return f"input[{position}]{found[2]}"
+        return "previous_response_id" if self.body.get("previous_response_id") else "conversation"
+
+
+_ITEM = re.compile(r"input\[(\d+)\](.*)")
+
+
+def renamed(error: BadRequest, client_param: Callable[[str], str]) -> BadRequest:
+    """The same error about the field as the client wrote it."""
+    if error.param is not None:
+        param = client_param(error.param)
+        error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
+        error.param = param
+    return error
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

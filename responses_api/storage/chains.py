@@ -111,13 +111,11 @@ def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:
 
 def _remembered(item: Json, provider: str) -> Json:
     """An item for another turn. What only its maker understands is marked with the maker's name, so that
-    it is never sent to another (wire.md, pitfall 24)."""
+    it is never sent to another (wire.md, pitfall 24); also a thought without a payload, whose id means
+    nothing to others."""
+    if not provider or kind_of(item) not in {"reasoning", "compaction"}:
+        return item
     sealed = item.get("encrypted_content")
-    if (
-        provider
-        and isinstance(sealed, str)
-        and kind_of(item) in {"reasoning", "compaction"}
-        and not sealed.startswith(_OURS)
-    ):
-        return {**item, "encrypted_content": envelope.pack("responses", provider, sealed)}
-    return item
+    if isinstance(sealed, str) and sealed.startswith(_OURS):
+        return item
+    return {**item, "encrypted_content": envelope.pack("responses", provider, sealed)}

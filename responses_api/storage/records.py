@@ -86,7 +86,7 @@ def write_responses(cursor: CursorWrapper, records: Sequence[ResponseRecord]) ->
         items += item_rows(record.keeping, record.response)
     cursor.executemany(_INSERT_RESPONSE, responses)
     cursor.executemany(_INSERT_ITEM, items)
-    # Always in the same order, so that two processes cannot wait for each other's conversations.
+    # Conversations are locked in the same order by every process; turns of one stay in theirs.
     for record in sorted(records, key=lambda record: record.keeping.conversation_id):
         if record.keeping.conversation_id:
             append_turn(record)

@@ -158,7 +158,9 @@ def _commit(batch: list[_Pending]) -> None:
     for pending in batch:
         by_type.setdefault(type(pending.record), []).append(pending)
     with transaction.atomic(), connections["default"].cursor() as cursor:
-        for kind, group in by_type.items():
+        # Always in the same order, so that the batches of two processes do not wait for each other.
+        for kind in sorted(by_type, key=list(_WRITERS).index):
+            group = by_type[kind]
             results = _WRITERS[kind](cursor, [pending.record for pending in group])
             for pending, result in zip(group, results, strict=True):
                 pending.result = result

@@ -89,6 +89,8 @@ class _Reader:
             self._open_assistant().items.append(located)
         elif kind in OUTPUTS:
             self._take_output(located)
+        elif kind == "compaction":
+            raise another_made(located)
         elif kind not in LEFT_OUT:
             raise UnsupportedParameter(
                 f"Items of the type {kind!r} cannot be sent to the provider of this model.",
@@ -138,6 +140,15 @@ class _Reader:
             )
         self._results[call.at] = output
         self._assistant = None
+
+
+def another_made(compaction: Located) -> UnsupportedParameter:
+    """It stands for everything that was said before it, and only its maker can read it."""
+    return UnsupportedParameter(
+        "This conversation was compacted by another provider, which alone can read it. Go on with a model "
+        "of that provider, or send the conversation itself.",
+        param=f"{compaction.at}.type",
+    )
 
 
 def _call_id(located: Located) -> str:

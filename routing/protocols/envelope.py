@@ -26,6 +26,9 @@ class Sealed(NamedTuple):
     provider: str
     payload: Any
 
+    def belongs_to(self, target: Target) -> bool:
+        return (self.protocol, self.provider) == (target.protocol, target.provider)
+
 
 def pack(protocol: str, provider: str, payload: Any) -> str:
     """An envelope around the payload of one provider."""
@@ -56,6 +59,4 @@ def is_ours(sealed: str) -> bool:
 def opened_for(target: Target, sealed: object) -> Any:
     """The payload, if it was sealed for this very provider; None otherwise."""
     found = unpack(sealed) if isinstance(sealed, str) else None
-    if found is None or (found.protocol, found.provider) != (target.protocol, target.provider):
-        return None
-    return found.payload
+    return found.payload if found is not None and found.belongs_to(target) else None

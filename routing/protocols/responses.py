@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from routing.protocols import envelope
-from routing.protocols.conversation import turns
+from routing.protocols.conversation import Located, another_made, turns
 from routing.protocols.tools import Toolbox
 from routing.route import Target
 
@@ -21,7 +21,8 @@ _CHAT_ONLY = ("logprobs", "modalities", "n", "stop")
 
 
 def request(body: Json, target: Target) -> Json:
-    """The body to send: the client's own, with the upstream's model name and without state."""
+    """The body to send: the client's own, with the upstream's model name and without state. Raises
+    BadRequest for what only another vendor can read and the conversation cannot do without."""
     sent = {name: value for name, value in body.items() if name not in _NEVER_SENT}
     sent["model"] = target.model
     sent["store"] = False
@@ -66,20 +67,34 @@ def _is_raw_thought(item: Json) -> bool:
 
 
 def _replayed(items: list[Any], target: Target) -> list[Any]:
-    """The items without thoughts that belong to another vendor (pitfall 24)."""
+    """The items with what this vendor sealed, and without what others did (pitfall 24)."""
     if not any(_has_envelope(item) for item in items):
         return items
-    opened = (_opened(item, target) if _has_envelope(item) else item for item in items)
+    opened = (
+        _opened(Located(f"input[{i}]", item), target) if _has_envelope(item) else item
+        for i, item in enumerate(items)
+    )
     return [item for item in opened if item is not None]
 
 
 def _has_envelope(item: Any) -> bool:
-    if not isinstance(item, dict) or item.get("type") != "reasoning":
+    if not isinstance(item, dict) or item.get("type") not in {"reasoning", "compaction"}:
         return False
     sealed = item.get("encrypted_content")
     return isinstance(sealed, str) and envelope.is_ours(sealed)
 
 
-def _opened(item: Json, target: Target) -> Json | None:
-    payload = envelope.opened_for(target, item["encrypted_content"])
-    return {**item, "encrypted_content": payload} if isinstance(payload, str) else None
+def _opened(located: Located, target: Target) -> Json | None:
+    """A thought's payload goes back to its own vendor only, its summary to any. A compaction is all
+    that is left of what was said before it, so that it is never left out."""
+    item = located.item
+    sealed = envelope.unpack(item["encrypted_content"])
+    if sealed is not None and sealed.belongs_to(target):
+        if isinstance(sealed.payload, str):
+            return {**item, "encrypted_content": sealed.payload}
+        if sealed.payload is None and item.get("content"):
+            return {name: value for name, value in item.items() if name != "encrypted_content"}
+    if item["type"] == "compaction":
+        raise another_made(located)
+    # Without its payload an id is worse than none: the vendor would look for it (pitfall 23).
+    return {"type": "reasoning", "summary": item["summary"]} if item.get("summary") else None

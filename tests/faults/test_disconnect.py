@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from responses_api.exchange import Exchange
 from routing.sandbox.faults import PREFIX
 from routing.sandbox.log import Call
 from tests.faults import wire
@@ -137,7 +139,7 @@ def is_blocked(gateway: LiveGateway) -> bool:
     """Whether every running exchange waits for its client to take bytes, and has waited a while."""
 
     def look() -> bool:
-        running = list(gateway.worker.registry._running.values())
+        running = [cast("Exchange", one) for one in gateway.worker.registry._running.values()]
         now = asyncio.get_running_loop().time()
         return bool(running) and all(
             exchange.phase.value == "sending" and now - exchange.since > 0.05

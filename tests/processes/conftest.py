@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from routing.sandbox import SandboxServer
@@ -89,3 +93,14 @@ def serve(prepared: Prepared) -> Iterator[Serve]:
             return running.enter_context(served)
 
         yield start
+
+
+@pytest.fixture
+def scratch_database() -> Iterator[str]:
+    """The URL of an empty database on the PostgreSQL of this run."""
+    url = os.environ["DATABASE_URL"]
+    name = f"serve_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 import redis
 
@@ -513,17 +511,6 @@ def test_without_redis_at_hand_the_poll_notices(serve: Serve, prepared: Prepared
     revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
     load.assert_revoked_within(1.0, revoked_at)
     assert "polling goes on" in served.stderr
-
-
-@pytest.fixture
-def scratch_database() -> Iterator[str]:
-    """The URL of an empty database on the PostgreSQL of this run."""
-    url = os.environ["DATABASE_URL"]
-    name = f"serve_{secrets.token_hex(6)}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.mark.postgres

@@ -188,18 +188,18 @@ def test_an_alias_without_an_enabled_target_is_unavailable(http):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "code"),
     [
-        ("previous_response_id", "resp_1"),
-        ("conversation", "conv_1"),
-        ("conversation", {"id": "conv_1"}),
-        ("background", True),
-        ("prompt", {"id": "pmpt_1"}),
+        ("previous_response_id", "resp_1", "previous_response_not_found"),
+        ("conversation", "conv_1", "conversation_not_found"),
+        ("conversation", {"id": "conv_1"}, "conversation_not_found"),
+        ("background", True, "unsupported_parameter"),
+        ("prompt", {"id": "pmpt_1"}, "unsupported_parameter"),
     ],
 )
-def test_state_is_refused_by_name(http, gateway, field, value):
+def test_state_that_is_not_there_is_refused_by_name(http, gateway, field, value, code):
     response = ask(http, RESPONSES, "sandbox-responses", **{field: value})
-    assert error_of(response) == (400, "unsupported_parameter", field)
+    assert error_of(response) == (400, code, field)
     assert len(gateway.sandbox.calls) == 0
 
 
@@ -211,9 +211,9 @@ def test_state_is_refused_by_name(http, gateway, field, value):
         {"type": None, "id": "msg_1"},
     ],
 )
-def test_an_item_reference_is_refused_where_it_stands(http, gateway, reference):
+def test_a_reference_to_an_unknown_item_is_refused_where_it_stands(http, gateway, reference):
     response = ask(http, RESPONSES, "sandbox-responses", input=[*HELLO, reference])
-    assert error_of(response) == (400, "unsupported_parameter", "input[1]")
+    assert error_of(response) == (400, "item_not_found", "input[1]")
     assert len(gateway.sandbox.calls) == 0
 
 
@@ -229,11 +229,12 @@ def test_state_that_asks_for_nothing_is_accepted_and_not_sent(http, gateway):
 
 
 @pytest.mark.parametrize("store", [{}, {"store": True}, {"store": False}, {"store": None}])
-def test_nothing_is_stored_upstream_and_the_answer_says_so(http, gateway, store):
-    assert ask(http, RESPONSES, "sandbox-responses", **store).json()["store"] is False
+def test_nothing_is_stored_upstream_and_the_answer_says_what_is_here(http, gateway, store):
+    here = store.get("store") is not False
+    assert ask(http, RESPONSES, "sandbox-responses", **store).json()["store"] is here
     streamed = ask(http, RESPONSES, "sandbox-responses", stream=True, **store).text
-    assert '"store":true' not in streamed
-    assert streamed.count('"store":false') == 3
+    assert streamed.count('"store":true') == (3 if here else 0)
+    assert streamed.count('"store":false') == (0 if here else 3)
     assert [call.body["store"] for call in gateway.sandbox.calls] == [False, False]
 
 
@@ -424,7 +425,10 @@ FILE_PART = {"type": "input_file", "file_id": "file-1"}
 FOREIGN: dict[str, Json] = {
     "input[0].content[0].file_id": {"input": [{"role": "user", "content": [FILE_PART]}]},
     "input[0].output[0].file_id": {
-        "input": [{"type": "function_call_output", "call_id": "c", "output": [FILE_PART]}]
+        "input": [
+            {"type": "function_call_output", "call_id": "c", "output": [FILE_PART]},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        ]
     },
     "input[0].output.file_id": {
         "input": [
@@ -432,7 +436,8 @@ FOREIGN: dict[str, Json] = {
                 "type": "computer_call_output",
                 "call_id": "c",
                 "output": {"type": "computer_screenshot", "file_id": "file-1"},
-            }
+            },
+            {"type": "computer_call", "call_id": "c"},
         ]
     },
     "input[0].container_id": {

@@ -190,7 +190,7 @@ def test_a_response_says_what_the_provider_said(responses, protocol, stream):
     assert response["status"] == "completed"
     assert response["model"] == f"sandbox-{protocol}"
     assert response["id"].startswith("resp_")
-    assert response["store"] is False
+    assert response["store"] is True
     assert response["metadata"] == {"team": "a"}
     assert (
         response["usage"]["total_tokens"]

@@ -109,6 +109,18 @@ def test_compacting_without_a_model_is_refused(http):
     assert answer.json()["error"]["param"] == "model"
 
 
+def test_compacting_again_with_the_same_key_gives_the_same_answer(http, gateway):
+    body = {"model": "sandbox-chat", "input": CONVERSATION}
+    headers = {"idempotency-key": "once"}
+
+    first = http.post("/responses/compact", json=body, headers=headers)
+    again = http.post("/responses/compact", json=body, headers=headers)
+
+    assert first.status_code == 200
+    assert again.content == first.content
+    assert len(gateway.sandbox.calls) == 1
+
+
 def test_compacting_stores_nothing(http):
     compact(http, "sandbox-chat")
 

@@ -77,6 +77,7 @@ class LiveGateway:
             self.worker.forget()
             self.worker.limits = limits_from_settings()
             self.worker.registry.draining = False
+            self.worker.writer._failed_at = None
             self.sandbox.calls.clear()
 
         self.call(fresh)

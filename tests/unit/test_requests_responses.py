@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_project.lib.errors import BadRequest
+from gateway_project.lib.errors import BadRequest, UnsupportedParameter
 from responses_api.doors import chat_canonical, responses_canonical
 from routing.protocols import envelope, responses
 from tests.support.requests import chat, check, sent, target
@@ -295,6 +295,29 @@ def thought(sealed):
 def test_what_openai_sealed_is_replayed_untouched() -> None:
     items = [QUESTION, thought("gAAAA"), {"type": "reasoning", "summary": []}]
     assert relayed(*items) == items
+
+
+def test_the_summary_of_a_thought_another_vendor_sealed_stays() -> None:
+    summary = [{"type": "summary_text", "text": "Hm."}]
+    foreign = {**thought(envelope.pack("anthropic", "claude", "sig")), "summary": summary}
+    assert relayed(foreign) == [{"type": "reasoning", "summary": summary}]
+
+
+def test_a_thought_without_a_payload_keeps_its_text_with_its_own_vendor_only() -> None:
+    unsealed = envelope.pack("responses", "acme", None)
+    raw = {**thought(unsealed), "content": [{"type": "reasoning_text", "text": "Hm."}]}
+    assert relayed(raw) == [{k: v for k, v in raw.items() if k != "encrypted_content"}]
+    assert relayed(raw, to=target("responses", provider="other")) == []
+    assert relayed(thought(unsealed)) == []
+
+
+def test_a_compaction_goes_back_to_its_own_vendor_and_is_never_left_out() -> None:
+    compaction = {"type": "compaction", "id": "cmp_1"}
+    own = {**compaction, "encrypted_content": envelope.pack("responses", "acme", "gAAAA")}
+    assert relayed(own) == [{**compaction, "encrypted_content": "gAAAA"}]
+    with pytest.raises(UnsupportedParameter, match="another provider") as refused:
+        relayed(QUESTION, own, to=target("responses", provider="other"))
+    assert refused.value.param == "input[1].type"
 
 
 def test_what_another_vendor_sealed_is_left_out() -> None:
