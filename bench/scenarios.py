@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from websockets.asyncio.client import ClientConnection
+
 from bench import meters
+from bench import sockets as websockets
 from bench.calls import (
     CELLS,
     CODEX_CELLS,
@@ -17,6 +20,7 @@ from bench.calls import (
 )
 from bench.figures import Figure, quantile
 from bench.measuring import Bench, Sample, Samples, middle
+from bench.stage import Server
 
 BODY_KILOBYTES = (1, 50)
 JSON_CONCURRENCY = 32
@@ -28,6 +32,7 @@ PACE_MS = 20
 HELD_STREAMS = 500
 HELD_PACE_MS = 40
 MEMORY_STEPS = 10
+IDLE_SOCKETS = 200
 FLAT_MEGABYTES = 2.0
 
 Scenario = Callable[[Bench], Awaitable[list[Figure]]]
@@ -210,6 +215,38 @@ async def streams(bench: Bench) -> list[Figure]:
     return found
 
 
+async def sockets(bench: Bench) -> list[Figure]:
+    """What idle WebSockets hold, and the price of a frame; without `floor` and `direct`, which have none."""
+    gateway = bench.stage.gateway
+    async with websockets.held(gateway, 1) as (first,):
+        await websockets.turn(first, RELAYS[-1], "Hello")  # what the first one loads
+        before = meters.rss_megabytes(gateway.pid)
+        async with websockets.held(gateway, IDLE_SOCKETS) as idle:
+            found = [_added("idle", gateway, before)]
+            for connection in idle:
+                await websockets.turn(connection, RELAYS[-1], "Hello")
+            found.append(_added("after a turn each", gateway, before))
+        bench.sent_to_gateway += 1 + IDLE_SOCKETS
+        for cell in CODEX_CELLS:
+            found.append(await _frames(bench, first, cell))
+    return found
+
+
+def _added(when: str, gateway: Server, before: float) -> Figure:
+    added = meters.rss_megabytes(gateway.pid) - before
+    return Figure("sockets", f"{IDLE_SOCKETS} {when}", "RSS added", "MB", added, at_most=10)
+
+
+async def _frames(bench: Bench, connection: ClientConnection, cell: Cell) -> Figure:
+    """The price of a frame when they come as fast as they are taken."""
+    frames, streams = 0, bench.scale.burst_streams
+    with meters.reading(bench.stage.gateway.pid) as used:
+        for _ in range(streams):
+            frames += await websockets.turn(connection, cell, f"[chunks={BURST_CHUNKS}]")
+    bench.sent_to_gateway += streams
+    return Figure("sockets", str(cell), "CPU per 100k frames", "s", used.cpu * 1e5 / frames)
+
+
 def _figure(
     scenario: str,
     cell: Cell,
@@ -249,4 +286,5 @@ SCENARIOS: dict[str, Scenario] = {
     "latency": latency,
     "throughput": throughput,
     "streams": streams,
+    "sockets": sockets,
 }

@@ -15,10 +15,13 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # needs the set
 from gateway_project import health  # noqa: E402
 from gateway_project.lib import ids  # noqa: E402
 from gateway_project.lib.asgi import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
+from gateway_project.lib.errors import NotFound  # noqa: E402
 from responses_api import worker  # noqa: E402
-from responses_api.consumers import ROUTES, WrongMethodConsumer  # noqa: E402
+from responses_api.consumers import ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
 from responses_api.views import PREFIXES  # noqa: E402
+from responses_api.websocket.handshake import refuse  # noqa: E402
 
+SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
 _django = ASGIHandler()
 
 
@@ -29,7 +32,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             app = TABLE.get((scope["method"], scope["path"])) or _unlisted(scope)
             await app(scope, receive, send)
         case "websocket":
-            await _refuse_websocket(receive, send)
+            app = SOCKET_TABLE.get(scope["path"].rstrip("/")) or _no_socket
+            await app(scope, receive, send)
         case "lifespan":
             await _live(receive, send)
 
@@ -57,11 +61,10 @@ async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
     await _django(dict(scope), receive, send_with_id)
 
 
-async def _refuse_websocket(receive: Receive, send: Send) -> None:
-    """Servers that accept upgrades themselves (daphne) bring them here; the production server does not
-    and answers 426 through the consumer."""
+async def _no_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
-    await send({"type": "websocket.close", "code": 1013})
+    error = NotFound("There is no WebSocket at this address.")
+    await refuse(scope, send, error, ids.request_id())
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Request:
-    """What is known of a request so far; filled in from top to bottom, for the record if it is refused."""
+    """What is known of a request so far; filled in from top to bottom, for the record if it is refused.
+
+    `socket` is the id of the WebSocket it came by.
+    """
 
     id: str
     door: Door
     scope: Scope
     caller: Caller | None = None
     call: ModelCall | None = None
+    socket: str | None = None
 
 
 class Admitted(Struct, frozen=True):
@@ -50,6 +54,7 @@ class Admitted(Struct, frozen=True):
     upstream_headers: dict[str, str]
     resolved: Resolved | None = None
     keeper: Keeper | None = None
+    socket: str | None = None
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -100,6 +105,7 @@ async def admit_call(
         upstream_headers=_upstream_headers(request, call),
         resolved=resolved,
         keeper=keeper,
+        socket=request.socket,
     )
 
 

@@ -45,8 +45,11 @@ class CodexProfile:
         )
 
 
-def profile(alias: str, base_url: str) -> CodexProfile:
-    """For this alias as the model; `base_url` includes /v1. Raises ValidationError."""
+def profile(alias: str, base_url: str, *, websockets: bool = False) -> CodexProfile:
+    """For this alias as the model; `base_url` includes /v1. Raises ValidationError.
+
+    Over WebSockets Codex sends what is new in each step instead of everything that was said.
+    """
     if urlsplit(base_url).scheme not in {"http", "https"}:
         raise ValidationError({"base-url": f"{base_url!r} is not an http(s) address."})
     config = (
@@ -54,7 +57,7 @@ def profile(alias: str, base_url: str) -> CodexProfile:
         'name = "Tollgate"\n'
         f"base_url = {_toml(base_url)}\n"
         f"env_key = {_toml(ENV_KEY)}\n"
-        'wire_api = "responses"\n'
+        'wire_api = "responses"\n' + ("supports_websockets = true\n" if websockets else "")
     )
     return CodexProfile(
         config_path=CONFIG_PATH,

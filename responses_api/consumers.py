@@ -9,8 +9,8 @@ import orjson
 from channels.consumer import AsyncConsumer
 
 from gateway_project.lib import clock, ids
-from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, header
-from gateway_project.lib.errors import GatewayError, Internal, UpgradeRequired
+from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send
+from gateway_project.lib.errors import GatewayError, Internal
 from responses_api import counting, idempotency, worker
 from responses_api.admission import Admitted, Request, admit_call, read
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
@@ -19,6 +19,7 @@ from responses_api.once import once
 from responses_api.outcome import facts, refused, unbilled
 from responses_api.reply import HttpReply, Reply
 from responses_api.rest import method_not_allowed
+from responses_api.websocket.connection import Connection
 from responses_api.worker import Worker
 
 logger = logging.getLogger("tollgate.consumers")
@@ -94,10 +95,7 @@ class ResponsesConsumer(GenerationConsumer):
 
 
 class WrongMethodConsumer(LeanHttpConsumer):
-    """Whatever else is asked of a path; `allowed` is what may be asked.
-
-    An upgrade to WebSocket gets 426, on which Codex falls back to HTTP at once (clients.md 1.6).
-    """
+    """Whatever else is asked of a path; `allowed` is what may be asked."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -105,11 +103,22 @@ class WrongMethodConsumer(LeanHttpConsumer):
     async def respond(
         self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
     ) -> None:
-        if header(scope["headers"], b"upgrade").lower() == b"websocket":
-            words = "WebSocket is not offered here; use HTTP with server-sent events."
-            await reply.error(UpgradeRequired(words))
-        else:
-            await reply.error(method_not_allowed(scope["method"], scope["path"], self.allowed))
+        await reply.error(method_not_allowed(scope["method"], scope["path"], self.allowed))
+
+
+class ResponsesSocket(AsyncConsumer):
+    """The Responses API over a WebSocket, on as lean a base."""
+
+    async def __call__(  # type: ignore[override]  # plain ASGI instead of channels' event types
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        connection = Connection(worker.current(), scope, receive, send)
+        try:
+            await connection.serve()
+        except OSError:
+            pass  # the client was gone before the handshake ended
+        except Exception:
+            logger.exception("socket failed", extra={"socket": connection.id})
 
 
 class CompactConsumer(GenerationConsumer):
@@ -139,3 +148,4 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("POST", "responses/compact"): CompactConsumer.as_asgi(),
     ("POST", "responses/input_tokens"): InputTokensConsumer.as_asgi(),
 }
+SOCKETS: dict[str, Any] = {"responses": ResponsesSocket.as_asgi()}

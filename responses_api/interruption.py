@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from gateway_project.lib.errors import Draining, GatewayError, Unavailable, UpstreamTimeout
+from gateway_project.lib.errors import (
+    Draining,
+    GatewayError,
+    PermissionDenied,
+    Unavailable,
+    UpstreamTimeout,
+)
 
 
 class Interruption(Enum):
@@ -15,6 +21,8 @@ class Interruption(Enum):
     TOTAL = "total"
     DRAIN = "drain"
     CANCELLED = "cancelled"
+    REVOKED = "revoked"
+    CONNECTION_LIMIT = "connection_limit"
 
     @property
     def is_clients_doing(self) -> bool:
@@ -28,6 +36,10 @@ class Interruption(Enum):
                 return Draining()
             case Interruption.CANCELLED:
                 return Unavailable("The request was cancelled by an operator of the gateway.")
+            case Interruption.REVOKED:
+                return PermissionDenied("This API key may not be used any more.")
+            case Interruption.CONNECTION_LIMIT:
+                return Unavailable("The WebSocket was open for as long as it may be.")
             case Interruption.FIRST_BYTE:
                 return UpstreamTimeout("The provider did not begin to answer in time.")
             case Interruption.IDLE:

@@ -107,7 +107,7 @@ def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
         native = upstream.knows_custom_tools
         echoed = {name: value for name, value in canonical.items() if name not in dropped}
         assembler = Assembler(identity, echoed, toolbox, wraps_custom=not native)
-        _check_writable(assembler.start().response)
+        check_writable(assembler.start().response)
         encoder = client.encoder(call, identity)
         adapter = _rewritten(upstream.adapter(target), call, compacts=compacts)
         translation = Translation(adapter, assembler, encoder, target)
@@ -129,7 +129,7 @@ def _rewritten(adapter: Adapter, call: ModelCall, *, compacts: bool) -> Adapter:
     return preceded(adapter, call.preceding) if call.preceding is not None else adapter
 
 
-def _check_writable(response: Json) -> None:
+def check_writable(response: Json) -> None:
     """Part of the request goes back to the client only, and orjson reads what is too deep to write."""
     try:
         orjson.dumps(response)

@@ -53,11 +53,12 @@ def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, An
         "model": scrub_text(call.model[:200]) if call else None,
         "alias": route.alias if route else None,
         "stream": call.stream if call else None,
+        "socket": known.socket,
     }
 
 
 def refused(status: str, http_status: int, error_code: str | None) -> Outcome:
-    """The outcome of a request that was not admitted."""
+    """The outcome of a request that was not sent upstream."""
     return Outcome(
         status=status,
         http_status=http_status,

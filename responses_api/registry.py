@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from responses_api.interruption import Interruption
+from responses_api.websocket.sockets import Sockets
 
 
 class Running(Protocol):
@@ -18,7 +19,7 @@ class Running(Protocol):
 
 
 class Registry:
-    """What is running by request id, and the tasks that still read a request."""
+    """What is running by request id, the tasks that still read a request, and open WebSockets."""
 
     def __init__(self) -> None:
         self._running: dict[str, Running] = {}
@@ -26,6 +27,7 @@ class Registry:
         self._idle.set()
         self.uploads: set[asyncio.Task[None]] = set()
         self._dropped: set[asyncio.Task[None]] = set()
+        self.sockets = Sockets()
         self.draining = False
 
     def add(self, running: Running) -> None:
@@ -53,6 +55,7 @@ class Registry:
         self._dropped, self.uploads = self.uploads, set()
         for task in self._dropped:
             task.cancel()
+        self.sockets.drain()
 
     def dropped(self, task: asyncio.Task[None]) -> bool:
         """Whether this task's upload was dropped by the drain, and not by anybody else."""

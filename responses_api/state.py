@@ -203,6 +203,8 @@ async def _expanded(
     needs_store = bool(references or named or (parent_id and remembered is None))
     if needs_store:
         if "read" not in caller.scopes:
+            if memory is not None and not (references or named):
+                raise PreviousResponseNotFound  # to this key only what is remembered exists
             raise PermissionDenied(
                 "This API key lacks the scope 'read', so it cannot use what is stored."
             )

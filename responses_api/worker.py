@@ -17,6 +17,7 @@ from responses_api.storage import records  # noqa: F401  # how they are written
 from responses_api.storage.writer import Writer
 from responses_api.watchdog import Limits
 from responses_api.watcher import RevisionWatcher
+from responses_api.websocket.limits import SocketLimits
 from routing.resolve import Router
 from routing.transport import Transport
 from tenants.authentication import Authenticator
@@ -39,6 +40,7 @@ class Worker:
         self.writer = Writer(self.loop)
         self.idempotent_calls = IdempotentCalls(self.writer)
         self.limits = limits_from_settings()
+        self.socket_limits = socket_limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
@@ -55,14 +57,17 @@ class Worker:
 
     async def stop(self) -> None:
         await self.watcher.stop()
+        await self.registry.sockets.stop()
         await self.idempotent_calls.stop()
         await self.writer.stop()
         await self.transport.close()
 
     def forget(self) -> None:
-        """Drop what is remembered of keys and routes; running exchanges keep what they resolved."""
+        """Drop what is remembered of keys and routes; running exchanges keep what they resolved, open
+        WebSockets are looked at again."""
         self.authenticator.clear()
         self.router.clear()
+        self.registry.sockets.keys_changed()
 
     @property
     def can_store(self) -> bool:
@@ -88,6 +93,14 @@ def limits_from_settings() -> Limits:
         commit=settings.COMMIT_SECONDS,
         keepalive=settings.KEEPALIVE_SECONDS,
         send_stall=settings.SEND_STALL_SECONDS,
+    )
+
+
+def socket_limits_from_settings() -> SocketLimits:
+    return SocketLimits(
+        lifetime=settings.WEBSOCKET_SECONDS,
+        memory_bytes=settings.WEBSOCKET_MEMORY_BYTES,
+        waiting_bytes=settings.MAX_BODY_BYTES,
     )
 
 

@@ -10,7 +10,10 @@
     │   ├── ContextLengthExceeded 400 context_length_exceeded     more input than the model's window
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
     │   ├── ConflictingCredentials 400 conflicting_credentials
-    │   └── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
+    │   ├── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
+    │   ├── InvalidStreamId 400 invalid_stream_id             WebSocket: not a lane's name
+    │   ├── StreamLimitReached 400 websocket_stream_limit_reached          one lane too many
+    │   └── ConnectionLimitReached 400 websocket_connection_limit_reached  open for too long
     ├── Unauthenticated 401 invalid_api_key       one body, whatever is wrong with the key
     ├── PermissionDenied 403 insufficient_scope   a good key that may not do this
     ├── NotFound 404 not_found
@@ -18,7 +21,6 @@
     ├── MethodNotAllowed 405 method_not_allowed
     ├── IdempotentAnswerTooLarge 409 idempotent_answer_too_large
     ├── PayloadTooLarge 413 request_too_large
-    ├── UpgradeRequired 426 upgrade_required
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
     ├── Unavailable 503 service_unavailable       we cannot serve now
     │   └── Draining 503 server_shutting_down
@@ -166,6 +168,36 @@ class IdempotencyMismatch(BadRequest):
         )
 
 
+class InvalidStreamId(BadRequest):
+    code = "invalid_stream_id"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "'stream_id' must be 1 to 256 characters, each a letter, a digit, '_', '.' or '-'.",
+            param="stream_id",
+        )
+
+
+class StreamLimitReached(BadRequest):
+    code = "websocket_stream_limit_reached"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"A connection has at most {most} streams with an id; use one of them again, or open another "
+            "connection.",
+            param="stream_id",
+        )
+
+
+class ConnectionLimitReached(BadRequest):
+    code = "websocket_connection_limit_reached"
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__(
+            f"This connection was open for {minutes:g} minutes, which is the limit; open a new one."
+        )
+
+
 class Unauthenticated(GatewayError):
     status, type, code = 401, "authentication_error", "invalid_api_key"
 
@@ -217,10 +249,6 @@ class IdempotentAnswerTooLarge(GatewayError):
 
 class PayloadTooLarge(GatewayError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
-
-
-class UpgradeRequired(GatewayError):
-    status, type, code = 426, "invalid_request_error", "upgrade_required"
 
 
 class Internal(GatewayError):

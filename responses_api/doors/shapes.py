@@ -69,7 +69,7 @@ def renamed(error: BadRequest, client_param: Callable[[str], str]) -> BadRequest
     return error
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
+def parse_object(raw: bytes | str) -> dict[str, Any]:
     """The JSON object in a request body. Raises InvalidJson, BadRequest."""
     try:
         parsed = orjson.loads(raw)

@@ -80,7 +80,7 @@ def load(tenant_id: int, response_id: str) -> Chain | None:
     if status not in _CONTINUABLE:
         raise NotContinuable(status)
     items = [
-        _remembered(orjson.loads(body), provider if side != INPUT else "")
+        remembered(orjson.loads(body), provider if side != INPUT else "")
         for _, _, _, _, provider, side, body in rows
         if body is not None
     ]
@@ -99,17 +99,17 @@ def conversation(tenant_id: int, conversation_id: str) -> Chain | None:
     )
     if not rows:
         return None
-    items = [_remembered(orjson.loads(body), provider) for provider, body in rows if body]
+    items = [remembered(orjson.loads(body), provider) for provider, body in rows if body]
     return Chain(root_id="", items=items, size=sum(len(body) for _, body in rows if body))
 
 
 def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:
     """The tenant's items of these ids, for another turn."""
     found = reading.referenced(tenant_id, item_ids)
-    return {n: _remembered(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
+    return {n: remembered(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
 
 
-def _remembered(item: Json, provider: str) -> Json:
+def remembered(item: Json, provider: str) -> Json:
     """An item for another turn. What only its maker understands is marked with the maker's name, so that
     it is never sent to another (wire.md, pitfall 24); also a thought without a payload, whose id means
     nothing to others."""

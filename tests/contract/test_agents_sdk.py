@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK, over both routes: the same answers, whatever the upstream speaks."""
+"""The OpenAI Agents SDK, over both routes and as WebSocket: the same answers, whatever the upstream speaks."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ ON_BOTH_ROUTES = {
 EXPECTED = {
     **{f"responses.{name}": told for name, told in ON_BOTH_ROUTES.items()},
     "responses.failing_stream": {"name": "ModelBehaviorError"},
+    **{f"websocket.{name}": told for name, told in ON_BOTH_ROUTES.items()},
+    "websocket.unknown_model": {"name": "ResponsesWebSocketError", "code": "model_not_found"},
+    "websocket.failing_stream": {"name": "ModelBehaviorError"},
     **{f"chat.{name}": told for name, told in ON_BOTH_ROUTES.items()},
     "chat.failing_stream": {"name": "APIError"},
 }
@@ -50,4 +53,4 @@ EXPECTED = {
 
 def test_every_scenario_ends_as_with_openai_and_nothing_is_sent_twice(python_script, gateway):
     assert python_script("agents_sdk.py") == EXPECTED
-    assert len(gateway.sandbox.calls) == 2 * MODEL_STEPS_PER_ROUTE
+    assert len(gateway.sandbox.calls) == 3 * MODEL_STEPS_PER_ROUTE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,19 @@ PATHS = {
 }
 
 
+@pytest.fixture(params=["http", "websocket"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def codex(gateway, acme, protocol, tmp_path) -> Codex:
+def codex(gateway, acme, protocol, transport, tmp_path) -> Codex:
     """Run `codex exec` with the profile for an alias, by default the sandbox's."""
     programs.need_node()
 
     def run(*arguments: str, alias: str = f"sandbox-{protocol}") -> Ended:
-        profile = codex_profile.profile(alias, gateway.base_url)
+        websockets = transport == "websocket"
+        profile = codex_profile.profile(alias, gateway.base_url, websockets=websockets)
         write(tmp_path, profile.config_path, profile.config_toml)
         write(tmp_path, profile.profile_path, profile.profile_toml)
         command: list[str | Path] = [programs.CODEX, "exec", "--profile", codex_profile.PROFILE]
@@ -62,6 +68,18 @@ def codex(gateway, acme, protocol, tmp_path) -> Codex:
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def came_the_way_it_was_told(gateway, transport, monkeypatch) -> Iterator[None]:
+    """Every call came over the transport of the profile: nothing fell back."""
+    lines: list[Json] = []
+    monkeypatch.setattr(gateway.worker.call_log, "write", lines.append)
+    yield
+    gateway.idle()
+    calls = [line["socket"] is not None for line in lines if line["event"] == "call"]
+    assert calls
+    assert set(calls) == {transport == "websocket"}
 
 
 def write(home: Path, place: str, text: str) -> None:
@@ -179,3 +197,11 @@ def test_an_exhausted_account_ends_the_turn_at_once(codex, gateway, protocol):
     assert failed["type"] == "turn.failed"
     assert "429 Too Many Requests" in failed["error"]["message"]
     assert len(gateway.sandbox.calls) == 1
+
+
+@pytest.mark.parametrize("transport", ["websocket"], indirect=True)
+def test_a_connection_whose_time_is_over_is_replaced_without_a_word(codex, gateway, protocol):
+    gateway.limit_sockets(lifetime=0.6)
+    events = turn(codex("--json", *UNCONFINED, "[tool] [wait=700] Hello"))
+    assert answer(events).endswith("Output:\ntollgate\n")
+    assert_steps(gateway, protocol, 2)

@@ -571,20 +571,6 @@ def test_files_sent_with_the_request_and_schemas_about_files_are_fine(http):
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_a_websocket_is_refused_with_426(http, gateway, prefix):
-    response = http.get(
-        f"{prefix}/responses",
-        headers={
-            "connection": "Upgrade",
-            "upgrade": "websocket",
-            "sec-websocket-version": "13",
-            "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
-        },
-    )
-    assert error_of(response) == (426, "upgrade_required", None)
-
-
-@pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
     ("path", "method", "allowed"),
     [

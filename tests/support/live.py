@@ -21,7 +21,7 @@ from gateway_project.lib import db
 from gateway_project.serving.server import configuration
 from gateway_project.serving.supervisor import bind
 from responses_api import worker as workers
-from responses_api.worker import Worker, limits_from_settings
+from responses_api.worker import Worker, limits_from_settings, socket_limits_from_settings
 from routing.sandbox.server import SandboxServer
 
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class LiveGateway:
         def fresh() -> None:
             self.worker.forget()
             self.worker.limits = limits_from_settings()
+            self.worker.socket_limits = socket_limits_from_settings()
             self.worker.registry.draining = False
             self.worker.writer._failed_at = None
             self.sandbox.calls.clear()
@@ -87,6 +88,14 @@ class LiveGateway:
 
         def change() -> None:
             self.worker.limits = replace(self.worker.limits, **seconds)
+
+        self.call(change)
+
+    def limit_sockets(self, **limits: Any) -> None:
+        """Change some of the limits of WebSockets opened from now on, until the test is over."""
+
+        def change() -> None:
+            self.worker.socket_limits = replace(self.worker.socket_limits, **limits)
 
         self.call(change)
 

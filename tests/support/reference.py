@@ -46,17 +46,26 @@ def explain(validator: Draft202012Validator, value: Any) -> list[str]:
     ]
 
 
-@cache
 def event_validators() -> dict[str, Draft202012Validator]:
     """A validator for each stream event of the Responses API, by its type."""
-    schema = json_of("data/openai-sdk-3.52.0-response_stream_event.schema.json")
+    return _validators("data/openai-sdk-3.52.0-response_stream_event.schema.json")
+
+
+def socket_event_validators() -> dict[str, Draft202012Validator]:
+    """The same for each frame a server sends over a WebSocket."""
+    return _validators("data/openai-sdk-3.52.0-responses_ws_server_event.schema.json")
+
+
+@cache
+def _validators(name: str) -> dict[str, Draft202012Validator]:
+    schema = json_of(name)
     definitions = schema["$defs"]
-    names = [branch["$ref"].rpartition("/")[2] for branch in schema["anyOf"]]
+    branches = [branch["$ref"].rpartition("/")[2] for branch in schema["anyOf"]]
     return {
-        definitions[name]["properties"]["type"]["const"]: Draft202012Validator(
-            {"$ref": f"#/$defs/{name}", "$defs": definitions}
+        definitions[branch]["properties"]["type"]["const"]: Draft202012Validator(
+            {"$ref": f"#/$defs/{branch}", "$defs": definitions}
         )
-        for name in names
+        for branch in branches
     }
 
 

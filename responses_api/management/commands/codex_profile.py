@@ -21,10 +21,17 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument("alias", help="the alias Codex shall use as its model")
         parser.add_argument("--base-url", default="http://127.0.0.1:8000/v1", help="including /v1")
+        parser.add_argument(
+            "--websockets",
+            action="store_true",
+            help="let Codex send only what is new in each step, over a WebSocket",
+        )
         parser.add_argument("--tenant", help="the tenant whose alias it is")
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
         tenant = directory.tenant_or_platform(options["tenant"])
         alias = catalogue.alias_named(options["alias"], tenant)
-        profile = codex_profile.profile(alias.name, options["base_url"])
+        profile = codex_profile.profile(
+            alias.name, options["base_url"], websockets=options["websockets"]
+        )
         return Answer(dataclasses.asdict(profile), profile.in_words())

@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK: both of its models, over /responses and over /chat/completions."""
+"""The OpenAI Agents SDK: its models, over /responses as HTTP and WebSocket, and over /chat/completions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agents import (
     ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
+    OpenAIResponsesWSModel,
     Runner,
     function_tool,
     set_tracing_disabled,
@@ -24,6 +25,7 @@ client = AsyncOpenAI(base_url=BASE_URL, api_key=API_KEY)
 
 MODELS: dict[str, type[Model]] = {
     "responses": OpenAIResponsesModel,
+    "websocket": OpenAIResponsesWSModel,
     "chat": OpenAIChatCompletionsModel,
 }
 WITH_USAGE = ModelSettings(include_usage=True)  # or its chat model does not ask for any
@@ -104,7 +106,8 @@ async def handoff(kind: str) -> Any:
 
 
 async def unknown_model(kind: str) -> Any:
-    return await failure(Runner.run(agent(kind, "nothing"), "Hi"), "status_code", "code")
+    told = ("code",) if kind == "websocket" else ("status_code", "code")
+    return await failure(Runner.run(agent(kind, "nothing"), "Hi"), *told)
 
 
 async def failing_stream(kind: str) -> Any:

@@ -1,0 +1,130 @@
+"""Frames of the WebSocket mode as text: what clients send, and what is no event of a response.
+
+https://platform.openai.com/docs/guides/websocket-mode
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import orjson
+
+from gateway_project.lib.errors import BadRequest, GatewayError, InvalidJson, InvalidStreamId
+from responses_api.doors.shapes import check, parse_object
+
+Json = dict[str, Any]
+
+CREATE = "response.create"
+STEER = "response.steer"
+_LANE = re.compile(r"[A-Za-z0-9_.-]{1,256}\Z")
+_NOT_OF_THE_REQUEST = frozenset({"type", "stream_id", "generate"})
+# What tells a client when to try again, and us which turn it asks about.
+_TOLD = ("retry-after", "retry-after-ms", "x-should-retry")
+
+
+class Envelope(msgspec.Struct):
+    """The part of a frame that says what to do with it."""
+
+    type: Any = None
+    stream_id: Any = None
+
+    def lane(self) -> str:
+        """The lane it is for; empty for the one without a name. Raises InvalidStreamId."""
+        name = self.stream_id
+        if name is None:
+            return ""
+        if not (isinstance(name, str) and _LANE.match(name)):
+            raise InvalidStreamId
+        return name
+
+
+class Options(msgspec.Struct):
+    """What only a frame can say."""
+
+    generate: bool | None = None
+    background: bool | None = None
+
+
+class Steer(msgspec.Struct):
+    previous_response_id: str
+    input: str | list[Json]
+
+
+def envelope(text: str) -> Envelope:
+    """Looks at nothing else, so that a frame which has to wait is not kept taken apart. Raises InvalidJson,
+    BadRequest."""
+    try:
+        return _envelopes.decode(text)
+    except msgspec.ValidationError:
+        raise BadRequest("A frame must be a JSON object.") from None
+    except msgspec.DecodeError as error:
+        raise InvalidJson(f"The frame is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise InvalidJson("The frame is nested too deep.") from None
+
+
+_envelopes = msgspec.json.Decoder(Envelope)
+
+
+def request(body: Json) -> tuple[Json, bool]:
+    """The request in a `response.create` frame, and whether an answer to it is to be generated. Raises
+    BadRequest.
+
+    `stream` may be there and means nothing: Codex sends it, and an answer here is always streamed.
+    """
+    check(body, Options)
+    if body.get("background"):
+        raise BadRequest(
+            "'background' is not possible over a WebSocket; use POST /v1/responses.",
+            param="background",
+        )
+    asked = {name: value for name, value in body.items() if name not in _NOT_OF_THE_REQUEST}
+    return {**asked, "stream": True}, body.get("generate") is not False
+
+
+def parsed(text: str) -> Json:
+    """A frame taken apart. Raises InvalidJson."""
+    return parse_object(text.encode())
+
+
+def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
+    """An error that is no event of a response: nested, unlike in a stream."""
+    told = error.body()["error"]
+    headers = error.headers()
+    frame: Json = {
+        "type": "error",
+        "status": error.http_status,
+        "error": {
+            "type": told["type"],
+            "code": told["code"],
+            "message": told["message"],
+            "param": told["param"],
+            "headers": {
+                "x-request-id": request_id,
+                **{name: headers[name] for name in _TOLD if name in headers},
+            },
+        },
+    }
+    if lane:
+        frame["stream_id"] = lane
+    return orjson.dumps(frame).decode()
+
+
+def steer_failed(text: str) -> str:
+    """The answer to `response.steer`, with the input, which the client may use elsewhere. Raises
+    BadRequest."""
+    body = parsed(text)
+    check(body, Steer)
+    frame = {
+        "type": "response.steer.failed",
+        "sequence_number": 0,
+        "steer": {"previous_response_id": body["previous_response_id"], "input": body["input"]},
+        "error": {
+            "type": "invalid_request_error",
+            "code": "steering_not_supported",
+            "message": "A running response cannot be steered here; send a new response.create.",
+        },
+    }
+    return orjson.dumps(frame).decode()

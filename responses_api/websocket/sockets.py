@@ -1,0 +1,61 @@
+"""The WebSockets that are open in this worker: told when it drains, looked at when keys change."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway_project.lib import aio
+
+RETRY_SECONDS = 0.5
+
+
+class Socket(Protocol):
+    def drain(self) -> None:
+        """Take no more turns, and close once those that run have ended."""
+
+    async def is_allowed(self) -> bool | None:
+        """Whether its key still may do this; it closes itself if not. None: nobody can say now."""
+
+
+class Sockets:
+    """One per worker."""
+
+    def __init__(self) -> None:
+        self._open: set[Socket] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._again = False
+
+    def add(self, socket: Socket) -> None:
+        self._open.add(socket)
+
+    def remove(self, socket: Socket) -> None:
+        self._open.discard(socket)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def drain(self) -> None:
+        for socket in tuple(self._open):
+            socket.drain()
+
+    def keys_changed(self) -> None:
+        """Look at the keys of all. Those of one key cost one query together, as the first answer is
+        remembered for the others."""
+        self._again = True
+        if self._open and self._looking is None:
+            self._looking = aio.hold(self._look(), "socket-keys")
+
+    async def stop(self) -> None:
+        await aio.end(self._looking)
+
+    async def _look(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                answers = await asyncio.gather(*(socket.is_allowed() for socket in self._open))
+                if None in answers:
+                    self._again = True
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._looking = None
