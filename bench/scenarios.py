@@ -227,9 +227,7 @@ async def sockets(bench: Bench) -> list[Figure]:
                 await websockets.turn(connection, RELAYS[-1], "Hello")
             found.append(_added("after a turn each", gateway, before))
         bench.sent_to_gateway += 1 + IDLE_SOCKETS
-        for cell in CODEX_CELLS:
-            found.append(await _frames(bench, first, cell))
-    return found
+        return found + [await _frames(bench, first, cell) for cell in CODEX_CELLS]
 
 
 def _added(when: str, gateway: Server, before: float) -> Figure:

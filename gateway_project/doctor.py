@@ -19,6 +19,8 @@ from django.db.models import Exists, OuterRef, Q
 from gateway_project import migrating
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError, key_id_of
+from responses_api.models import WebhookEndpoint
+from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Credential, Provider, Target
 from tenants import peppers
@@ -132,6 +134,14 @@ def _redis() -> Findings:
     yield Finding("ok", "redis", "answers")
 
 
+def _tasks() -> Findings:
+    if settings.TASKS == "celery":
+        message = "manage.py background_worker and manage.py beat must run beside serve"
+        yield Finding("hint", "tasks", message)
+    else:
+        yield Finding("ok", "tasks", "serve does background and periodic work itself")
+
+
 def _web_settings() -> Findings:
     if settings.DEBUG:
         message = "TOLLGATE_DEBUG is on: errors show settings and code; never in production"
@@ -193,6 +203,16 @@ def _problem_of(credential: Credential) -> str | None:
     return None
 
 
+def _webhooks() -> Findings:
+    rows = WebhookEndpoint.objects.filter(enabled=True).order_by("pk")
+    for endpoint in rows.iterator():
+        try:
+            endpoints.signing_secrets(endpoint)
+        except (KeyringError, SealError, OSError) as error:
+            message = f"{error} Bring that key back, or rotate the endpoint's secret."
+            yield Finding("broken", f"webhook endpoint {endpoint.pk}", message)
+
+
 def _providers() -> Findings:
     usable = Credential.objects.filter(provider=OuterRef("pk"), enabled=True)
     without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
@@ -227,6 +247,7 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _data_directory,
     _web_settings,
     _redis,
+    _tasks,
     _database,
 )
-ROW_CHECKS: tuple[Check, ...] = (_credentials, _providers, _aliases, _tenants)
+ROW_CHECKS: tuple[Check, ...] = (_credentials, _webhooks, _providers, _aliases, _tenants)

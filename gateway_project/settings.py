@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway_project.lib import database_url, ids, keyring
+from gateway_project.lib.env import SettingError
 from gateway_project.lib.env import environment as env
 from gateway_project.lib.keyring import Keyring
 
@@ -141,6 +142,9 @@ REST_FRAMEWORK: dict[str, Any] = {
 # Tollgate
 
 REDIS_URL = env.secret("REDIS_URL")
+TASKS = env.choice("TOLLGATE_TASKS", ("embedded", "celery"), "embedded")
+if TASKS == "celery" and REDIS_URL is None:
+    raise SettingError("TOLLGATE_TASKS is 'celery', which needs REDIS_URL.")
 SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)
 MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
@@ -186,6 +190,10 @@ LOGGING: dict[str, Any] = {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # any scanner causes it
         "httpx": {"level": "WARNING"},
+        # A line for every second in which there was nothing to do; failures are errors.
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
     },
 }
 logging.captureWarnings(True)

@@ -6,10 +6,12 @@ out, byte for byte, so that reading one never has to make it again.
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
 from gateway_project.lib import clock, ids
+from responses_api import validators
 from tenants.models import Tenant
 
 
@@ -61,6 +63,17 @@ class StoredResponse(TenantOwned):
     class Meta:
         ordering = ("-created_at",)
         indexes = (
+            models.Index(fields=("-created_at",), name="response_newest"),
+            models.Index(
+                fields=("status", "-created_at"),
+                name="response_unusual",
+                condition=~Q(status=Status.COMPLETED),
+            ),
+            models.Index(
+                fields=("tenant", "status", "-created_at"),
+                name="response_unusual_of_tenant",
+                condition=~Q(status=Status.COMPLETED),
+            ),
             models.Index(fields=("tenant", "-created_at"), name="response_newest_of_tenant"),
             models.Index(fields=("root_id", "expires_at"), name="response_chain_expiry"),
             models.Index(fields=("expires_at",), name="response_expiry"),
@@ -169,7 +182,10 @@ class Conversation(TenantOwned):
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = (models.Index(fields=("tenant", "-created_at"), name="conversation_newest"),)
+        indexes = (
+            models.Index(fields=("-created_at",), name="conversation_newest"),
+            models.Index(fields=("tenant", "-created_at"), name="conversation_newest_of_tenant"),
+        )
 
     def __str__(self) -> str:
         return self.id
@@ -259,12 +275,28 @@ class IdempotentCall(TenantOwned):
 
 
 class WebhookEndpoint(TenantOwned):
-    """Where a tenant wants to be told that background responses ended. The secret is write-only."""
+    """Where a tenant wants to be told that background responses ended.
+
+    Its secret is sealed for this very row (webhooks/endpoints.py) and shown once. After a rotation the old
+    one goes on signing beside the new one for a while.
+    """
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
-    url = models.URLField(max_length=500)
-    events = models.JSONField(default=list, blank=True, help_text="Empty: all of them.")
+    url = models.CharField(
+        "URL",
+        max_length=500,
+        validators=[validators.validate_webhook_url],
+        help_text="For example https://example.com/webhooks.",
+    )
+    events = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validators.validate_webhook_events],
+        help_text="Empty: all of them.",
+    )
     sealed_secret = models.TextField(editable=False)
+    sealed_old_secret = models.TextField(blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
     allow_private_network = models.BooleanField(
         default=False, help_text="May lie at a private or loopback address; operators decide."
     )
@@ -277,10 +309,18 @@ class WebhookEndpoint(TenantOwned):
             models.CheckConstraint(
                 condition=Q(sealed_secret__startswith="v1."), name="webhook_secret_is_sealed"
             ),
+            models.CheckConstraint(
+                condition=Q(sealed_old_secret="") | Q(sealed_old_secret__startswith="v1."),
+                name="webhook_old_secret_is_sealed",
+            ),
         )
 
     def __str__(self) -> str:
         return self.url
+
+    def clean(self) -> None:
+        if not self.allow_private_network and not self.url.lower().startswith("https://"):
+            raise ValidationError({"url": "The address must begin with https://."})
 
 
 class WebhookDelivery(TenantOwned):
@@ -306,7 +346,7 @@ class WebhookDelivery(TenantOwned):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        ordering = ("-created_at",)
+        ordering = ("-id",)  # the order in which they were made
         verbose_name_plural = "webhook deliveries"
         constraints = (
             models.UniqueConstraint(fields=("endpoint", "event_id"), name="webhook_once_per_event"),
@@ -319,3 +359,13 @@ class WebhookDelivery(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.event_type} → {self.endpoint_id}"
+
+
+class PeriodicJob(models.Model):
+    """When a job that no tenant owns is next to be done; whoever moves `next_at` on does it."""
+
+    name = models.CharField(primary_key=True, max_length=64)
+    next_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

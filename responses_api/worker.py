@@ -12,6 +12,7 @@ from django.conf import settings
 from gateway_project.lib.log import CallLog, wants_json
 from responses_api.idempotency import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
+from responses_api.periodic import Periodic
 from responses_api.registry import Registry
 from responses_api.storage import records  # noqa: F401  # how they are written
 from responses_api.storage.writer import Writer
@@ -51,11 +52,14 @@ class Worker:
             poll_seconds=settings.REVISION_POLL_SECONDS,
             redis_url=settings.REDIS_URL,
         )
+        self.periodic = Periodic(settings.TASKS)
 
     def start(self) -> None:
         self.watcher.start()
+        self.periodic.start()
 
     async def stop(self) -> None:
+        await self.periodic.stop()
         await self.watcher.stop()
         await self.registry.sockets.stop()
         await self.idempotent_calls.stop()

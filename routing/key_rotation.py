@@ -1,8 +1,9 @@
-"""Rotation of the key-encryption keys: a new first key, then every credential sealed with the first one."""
+"""Rotation of the key-encryption keys: a new first key, then every secret sealed with the first one."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -18,22 +19,23 @@ _NUMBERED = re.compile(r"k(\d{1,9})\Z")
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The key now in use and how many credentials were sealed anew."""
+    """The key now in use and how many secrets were sealed anew."""
 
     key_id: str
     rewrapped: int
 
 
-def rotate(*, new_key: bool) -> Rotation:
-    """Seal every credential with the current key, a fresh one if asked for. Safe to repeat.
+def rotate(*rewrap: Callable[[], int], new_key: bool) -> Rotation:
+    """Seal every secret with the current key, a fresh one if asked for. Safe to repeat.
 
-    Old keys stay in the file: a credential restored from a backup may still need them.
+    Each of `rewrap` does so for one table and says how many it changed. Old keys stay in the file: a
+    secret restored from a backup may still need them.
     """
     if new_key:
         _add_key()
     else:
         credentials.keyring().reload()
-    rewrapped = credentials.rewrap_all()
+    rewrapped = sum(rewrap_table() for rewrap_table in rewrap)
     return Rotation(credentials.keyring().current[0], rewrapped)
 
 

@@ -28,11 +28,14 @@ class Area(StrEnum):
     ALIASES = "aliases"
     PROVIDERS = "providers"
     CREDENTIALS = "credentials"
+    WEBHOOKS = "webhooks"
+    RESPONSES = "responses"
 
 
 _VIEW: frozenset[Right] = frozenset({"view"})
 _CHANGE: frozenset[Right] = frozenset({"view", "change"})
 _MANAGE: frozenset[Right] = frozenset({"view", "add", "change", "delete"})
+_REMOVE: frozenset[Right] = frozenset({"view", "delete"})
 
 _ADMIN: Mapping[Area, frozenset[Right]] = {
     Area.TENANT: _CHANGE,  # only operators make and remove tenants
@@ -41,14 +44,21 @@ _ADMIN: Mapping[Area, frozenset[Right]] = {
     Area.ALIASES: _MANAGE,
     Area.PROVIDERS: _MANAGE,
     Area.CREDENTIALS: _MANAGE,
+    Area.WEBHOOKS: _MANAGE,
+    Area.RESPONSES: _REMOVE,
 }
 _READER: Mapping[Area, frozenset[Right]] = dict.fromkeys(Area, _VIEW)
 
 RIGHTS: Mapping[str, Mapping[Area, frozenset[Right]]] = {
     Role.OWNER: _ADMIN,
     Role.ADMIN: _ADMIN,
-    Role.DEVELOPER: {**_READER, Area.KEYS: _MANAGE, Area.ALIASES: _MANAGE},
-    Role.BILLING: _READER,
+    Role.DEVELOPER: {
+        **_READER,
+        Area.KEYS: _MANAGE,
+        Area.ALIASES: _MANAGE,
+        Area.WEBHOOKS: _MANAGE,
+    },
+    Role.BILLING: {**_READER, Area.RESPONSES: frozenset()},  # what was said is no matter of money
     Role.VIEWER: _READER,
 }
 

@@ -6,9 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway_project.lib import db
 from tests.support import rows
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
+
+
+@pytest.fixture(scope="session")
+def database_threads(django_db_setup: None) -> Iterator[None]:
+    """For tests of code that uses the pool of database threads without a gateway."""
+    yield
+    db.close_pool_connections()
 
 
 @pytest.fixture(scope="session")

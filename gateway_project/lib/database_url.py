@@ -39,7 +39,10 @@ def parse(url: Secret) -> dict[str, Any]:
 
 
 def sqlite(path: Path) -> dict[str, Any]:
-    """WAL, so that readers and a writer do not block each other; IMMEDIATE, so that two writers queue."""
+    """WAL, so that readers and a writer do not block each other; IMMEDIATE, so that two writers queue.
+
+    `auto_vacuum` works on files made with it only, and must come first: it lets retention shorten the file.
+    """
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
@@ -49,6 +52,8 @@ def sqlite(path: Path) -> dict[str, Any]:
         "OPTIONS": {
             "timeout": 10,
             "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "init_command": (
+                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+            ),
         },
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from uuid import UUID
 
 from gateway_project.lib import clock
@@ -32,6 +33,11 @@ def uuid7() -> UUID:
     value = (milliseconds << 80) | int.from_bytes(random_bytes(10), "big")
     value = value & ~(0xF << 76) | (7 << 76)
     return UUID(int=value & ~(0x3 << 62) | (2 << 62))
+
+
+def first_uuid7(at: datetime) -> UUID:
+    """A bound for ids made by `uuid7`: those made before this instant are lower, all others are not."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 def request_id() -> str:

@@ -47,7 +47,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Text goes out without the library's detours, which is a third cheaper a frame. A frame for a
         connection that is being closed is no fault of the application."""
         text = message.get("text")
-        if text is None:
+        if not isinstance(text, str):
             await super().send(message)
             return
         if not self.writable.is_set():

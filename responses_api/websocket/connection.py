@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway_project.lib import aio, clock, ids
 from gateway_project.lib.asgi import Message, Receive, Scope, Send
 from gateway_project.lib.errors import (
     BadRequest,
-    ConnectionLimitReached,
-    Draining,
     GatewayError,
     StreamLimitReached,
     Unauthenticated,
@@ -20,8 +18,9 @@ from gateway_project.lib.errors import (
 from responses_api.admission import authenticate
 from responses_api.interruption import Interruption
 from responses_api.outcome import facts, refused
-from responses_api.websocket import frames
-from responses_api.websocket.handshake import POLICY, refuse
+from responses_api.websocket import ending, frames
+from responses_api.websocket.ending import Ending
+from responses_api.websocket.handshake import refuse
 from responses_api.websocket.lanes import Lanes
 from responses_api.websocket.memory import ConnectionMemory
 from responses_api.websocket.reply import SocketReply
@@ -31,25 +30,9 @@ from tenants.caller import Caller
 if TYPE_CHECKING:
     from responses_api.worker import Worker
 
-# Close codes, RFC 6455 7.4.1 and the IANA registry. On 1001 and 1012 OpenAI's SDKs may connect again.
-GOING_AWAY = 1001
-RESTART = 1012
-
 LAST_WORD_SECONDS = 0.5
 # Of the handshake, but said of its moment only: not for the eyes of an upstream that gets the turns.
 _OF_THE_HANDSHAKE = frozenset({b"x-codex-turn-metadata", b"openai-beta"})
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a connection ends although its client is there. What runs may go on for `grace` seconds (None: as
-    long as others let it), then `interruption` ends it; `is_told` with an error frame."""
-
-    error: GatewayError
-    interruption: Interruption
-    grace: float | None
-    code: int
-    is_told: bool = True
 
 
 class Connection:
@@ -70,7 +53,7 @@ class Connection:
         self._opened_at = clock.monotonic()
         self._caller: Caller | None = None
         self._memory = ConnectionMemory(worker.socket_limits)
-        self._lanes: Lanes[str | GatewayError] = Lanes(self._turn, worker.socket_limits)
+        self._lanes = Lanes(worker.socket_limits)
         self._turns: dict[str, Turn] = {}
         self._turn_count = 0
         self._refusal: GatewayError | None = None
@@ -131,48 +114,46 @@ class Connection:
     # Frames
 
     async def _read(self) -> None:
-        """While there is no room for more, nothing is taken from the socket."""
+        """While there is no room for more, nothing is taken from the socket. A frame can be large, so none
+        is held here while the next one is waited for."""
         while not self._is_closed:
             await self._lanes.room()
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
-                self._code = self._code or message.get("code")
-                return
-            await self._take(message)
+            await self._take(await self._receive())
 
     async def _take(self, message: Message) -> None:
         """Put a frame onto its lane. What is wrong with it is answered in its turn, like the rest."""
-        text, lane = message.get("text"), ""
-        job: str | GatewayError
+        if message["type"] == "websocket.disconnect":
+            self._is_closed = True
+            self._code = self._code or message.get("code")
+            return
+        lane = ""
         try:
-            if text is None:
-                raise BadRequest("A frame must be text, not binary: one JSON object.")
+            text = _text(message)
             envelope = frames.envelope(text)
             lane = envelope.lane()
             if envelope.type == frames.STEER:
                 await self.send(frames.steer_failed(text))
                 return
             if envelope.type != frames.CREATE:
-                shown = str(envelope.type)[:100]
-                raise BadRequest(
-                    f"A frame of type {shown!r} is not known; send 'response.create'.", param="type"
-                )
-            job = text
+                raise _unknown(envelope.type)
+            await self._queue(lane, text, len(text))
         except GatewayError as error:
-            job = error
-        try:
-            self._lanes.put(lane, job, len(job) if isinstance(job, str) else 0)
-        except StreamLimitReached as error:
-            await self.send(frames.error_frame(error, self.id, lane))
+            await self._queue(lane, error, 0)
 
-    async def _turn(self, lane: str, job: str | GatewayError) -> None:
+    async def _queue(self, lane: str, asked: str | GatewayError, size: int) -> None:
         self._turn_count += 1
-        asked = request(ids.request_id(), self._scope, self.id)
-        reply = SocketReply(self.send, asked.id, lane)
-        turn = Turn(self._worker, asked, reply, job, lane, lambda: self._refusal)
+        of_turn = request(ids.request_id(), self._scope, self.id)
+        reply = SocketReply(self.send, of_turn.id, lane)
+        turn = Turn(self._worker, of_turn, reply, asked, lane)
+        try:
+            self._lanes.put(lane, partial(self._run, lane, turn), size)
+        except StreamLimitReached as error:
+            await reply.error(error)
+
+    async def _run(self, lane: str, turn: Turn) -> None:
         self._turns[lane] = turn
         try:
-            await turn.run(self._memory)
+            await turn.run(self._memory, lambda: self._refusal)
         finally:
             del self._turns[lane]
         if turn.was_abandoned:
@@ -190,57 +171,56 @@ class Connection:
     # End
 
     def drain(self) -> None:
-        """Running responses are ended by the registry, in its time."""
-        self._end(Ending(Draining(), Interruption.DRAIN, None, RESTART, is_told=False))
+        self._end(ending.drained())
 
     async def is_allowed(self) -> bool | None:
         """Whether the key still may do this; if not, the connection ends. None: nobody can say now."""
         if self._worker.registry.draining:
             return True
         try:
-            self._know(await authenticate(self._worker, request(self.id, self._scope, self.id)))
+            caller = await authenticate(self._worker, request(self.id, self._scope, self.id))
         except Unavailable:
             return None
         except GatewayError as error:
             self._revoke(error)
             return False
+        if not self._is_closed:
+            self._know(caller)
         return True
 
     def _revoke(self, error: GatewayError) -> None:
-        self._end(Ending(error, Interruption.REVOKED, 0, POLICY))
+        self._end(ending.revoked(error))
 
     def _end_of_time(self) -> None:
-        limits = self._worker.socket_limits
-        error = ConnectionLimitReached(limits.lifetime / 60)
-        self._end(Ending(error, Interruption.CONNECTION_LIMIT, limits.grace, GOING_AWAY))
+        self._end(ending.out_of_time(self._worker.socket_limits))
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self, why: Ending) -> None:
         """From now on no turn begins. A later reason takes the place of an earlier one."""
         if self._is_closed:
             return
         if self._ending is not None:
             self._ending.cancel()
-        self._refusal = ending.error
-        self._ending = aio.hold(self._wind_down(ending), "socket-end")
+        self._refusal = why.error
+        self._ending = aio.hold(self._wind_down(why), "socket-end")
 
-    async def _wind_down(self, ending: Ending) -> None:
-        await self._lanes.idle(ending.grace)
+    async def _wind_down(self, why: Ending) -> None:
+        await self._lanes.idle(why.grace)
         for turn in tuple(self._turns.values()):
-            turn.interrupt(ending.interruption)
+            turn.interrupt(why.interruption)
         await self._lanes.idle(LAST_WORD_SECONDS)
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):
-                await self._close(ending)
+                await self._close(why)
         except TimeoutError:
             self._abandon()
 
-    async def _close(self, ending: Ending) -> None:
-        if ending.is_told:
-            await self.send(frames.error_frame(ending.error, self.id))
+    async def _close(self, why: Ending) -> None:
+        if why.is_told:
+            await self.send(frames.error_frame(why.error, self.id))
         if self._is_closed:
             return
-        self._code = ending.code
-        message = {"type": "websocket.close", "code": ending.code, "reason": ending.error.code}
+        self._code = why.code
+        message = {"type": "websocket.close", "code": why.code, "reason": why.error.code}
         try:
             await self._send(message)
         except OSError:
@@ -262,6 +242,7 @@ class Connection:
                 timer.cancel()
         if self._ending is not None:
             self._ending.cancel()
+        self._memory.clear()
         self._lanes.clear()
         for lane, task in tuple(self._lanes.tasks.items()):
             turn = self._turns.get(lane)
@@ -288,3 +269,16 @@ def _of_the_turns(scope: Scope) -> Scope:
     """What is needed of the handshake later: whose turns they are, and what upstreams may be told."""
     headers = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_HANDSHAKE]
     return {"headers": headers, "client": scope.get("client")}
+
+
+def _text(message: Message) -> str:
+    text: str | None = message.get("text")
+    if text is None:
+        raise BadRequest("A frame must be text, not binary: one JSON object.")
+    return text
+
+
+def _unknown(kind: object) -> BadRequest:
+    shown = str(kind)[:100]
+    message = f"A frame of type {shown!r} is not known; send 'response.create'."
+    return BadRequest(message, param="type")

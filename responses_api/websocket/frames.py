@@ -86,7 +86,7 @@ def request(body: Json) -> tuple[Json, bool]:
 
 def parsed(text: str) -> Json:
     """A frame taken apart. Raises InvalidJson."""
-    return parse_object(text.encode())
+    return parse_object(text)
 
 
 def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
@@ -127,4 +127,7 @@ def steer_failed(text: str) -> str:
             "message": "A running response cannot be steered here; send a new response.create.",
         },
     }
-    return orjson.dumps(frame).decode()
+    try:
+        return orjson.dumps(frame).decode()
+    except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
+        raise BadRequest("The frame is nested too deep.") from None

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
 
 from gateway_project.lib import aio
 from gateway_project.lib.errors import StreamLimitReached
 from responses_api.websocket.limits import SocketLimits
 
-J = TypeVar("J")
+Job = Callable[[], Awaitable[None]]
 
 
-class Lanes(Generic[J]):
+class Lanes:
     """Runs jobs. A lane is made by its first job and keeps no task while it has none."""
 
     __slots__ = (
         "_limits",
         "_room",
-        "_run",
         "_slots",
         "_waiting",
         "_waiting_bytes",
@@ -28,17 +26,16 @@ class Lanes(Generic[J]):
         "tasks",
     )
 
-    def __init__(self, run: Callable[[str, J], Awaitable[None]], limits: SocketLimits) -> None:
-        self._run = run
+    def __init__(self, limits: SocketLimits) -> None:
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.active)
         self._room = asyncio.Event()
         self._room.set()
-        self._waiting: dict[str, deque[tuple[J, int]]] = {}
+        self._waiting: dict[str, deque[tuple[Job, int]]] = {}
         self._waiting_count = self._waiting_bytes = 0
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    def put(self, lane: str, job: J, size: int) -> None:
+    def put(self, lane: str, job: Job, size: int) -> None:
         """Raises StreamLimitReached for one lane too many."""
         waiting = self._waiting.get(lane)
         if waiting is None:
@@ -67,14 +64,14 @@ class Lanes(Generic[J]):
         self._waiting_count = self._waiting_bytes = 0
         self._room.set()
 
-    async def _work(self, lane: str, waiting: deque[tuple[J, int]]) -> None:
+    async def _work(self, lane: str, waiting: deque[tuple[Job, int]]) -> None:
         try:
             while waiting:
                 async with self._slots:
                     if waiting:
                         job, size = waiting.popleft()
                         self._count(-1, -size)
-                        await self._run(lane, job)
+                        await job()
         finally:
             del self.tasks[lane]
 

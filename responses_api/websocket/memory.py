@@ -85,6 +85,11 @@ class ConnectionMemory:
         if found is not None and found.lane == lane:
             self.forget(response_id)
 
+    def clear(self) -> None:
+        self._responses.clear()
+        self._newest.clear()
+        self.size = 0
+
     def _is_full(self) -> bool:
         limits = self._limits
         return len(self._responses) > limits.memory_entries or self.size > limits.memory_bytes
@@ -154,7 +159,7 @@ class TurnMemory:
         if resolved is None or answer["status"] not in _CONTINUABLE:
             return
         self.has_kept = True
-        output = [remembered(identified(item), provider) for item in answer["output"]]
+        output = [remembered(identified(item), provider) for item in answer.get("output") or ()]
         try:
             said = self._history(resolved)
             said = _Said(said, orjson.dumps([*resolved.own_items, *output]))

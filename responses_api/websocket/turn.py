@@ -32,45 +32,37 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tollgate.websocket")
 
 Json = dict[str, Any]
+Refusal = Callable[[], GatewayError | None]
 
 
 class Turn:
-    """`text` is the frame, or what was wrong with it. `refusal` says why no turn may begin any more."""
+    """`asked` is the text of the frame, or what was wrong with it."""
 
     __slots__ = (
-        "_exchange",
-        "_lane",
-        "_parent_id",
-        "_refusal",
-        "_reply",
-        "_request",
-        "_text",
-        "_worker",
-    )
+        "_asked", "_exchange", "_lane", "_parent_id", "_reply", "_request", "_worker",
+    )  # fmt: skip
 
     def __init__(
         self,
         worker: Worker,
         request: Request,
         reply: SocketReply,
-        text: str | GatewayError,
+        asked: str | GatewayError,
         lane: str,
-        refusal: Callable[[], GatewayError | None],
     ) -> None:
         self._worker = worker
         self._request = request
         self._reply = reply
-        self._text = text
+        self._asked = asked
         self._lane = lane
-        self._refusal = refusal
         self._parent_id = ""
         self._exchange: Exchange | None = None
 
-    async def run(self, memory: ConnectionMemory) -> None:
-        """Answer it, whatever happens."""
+    async def run(self, memory: ConnectionMemory, refusal: Refusal) -> None:
+        """Answer it, whatever happens. `refusal` says why no turn may begin any more."""
         of_turn = TurnMemory(memory, self._lane)
         try:
-            await self._answer(of_turn)
+            await self._answer(of_turn, refusal)
         except asyncio.CancelledError:
             self._record("client_gone", 0, None)
             raise
@@ -85,24 +77,30 @@ class Turn:
 
     def interrupt(self, why: Interruption) -> bool:
         """End it from outside; False if it is not so far that it could be."""
-        if self._exchange is not None:
+        if self._exchange is None:
+            return False
+        if why is not Interruption.CLIENT_GONE or not self._reply.survives_client:
             self._exchange.interrupt(why)
-        return self._exchange is not None
+        return True
 
     @property
     def was_abandoned(self) -> bool:
         """Whether the client was told something, but not the end of it."""
         return self._reply.started and not self._reply.has_ended
 
-    async def _answer(self, memory: TurnMemory) -> None:
-        if isinstance(self._text, GatewayError):
-            raise self._text
+    async def _answer(self, memory: TurnMemory, refusal: Refusal) -> None:
+        if isinstance(self._asked, GatewayError):
+            raise self._asked
         await authenticate(self._worker, self._request)
-        body, is_wanted = frames.request(self._body())
-        call = understood(body, len(self._text))
+        _raise(refusal())
+        body, size = frames.parsed(self._asked), len(self._asked)
+        self._asked = ""  # it was taken apart, and may be large
+        parent_id = body.get("previous_response_id")
+        self._parent_id = parent_id if isinstance(parent_id, str) else ""
+        body, is_wanted = frames.request(body)
+        call = understood(body, size)
         admitted = await admit_call(self._worker, self._request, call, memory)
-        self._raise_refusal()
-        self._text = ""  # it was taken apart, and may be large
+        _raise(refusal())
         keeper = memory.around(admitted.keeper, admitted.resolved)
         admitted = structs.replace(admitted, keeper=keeper)
         if is_wanted:
@@ -111,33 +109,18 @@ class Turn:
         else:
             await self._prepare(admitted)
 
-    def _body(self) -> Json:
-        self._raise_refusal()
-        assert isinstance(self._text, str)
-        body = frames.parsed(self._text)
-        parent_id = body.get("previous_response_id")
-        self._parent_id = parent_id if isinstance(parent_id, str) else ""
-        return body
-
-    def _raise_refusal(self) -> None:
-        refusal = self._refusal()
-        if refusal is not None:
-            raise refusal
-
     async def _prepare(self, admitted: Admitted) -> None:
         """`generate: false`: a response without output, from which the next turn can continue."""
         call, keeper, reply = admitted.call, admitted.keeper, self._reply
-        began = clock.monotonic()
-        now = int(clock.timestamp())
+        began, now = clock.monotonic(), int(clock.timestamp())
         begun = response_object.in_progress(
             call.body, RESPONSES.new_id(), call.model, now, admitted.echo
         )
         check_writable(begun)
         done = response_object.ended(begun, [], Usage(), {}, now, None)
         await reply.start_stream(closing=False)
-        await reply.send(
-            response_events.event(response_events.CREATED, 0, {"response": begun}), more=True
-        )
+        created = response_events.event(response_events.CREATED, 0, {"response": begun})
+        await reply.send(created, more=True)
         assert keeper is not None
         try:
             await keeper.keep(done, "", response_events.terminal(1, done))
@@ -160,3 +143,8 @@ class Turn:
 def request(request_id: str, scope: Scope, socket_id: str) -> Request:
     """A turn of a socket, as admission wants it."""
     return Request(request_id, RESPONSES, scope, socket=socket_id)
+
+
+def _raise(refusal: GatewayError | None) -> None:
+    if refusal is not None:
+        raise refusal

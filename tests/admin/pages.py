@@ -9,7 +9,12 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
+from responses_api.models import Conversation, StoredResponse, WebhookDelivery
 from tests.admin.world import CANARY
+
+# What the gateway writes and nobody else: pages without a form, and without a way to delete.
+WRITTEN_BY_US = {Conversation, StoredResponse, WebhookDelivery}
+KEPT_BY_US = {WebhookDelivery}
 
 
 def url(model: type[Model] | Model, page: str) -> str:
@@ -73,6 +78,10 @@ def provider_form(**fields: Any) -> dict[str, Any]:
 
 def credential_form(**fields: Any) -> dict[str, Any]:
     return {"name": "new credential", "secret": "sk-posted-secret-12345", "enabled": "on", **fields}
+
+
+def endpoint_form(**fields: Any) -> dict[str, Any]:
+    return {"url": "https://new.example/hook", "enabled": "on", **fields}
 
 
 def alias_form(*targets: dict[str, Any], **fields: Any) -> dict[str, Any]:

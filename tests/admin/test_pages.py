@@ -17,11 +17,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from gateway_project.lib import clock
+from responses_api.models import Conversation, StoredResponse, WebhookDelivery, WebhookEndpoint
+from responses_api.webhooks import endpoints, events
 from routing.models import Alias, Credential, Provider, ProviderModel, Target
 from tenants import caller, keys, revision
 from tenants.models import ApiKey, Membership, Tenant
 from tests.admin import world as worlds
 from tests.admin.pages import (
+    KEPT_BY_US,
+    WRITTEN_BY_US,
     act,
     alias_form,
     credential_form,
@@ -32,6 +36,7 @@ from tests.admin.pages import (
     url,
 )
 from tests.admin.world import World
+from tests.support import kept_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -44,11 +49,14 @@ KEY = re.compile(r"tg_live_\w+")
 def test_every_page_opens_for_the_operator(world: World, operator: Client):
     for side in (world.ours, world.platform):
         for row in side.rows():
-            for page in ("change", "history", "delete"):
+            for page in ("change", "history"):
                 assert operator.get(url(row, page)).status_code == 200, (row, page)
+            deletion = 403 if type(row) in KEPT_BY_US else 200
+            assert operator.get(url(row, "delete")).status_code == deletion, row
     for model in django_admin.site._registry:
-        for page in ("changelist", "add"):
-            assert operator.get(url(model, page)).status_code == 200, (model, page)
+        addition = 403 if model in WRITTEN_BY_US else 200
+        assert operator.get(url(model, "changelist")).status_code == 200, model
+        assert operator.get(url(model, "add")).status_code == addition, model
 
 
 def test_every_list_can_be_searched_and_sorted(world: World, operator: Client):
@@ -66,7 +74,17 @@ def test_a_list_says_whose_a_row_is(world: World, operator: Client):
 
 
 def test_lists_are_filtered_by_tenant(world: World, operator: Client):
-    for model in (ApiKey, Provider, Credential, Alias, Membership):
+    for model in (
+        ApiKey,
+        Provider,
+        Credential,
+        Alias,
+        Membership,
+        StoredResponse,
+        Conversation,
+        WebhookEndpoint,
+        WebhookDelivery,
+    ):
         question = f"?tenant__id__exact={world.ours.tenant.pk}"
         answer = operator.get(url(model, "changelist") + question)
         assert {row.tenant for row in answer.context["cl"].result_list} == {world.ours.tenant}
@@ -112,6 +130,10 @@ def more(world: World, number: int) -> None:
         model = ProviderModel.objects.create(provider=provider, upstream_id=f"model-{n}")
         alias = Alias.objects.create(name=f"alias-{n}", tenant=tenant)
         Target.objects.create(alias=alias, provider_model=model)
+        kept_rows.response(tenant)
+        kept_rows.conversation(tenant, "Hello")
+        endpoints.create(tenant, "https://hooks.example/in")
+        events.enqueue(tenant.pk, f"resp_{n}", "completed")
 
 
 def queries(get: Callable[[], Any]) -> int:
@@ -123,7 +145,19 @@ def queries(get: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize(
     "model",
-    [Tenant, Membership, ApiKey, Provider, Credential, ProviderModel, Alias],
+    [
+        Tenant,
+        Membership,
+        ApiKey,
+        Provider,
+        Credential,
+        ProviderModel,
+        Alias,
+        StoredResponse,
+        Conversation,
+        WebhookEndpoint,
+        WebhookDelivery,
+    ],
     ids=lambda model: model.__name__,
 )
 def test_a_list_takes_as_many_queries_for_ten_rows_as_for_two(

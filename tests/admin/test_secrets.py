@@ -12,6 +12,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.views.debug import get_exception_reporter_filter
 
+from responses_api.models import WebhookEndpoint
+from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Credential, Provider
 from tenants import keys, peppers
@@ -143,6 +145,9 @@ def test_readers_of_a_credential_see_no_field_for_a_secret(world: World, viewer:
 
 def test_no_page_shows_a_secret_or_what_is_stored_of_it(world: World, operator: Client):
     stored = [row.sealed_secret for row in Credential.objects.all()]
+    for endpoint in WebhookEndpoint.objects.all():
+        secrets = endpoints.signing_secrets(endpoint)
+        stored += [endpoint.sealed_secret, *(secret.reveal() for secret in secrets)]
     digests = [bytes(row.digest) for row in KeySecret.objects.all()]
     hidden = [SECRET, *stored, *(d.hex() for d in digests), *(repr(d)[2:-1] for d in digests)]
 
@@ -157,9 +162,11 @@ def test_a_dump_of_the_database_holds_only_sealed_text(world: World, operator: C
     key_text = _secret_on(operator.post(url(ApiKey, "add"), _new_key(world)))
     out = StringIO()
 
-    call_command("dumpdata", "tenants", "routing", "admin", stdout=out)
+    call_command("dumpdata", "tenants", "routing", "responses_api", "admin", stdout=out)
 
     dump = out.getvalue()
+    assert world.ours.endpoint.sealed_secret in dump
+    assert "whsec_" not in dump
     assert Credential.objects.get(name="new credential").sealed_secret in dump
     assert POSTED not in dump
     assert SECRET not in dump

@@ -9,11 +9,13 @@ from django.db.models import Model
 from django.test import Client
 
 from gateway_project.lib.secret import Secret
+from responses_api.models import Conversation, StoredResponse, WebhookDelivery, WebhookEndpoint
+from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from tenants import keys
 from tenants.models import ApiKey, Membership, Tenant
-from tests.support import rows
+from tests.support import kept_rows, rows
 
 CANARY = "zzcanary"
 SECRET = "sk-upstream-secret-value-9876"
@@ -41,6 +43,10 @@ class Side(Platform):
     tenant: Tenant
     member: Membership
     key: ApiKey
+    response: StoredResponse
+    conversation: Conversation
+    endpoint: WebhookEndpoint
+    delivery: WebhookDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,28 @@ def _side(name: str) -> Side:
     AliasGrant.objects.create(api_key=key, alias=routes.alias)
     user = User.objects.create_user(f"{name}-member", f"{name}@example.com")
     member = Membership.objects.create(tenant=tenant, user=user, role="developer")
-    return Side(routes.provider, routes.credential, routes.model, routes.alias, tenant, member, key)
+    return Side(
+        routes.provider,
+        routes.credential,
+        routes.model,
+        routes.alias,
+        tenant,
+        member,
+        key,
+        *_said(name, tenant),
+        *_webhook(name, tenant),
+    )
+
+
+def _said(name: str, tenant: Tenant) -> tuple[StoredResponse, Conversation]:
+    response = kept_rows.response(tenant, said=f"{name} answer", model=f"{name}-model")
+    return response, kept_rows.conversation(tenant, f"{name} question")
+
+
+def _webhook(name: str, tenant: Tenant) -> tuple[WebhookEndpoint, WebhookDelivery]:
+    endpoint, _ = endpoints.create(tenant, f"https://{name}.example/hook")
+    events.enqueue(tenant.pk, f"resp_{name}", "completed")
+    return endpoint, WebhookDelivery.objects.get(endpoint=endpoint)
 
 
 def _platform(name: str, tenant: Tenant | None = None) -> Platform:

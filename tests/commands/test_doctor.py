@@ -12,6 +12,7 @@ from pytest_django import Settings
 from gateway_project import migrating
 from gateway_project.lib import keyring
 from gateway_project.lib.secret import Secret
+from responses_api.webhooks import endpoints
 from routing.models import Alias, Provider
 from tenants.models import Tenant
 from tests.commands.running import answer, failed_answer, text
@@ -83,6 +84,27 @@ def test_a_credential_whose_key_is_gone_is_broken(
     [(level, message)] = about(failed_answer("doctor"), "credential of groq")
     assert level == "broken"
     assert "has no key 'k1'" in message
+
+
+def test_a_webhook_whose_key_is_gone_is_broken(data_dir: Path) -> None:
+    tenant = Tenant.objects.create(slug="acme", name="Acme")
+    endpoint, _ = endpoints.create(tenant, "https://hooks.example/in?token=hidden")
+    subject = f"webhook endpoint {endpoint.pk}"
+    assert about(answer("doctor"), subject) == []
+    (data_dir / "key_encryption_keys").write_text(keyring.new_entry("other"))
+    found = failed_answer("doctor")
+    [(level, message)] = about(found, subject)
+    assert level == "broken"
+    assert "has no key 'k1'" in message
+    assert "hidden" not in str(found)
+
+
+def test_celery_is_pointed_out(settings: Settings) -> None:
+    assert about(answer("doctor"), "tasks")[0][0] == "ok"
+    settings.TASKS = "celery"
+    [(level, message)] = about(answer("doctor"), "tasks")
+    assert level == "hint"
+    assert "background_worker" in message
 
 
 def test_redis_that_does_not_answer_is_broken_and_its_address_not_told(

@@ -9,8 +9,10 @@ import pytest
 
 from gateway_project.lib import keyring, sealing
 from gateway_project.lib.secret import Secret
+from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Credential, Provider
+from tenants.models import Tenant
 from tests.commands.running import answer, refusal, text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
@@ -32,10 +34,23 @@ def test_a_new_key_seals_every_credential_anew(data_dir: Path, credential: Crede
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_secrets_of_webhooks_are_sealed_anew_too() -> None:
+    tenant = Tenant.objects.create(slug="acme", name="Acme")
+    endpoint, old = endpoints.create(tenant, "https://hooks.example/in")
+    new = endpoints.rotate(endpoint)
+
+    assert answer("rotate_secrets", "--new-key") == {"key_id": "k2", "rewrapped": 3}
+
+    endpoint.refresh_from_db()
+    assert sealing.key_id_of(endpoint.sealed_secret) == "k2"
+    assert sealing.key_id_of(endpoint.sealed_old_secret) == "k2"
+    assert endpoints.signing_secrets(endpoint) == (new, old)
+
+
 def test_repeating_it_changes_nothing() -> None:
     answer("rotate_secrets", "--new-key")
     assert answer("rotate_secrets") == {"key_id": "k2", "rewrapped": 0}
-    assert "0 credential(s) sealed anew" in text("rotate_secrets")
+    assert "0 secret(s) sealed anew" in text("rotate_secrets")
 
 
 def test_a_key_put_into_the_file_by_hand_is_taken_up(data_dir: Path) -> None:

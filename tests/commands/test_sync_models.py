@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from routing import side_calls
+from routing import checked_transport
 from routing.models import Provider, ProviderModel
 from routing.sandbox import SandboxServer
 from tests.commands.running import answer, refusal, text
@@ -78,7 +78,7 @@ def paging_upstream(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
         seen.append(request)
         return httpx.Response(200, json=PAGES[request.url.params.get("after_id")])
 
-    monkeypatch.setattr(side_calls.CheckedTransport, "handle_request", respond)
+    monkeypatch.setattr(checked_transport.CheckedTransport, "handle_request", respond)
     return seen
 
 

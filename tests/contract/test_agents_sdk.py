@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK, over both routes and as WebSocket: the same answers, whatever the upstream speaks."""
+"""The OpenAI Agents SDK, over both routes and a WebSocket: the same answers over every upstream."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ RESULT = "The tool answered: sunny in sandbox"
 ONE_REQUEST = {"requests": 1, "has_usage": True}
 TWO_REQUESTS = {"requests": 2, "has_usage": True}
 MODEL_STEPS_PER_ROUTE = 13
+CONTINUED_STEPS = 3 + 4
 
 ON_BOTH_ROUTES = {
     "run": {"text": ANSWER, **ONE_REQUEST},
@@ -48,9 +49,18 @@ EXPECTED = {
     "websocket.failing_stream": {"name": "ModelBehaviorError"},
     **{f"chat.{name}": told for name, told in ON_BOTH_ROUTES.items()},
     "chat.failing_stream": {"name": "APIError"},
+    "continued": [
+        {"text": RESULT, **TWO_REQUESTS},
+        {"text": "You said: And now?", **ONE_REQUEST},
+    ],
+    "continued_streamed": [
+        f"{RESULT} / sunny in sandbox",
+        "You said: And now?",
+        "You said: And then?",
+    ],
 }
 
 
 def test_every_scenario_ends_as_with_openai_and_nothing_is_sent_twice(python_script, gateway):
     assert python_script("agents_sdk.py") == EXPECTED
-    assert len(gateway.sandbox.calls) == 3 * MODEL_STEPS_PER_ROUTE
+    assert len(gateway.sandbox.calls) == 3 * MODEL_STEPS_PER_ROUTE + CONTINUED_STEPS

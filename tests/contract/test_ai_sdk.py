@@ -13,7 +13,7 @@ pytestmark = [
 ANSWER = "You said: How are you?"
 RESULT = "The tool answered: sunny in sandbox"
 WELL = {"errors": [], "broke": "no error"}
-MODEL_STEPS = 12 + 12 + 1
+MODEL_STEPS = 12 + 12 + 12 + 4
 
 ON_BOTH_ROUTES = {
     "generate": {"text": ANSWER, "finish": "stop", "hasUsage": True, "warnings": []},
@@ -35,12 +35,15 @@ BROKEN_OFF = {"afterOutput": True, "told": True, "errors": ["StreamProviderError
 EXPECTED = {
     **{f"responses.{name}": told for name, told in ON_BOTH_ROUTES.items()},
     "responses.failingStream": {**BROKEN_OFF, "broke": "no error"},
+    **{f"stored.{name}": told for name, told in ON_BOTH_ROUTES.items()},
+    "stored.failingStream": {**BROKEN_OFF, "broke": "no error"},
     **{f"chat.{name}": told for name, told in ON_BOTH_ROUTES.items()},
     # A failed chat stream is cut after its error, so that nobody takes it for complete.
     "chat.failingStream": {**BROKEN_OFF, "broke": "APICallError"},
     "turnsByReference": {
-        "first": "You said: First",
-        "second": {"name": "APICallError", "statusCode": 400, "isRetryable": False},
+        "texts": [RESULT, "You said: Second", "You said: Third"],
+        "finish": "stop",
+        "errors": [],
     },
 }
 

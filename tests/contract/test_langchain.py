@@ -17,6 +17,7 @@ ROUND_TRIP = {
     "calls": [["get_weather", {"city": "sandbox"}]] * 2,
 }
 MODEL_STEPS_PER_ROUTE = 12
+CONTINUED_STEPS = 2
 
 
 def expected(model: str) -> dict[str, object]:
@@ -40,6 +41,7 @@ def expected(model: str) -> dict[str, object]:
         "responses.failing_stream": {"name": "ValueError"},
         **{f"chat.{name}": told for name, told in on_both_routes.items()},
         "chat.failing_stream": {"name": "APIError"},
+        "continued": {"text": "You said: Second", "has_usage": True},
     }
 
 
@@ -47,4 +49,4 @@ def test_every_scenario_ends_as_with_openai_and_nothing_is_sent_twice(
     python_script, gateway, protocol
 ):
     assert python_script("langchain_chat.py") == expected(f"sandbox-{protocol}")
-    assert len(gateway.sandbox.calls) == 2 * MODEL_STEPS_PER_ROUTE
+    assert len(gateway.sandbox.calls) == 2 * MODEL_STEPS_PER_ROUTE + CONTINUED_STEPS

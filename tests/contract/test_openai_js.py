@@ -55,7 +55,7 @@ def expected(model: str) -> dict[str, object]:
         "wrongParameter": {
             "name": "BadRequestError",
             "status": 400,
-            "code": "unsupported_parameter",
+            "code": "previous_response_not_found",
             "param": "previous_response_id",
         },
         "failingStream": {"last": "response.failed", **failed},

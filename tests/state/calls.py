@@ -59,6 +59,8 @@ def sent(gateway: LiveGateway) -> Json:
 def heard(body: Json) -> list[tuple[str, str]]:
     """Who said what in the conversation an upstream received, whatever its protocol."""
     turns = body["messages"] if "messages" in body else body["input"]
+    if isinstance(turns, str):
+        return [("user", turns)]
     return [(turn["role"], _text(turn["content"])) for turn in turns if turn.get("role")]
 
 

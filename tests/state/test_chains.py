@@ -16,8 +16,9 @@ from responses_api.models import Conversation, StoredItem, StoredResponse
 from responses_api.storage import chains
 from responses_api.storage.records import Keeping, insert_response, own_input
 from routing.models import Provider
-from tests.state.calls import PROTOCOLS, answered, ask, create, heard, refused, sent
+from tests.state.calls import answered, ask, create, heard, refused, sent
 from tests.support import rows
+from tests.support.rows import PROTOCOLS
 
 pytestmark = pytest.mark.persistence
 
@@ -265,7 +266,7 @@ def grow(tenant_id: int, turns: int) -> str:
     for turn in range(turns):
         given = own_input(f"question {turn:04}")
         gave = own_input([{"role": "assistant", "content": f"answer {turn:04}"}])
-        response = {"id": ids.response_id(), "status": "completed", "output": gave}
+        response: Json = {"id": ids.response_id(), "status": "completed", "output": gave}
         keeping = Keeping(tenant_id, "key", "m", 30, given, parent_id=parent, root_id=root)
         with connection.cursor() as cursor:
             insert_response(cursor, keeping, response, "sandbox-chat")

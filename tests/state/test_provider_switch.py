@@ -11,9 +11,10 @@ import pytest
 from responses_api.models import Conversation, StoredItem
 from routing.models import Alias, Provider, ProviderModel, Target
 from routing.protocols.envelope import PREFIX
-from tests.state.calls import PROTOCOLS, answered, ask, create, heard, refused, sent
+from tests.state.calls import answered, ask, create, heard, refused, sent
 from tests.support import rows
 from tests.support.live import LiveGateway
+from tests.support.rows import PROTOCOLS
 
 pytestmark = pytest.mark.persistence
 
@@ -59,13 +60,10 @@ def thoughts(items: list[Json]) -> list[Json]:
     return [item for item in items if item.get("type") == "reasoning"]
 
 
-@streamed_or_not
 @pytest.mark.parametrize("second", [*PROTOCOLS, "other"])
 @pytest.mark.parametrize("first", PROTOCOLS)
-def test_a_chain_goes_on_with_another_provider_and_comes_back(
-    http, gateway, switch, first, second, stream
-):
-    turns_over(http, switch, [first, second, first], stream=stream)
+def test_a_chain_goes_on_with_another_provider_and_comes_back(http, gateway, switch, first, second):
+    turns_over(http, switch, [first, second, first], stream=True)
 
     assert heard(sent(gateway)) == [
         ("user", "[reason] 0"),

@@ -13,10 +13,10 @@ from routing.models import Alias, Provider
 from tenants.models import Tenant
 from tests.faults import wire
 from tests.faults.wire import Wire, until
-from tests.state.calls import PROTOCOLS, ask, client_of, create, refused
+from tests.state.calls import ask, client_of, create, refused
 from tests.support import grammar, rows, storing
 from tests.support.live import LiveGateway
-from tests.support.rows import Customer
+from tests.support.rows import PROTOCOLS, Customer
 
 pytestmark = pytest.mark.persistence
 
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-STORE = {"store": True}
+STORE: Json = {"store": True}
 
 
 def complete(http: httpx.Client, **fields: Any) -> httpx.Response:

@@ -51,6 +51,8 @@ class LiveGateway:
     def start(self) -> None:
         self._thread.start()
         self._up.result(WAIT_SECONDS)
+        # It would do what tests do, whenever it liked; those that are about it start it again.
+        self.run(self.worker.periodic.stop())
 
     def stop(self) -> None:
         self._server.should_exit = True

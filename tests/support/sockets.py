@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from websockets.sync.client import ClientConnection, connect
 
+from tests.faults.wire import KeyHolder, Wire
 from tests.support import grammar, reference
-from tests.support.live import LiveGateway
 
 Json = dict[str, Any]
 
@@ -86,11 +86,41 @@ class Socket:
         return frame["status"], frame["error"]["code"]
 
 
+class Server(Protocol):
+    """A gateway, beside the test or a process of its own."""
+
+    @property
+    def root_url(self) -> str: ...
+
+
 @contextmanager
 def opened(
-    gateway: LiveGateway, headers: dict[str, str], path: str = "/v1/responses", **options: Any
+    server: Server, headers: dict[str, str], path: str = "/v1/responses", **options: Any
 ) -> Iterator[Socket]:
-    url = f"ws://127.0.0.1:{gateway.port}{path}"
+    url = server.root_url.replace("http", "ws", 1) + path
     options = {"compression": None, "max_size": None, **options}
     with connect(url, additional_headers=headers, **options) as connection:
         yield Socket(connection)
+
+
+class DeafClient(Wire):
+    """A client that has shaken hands and reads nothing from then on."""
+
+    def __init__(self, server: Server, customer: KeyHolder) -> None:
+        super().__init__(server.root_url, receive_buffer=4096)
+        lines = (
+            "GET /v1/responses HTTP/1.1",
+            "host: gateway",
+            f"authorization: Bearer {customer.secret}",
+            "connection: Upgrade",
+            "upgrade: websocket",
+            "sec-websocket-version: 13",
+            "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+        )
+        super().send("\r\n".join([*lines, "", ""]).encode())
+        self.wait_for(b"101 Switching Protocols")
+
+    def create(self, model: str) -> None:
+        frame = {"type": "response.create", "model": model, "input": "Hello"}
+        text = orjson.dumps(frame).ljust(126)  # for a length in two bytes, and a mask of zeros
+        super().send(b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text)

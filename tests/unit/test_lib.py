@@ -680,3 +680,15 @@ def test_a_target_whose_credential_cannot_be_opened_is_not_called(
     answer = httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=acme.headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_auth_failed")
     assert len(gateway.sandbox.calls) == 0
+
+
+def test_ids_with_a_time_are_in_its_order(monkeypatch: pytest.MonkeyPatch):
+    at = clock.now()
+    made = []
+    for offset in (-0.001, 0, 60):
+        monkeypatch.setattr(clock, "timestamp", lambda o=offset: at.timestamp() + o)
+        made.append(ids.uuid7())
+
+    before, same, after = made
+    assert before < ids.first_uuid7(at) <= same < after
+    assert [made_id.version for made_id in made] == [7, 7, 7]

@@ -8,7 +8,6 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import orjson
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -16,9 +15,9 @@ from gateway_project.lib import clock
 from responses_api.models import StoredResponse
 from routing.sandbox.faults import PREFIX
 from tenants import caller, keys
-from tests.faults.wire import Wire, until
+from tests.faults.wire import until
 from tests.support import grammar, rows
-from tests.support.sockets import Socket, opened
+from tests.support.sockets import DeafClient, Socket, opened
 
 Json = dict[str, Any]
 
@@ -195,8 +194,8 @@ def test_other_keys_keep_their_connections_at_one_query_a_key(gateway, acme, mon
 def test_a_client_that_does_not_read_cannot_put_off_the_end_of_its_key(gateway, acme, outcomes):
     provider = rows.provider("responses", gateway.sandbox.base_url, "endless")
     rows.alias("endless", (provider, PREFIX + "never-ending"))
-    with deaf(gateway, acme) as client:
-        send(client, model="endless")
+    with DeafClient(gateway, acme) as client:
+        client.create("endless")
         until(lambda: is_blocked(gateway))
         keys.revoke(acme.key)
         revoked_at = time.monotonic()
@@ -304,28 +303,6 @@ def test_a_stream_whose_client_left_is_kept_as_cancelled(gateway, acme):
 # The client does not read
 
 
-def deaf(gateway, acme) -> Wire:
-    """A client that has shaken hands and reads nothing from then on."""
-    client = Wire(gateway.root_url, receive_buffer=4096)
-    lines = [
-        "GET /v1/responses HTTP/1.1",
-        "host: gateway",
-        f"authorization: Bearer {acme.secret}",
-        "connection: Upgrade",
-        "upgrade: websocket",
-        "sec-websocket-version: 13",
-        "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
-    ]
-    client.send("\r\n".join([*lines, "", ""]).encode())
-    client.wait_for(b"101 Switching Protocols")
-    return client
-
-
-def send(client: Wire, **fields: Any) -> None:
-    text = orjson.dumps({"type": "response.create", "input": "Hello", **fields}).ljust(126)
-    client.send(b"\x81" + bytes([0xFE]) + len(text).to_bytes(2, "big") + bytes(4) + text)
-
-
 def is_blocked(gateway) -> bool:
     """Whether every running exchange has waited for its client for a while."""
 
@@ -346,8 +323,8 @@ def test_a_client_that_does_not_read_holds_the_upstream_back_and_is_given_up(
     gateway.limit(send_stall=0.4)
     provider = rows.provider("responses", gateway.sandbox.base_url, "endless")
     rows.alias("endless", (provider, PREFIX + "never-ending"))
-    with deaf(gateway, acme) as client:
-        send(client, model="endless")
+    with DeafClient(gateway, acme) as client:
+        client.create("endless")
         until(lambda: is_blocked(gateway))
         sent = gateway.sandbox.calls[0].events_sent
         until(lambda: len(gateway.worker.registry.sockets) == 0)
@@ -407,7 +384,7 @@ def test_an_answer_to_a_ping_that_we_did_not_read_is_not_missed(gateway, acme):
 
 
 def test_a_client_that_answers_no_ping_is_given_up(gateway, acme):
-    with deaf(gateway, acme):
+    with DeafClient(gateway, acme):
         protocol = gateway.call(lambda: protocol_of(gateway))
         protocol.ping_timeout = 0.05
         gateway.call(protocol.send_keepalive_ping)

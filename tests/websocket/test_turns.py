@@ -304,6 +304,10 @@ def test_nothing_is_written_that_is_nested_too_deep(ws):
     deep: Any = {}
     for _ in range(300):
         deep = {"a": deep}
+    steer = {"type": "response.steer", "previous_response_id": "resp_1", "input": [deep]}
+    ws.connection.send(json.dumps(steer))
+    assert ws.error()["error"]["code"] == "invalid_request"
+
     tool = {**FUNCTION, "parameters": deep}
     frame = {"type": "response.create", "model": "sandbox-responses", "generate": False}
     ws.connection.send(json.dumps({**frame, "tools": [tool]}))

@@ -1,14 +1,13 @@
 // The Vercel AI SDK with its OpenAI provider: both of its models, over /responses and over /chat/completions.
 //
-// What it replays between steps it refers to by id unless it is told that nothing is stored; this gateway
-// keeps no answers yet, so `store: false` is set as docs/clients.md says.
+// What it replays between steps it refers to by id (`stored`), unless it is told that nothing is stored: with
+// `store: false` it sends the items themselves.
 
 import { createOpenAI } from '@ai-sdk/openai';
 import { generateText, jsonSchema, Output, stepCountIs, streamText, tool } from 'ai';
 import { address, citySchema, failingModel, failure, model, tell } from './scenarios.mjs';
 
 const openai = createOpenAI(address);
-const providerOptions = { openai: { store: false } };
 const prompt = 'How are you?';
 const weather = tool({
   description: 'The weather in a city.',
@@ -23,7 +22,6 @@ async function streamed(request) {
   const errors = [];
   const stream = streamText({
     ...request,
-    providerOptions,
     onError: ({ error }) => errors.push(error.constructor.name),
   });
   const kinds = new Set();
@@ -38,7 +36,8 @@ async function streamed(request) {
   return { stream, kinds, deltas, errors, broke: broke.name };
 }
 
-function scenarios(of) {
+function scenarios(of, store) {
+  const providerOptions = { openai: { store } };
   return {
     async generate() {
       const result = await generateText({ model: of(model), providerOptions, prompt });
@@ -51,7 +50,7 @@ function scenarios(of) {
     },
 
     async stream() {
-      const { stream, deltas, errors, broke } = await streamed({ model: of(model), prompt });
+      const { stream, deltas, errors, broke } = await streamed({ model: of(model), providerOptions, prompt });
       return {
         text: deltas,
         finish: await stream.finishReason,
@@ -67,7 +66,11 @@ function scenarios(of) {
     },
 
     async streamedTools() {
-      const { stream, kinds, deltas, errors } = await streamed({ model: of(model), ...toolUse });
+      const { stream, kinds, deltas, errors } = await streamed({
+        model: of(model),
+        providerOptions,
+        ...toolUse,
+      });
       const steps = await stream.steps;
       return {
         text: deltas,
@@ -78,7 +81,11 @@ function scenarios(of) {
     },
 
     async reasoning() {
-      const { stream, deltas, errors } = await streamed({ model: of(model), prompt: '[reason] Hi' });
+      const { stream, deltas, errors } = await streamed({
+        model: of(model),
+        providerOptions,
+        prompt: '[reason] Hi',
+      });
       return { text: deltas, finish: await stream.finishReason, errors };
     },
 
@@ -113,6 +120,7 @@ function scenarios(of) {
     async failingStream() {
       const { kinds, deltas, errors, broke } = await streamed({
         model: of(failingModel),
+        providerOptions,
         prompt: '[chunks=9]',
       });
       return { afterOutput: deltas !== '', told: kinds.has('error'), errors, broke };
@@ -120,20 +128,24 @@ function scenarios(of) {
   };
 }
 
-// Without `store: false` the second turn refers to the first answer by its id.
+// A thought, a tool call and its result, then another turn: all of it referred to by id.
 async function turnsByReference() {
-  const messages = [{ role: 'user', content: 'First' }];
-  const first = await generateText({ model: openai.responses(model), messages });
+  const messages = [{ role: 'user', content: '[reason] [tool] Weather?' }];
+  const request = { model: openai.responses(model), tools: { weather }, stopWhen: stepCountIs(3) };
+  const first = await generateText({ ...request, messages });
   messages.push(...first.response.messages, { role: 'user', content: 'Second' });
-  const second = generateText({ model: openai.responses(model), messages });
-  return { first: first.text, second: await failure(second, 'statusCode', 'isRetryable') };
+  const second = await generateText({ ...request, messages });
+  messages.push(...second.response.messages, { role: 'user', content: 'Third' });
+  const { stream, deltas, errors } = await streamed({ ...request, messages });
+  return { texts: [first.text, second.text, deltas], finish: await stream.finishReason, errors };
 }
 
 const named = (prefix, found) =>
   Object.fromEntries(Object.entries(found).map(([name, scenario]) => [`${prefix}.${name}`, scenario]));
 
 await tell({
-  ...named('responses', scenarios((id) => openai.responses(id))),
-  ...named('chat', scenarios((id) => openai.chat(id))),
+  ...named('responses', scenarios((id) => openai.responses(id), false)),
+  ...named('stored', scenarios((id) => openai.responses(id), undefined)),
+  ...named('chat', scenarios((id) => openai.chat(id), false)),
   turnsByReference,
 });

@@ -94,6 +94,29 @@ async def several_turns(kind: str) -> Any:
     return said(await Runner.run(agent(kind, tools=[get_weather]), history))
 
 
+async def continued() -> Any:
+    """Each step sends only what is new and names the response before it."""
+    assistant = agent("responses", tools=[get_weather])
+    first = await Runner.run(assistant, "[tool] Weather?", auto_previous_response_id=True)
+    second = await Runner.run(assistant, "And now?", previous_response_id=first.last_response_id)
+    return [said(first), said(second)]
+
+
+async def continued_streamed() -> Any:
+    assistant = agent("responses", tools=[get_weather])
+    texts = []
+    last = None
+    for question in ("[tools=2] Weather?", "[reason] And now?", "And then?"):
+        result = Runner.run_streamed(
+            assistant, question, previous_response_id=last, auto_previous_response_id=True
+        )
+        async for _ in result.stream_events():
+            pass
+        last = result.last_response_id
+        texts.append(result.final_output)
+    return texts
+
+
 async def structured(kind: str) -> Any:
     result = await Runner.run(agent(kind, output_type=City), "A city")
     return result.final_output.model_dump()
@@ -137,4 +160,5 @@ tell(
         for kind in MODELS
         for scenario in SCENARIOS
     }
+    | {"continued": continued, "continued_streamed": continued_streamed}
 )

@@ -91,6 +91,16 @@ async def several_turns(door: str) -> Any:
     return said(await chat_model(door).ainvoke(history))
 
 
+async def continued() -> Any:
+    """Only what is new is sent; the response before it is named."""
+    model = ChatOpenAI(
+        model=MODEL, base_url=BASE_URL, api_key=API_KEY, use_previous_response_id=True
+    )
+    history: list[BaseMessage] = [HumanMessage("First")]
+    history += [await model.ainvoke(history), HumanMessage("Second")]
+    return said(await model.ainvoke(history))
+
+
 async def structured(door: str) -> Any:
     answer = await chat_model(door).with_structured_output(City).ainvoke("A city")
     return answer.model_dump()
@@ -127,4 +137,5 @@ tell(
         for door in DOORS
         for scenario in SCENARIOS
     }
+    | {"continued": continued}
 )

@@ -1,4 +1,4 @@
-"""rotate_secrets: seal every stored credential with the current key-encryption key."""
+"""rotate_secrets: seal every stored secret with the current key-encryption key."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.lib.commands import Answer, AnsweringCommand
-from routing import key_rotation
+from responses_api.webhooks import endpoints
+from routing import credentials, key_rotation
 
 
 class Command(AnsweringCommand):
-    help = "Seal every stored credential anew with the first key-encryption key. Safe to repeat."
+    help = "Seal every stored secret anew with the first key-encryption key. Safe to repeat."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -22,8 +23,10 @@ class Command(AnsweringCommand):
         )
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
-        rotation = key_rotation.rotate(new_key=options["new_key"])
+        rotation = key_rotation.rotate(
+            credentials.rewrap_all, endpoints.rewrap_all, new_key=options["new_key"]
+        )
         return Answer(
             dataclasses.asdict(rotation),
-            f"{rotation.rewrapped} credential(s) sealed anew; all are under key {rotation.key_id!r}.",
+            f"{rotation.rewrapped} secret(s) sealed anew; all are under key {rotation.key_id!r}.",
         )

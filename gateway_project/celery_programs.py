@@ -1,0 +1,50 @@
+"""What `manage.py background_worker` and `manage.py beat` do: Celery without its command line."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from gateway_project.celery import BACKGROUND_QUEUE, DEFAULT_QUEUE, app
+
+QUEUES = (DEFAULT_QUEUE, BACKGROUND_QUEUE)
+CONCURRENCY = 128
+
+
+def worker(concurrency: int, queues: Sequence[str]) -> int:
+    """Run tasks until told to stop; the exit code. Raises ValidationError."""
+    _refuse_unless_celery()
+    if concurrency < 1:
+        raise ValidationError({"concurrency": "It must be at least 1."})
+    if not queues or not set(queues) <= set(QUEUES):
+        raise ValidationError({"queues": f"Choose among {', '.join(QUEUES)}."})
+    program = app.Worker(
+        pool="threads",  # tasks wait for upstreams and receivers, and hardly compute
+        concurrency=concurrency,
+        queues=list(queues),
+        hostname=f"tollgate-{os.getpid()}@{socket.gethostname()}",
+        loglevel=settings.LOG_LEVEL,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    program.start()
+    return int(program.exitcode or 0)
+
+
+def beat() -> None:
+    """Send the periodic tasks until told to stop. Raises ValidationError."""
+    _refuse_unless_celery()
+    app.Beat(loglevel=settings.LOG_LEVEL, quiet=True).run()
+
+
+def _refuse_unless_celery() -> None:
+    if settings.TASKS != "celery":
+        raise ValidationError(
+            "TOLLGATE_TASKS is 'embedded': `serve` does this work itself. Set it to 'celery', and "
+            "REDIS_URL, for serve, background_worker and beat alike."
+        )

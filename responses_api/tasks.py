@@ -1,0 +1,20 @@
+"""What Celery workers run. Every task may run twice, or at the same time in two workers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from celery import shared_task
+
+from responses_api.storage import retention
+from responses_api.webhooks import delivery
+
+
+@shared_task  # type: ignore[untyped-decorator]  # Celery has no types
+def deliver_webhooks() -> None:
+    asyncio.run(delivery.deliver_due())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def purge_expired() -> None:
+    retention.purge()

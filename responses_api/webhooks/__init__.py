@@ -1,0 +1,1 @@
+"""Telling tenants that background responses ended: events, endpoints, signatures, delivery."""

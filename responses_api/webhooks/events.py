@@ -1,0 +1,59 @@
+"""The event that a response has ended, and putting it on its way to those who want it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+
+from gateway_project.lib import clock
+from responses_api.models import WebhookDelivery, WebhookEndpoint
+from responses_api.validators import WEBHOOK_EVENTS
+
+
+def enqueue(tenant_id: int, response_id: str, status: str) -> None:
+    """A delivery for each endpoint of the tenant that wants to know of this end.
+
+    To be called in the transaction that ends the run, so that there is an event exactly if the run ended.
+    Calling it again for the same response and status changes nothing.
+    """
+    event_type = f"response.{status}"
+    if event_type not in WEBHOOK_EVENTS:
+        raise ValueError(f"A response does not end as {status!r}.")
+    endpoints = WebhookEndpoint.objects.filter(tenant_id=tenant_id, enabled=True)
+    wanting = [
+        pk for pk, events in endpoints.values_list("pk", "events") if _wants(events, event_type)
+    ]
+    if not wanting:
+        return
+    event_id, payload = _event(response_id, event_type)
+    deliveries = [
+        WebhookDelivery(
+            tenant_id=tenant_id,
+            endpoint_id=endpoint_id,
+            event_id=event_id,
+            event_type=event_type,
+            response_id=response_id,
+            payload=payload,
+        )
+        for endpoint_id in wanting
+    ]
+    WebhookDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+
+
+def _wants(events: list[str], event_type: str) -> bool:
+    return not events or event_type in events
+
+
+def _event(response_id: str, event_type: str) -> tuple[str, bytes]:
+    """The event's id, which is the same however often it is made, and its body as it is sent."""
+    digest = hashlib.sha256(f"{response_id} {event_type}".encode()).hexdigest()
+    event_id = f"evt_{digest[:48]}"
+    payload = {
+        "id": event_id,
+        "object": "event",
+        "created_at": int(clock.timestamp()),
+        "type": event_type,
+        "data": {"id": response_id},
+    }
+    return event_id, orjson.dumps(payload)
