@@ -17,7 +17,8 @@ from gateway_project.lib import ids  # noqa: E402
 from gateway_project.lib.asgi import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
 from gateway_project.lib.errors import NotFound  # noqa: E402
 from responses_api import worker  # noqa: E402
-from responses_api.consumers import ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
+from responses_api.background import follow  # noqa: E402
+from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
 from responses_api.views import PREFIXES  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
@@ -45,7 +46,7 @@ def _unlisted(scope: Scope) -> ASGIApp:
         TABLE.get((scope["method"], path))
         or WRONG_METHOD.get(path)
         or HEALTH.get(path)
-        or _with_request_id
+        or (FOLLOW if follow.is_asked_for(scope) else _with_request_id)
     )
 
 

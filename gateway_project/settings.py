@@ -145,6 +145,8 @@ REDIS_URL = env.secret("REDIS_URL")
 TASKS = env.choice("TOLLGATE_TASKS", ("embedded", "celery"), "embedded")
 if TASKS == "celery" and REDIS_URL is None:
     raise SettingError("TOLLGATE_TASKS is 'celery', which needs REDIS_URL.")
+BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
+BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)
 SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)
 MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES

@@ -75,12 +75,14 @@ async def authenticate(worker: Worker, request: Request) -> Caller:
     """Whose request it is, noted in it; raises GatewayError unless they may generate, and from here."""
     if worker.registry.draining:
         raise Draining
-    scope = request.scope
-    caller = await worker.authenticator.authenticate(scope["headers"])
-    request.caller = caller
-    address = client_address(scope.get("client"), scope["headers"], worker.trusted_proxies)
-    caller.admit("generate", address)
+    request.caller = caller = await worker.authenticator.authenticate(request.scope["headers"])
+    caller.admit("generate", address_of(worker, request.scope))
     return caller
+
+
+def address_of(worker: Worker, scope: Scope) -> str:
+    """The address of the client, seen through trusted proxies."""
+    return client_address(scope.get("client"), scope["headers"], worker.trusted_proxies)
 
 
 async def admit_call(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway_project.lib.errors import BadRequest, Unavailable
+from gateway_project.lib.errors import BadRequest
+from responses_api.background import runs
 from responses_api.models import UNFINISHED
 from responses_api.storage import reading
 
@@ -15,10 +16,5 @@ def cancel(tenant_id: int, response_id: str) -> bytes:
             "Only background responses can be cancelled; end another by closing its connection."
         )
     if status in UNFINISHED:
-        _stop(tenant_id, response_id)
+        runs.cancel(tenant_id, response_id)
     return reading.response(tenant_id, response_id)
-
-
-def _stop(tenant_id: int, response_id: str) -> None:
-    """End the run that is queued or under way."""
-    raise Unavailable("No worker can be told to stop now; try again.", retry_after_seconds=2)

@@ -10,9 +10,10 @@ from channels.consumer import AsyncConsumer
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send
-from gateway_project.lib.errors import GatewayError, Internal
+from gateway_project.lib.errors import Draining, GatewayError, Internal
 from responses_api import counting, idempotency, worker
-from responses_api.admission import Admitted, Request, admit_call, read
+from responses_api.admission import Admitted, Request, address_of, admit_call, read
+from responses_api.background import entry, follow
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
 from responses_api.exchange import Exchange
 from responses_api.once import once
@@ -75,7 +76,7 @@ class GenerationConsumer(LeanHttpConsumer):
         """Raises GatewayError for a request that is refused, ClientGone for one that was abandoned."""
 
         async def run(admitted: Admitted, reply: Reply) -> None:
-            await Exchange(here, admitted, reply).run(receive)
+            await self.run(here, admitted, reply, receive)
 
         body = await read(here, request, receive)
         assert request.call is not None
@@ -85,6 +86,10 @@ class GenerationConsumer(LeanHttpConsumer):
         else:
             await once(here, request, key, reply, receive, run)
 
+    async def run(self, here: Worker, admitted: Admitted, reply: Reply, receive: Receive) -> None:
+        """Make the answer. Raises GatewayError where nothing was begun."""
+        await Exchange(here, admitted, reply).run(receive)
+
 
 class ChatConsumer(GenerationConsumer):
     door = CHAT
@@ -92,6 +97,9 @@ class ChatConsumer(GenerationConsumer):
 
 class ResponsesConsumer(GenerationConsumer):
     door = RESPONSES
+
+    async def run(self, here: Worker, admitted: Admitted, reply: Reply, receive: Receive) -> None:
+        await entry.answer(here, admitted, reply, receive)
 
 
 class WrongMethodConsumer(LeanHttpConsumer):
@@ -142,6 +150,26 @@ class InputTokensConsumer(GenerationConsumer):
         await reply.json(200, orjson.dumps(count.body()), count.headers)
 
 
+class FollowConsumer(LeanHttpConsumer):
+    """GET /responses/{id}?stream=true"""
+
+    async def respond(
+        self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
+    ) -> None:
+        here = worker.current()
+        try:
+            if here.registry.draining:
+                raise Draining
+            caller = await here.authenticator.authenticate(scope["headers"])
+            caller.admit("read", address_of(here, scope))
+            follower, after = await follow.opened(here, caller, scope, reply, request_id)
+        except GatewayError as error:
+            await reply.error(error)
+        else:
+            await follower.run(receive, after)
+
+
+FOLLOW: Any = FollowConsumer.as_asgi()
 ROUTES: dict[tuple[str, str], Any] = {
     ("POST", "chat/completions"): ChatConsumer.as_asgi(),
     ("POST", "responses"): ResponsesConsumer.as_asgi(),

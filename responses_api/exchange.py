@@ -27,7 +27,7 @@ from responses_api import refusals, shortening, targets
 from responses_api.admission import Admitted
 from responses_api.cells import CELLS, Cell
 from responses_api.doors.shapes import ModelCall
-from responses_api.interruption import Interruption
+from responses_api.interruption import Interruption, RunEnded
 from responses_api.outcome import Outcome, counted_usage, facts
 from responses_api.relay import Identity, Relay
 from responses_api.reply import Reply
@@ -57,15 +57,16 @@ class Exchange:
         "_settled", "_task", "_tried", "_worker", "last_sent", "phase", "since",
     )  # fmt: skip
 
-    def __init__(self, worker: Worker, admitted: Admitted, reply: Reply) -> None:
+    def __init__(
+        self, worker: Worker, admitted: Admitted, reply: Reply, identity: Identity | None = None
+    ) -> None:
+        """`identity` is given where the client knows it already."""
         self._worker = worker
         self._admitted = admitted
         self._door = admitted.door
-        self._call = call = admitted.call
+        self._call = admitted.call
         self._reply = reply
-        self._identity = Identity(
-            self._door.new_id(), call.model, int(clock.timestamp()), admitted.echo
-        )
+        self._identity = identity or new_identity(admitted)
         self._loop = worker.loop
         self._task: asyncio.Task[None] | None = None
         self._relay: Relay | None = None
@@ -95,6 +96,8 @@ class Exchange:
             await self._answer_call()
         except asyncio.CancelledError:
             await self._end_interrupted()
+        except RunEnded:
+            self._settle("cancelled", Interruption.RUN_ENDED.value)
         except GatewayError as error:
             await self._end_failed(error)
         except Exception:
@@ -112,7 +115,7 @@ class Exchange:
         """The server reports a closed connection as a message; nothing else comes after the body."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        if not self._reply.survives_client:
+        if not self.survives_client:
             self.interrupt(Interruption.CLIENT_GONE)
 
     # Interruptions and signs of life, called by the watchdog, the registry and the client watcher
@@ -137,6 +140,11 @@ class Exchange:
     def has_started(self) -> bool:
         """Whether the client has seen the headers of a stream."""
         return self._reply.started
+
+    @property
+    def survives_client(self) -> bool:
+        """Whether the answer is wanted even if its client leaves or takes nothing."""
+        return self._reply.survives_client
 
     def show_life(self) -> None:
         """Send a keep-alive; before there is any output, send the headers and open the stream."""
@@ -307,7 +315,7 @@ class Exchange:
             return out
         self._enter(Phase.STORING)
         try:
-            await keeper.keep(answer, self._provider, relay.closing)
+            await keeper.keep(answer, self._provider, out)
         except StoreUnavailable as error:
             logger.error("not stored: %s", error, extra={"request_id": self.request_id})
             return out.removesuffix(relay.closing) + relay.unkept()
@@ -331,7 +339,10 @@ class Exchange:
             raise asyncio.CancelledError
         if self._task is not None:
             self._task.uncancel()
-        if why.is_clients_doing and not self._reply.survives_client:
+        if why is Interruption.RUN_ENDED:
+            self._settle("cancelled", why.value)
+            return
+        if why.is_clients_doing and not self.survives_client:
             self._settle("client_gone", why.value)
             self._keep_abandoned()
             return
@@ -411,6 +422,12 @@ class Exchange:
         if relay.ended and relay.meter.usage is not None:
             return relay.meter.usage, "provider"
         return counted_usage(self._call.size, relay.frames_forwarded), "counted"
+
+
+def new_identity(admitted: Admitted) -> Identity:
+    """What the client of a call that begins now will see of it."""
+    made = admitted.door.new_id(), admitted.call.model, int(clock.timestamp())
+    return Identity(*made, admitted.echo)
 
 
 async def _quietly(keeping: Awaitable[None]) -> None:

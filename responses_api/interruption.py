@@ -13,7 +13,14 @@ from gateway_project.lib.errors import (
 )
 
 
+class RunEnded(Exception):
+    """What a worker was making was ended by somebody else: cancelled, or taken for lost. Nothing more can
+    be written of it."""
+
+
 class Interruption(Enum):
+    """`RUN_ENDED` alone ends an exchange without a word: the last one was said by another."""
+
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
     FIRST_BYTE = "first_byte"
@@ -21,6 +28,7 @@ class Interruption(Enum):
     TOTAL = "total"
     DRAIN = "drain"
     CANCELLED = "cancelled"
+    RUN_ENDED = "run_ended"
     REVOKED = "revoked"
     CONNECTION_LIMIT = "connection_limit"
 

@@ -53,6 +53,7 @@ def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, An
         "model": scrub_text(call.model[:200]) if call else None,
         "alias": route.alias if route else None,
         "stream": call.stream if call else None,
+        "background": bool(call and call.body.get("background")),
         "socket": known.socket,
     }
 

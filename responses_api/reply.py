@@ -26,7 +26,9 @@ class Reply(Protocol):
 
     headers: dict[str, str]
     started: bool
-    survives_client: bool
+
+    @property
+    def survives_client(self) -> bool: ...
 
     async def json(
         self, status: int, body: bytes, headers: dict[str, str] | None = None

@@ -12,6 +12,7 @@ from responses_api.relay import Identity
 Json = dict[str, Any]
 
 CREATED = b"response.created"
+QUEUED = b"response.queued"
 IN_PROGRESS = b"response.in_progress"
 KEEPALIVE = b"keepalive"
 
@@ -43,5 +44,8 @@ def keepalive(last_number: int) -> bytes:
 
 def terminal(number: int, response: Json) -> bytes:
     """The event named after the Response's status, then `[DONE]`; no `error` event goes before a failure,
-    because Codex ignores it (clients.md 1.4)."""
-    return event(f"response.{response['status']}".encode(), number, {"response": response}) + DONE
+    because Codex ignores it (clients.md 1.4). No event is named after a cancellation, and SDKs refuse
+    those they do not know (wire.md 3.4)."""
+    status = response["status"]
+    kind = "response.incomplete" if status == "cancelled" else f"response.{status}"
+    return event(kind.encode(), number, {"response": response}) + DONE

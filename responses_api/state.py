@@ -56,7 +56,8 @@ class Memory(Protocol):
 class Resolved(Struct, frozen=True):
     """A call with its history, and how its answer is kept (None: not at all).
 
-    `echo` are the fields of the Response that say so; `own_items` is the request's own input as items.
+    `echo` are the fields of the Response that say so; `own_items` is the request's own input as items,
+    `given` its body as it came.
     """
 
     call: ModelCall
@@ -64,6 +65,7 @@ class Resolved(Struct, frozen=True):
     echo: Json
     history: Chain
     own_items: list[Json]
+    given: Json
 
 
 STATELESS_ECHO: Json = {"previous_response_id": None, "store": False, "background": False}
@@ -75,7 +77,7 @@ async def resolve(
     """Raises BadRequest naming the field, PermissionDenied, Unavailable."""
     stored = is_stored(caller, route, call.body)
     if stored and not worker.can_store:
-        raise _cannot_store()
+        raise cannot_store()
     body = call.body
     parent_id, named = body.get("previous_response_id") or "", conversation_id(body)
     if parent_id or named or call.references:
@@ -87,7 +89,7 @@ async def resolve(
     call = _with_compaction(caller, call, history, own_items, stored=stored)
     echo = _echo(body, parent_id, named, stored=stored)
     keeping = _keeping(caller, call, history, own_items, echo) if stored else None
-    return Resolved(call, keeping, echo, history, own_items)
+    return Resolved(call, keeping, echo, history, own_items, body)
 
 
 def _with_compaction(
@@ -143,7 +145,7 @@ def completion_keeper(worker: Worker, caller: Caller, call: ModelCall) -> Comple
     if "store" not in caller.scopes:
         raise _may_not_store()
     if not worker.can_store:
-        raise _cannot_store()
+        raise cannot_store()
     return CompletionKeeper(
         worker.writer, caller.tenant_id, caller.key_public_id, caller.retention_days, body
     )
@@ -173,7 +175,8 @@ def _may_not_store() -> PermissionDenied:
     return PermissionDenied("This API key lacks the scope 'store'; send \"store\": false.")
 
 
-def _cannot_store() -> Unavailable:
+def cannot_store() -> Unavailable:
+    """The answer to a request whose answer cannot be kept."""
     return Unavailable(
         "Responses cannot be stored now, because the database does not answer; try again, or send "
         '"store": false.',

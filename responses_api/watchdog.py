@@ -81,9 +81,9 @@ class Watchdog:
         if now - self._started_at > total:
             return Interruption.TOTAL
         if exchange.phase is Phase.SENDING:
-            return Interruption.CLIENT_STALLED if waited > limits.send_stall else None
-        if exchange.life_sign_stuck_for(now) > limits.send_stall:
-            return Interruption.CLIENT_STALLED
+            return self._stalled(waited)
+        if stalled := self._stalled(exchange.life_sign_stuck_for(now)):
+            return stalled
         if not exchange.streams:
             return None  # a whole answer may arrive all at once; only the total counts
         if exchange.phase is Phase.WAITING and waited > limits.first_byte:
@@ -91,6 +91,11 @@ class Watchdog:
         if exchange.phase is Phase.STREAMING and waited > limits.idle:
             return Interruption.IDLE
         return None
+
+    def _stalled(self, seconds: float) -> Interruption | None:
+        if seconds <= self._limits.send_stall or self._exchange.survives_client:
+            return None
+        return Interruption.CLIENT_STALLED
 
     def _is_silent(self, now: float) -> bool:
         exchange = self._exchange

@@ -45,7 +45,7 @@ class RevisionWatcher:
         if self._redis_url is not None:
             from responses_api import announcements  # noqa: PLC0415  # redis only where it is used
 
-            listening = announcements.listen(self._redis_url, self._wake.set)
+            listening = announcements.listen(self._redis_url, lambda _: self._wake.set())
             self._tasks.append(aio.hold(listening, "revision-listen"))
 
     async def stop(self) -> None:

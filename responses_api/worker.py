@@ -10,6 +10,8 @@ from typing import Any
 from django.conf import settings
 
 from gateway_project.lib.log import CallLog, wants_json
+from responses_api.background.hub import Hub
+from responses_api.background.local import LocalRuns
 from responses_api.idempotency import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
 from responses_api.periodic import Periodic
@@ -39,6 +41,13 @@ class Worker:
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
         )
         self.writer = Writer(self.loop)
+        self.hub = Hub(settings.REDIS_URL)
+        self.runs = LocalRuns(
+            self,
+            settings.TASKS,
+            limit=settings.BACKGROUND_RUNS,
+            queue_seconds=settings.BACKGROUND_QUEUE_SECONDS,
+        )
         self.idempotent_calls = IdempotentCalls(self.writer)
         self.limits = limits_from_settings()
         self.socket_limits = socket_limits_from_settings()
@@ -57,8 +66,12 @@ class Worker:
     def start(self) -> None:
         self.watcher.start()
         self.periodic.start()
+        self.hub.start()
+        self.runs.start()
 
     async def stop(self) -> None:
+        await self.runs.stop()
+        await self.hub.stop()
         await self.periodic.stop()
         await self.watcher.stop()
         await self.registry.sockets.stop()

@@ -33,12 +33,16 @@ class Caller:
 
     def admit(self, scope: str, client_address: str) -> None:
         """Raise unless this key may do `scope` now from this address."""
+        self.admit_later(scope)
+        if self.networks and not self._is_allowed(client_address):
+            raise PermissionDenied("This API key may not be used from your network address.")
+
+    def admit_later(self, scope: str) -> None:
+        """The same for work whose request came, and was admitted, some time ago."""
         if self.expires_at is not None and clock.timestamp() >= self.expires_at:
             raise Unauthenticated
         if scope not in self.scopes:
             raise PermissionDenied(f"This API key lacks the scope {scope!r}.")
-        if self.networks and not self._is_allowed(client_address):
-            raise PermissionDenied("This API key may not be used from your network address.")
 
     def _is_allowed(self, client_address: str) -> bool:
         try:
@@ -62,16 +66,27 @@ def find(key: str) -> Caller | None:
         return None
     if secret.pepper_id != peppers.keyring().current[0]:
         _redigest(secret, key)
-    return _caller(secret)
+    return _caller(secret.api_key, secret.expires_at)
+
+
+def find_by_id(tenant_id: int, public_id: str) -> Caller | None:
+    """The caller behind a key of the tenant whose secret was checked when its request came; None if the
+    key has ended since. A secret that ran out meanwhile changes nothing."""
+    keys = ApiKey.objects.select_related("tenant").filter(tenant=tenant_id, public_id=public_id)
+    key = keys.first()
+    return _caller(key) if key is not None and _is_active(key, key.expires_at) else None
 
 
 def _is_usable(secret: KeySecret) -> bool:
-    key, now = secret.api_key, clock.now()
-    ends = [moment for moment in (secret.expires_at, key.expires_at) if moment is not None]
+    return _is_active(secret.api_key, secret.expires_at, secret.api_key.expires_at)
+
+
+def _is_active(key: ApiKey, *ends: datetime | None) -> bool:
+    now = clock.now()
     return (
         key.revoked_at is None
         and key.tenant.status == Tenant.Status.ACTIVE
-        and all(now < moment for moment in ends)
+        and all(now < moment for moment in ends if moment is not None)
     )
 
 
@@ -81,8 +96,7 @@ def _redigest(secret: KeySecret, key: str) -> None:
     KeySecret.objects.filter(pk=secret.pk).update(digest=peppers.digest(key), pepper_id=pepper_id)
 
 
-def _caller(secret: KeySecret) -> Caller:
-    key: ApiKey = secret.api_key
+def _caller(key: ApiKey, secret_expires_at: datetime | None = None) -> Caller:
     return Caller(
         key_id=key.pk,
         key_public_id=key.public_id,
@@ -92,7 +106,7 @@ def _caller(secret: KeySecret) -> Caller:
         all_aliases=key.all_aliases,
         allow_direct_targets=key.tenant.allow_direct_targets,
         networks=tuple(ipaddress.ip_network(entry) for entry in key.allowed_networks),
-        expires_at=_earliest(secret.expires_at, key.expires_at),
+        expires_at=_earliest(secret_expires_at, key.expires_at),
         store_by_default=key.tenant.store_by_default,
         retention_days=key.tenant.retention_days,
     )

@@ -24,7 +24,8 @@ class Keeper(Protocol):
     """Made for one call, before it is sent."""
 
     async def keep(self, answer: Json, provider: str, closing: bytes) -> None:
-        """Returns once the finished answer is stored; `closing` is what the client will be told last.
+        """Returns once the finished answer is stored; `closing` is what is left to tell the client, to the
+        end.
 
         Raises StoreUnavailable: the answer will not be found again.
         """

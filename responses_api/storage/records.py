@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,7 +89,9 @@ def write_responses(cursor: CursorWrapper, records: Sequence[ResponseRecord]) ->
     # Conversations are locked in the same order by every process; turns of one stay in theirs.
     for record in sorted(records, key=lambda record: record.keeping.conversation_id):
         if record.keeping.conversation_id:
-            append_turn(record)
+            keeping = record.keeping
+            turn = (keeping.own_input, record.response, record.provider)
+            append_turn(keeping.tenant_id, keeping.conversation_id, *turn)
     return [None] * len(records)
 
 
@@ -136,31 +138,39 @@ def body_of(response: Json) -> bytes:
 
 def item_rows(keeping: Keeping, response: Json) -> list[tuple[Any, ...]]:
     """The rows of all its items, in the order of `_INSERT_ITEM`."""
-    response_id, tenant_id = response["id"], keeping.tenant_id
-    sides = ((INPUT, keeping.own_input), (OUTPUT, map(identified, response["output"])))
+    given = _rows_of(keeping.tenant_id, response["id"], INPUT, keeping.own_input)
+    return given + output_rows(keeping.tenant_id, response)
+
+
+def output_rows(tenant_id: int, response: Json) -> list[tuple[Any, ...]]:
+    return _rows_of(tenant_id, response["id"], OUTPUT, map(identified, response["output"]))
+
+
+def _rows_of(
+    tenant_id: int, response_id: str, side: int, items: Iterable[Json]
+) -> list[tuple[Any, ...]]:
     return [
         (tenant_id, response_id, side, position, item["id"], orjson.dumps(item))
-        for side, items in sides
         for position, item in enumerate(items)
     ]
 
 
-def insert_output(cursor: CursorWrapper, keeping: Keeping, response: Json) -> None:
+def insert_output(cursor: CursorWrapper, tenant_id: int, response: Json) -> None:
     """The output's items alone, where the input was kept before."""
-    rows = [row for row in item_rows(keeping, response) if row[2] == OUTPUT]
-    cursor.executemany(_INSERT_ITEM, rows)
+    cursor.executemany(_INSERT_ITEM, output_rows(tenant_id, response))
 
 
-def append_turn(record: ResponseRecord) -> None:
+def append_turn(
+    tenant_id: int, conversation_id: str, own_input: list[Json], response: Json, provider: str
+) -> None:
     """What a response was given and gave, at the end of its conversation; nothing if that was deleted,
     and nothing for a response that failed, as what it was given may be sent again."""
-    keeping, response = record.keeping, record.response
     if response["status"] not in {"completed", "incomplete"}:
         return
-    given = [Entry(item) for item in keeping.own_input]
-    gave = [Entry(identified(item), record.provider) for item in response["output"]]
+    given = [Entry(item) for item in own_input]
+    gave = [Entry(identified(item), provider) for item in response["output"]]
     with suppress(NotFound):
-        append_entries(keeping.tenant_id, keeping.conversation_id, given + gave)
+        append_entries(tenant_id, conversation_id, given + gave)
 
 
 def own_input(given: Any) -> list[Json]:

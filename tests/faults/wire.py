@@ -115,6 +115,11 @@ class Wire:
         while mark not in self.received:
             assert self.receive(), f"closed before {mark!r}: {self.received!r}"
 
+    def until_closed_or(self, mark: bytes) -> None:
+        """Wait until these bytes have come, or no more will."""
+        while mark not in self.received and self.receive():
+            pass
+
     def answer(self) -> Answer:
         """The next answer on this connection, up to its end or the connection's."""
         self.wait_for(b"\r\n\r\n")

@@ -1,0 +1,204 @@
+"""Telling a client the events of a run: those that are kept, then those that come, from any process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from gateway_project.lib.asgi import Receive, Scope
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import in_database_thread
+from gateway_project.lib.errors import BadRequest, Unavailable
+from gateway_project.lib.sse import DONE
+from responses_api import response_events
+from responses_api.background import events
+from responses_api.background.events import Numbered
+from responses_api.background.hub import State
+from responses_api.interruption import Interruption
+from responses_api.reply import Reply
+from responses_api.storage import reading
+from tenants.caller import Caller
+
+if TYPE_CHECKING:
+    from responses_api.worker import Worker
+
+logger = logging.getLogger("tollgate.background")
+
+RETRY_SECONDS = 1.0
+_RESPONSE = re.compile(r"/(?:openai/)?v1/responses/[^/]+")
+
+
+class Follower:
+    """One client that follows one run, in the task the server made for its request.
+
+    Pull model: a page of events is read once the client took the one before it.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        reply: Reply,
+        request_id: str,
+        tenant_id: int,
+        response_id: str,
+        state: State,
+    ) -> None:
+        """`state` is the run's, as it was seen last."""
+        self._worker = worker
+        self._reply = reply
+        self._tenant_id = tenant_id
+        self._response_id = response_id
+        self._state: State | None = state
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._interruption: Interruption | None = None
+        # The call it belongs to, which may run here too, has the id itself.
+        self.request_id = f"{request_id} follows"
+
+    async def run(self, receive: Receive, after: int) -> None:
+        """Send the events that follow number `after`. Returns normally, unless the server cancelled it.
+
+        Who is not told the end is cut off, so that the stream cannot be taken for complete.
+        """
+        self._task = asyncio.current_task()
+        self._worker.registry.add(self)
+        leaving = asyncio.create_task(self._watch_client(receive))
+        try:
+            run = (self._tenant_id, self._response_id)
+            with self._worker.hub.watching(*run, self._take, seen=self._state):
+                await self._follow(after)
+        except asyncio.CancelledError:
+            if self._interruption is None or self._task is None:
+                raise
+            self._task.uncancel()
+        except TimeoutError:
+            return  # it takes nothing
+        finally:
+            leaving.cancel()
+            self._worker.registry.remove(self)
+
+    def interrupt(self, why: Interruption) -> None:
+        """End it from outside; only the first reason counts."""
+        if self._interruption is None and self._task is not None:
+            self._interruption = why
+            self._task.cancel()
+
+    async def _watch_client(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._reply.survives_client:
+            self.interrupt(Interruption.CLIENT_GONE)
+
+    def _take(self, state: State | None) -> None:
+        self._state = state
+        self._changed.set()
+
+    async def _follow(self, after: int) -> None:
+        if not self._reply.started:
+            await self._reply.start_stream(closing=self._worker.registry.draining)
+        while (state := self._state) is not None:
+            if after < state.last_number:
+                page = await self._page(after, state.last_number)
+            elif state.is_final:
+                page = Numbered(b"", after + 1, after)
+            else:
+                await self._wait(after)
+                continue
+            if page is None:
+                return  # deleted since
+            if state.is_final and page.last == state.last_number:
+                await self._send(page.events + DONE, more=False)
+                return
+            if page.events:
+                await self._send(page.events, more=True)
+            after = page.last
+
+    async def _page(self, after: int, until: int) -> Numbered | None:
+        """Some of these events, or a sign of life where the database cannot be asked; None if they are
+        not there any more."""
+        try:
+            place = (self._tenant_id, self._response_id)
+            page = await in_database_thread(events.page, *place, after, until)
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_SECONDS)
+            return Numbered(response_events.keepalive(after), after + 1, after)
+        return page if page.events else None
+
+    async def _wait(self, after: int) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(self._worker.limits.keepalive):
+                await self._changed.wait()
+        except TimeoutError:
+            # Nothing may precede response.created (design.md); a run has it from its beginning.
+            await self._send(response_events.keepalive(after), more=True)
+
+    async def _send(self, body: bytes, *, more: bool) -> None:
+        async with asyncio.timeout(self._worker.limits.send_stall):
+            await self._reply.send(body, more=more)
+
+
+async def opened(
+    worker: Worker, caller: Caller, scope: Scope, reply: Reply, request_id: str
+) -> tuple[Follower, int]:
+    """A follower for the run the path names, and the number of the last event the client knows.
+
+    Raises NotFound, BadRequest, Unavailable.
+    """
+    after = starting_after(scope["query_string"])
+    response_id = scope["path"].rpartition("/")[2]
+    try:
+        state = await in_database_thread(_find, caller.tenant_id, response_id, after)
+    except StoreUnavailable as error:
+        message = "The database cannot be asked now; try again."
+        raise Unavailable(message, retry_after_seconds=2) from error
+    return Follower(worker, reply, request_id, caller.tenant_id, response_id, state), after
+
+
+def _find(tenant_id: int, response_id: str, after: int) -> State:
+    """The state of a run of the tenant whose events after `after` can be sent."""
+    row = (
+        reading.responses(tenant_id, response_id)
+        .values_list("run__status", "run__last_number", "run__streams")
+        .first()
+    )
+    if row is None:
+        raise reading.response_not_found()
+    status, last_number, streams = row
+    if not streams:
+        raise BadRequest(
+            "This response has no events to send again: that needs a response that was created with "
+            "'background' and 'stream', or with 'stream' where its model keeps streams.",
+            param="stream",
+        )
+    if after > last_number:
+        raise BadRequest(
+            f"Invalid value for 'starting_after': {after} lies beyond the last event, {last_number}.",
+            param="starting_after",
+        )
+    return State(status, last_number)
+
+
+def starting_after(query: bytes) -> int:
+    """The number of the last event the client knows; -1 if it knows none. Raises BadRequest."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("starting_after")
+    if given is None:
+        return -1
+    if not re.fullmatch(r"[0-9]{1,9}", given[-1]):
+        raise BadRequest(
+            f"Invalid value for 'starting_after': {given[-1][:100]!r}; use the sequence_number of the last "
+            "event you have.",
+            param="starting_after",
+        )
+    return int(given[-1])
+
+
+def is_asked_for(scope: Scope) -> bool:
+    """Whether a request is GET /responses/{id} and asks for a stream."""
+    if scope["method"] != "GET" or not _RESPONSE.fullmatch(scope["path"]):
+        return False
+    given = parse_qs(scope["query_string"].decode("latin-1")).get("stream", [""])
+    return given[-1].lower() in {"true", "1"}

@@ -1,0 +1,65 @@
+"""Runs that nobody makes: their worker died, or there is none to take them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gateway_project.lib import clock
+from responses_api.background import runs
+from responses_api.models import Run, Status
+from responses_api.storage.records import moment
+
+AT_ONCE = 100
+LOST = (
+    "The worker that was making this response was lost, and with it what the model said after the items "
+    "below. Send the request again."
+)
+# With the statuses in these very words, or SQLite does not use the index `run_unfinished`.
+_UNATTENDED = """
+SELECT tenant_id, response_id, lease_until, queued_at FROM responses_api_run
+WHERE status IN ('queued', 'in_progress') AND status = %s AND lease_until < %s
+ORDER BY lease_until LIMIT %s
+"""
+
+
+def fail_lost() -> int:
+    """End those whose owner gives no sign of life; how many looked so."""
+    lost = _unattended(Status.IN_PROGRESS, AT_ONCE)
+    for run in lost:
+        runs.fail(run, LOST)
+    return len(lost)
+
+
+def claim_waiting(limit: int, take: timedelta, queue_seconds: float) -> list[tuple[int, str]]:
+    """Those that no worker has taken, at most `limit`, for the one who asks: others do not see them again
+    before `take` is over. Those that have waited too long end."""
+    oldest = clock.now() - timedelta(seconds=queue_seconds)
+    claimed: list[tuple[int, str]] = []
+    for run in _unattended(Status.QUEUED, limit + AT_ONCE):
+        if run.queued_at < oldest:
+            runs.fail(run, _not_taken(queue_seconds))
+        elif len(claimed) < limit and _claim(run, take):
+            claimed.append((run.tenant_id, run.response_id))
+    return claimed
+
+
+def _claim(run: Run, take: timedelta) -> bool:
+    as_seen = Run.objects.filter(
+        tenant=run.tenant_id,
+        pk=run.response_id,
+        status=Status.QUEUED,
+        lease_until=run.lease_until,
+    )
+    return as_seen.update(lease_until=clock.now() + take) == 1
+
+
+def _not_taken(seconds: float) -> str:
+    return (
+        f"No worker was free to make this response within {seconds:g} seconds. Try again later; if it "
+        "happens again, the operator of the gateway needs more background workers."
+    )
+
+
+def _unattended(status: Status, limit: int) -> list[Run]:
+    """Runs whose lease, as it was seen, is over; those longest over first."""
+    return list(Run.objects.raw(_UNATTENDED, [status.value, moment(clock.now()), limit]))

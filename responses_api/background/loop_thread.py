@@ -1,0 +1,70 @@
+"""Making runs from threads without an event loop, such as a Celery worker's: one loop serves them all.
+
+However many wait, each costs the thread that waits and nothing more: they share a loop, its connections
+and its caches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from concurrent.futures import CancelledError
+
+import uvloop
+from django.conf import settings
+
+from responses_api import worker as workers
+from responses_api.worker import Worker
+
+LAST_WORDS_SECONDS = 1.5
+
+
+class LoopThread:
+    """A thread with an event loop and the worker that lives on it."""
+
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="tollgate-runs", daemon=True
+        )
+        self._thread.start()
+        self._worker = asyncio.run_coroutine_threadsafe(_current_worker(), self._loop).result()
+
+    def make(self, tenant_id: int, response_id: str) -> None:
+        """Returns once the run has ended, or was left to another."""
+        made = asyncio.run_coroutine_threadsafe(self._make(tenant_id, response_id), self._loop)
+        with contextlib.suppress(CancelledError):
+            made.result()
+
+    async def _make(self, tenant_id: int, response_id: str) -> None:
+        await asyncio.shield(self._worker.runs.make(tenant_id, response_id))
+
+    def drain(self) -> None:
+        """Start nothing more; give what runs some time, then end it properly."""
+        registry = self._worker.registry
+        asyncio.run_coroutine_threadsafe(
+            registry.drain(settings.DRAIN_SECONDS, LAST_WORDS_SECONDS), self._loop
+        )
+
+
+async def _current_worker() -> Worker:
+    return workers.current()
+
+
+_lock = threading.Lock()
+_here: LoopThread | None = None
+
+
+def run_in_worker(tenant_id: int, response_id: str) -> None:
+    """Make a queued response, unless somebody else does; returns once it has ended."""
+    global _here  # noqa: PLW0603  # one per process, and only where there is work
+    with _lock:
+        _here = _here or LoopThread()
+    _here.make(tenant_id, response_id)
+
+
+def drain() -> None:
+    """The process was told to stop."""
+    if _here is not None:
+        _here.drain()

@@ -1,0 +1,192 @@
+"""Two servers on one database, and whoever makes background responses beside them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+import orjson
+
+from routing.sandbox import SandboxServer
+from tests.faults.wire import Wire
+from tests.processes.served import ROOT, Served, eventually, kill, shell
+from tests.support import grammar
+
+Json = dict[str, Any]
+
+ROWS = """
+import json
+from tests.support import rows
+rows.sandbox_aliases({url!r})
+for protocol in rows.PROTOCOLS:
+    upstream = rows.provider(protocol, {url!r}, "endless-" + protocol)
+    rows.alias("endless-" + protocol, (upstream, "sandbox-fault-never-ending"))
+    rows.alias("kept-" + protocol, (upstream, "sandbox-1"), resumable_streams=True)
+customer = rows.customer("acme")
+print(json.dumps([customer.key.public_id, customer.secret]))
+"""
+
+
+class Program:
+    """`manage.py background_worker` as a process of its own."""
+
+    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "manage.py", "background_worker", *arguments],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.stderr = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self.wait(10)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        code = self._process.wait(seconds)
+        self._reader.join(seconds)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        return code
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.stderr += line
+
+
+class Cluster:
+    """`a` and `b` serve; `maker` makes what is asked for on `a`: that is `a` itself, or a worker."""
+
+    def __init__(
+        self,
+        secret: str,
+        provider: SandboxServer,
+        http: httpx.Client,
+        a: Served,
+        b: Served,
+        maker: Program | None,
+    ) -> None:
+        self.secret = secret
+        self.provider = provider
+        self._http = http
+        self.a = a
+        self.b = b
+        self.maker = maker
+
+    def kill(self, process: Served | Program) -> None:
+        """Without a chance to say anything, and with all its children."""
+        children = process.children if isinstance(process, Served) else []
+        for pid in (process.pid, *children):
+            kill(pid, signal.SIGKILL)
+
+    def create(self, at: Served, model: str, text: str) -> Json:
+        body = {"model": model, "input": text, "background": True}
+        found: Json = self._ask(at, "POST", "", json=body).json()
+        return found
+
+    def get(self, at: Served, response_id: str) -> Json:
+        found: Json = self._ask(at, "GET", response_id).json()
+        return found
+
+    def status(self, response_id: str) -> str:
+        return str(self.get(self.b, response_id)["status"])
+
+    def ends(self, response_id: str, seconds: float = 30.0) -> Json:
+        """The Response once it has ended."""
+        final = {"completed", "failed", "incomplete", "cancelled"}
+        eventually(lambda: self.status(response_id) in final, seconds)
+        return self.get(self.b, response_id)
+
+    def cancel(self, at: Served, response_id: str) -> Json:
+        found: Json = self._ask(at, "POST", f"{response_id}/cancel").json()
+        return found
+
+    def events(self, at: Served, response_id: str, after: int = -1) -> list[Json]:
+        """The events after this number, to the end."""
+        query = "" if after < 0 else f"&starting_after={after}"
+        content = self._ask(at, "GET", f"{response_id}?stream=true{query}").content
+        return [] if content == b"data: [DONE]\n\n" else grammar.read(content)
+
+    def follow(self, at: Served, response_id: str) -> Wire:
+        client = Wire(at.root_url)
+        client.socket.settimeout(60)
+        client.send(
+            f"GET /v1/responses/{response_id}?stream=true HTTP/1.1\r\nhost: gateway\r\n"
+            f"authorization: Bearer {self.secret}\r\n\r\n".encode()
+        )
+        return client
+
+    def assert_same_everywhere(self, events: list[Json], *at: Served) -> None:
+        """From every number, on every server."""
+        response_id = events[0]["response"]["id"]
+        numbers = [event["sequence_number"] for event in events]
+        assert numbers == list(range(len(events)))
+        for server in at:
+            assert self.events(server, response_id) == events
+            for number in numbers:
+                assert self.events(server, response_id, number) == events[number + 1 :]
+
+    def _ask(self, at: Served, method: str, path: str, **request: Any) -> httpx.Response:
+        url = f"{at.root_url}/v1/responses/{path}".rstrip("/")
+        answer = self._http.request(method, url, **request)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A prepared database, and where background responses are made."""
+
+    variables: dict[str, str]
+    secret: str
+    provider: SandboxServer
+    is_celery: bool = False
+
+    def started(self, running: ExitStack, **more: str) -> Cluster:
+        """Two servers and, with Celery, a background worker."""
+        variables = {**self.variables, **more}
+        servers = [running.enter_context(Served(variables, "--workers", "1")) for _ in range(2)]
+        maker = None
+        if self.is_celery:
+            maker = running.enter_context(Program(variables, "--queues", "tollgate.background"))
+        http = httpx.Client(
+            headers={"authorization": f"Bearer {self.secret}"}, timeout=60, trust_env=False
+        )
+        running.enter_context(http)
+        return Cluster(self.secret, self.provider, http, *servers, maker)
+
+
+def events_in(received: bytes) -> list[Json]:
+    """The whole events a client has got so far, chunked as HTTP sends them."""
+    lines = received.split(b"\ndata: ")[1:]
+    whole = [line.partition(b"\n\n") for line in lines]
+    return [orjson.loads(data) for data, end, _ in whole if end and data != b"[DONE]"]
+
+
+def prepare(variables: dict[str, str], provider: SandboxServer) -> str:
+    """Rows for the tests; the key's secret."""
+    _, secret = shell(variables, ROWS.format(url=provider.base_url))
+    return str(secret)

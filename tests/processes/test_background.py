@@ -1,0 +1,278 @@
+"""Background responses among processes: made here, followed there, and ended whoever dies."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from routing.sandbox import SandboxServer
+from routing.sandbox.log import Call
+from tests.faults import wire
+from tests.faults.wire import Wire
+from tests.plugins.services import URLS
+from tests.processes.cluster import Cluster, Place, events_in, prepare
+from tests.processes.served import Served, environment, eventually, kill, manage
+from tests.support import grammar
+
+NOISE_SECONDS = 0.5
+PACED = "[chunks=25] [pace=40]"
+PROTOCOLS = ("chat", "responses", "anthropic")
+REDIS_DATABASE = 9  # its queues are of these tests alone
+
+Start = Callable[..., Cluster]
+
+each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(
+    provider: SandboxServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, str], str]:
+    """The variables of a prepared data directory, and a key's secret."""
+    variables = environment(tmp_path_factory.mktemp("sqlite"))
+    manage(variables, "migrate", "-v", "0")
+    return variables, prepare(variables, provider)
+
+
+@pytest.fixture(scope="module")
+def on_postgres(
+    provider: SandboxServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[dict[str, str], str]]:
+    """The same on PostgreSQL, Redis and Celery."""
+    url, name = URLS["postgres"], f"background_{secrets.token_hex(6)}"
+    broker = urlsplit(URLS["redis"])._replace(path=f"/{REDIS_DATABASE}").geturl()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        variables = environment(
+            tmp_path_factory.mktemp("postgres"),
+            DATABASE_URL=urlsplit(url)._replace(path=f"/{name}").geturl(),
+            REDIS_URL=broker,
+            TOLLGATE_TASKS="celery",
+        )
+        manage(variables, "migrate", "-v", "0")
+        yield variables, prepare(variables, provider)
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+PLACES = ["sqlite", pytest.param("celery", marks=[pytest.mark.postgres, pytest.mark.redis])]
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def place(request: pytest.FixtureRequest, provider: SandboxServer) -> Place:
+    """Where the servers of a test keep everything."""
+    prepared = request.getfixturevalue("on_postgres" if request.param == "celery" else "on_sqlite")
+    return Place(*prepared, provider, request.param == "celery")
+
+
+@pytest.fixture(scope="module")
+def shared(place: Place) -> Iterator[Cluster]:
+    """Two servers for all tests that leave them as they are."""
+    with ExitStack() as running:
+        yield place.started(running)
+
+
+@pytest.fixture
+def cluster(shared: Cluster) -> Cluster:
+    shared.provider.calls.clear()
+    return shared
+
+
+@pytest.fixture
+def start(place: Place) -> Iterator[Start]:
+    """Start two servers, and a background worker where there is Celery; a keyword is a variable."""
+    with ExitStack() as running:
+
+        def started(**variables: str) -> Cluster:
+            place.provider.calls.clear()
+            return place.started(running, **variables)
+
+        yield started
+
+
+def upstream_call(cluster: Cluster, count: int = 1) -> Call:
+    """The last of the calls the provider has got."""
+    eventually(lambda: len(cluster.provider.calls) >= count, 20)
+    return cluster.provider.calls[-1]
+
+
+def streaming(cluster: Cluster, model: str, text: str) -> tuple[str, Wire]:
+    """The id of a stream in the background asked for at A, which gives output, and its client."""
+    client = Wire(cluster.a.root_url)
+    client.socket.settimeout(60)
+    body = {**wire.body("responses", model, text, stream=True), "background": True}
+    client.send(wire.request("responses", cluster, body))
+    client.wait_for(b"output_text.delta")
+    return str(events_in(client.received)[0]["response"]["id"]), client
+
+
+@each_protocol
+def test_what_one_server_began_the_other_tells_live_and_from_every_number(
+    cluster: Cluster, protocol: str
+) -> None:
+    response_id, client = streaming(cluster, f"sandbox-{protocol}", PACED)
+    with client, cluster.follow(cluster.b, response_id) as other:
+        live = other.answer()
+        asked = client.answer()
+    assert live.events == asked.events
+    assert grammar.check(asked.events)["status"] == "completed"
+    cluster.assert_same_everywhere(asked.events, cluster.a, cluster.b)
+    assert len(cluster.provider.calls) == 1
+
+
+def test_a_stream_in_the_foreground_is_resumed_on_the_other_server(cluster: Cluster) -> None:
+    client = Wire(cluster.a.root_url)
+    body = wire.body("responses", "kept-chat", PACED, stream=True)
+    client.send(wire.request("responses", cluster, body))
+    client.wait_for(b"output_text.delta")
+    seen = events_in(client.received)
+    client.socket.close()
+
+    events = cluster.events(cluster.b, seen[0]["response"]["id"])
+
+    assert grammar.check(events)["status"] == "completed"
+    assert events[: len(seen)] == seen
+    cluster.assert_same_everywhere(events, cluster.a, cluster.b)
+
+
+@each_protocol
+def test_cancelling_on_one_server_stops_what_another_process_makes_within_a_second(
+    cluster: Cluster, protocol: str
+) -> None:
+    response_id, client = streaming(cluster, f"endless-{protocol}", "[pace=20]")
+    call = upstream_call(cluster)
+    asked_at = time.monotonic()
+    cancelled = cluster.cancel(cluster.b, response_id)
+    with client:
+        events = client.answer().events
+    assert_closed_within_a_second(call, asked_at)
+    assert cancelled["status"] == "cancelled"
+    assert events[-1]["response"]["status"] == "cancelled"
+    assert cluster.cancel(cluster.a, response_id) == cancelled
+    cluster.assert_same_everywhere(events, cluster.b)
+
+
+def test_cancelling_what_has_not_said_anything_stops_it_as_well(cluster: Cluster) -> None:
+    response_id = cluster.create(cluster.a, "endless-chat", "[wait=60000]")["id"]
+    call = upstream_call(cluster)
+    asked_at = time.monotonic()
+    cluster.cancel(cluster.b, response_id)
+    assert_closed_within_a_second(call, asked_at)
+    assert cluster.status(response_id) == "cancelled"
+
+
+def assert_closed_within_a_second(call: Call, asked_at: float) -> None:
+    eventually(lambda: call.ended is not None)
+    assert call.ended == "client_closed"
+    assert call.client_closed_at is not None
+    assert call.client_closed_at - asked_at < 1.0 + NOISE_SECONDS
+
+
+# Processes that die
+
+
+def test_what_was_asked_of_a_server_that_died_is_had_from_the_other(start: Start) -> None:
+    """In the middle of it where a background worker makes it, otherwise once it is made."""
+    cluster = start()
+    asked = [streaming(cluster, f"sandbox-{protocol}", PACED) for protocol in PROTOCOLS]
+    if cluster.maker is None:
+        for response_id, _ in asked:
+            cluster.ends(response_id)
+    cluster.kill(cluster.a)
+    for response_id, client in asked:
+        client.until_closed()
+        seen = events_in(client.received)
+        events = cluster.events(cluster.b, response_id)
+        assert grammar.check(events)["status"] == "completed"
+        assert events[: len(seen)] == seen
+        cluster.assert_same_everywhere(events, cluster.b)
+
+
+@pytest.mark.long
+def test_runs_whose_maker_is_killed_fail_honestly_and_no_event_is_missing_or_double(
+    start: Start,
+) -> None:
+    cluster = start()
+    asked = [streaming(cluster, f"endless-{protocol}", "[pace=20]") for protocol in PROTOCOLS]
+    silent = cluster.create(cluster.a, "endless-chat", "[pace=20]")["id"]
+    upstream_call(cluster, 4)
+    followers = [cluster.follow(cluster.b, response_id) for response_id, _ in asked]
+    for follower in followers:
+        follower.wait_for(b"output_text.delta")
+
+    cluster.kill(cluster.maker or cluster.a)
+    killed_at = time.monotonic()
+
+    for (_, client), follower in zip(asked, followers, strict=True):
+        told = follower.answer()
+        assert time.monotonic() - killed_at < 30
+        assert told.is_whole
+        events = [event for event in told.events if event["type"] != "keepalive"]
+        final = grammar.check(events)
+        assert (final["status"], final["error"]["code"]) == ("failed", "server_error")
+        assert "was lost" in final["error"]["message"]
+        client.until_closed_or(b"[DONE]")
+        seen = [event for event in events_in(client.received) if event["type"] != "keepalive"]
+        assert events[: len(seen)] == seen
+        cluster.assert_same_everywhere(events, cluster.b)
+    assert cluster.ends(silent, 30 - (time.monotonic() - killed_at))["status"] == "failed"
+    eventually(lambda: all(call.ended == "client_closed" for call in cluster.provider.calls))
+    assert len(cluster.provider.calls) == 4  # nobody asked the provider again
+
+
+def test_a_maker_that_is_told_to_stop_ends_what_it_makes_with_the_reason(start: Start) -> None:
+    cluster = start(TOLLGATE_DRAIN_SECONDS="1")
+    response_id, client = streaming(cluster, "endless-chat", "[pace=20]")
+    maker = cluster.maker or cluster.a
+    with client, cluster.follow(cluster.b, response_id) as other:
+        other.wait_for(b"output_text.delta")
+        maker.signal(signal.SIGTERM)
+        final = grammar.check(other.answer().events)
+    assert final["status"] == "failed"
+    assert "shutting down" in final["error"]["message"]
+    assert maker.wait(15) == 0
+
+
+def test_what_one_server_has_no_place_for_another_makes(
+    on_sqlite: tuple[dict[str, str], str], provider: SandboxServer
+) -> None:
+    with ExitStack() as running:
+        cluster = Place(*on_sqlite, provider).started(running, TOLLGATE_BACKGROUND_RUNS="1")
+        endless = cluster.create(cluster.a, "endless-chat", "[pace=20]")["id"]
+        waiting = cluster.create(cluster.a, "sandbox-chat", "Hi")["id"]
+        assert cluster.ends(waiting)["status"] == "completed"
+        assert cluster.status(endless) == "in_progress"
+        cluster.cancel(cluster.b, endless)
+
+
+@pytest.mark.long
+def test_a_killed_worker_of_the_same_server_is_replaced_and_its_runs_end(
+    on_sqlite: tuple[dict[str, str], str], provider: SandboxServer
+) -> None:
+    """One command is a whole gateway, also for this."""
+    with ExitStack() as running:
+        cluster = Place(*on_sqlite, provider).started(running)
+        provider.calls.clear()
+        cluster.kill(cluster.b)
+        cluster.b = alone = cluster.a
+        response_id = cluster.create(alone, "endless-chat", "[pace=20]")["id"]
+        upstream_call(cluster)
+        kill(alone.children[-1], signal.SIGKILL)
+        killed_at = time.monotonic()
+        eventually(lambda: is_up(alone), 20)
+        assert cluster.ends(response_id)["status"] == "failed"
+        assert time.monotonic() - killed_at < 30
+
+
+def is_up(served: Served) -> bool:
+    try:
+        return served.ready().status_code == 200
+    except httpx.HTTPError:
+        return False
