@@ -11,12 +11,13 @@ from channels.consumer import AsyncConsumer
 from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send
 from gateway_project.lib.errors import Draining, GatewayError, Internal
-from responses_api import counting, idempotency, worker
+from responses_api import counting, worker
 from responses_api.admission import Admitted, Request, address_of, admit_call, read
 from responses_api.background import entry, follow
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
 from responses_api.exchange import Exchange
-from responses_api.once import once
+from responses_api.idempotency.calls import key_of
+from responses_api.idempotency.once import once
 from responses_api.outcome import facts, refused, unbilled
 from responses_api.reply import HttpReply, Reply
 from responses_api.rest import method_not_allowed
@@ -80,7 +81,7 @@ class GenerationConsumer(LeanHttpConsumer):
 
         body = await read(here, request, receive)
         assert request.call is not None
-        key = idempotency.key_of(request.scope["headers"], self.door.name, body)
+        key = key_of(request.scope["headers"], self.door.name, body)
         if key is None:
             await run(await admit_call(here, request, request.call), reply)
         else:

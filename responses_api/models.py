@@ -47,6 +47,8 @@ class StoredResponse(TenantOwned):
     younger response still builds on is kept with it.
     """
 
+    # Its index is part of those below; every stored call pays for each.
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     id = models.CharField(primary_key=True, max_length=64)
     parent_id = models.CharField(max_length=64, blank=True)
     root_id = models.CharField(max_length=64)
@@ -93,8 +95,14 @@ class StoredItem(TenantOwned):
         INPUT = 0, "Input"
         OUTPUT = 1, "Output"
 
+    # Indexes of their own would cost every stored call and are covered by those below.
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     response = models.ForeignKey(
-        StoredResponse, models.CASCADE, db_constraint=False, related_name="items"
+        StoredResponse,
+        models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="items",
     )
     side = models.PositiveSmallIntegerField(choices=Side.choices)
     position = models.PositiveIntegerField()
@@ -155,7 +163,11 @@ class Run(TenantOwned):
 class EventChunk(TenantOwned):
     """Events of a run as they went out, whole SSE events `first` to `last` joined."""
 
-    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, related_name="chunks")
+    # Reached by run and number only, whose index is the constraint below.
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
+    run = models.ForeignKey(
+        Run, models.CASCADE, db_constraint=False, db_index=False, related_name="chunks"
+    )
     first = models.PositiveIntegerField()
     last = models.PositiveIntegerField()
     events = models.BinaryField()

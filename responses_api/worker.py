@@ -12,7 +12,7 @@ from django.conf import settings
 from gateway_project.lib.log import CallLog, wants_json
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
-from responses_api.idempotency import IdempotentCalls
+from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
 from responses_api.periodic import Periodic
 from responses_api.registry import Registry

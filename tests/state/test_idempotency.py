@@ -500,7 +500,7 @@ def test_an_answer_that_could_not_be_kept_is_given_all_the_same(http, gateway):
 
 def elsewhere(acme: Customer, request: httpx.Request, lease: timedelta) -> IdempotentCall:
     """A row as another process leaves it that runs the call."""
-    from responses_api.idempotency import key_of  # noqa: PLC0415
+    from responses_api.idempotency.calls import key_of  # noqa: PLC0415
 
     key = key_of([(b"idempotency-key", KEY.encode())], "responses", request.content)
     assert key is not None
@@ -573,7 +573,7 @@ def test_an_answer_of_another_process_is_awaited(http, gateway, acme, pool):
 
 
 def test_a_lease_is_renewed_while_the_call_runs(gateway, acme, monkeypatch):
-    monkeypatch.setattr("responses_api.idempotency.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("responses_api.idempotency.calls.RENEW_SECONDS", 0.05)
     owner = streaming(gateway, acme, "[chunks=1000] [pace=20]")
     owner.wait_for(b"response.output_text.delta")
     first = row().lease_until

@@ -14,7 +14,7 @@ from gateway_project.lib.errors import GatewayError, Unavailable
 from gateway_project.lib.sse import COMMENT, data_event
 from responses_api import response_events, response_object
 from responses_api.doors.shapes import ModelCall
-from responses_api.idempotency import REPLAYED
+from responses_api.idempotency.calls import REPLAYED
 from responses_api.interruption import Interruption
 from responses_api.reply import Reply
 from responses_api.storage.idempotent_calls import Ending, Found

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from gateway_project.lib.asgi import Receive
 from gateway_project.lib.errors import GatewayError, IdempotencyMismatch
 from responses_api.admission import Admitted, Request, admit_call
-from responses_api.idempotency import Key
-from responses_api.joining import Joiner
+from responses_api.idempotency.calls import Key
+from responses_api.idempotency.joining import Joiner
+from responses_api.idempotency.recording import Recording
 from responses_api.outcome import facts, refused
-from responses_api.recording import Recording
 from responses_api.reply import Reply
 from responses_api.storage.idempotent_calls import Found
 

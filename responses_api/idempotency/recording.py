@@ -18,7 +18,7 @@ from gateway_project.lib import aio
 from gateway_project.lib.errors import GatewayError, IdempotentAnswerTooLarge, Unavailable
 from responses_api.admission import Admitted
 from responses_api.doors.shapes import DoorName, ModelCall
-from responses_api.idempotency import IdempotentCalls
+from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.reply import Reply
 from responses_api.storage.idempotent_calls import Ending, Found
 from responses_api.storage.keepers import Keeper
