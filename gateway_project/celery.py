@@ -14,6 +14,7 @@ from celery.schedules import crontab
 from django.conf import settings
 
 from gateway_project.lib.secret import Secret
+from responses_api.background import loop_thread
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
@@ -60,9 +61,16 @@ def _configuration(redis_url: Secret | None) -> dict[str, Any]:
     }
 
 
-app = Celery("tollgate", set_as_current=True)
+app = Celery("tollgate")
+app.set_default()  # in every thread, not only in the one that imports this
 app.conf.update(_configuration(settings.REDIS_URL))
 app.autodiscover_tasks(["responses_api"])
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def drain(**_: Any) -> None:
+    """Celery waits for running tasks, however long; background responses are given some time only."""
+    loop_thread.drain()
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types

@@ -6,11 +6,17 @@ import asyncio
 
 from celery import shared_task
 
+from responses_api.background.loop_thread import run_in_worker
 from responses_api.storage import retention
 from responses_api.webhooks import delivery
 
 
 @shared_task  # type: ignore[untyped-decorator]  # Celery has no types
+def run_background(tenant_id: int, response_id: str) -> None:
+    run_in_worker(tenant_id, response_id)
+
+
+@shared_task  # type: ignore[untyped-decorator]
 def deliver_webhooks() -> None:
     asyncio.run(delivery.deliver_due())
 

@@ -65,14 +65,14 @@ class Worker:
 
     def start(self) -> None:
         self.watcher.start()
-        self.periodic.start()
         self.hub.start()
         self.runs.start()
+        self.periodic.start()
 
     async def stop(self) -> None:
+        await self.periodic.stop()
         await self.runs.stop()
         await self.hub.stop()
-        await self.periodic.stop()
         await self.watcher.stop()
         await self.registry.sockets.stop()
         await self.idempotent_calls.stop()

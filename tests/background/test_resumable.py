@@ -151,7 +151,7 @@ def test_json_and_unstored_streams_keep_no_events(http, gateway):
     http.post("/responses", json={"model": "sandbox-chat", "input": "Hi"})
     create(http, "chat", store=False)
     Alias.objects.update(resumable_streams=False)
-    gateway.call(gateway.worker.forget)  # now, instead of within half a second
+    gateway.call(gateway.worker.forget)
     create(http, "chat")
     assert EventChunk.objects.count() == Run.objects.count() == 0
 

@@ -39,6 +39,13 @@ def test_both_files_are_toml_of_the_two_file_form() -> None:
     assert made["command"].startswith("codex exec --profile tollgate ")
 
 
+def test_websockets_are_offered_on_request() -> None:
+    made = answer("codex_profile", "openai/gpt-5", "--websockets")
+    provider = tomllib.loads(made["config_toml"])["model_providers"]["tollgate"]
+    assert provider["supports_websockets"] is True
+    assert "websockets" not in answer("codex_profile", "openai/gpt-5")["config_toml"]
+
+
 def test_a_person_sees_both_names_and_no_legacy_profile() -> None:
     said = text("codex_profile", "openai/gpt-5")
     assert "~/.codex/config.toml" in said

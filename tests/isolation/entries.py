@@ -84,7 +84,11 @@ ENTRIES: dict[Route, tuple[Probe, ...]] = {
         in_body("model", "responses/input_tokens", {"model": "$id", "input": "Hi"}, quotes=True),
         *state("responses/input_tokens"),
     ),
-    ("GET", RESPONSE): (in_path("response", "responses/$id"),),
+    ("GET", RESPONSE): (
+        in_path("response", "responses/$id"),
+        Probe("path", "response", "responses/$id", query={"stream": "true"}),
+        Probe("path", "response", "responses/$id", query={"stream": "1", "starting_after": "0"}),
+    ),
     ("DELETE", RESPONSE): (in_path("response", "responses/$id"),),
     ("GET", RESPONSE + "/input_items"): (
         in_path("response", "responses/$id/input_items"),

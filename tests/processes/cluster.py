@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import orjson
 
 from routing.sandbox import SandboxServer
 from tests.faults.wire import Wire
-from tests.processes.served import ROOT, Served, eventually, kill, shell
+from tests.processes.served import Program, Served, eventually, kill, shell
 from tests.support import grammar
 
 Json = dict[str, Any]
@@ -31,50 +28,6 @@ for protocol in rows.PROTOCOLS:
 customer = rows.customer("acme")
 print(json.dumps([customer.key.public_id, customer.secret]))
 """
-
-
-class Program:
-    """`manage.py background_worker` as a process of its own."""
-
-    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "manage.py", "background_worker", *arguments],
-            cwd=ROOT,
-            env=variables,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.stderr = ""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self.wait(10)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, seconds: float) -> int:
-        code = self._process.wait(seconds)
-        self._reader.join(seconds)
-        assert self._process.stderr is not None
-        self._process.stderr.close()
-        return code
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.stderr += line
 
 
 class Cluster:
@@ -171,7 +124,9 @@ class Place:
         servers = [running.enter_context(Served(variables, "--workers", "1")) for _ in range(2)]
         maker = None
         if self.is_celery:
-            maker = running.enter_context(Program(variables, "--queues", "tollgate.background"))
+            maker = running.enter_context(
+                Program(variables, "background_worker", "--queues", "tollgate.background")
+            )
         http = httpx.Client(
             headers={"authorization": f"Bearer {self.secret}"}, timeout=60, trust_env=False
         )

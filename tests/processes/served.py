@@ -54,6 +54,65 @@ def shell(variables: dict[str, str], script: str) -> Any:
     return json.loads(manage(variables, "shell", "--no-imports", "-v", "0", "-c", script))
 
 
+class Program:
+    """A management command that runs until it is stopped; `stderr` grows meanwhile."""
+
+    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.stdout = ""
+        self.stderr = ""
+        self._readers = [
+            threading.Thread(target=self._read_out),
+            threading.Thread(target=self._read),
+        ]
+
+    def __enter__(self) -> Self:
+        for reader in self._readers:
+            reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(10)
+        for reader in self._readers:
+            reader.join(10)
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        return self._process.wait(seconds)
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait(20)
+
+    def _read_out(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.stdout += line
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.stderr += line
+
+
 class Served:
     """A running gateway; `stderr` grows while it runs."""
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +16,7 @@ from celery import Celery
 from gateway_project.celery import _configuration
 from gateway_project.lib.secret import Secret
 from tests.processes.conftest import Prepared
-from tests.processes.served import ROOT, environment, eventually, shell
+from tests.processes.served import Program, environment, eventually, shell
 from tests.support.receiver import Receiver
 
 pytestmark = pytest.mark.redis
@@ -44,55 +40,6 @@ endpoints.create(tenant, {url!r}, allow_private_network=True)
 events.enqueue(tenant.pk, "resp_1", "completed")
 print("null")
 """
-
-
-class Program:
-    """A management command that runs until it is stopped; `stderr` grows meanwhile."""
-
-    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.stdout = ""
-        self.stderr = ""
-        self._readers = [
-            threading.Thread(target=self._read_out),
-            threading.Thread(target=self._read),
-        ]
-
-    def __enter__(self) -> Self:
-        for reader in self._readers:
-            reader.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait(10)
-        for reader in self._readers:
-            reader.join(10)
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
-            stream.close()
-
-    def stop(self) -> int:
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
-
-    def _read_out(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.stdout += line
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.stderr += line
 
 
 @pytest.fixture

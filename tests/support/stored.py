@@ -62,7 +62,8 @@ def response(
 
 def run(of: Customer, response_id: str, status: str, events: bytes = b"data: {}\n\n") -> Run:
     """The run of a stored response, with one chunk of events."""
-    row = Run.objects.create(tenant=of.tenant, response_id=response_id, status=status)
+    place = {"tenant": of.tenant, "response_id": response_id}
+    row = Run.objects.create(**place, status=status, streams=True, last_number=0)
     EventChunk.objects.create(tenant=of.tenant, run=row, first=0, last=0, events=events)
     return row
 
