@@ -41,12 +41,14 @@ CODEX_CELLS = tuple(cell for cell in CELLS if cell.door == "responses")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request without its address and credential. `events` is the least a stream must hold."""
+    """One request without its address and credential. `events` is the least a stream must hold; with a
+    `path` it gets that, otherwise it is posted to the cell's door."""
 
     cell: Cell
     body: bytes
     end: bytes
     events: int = 0
+    path: str = ""
 
     @property
     def is_stream(self) -> bool:
@@ -55,7 +57,7 @@ class Call:
     def on_wire(self, port: int, key: str) -> bytes:
         """The whole HTTP/1.1 request."""
         lines = (
-            f"POST {PATHS[self.cell.door]} HTTP/1.1",
+            f"GET {self.path} HTTP/1.1" if self.path else f"POST {PATHS[self.cell.door]} HTTP/1.1",
             f"host: 127.0.0.1:{port}",
             f"authorization: Bearer {key}",
             "content-type: application/json",
@@ -76,6 +78,18 @@ def stream_call(cell: Cell, chunks: int, pace_ms: int = 0) -> Call:
     orders = f"[chunks={chunks}]" + (f"[pace={pace_ms}]" if pace_ms else "")
     body = orjson.dumps(_body(cell, orders, TURN_BYTES) | {"stream": True, "store": False})
     return Call(cell, body, _STREAM_ENDS[cell.door], events=chunks)
+
+
+def background_body(cell: Cell, chunks: int) -> dict[str, Any]:
+    """A call in the background whose events are kept."""
+    orders = {"stream": True, "background": True, "store": True}
+    return _body(cell, f"[chunks={chunks}]", TURN_BYTES) | orders
+
+
+def replay_call(cell: Cell, response_id: str, events: int) -> Call:
+    """The kept events of a response that has ended, from the first to the last."""
+    path = f"{PATHS['responses']}/{response_id}?stream=true"
+    return Call(cell, b"", _STREAM_ENDS["responses"], events, path)
 
 
 def _body(cell: Cell, orders: str, body_bytes: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Scale:
     throughput_calls: int
     held_chunks: int
     memory_calls: int
+    replays: int
 
 
 FULL = Scale(
@@ -39,6 +40,7 @@ FULL = Scale(
     throughput_calls=2_000,
     held_chunks=200,
     memory_calls=50_000,
+    replays=400,
 )
 QUICK = Scale(
     rounds=3,
@@ -49,6 +51,7 @@ QUICK = Scale(
     throughput_calls=400,
     held_chunks=40,
     memory_calls=2_000,
+    replays=80,
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from websockets.asyncio.client import ClientConnection
 
-from bench import meters
+from bench import meters, replays
 from bench import sockets as websockets
 from bench.calls import (
     CELLS,
@@ -16,6 +16,7 @@ from bench.calls import (
     Cell,
     codex_call,
     json_call,
+    replay_call,
     stream_call,
 )
 from bench.figures import Figure, quantile
@@ -32,6 +33,8 @@ PACE_MS = 20
 HELD_STREAMS = 500
 HELD_PACE_MS = 40
 MEMORY_STEPS = 10
+REPLAYED_CHUNKS = 1_000
+REPLAY_CONCURRENCY = 8
 IDLE_SOCKETS = 200
 FLAT_MEGABYTES = 2.0
 
@@ -215,6 +218,28 @@ async def streams(bench: Bench) -> list[Figure]:
     return found
 
 
+async def replay(bench: Bench) -> list[Figure]:
+    """The price of replaying a thousand kept events; without `floor` and `direct`, which keep none."""
+    found = []
+    gateway = bench.stage.gateway
+    for cell in CODEX_CELLS:
+        response_id = await replays.made(gateway, cell, REPLAYED_CHUNKS)
+        bench.sent_to_gateway += 1
+        call = replay_call(cell, response_id, REPLAYED_CHUNKS)
+        async with bench.load(gateway, REPLAY_CONCURRENCY) as load:
+            await load.run(call, REPLAY_CONCURRENCY)
+            with meters.reading(gateway.pid) as used:
+                tally = await load.run(call, bench.scale.replays)
+        name = f"replay {REPLAYED_CHUNKS:,}"
+        per_replay = used.cpu * 1e3 / tally.calls
+        per_event = used.cpu * 1e5 / tally.events
+        found += [
+            Figure(name, str(cell), "CPU per replay", "ms", per_replay),
+            Figure(name, str(cell), "CPU per 100k events", "s", per_event),
+        ]
+    return found
+
+
 async def sockets(bench: Bench) -> list[Figure]:
     """What idle WebSockets hold, and the price of a frame; without `floor` and `direct`, which have none."""
     gateway = bench.stage.gateway
@@ -284,5 +309,6 @@ SCENARIOS: dict[str, Scenario] = {
     "latency": latency,
     "throughput": throughput,
     "streams": streams,
+    "replay": replay,
     "sockets": sockets,
 }
