@@ -13,6 +13,9 @@ from gateway_project.lib.errors import BadRequest, UnsupportedParameter
 from responses_api.doors.shapes import ModelCall, check, parse_object
 
 Json = dict[str, Any]
+
+MAX_REFERENCES = 5000  # all are looked up in one query, whose parameters a database counts
+
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
@@ -157,6 +160,12 @@ def understood(body: dict[str, Any], size: int) -> ModelCall:
     for position, item in enumerate(items if isinstance(items, list) else ()):
         if check_item(item, f"input[{position}]") == "item_reference":
             references.append(position)
+    if len(references) > MAX_REFERENCES:
+        raise BadRequest(
+            f"'input' may hold at most {MAX_REFERENCES} item references; continue from a response with "
+            "'previous_response_id'.",
+            param="input",
+        )
     for position, tool in enumerate(body.get("tools") or ()):
         _check_tool(tool, f"tools[{position}]")
     return ModelCall(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Run = Callable[[Admitted, Reply], Awaitable[None]]
 
-# Of the time after which a client that takes nothing ends a call: before that, the call goes on without.
+# How much of the time after which a client that takes nothing would end its call; it must not end this one.
 PATIENCE = 0.5
 
 
@@ -50,13 +50,13 @@ async def _joined(
     try:
         ending = await joiner.ending(found, receive)
     except GatewayError as error:
-        worker.record(facts(request), refused("refused", error.http_status, error.code))
         await joiner.error(error)
+        worker.record(facts(request), refused("refused", error.http_status, error.code))
         return True
     if ending is None:
         return False
-    worker.record(facts(request), refused("replayed", ending.http_status, None))
     await joiner.replay(ending)
+    worker.record(facts(request), refused("replayed", ending.http_status, None))
     return True
 
 

@@ -115,10 +115,10 @@ class Recording:
 
     async def commit(self, closing: bytes) -> None:
         """Commit the answer that ends with `closing`, unless it turns out to end otherwise."""
-        streamed = self._streams
-        await self._commit(
-            self._streamed(closing) if streamed else self._whole(200, self.headers, closing)
-        )
+        if self._streams:
+            await self._commit(self._streamed(closing))
+        else:
+            await self._commit(self._whole(200, self.headers, closing))
 
     async def refused(self, error: GatewayError) -> None:
         """The call was refused before it began; somebody else tells the client."""
@@ -135,8 +135,10 @@ class Recording:
 
     async def _end(self, ending: Ending) -> None:
         self._is_over = True
-        await self._commit(ending)
-        self._calls.release(self._found, ending)
+        try:
+            await self._commit(ending)
+        finally:
+            self._calls.release(self._found, ending)
 
     async def _commit(self, ending: Ending) -> None:
         if ending != self._committed:

@@ -84,6 +84,11 @@ ENTRIES: dict[Route, tuple[Probe, ...]] = {
         in_body("model", "responses/input_tokens", {"model": "$id", "input": "Hi"}, quotes=True),
         *state("responses/input_tokens"),
     ),
+    # A turn over a WebSocket: the same body in a frame.
+    ("SOCKET", "responses"): (
+        in_body("model", "responses", {"model": "$id", "input": "Hi"}, quotes=True),
+        *state("responses"),
+    ),
     ("GET", RESPONSE): (
         in_path("response", "responses/$id"),
         Probe("path", "response", "responses/$id", query={"stream": "true"}),

@@ -9,8 +9,10 @@ import httpx
 import orjson
 import pytest
 from django.urls import URLPattern
+from websockets.sync.client import connect
 
-from gateway_project.asgi import TABLE
+from gateway_project.asgi import SOCKET_TABLE, TABLE
+from responses_api.consumers import SOCKETS
 from responses_api.urls import urlpatterns
 from responses_api.views import PREFIXES
 from tests.isolation.entries import ENTRIES, Probe, Route
@@ -26,7 +28,7 @@ VOLATILE = {"date", "x-request-id"}
 def routes() -> set[Route]:
     """Every method and path of the API: what Django serves, and what the ASGI table does."""
     django = {route for pattern in urlpatterns for route in _routes_of(pattern)}
-    return django | {(method, path) for method, path in _table(PREFIXES[0])}
+    return django | _table(PREFIXES[0]) | {("SOCKET", path) for path in SOCKETS}
 
 
 def _routes_of(pattern: URLPattern) -> set[Route]:
@@ -79,7 +81,22 @@ def send(
 
     query = {name: filled(value) for name, value in probe.query.items()}
     content = None if probe.body is None else filled(orjson.dumps(probe.body).decode())
+    if method == "SOCKET":
+        return over_socket(http, filled(probe.path), orjson.loads(content or "{}"))
     return http.request(method, "/" + filled(probe.path), params=query, content=content)
+
+
+def over_socket(http: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
+    """How a turn ends, as if it had been a request."""
+    url = http.base_url.copy_with(scheme="ws").join(path)
+    headers = {"authorization": http.headers["authorization"]}
+    with connect(str(url), additional_headers=headers) as connection:
+        connection.send(orjson.dumps({"type": "response.create", **body}).decode())
+        while (frame := orjson.loads(connection.recv(10)))["type"] != "error":
+            if frame["type"] == "response.completed":
+                return httpx.Response(200, content=orjson.dumps(frame))
+        del frame["error"]["headers"]  # the id of the request
+        return httpx.Response(frame["status"], content=orjson.dumps(frame))
 
 
 def told(answer: httpx.Response, probe: Probe, tried: str) -> tuple[int, bytes, Any]:
@@ -99,6 +116,7 @@ def test_every_route_has_an_entry_and_every_entry_a_route():
 def test_both_prefixes_have_the_same_routes():
     first, second = PREFIXES
     assert _table(first) == _table(second) != set()
+    assert set(SOCKET_TABLE) == {prefix + path for prefix in PREFIXES for path in SOCKETS}
 
 
 @pytest.mark.parametrize(("method", "probe"), probes())

@@ -8,9 +8,12 @@ import httpx
 import pytest
 
 from tests.faults import wire
+from tests.faults.conftest import outcomes
 from tests.state.calls import client_of
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
+
+__all__ = ["http", "no_connection_is_left", "outcomes"]
 
 
 @pytest.fixture

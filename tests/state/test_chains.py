@@ -178,6 +178,16 @@ def test_a_call_may_be_referred_to_with_its_result(http, gateway):
     assert second["output"][0]["content"][0]["text"] == "The tool answered: sunny"
 
 
+def test_more_references_than_a_query_takes_are_refused(http):
+    question = {"role": "user", "content": "Hi"}
+
+    most = ask(http, input=[question, *({"id": f"msg_{n}"} for n in range(5000))])
+    more = ask(http, input=[question, *({"id": f"msg_{n}"} for n in range(5001))])
+
+    assert refused(most) == (400, "item_not_found", "input[1]")
+    assert refused(more) == (400, "invalid_request", "input")
+
+
 @pytest.mark.parametrize("parent", ["resp_unknown", "", "\0", "x" * 65, "x" * 5000])
 def test_a_parent_that_is_not_there_is_refused(http, gateway, parent):
     if not parent:

@@ -143,6 +143,17 @@ def test_without_the_header_nothing_is_kept(http):
     assert IdempotentCall.objects.count() == 0
 
 
+def test_what_was_paid_for_is_on_record_once(http, outcomes):
+    for text in ("Hi", "Hi", "Other"):
+        ask(http, text=text)
+
+    assert [(line["status"], line["http_status"]) for line in outcomes()] == [
+        ("completed", 200),
+        ("replayed", 200),
+        ("refused", 422),
+    ]
+
+
 # What a key may be, and what it belongs to
 
 

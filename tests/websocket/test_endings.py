@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import random
 import socket
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from gateway_project.lib import clock
@@ -331,7 +337,7 @@ def test_a_client_that_does_not_read_holds_the_upstream_back_and_is_given_up(
         assert (
             gateway.sandbox.calls[0].events_sent - sent < 50_000
         )  # bounded by the kernel's buffers
-        assert gateway.sandbox.calls[0].ended == "client_closed"
+        until(lambda: gateway.sandbox.calls[0].ended == "client_closed")
     lines = outcomes()
     assert [line["error"] for line in lines if line["event"] == "call"] == ["client_stalled"]
 
@@ -389,3 +395,94 @@ def test_a_client_that_answers_no_ping_is_given_up(gateway, acme):
         protocol.ping_timeout = 0.05
         gateway.call(protocol.send_keepalive_ping)
         until(lambda: len(gateway.worker.registry.sockets) == 0)
+
+
+# Many at once
+
+
+async def visit(gateway, acme, number: int) -> None:
+    """One connection with frames of every kind, left after some milliseconds in a way that depends on its
+    number."""
+    chance = random.Random(number)
+    url = f"ws://127.0.0.1:{gateway.port}/v1/responses"
+    ws = await connect(url, additional_headers=acme.headers, compression=None, ping_interval=None)
+    reading = asyncio.ensure_future(_read_all(ws))
+    for step in range(chance.randrange(1, 8)):
+        frame: Json = {
+            "type": "response.create",
+            "model": f"sandbox-{chance.choice(PROTOCOLS)}",
+            "input": chance.choice(
+                ["Hello", "[chunks=50] [pace=2]", "[wait=30] Hello", "[tool] x"]
+            ),
+            "store": chance.random() < 0.3,
+            "generate": chance.random() < 0.8,
+        }
+        if lane := chance.choice(["", "a", "b", "c"]):
+            frame["stream_id"] = lane
+        text = orjson.dumps(frame).decode() if step % 5 else chance.choice(["{", "[]", "{}"])
+        await ws.send(text)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(chance.random() * 0.2):
+            await asyncio.shield(reading)
+    if number % 2:
+        ws.transport.abort()
+    await ws.close()
+    await reading
+
+
+async def _read_all(ws: ClientConnection) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        async for _ in ws:
+            pass
+
+
+async def visits(gateway, acme, count: int) -> None:
+    for start in range(0, count, 20):
+        await asyncio.gather(*(visit(gateway, acme, start + n) for n in range(20)))
+
+
+@pytest.mark.persistence
+def test_many_connections_left_at_any_moment_leave_nothing(gateway, acme, caplog):
+    asyncio.run(visits(gateway, acme, 100))
+    until(lambda: len(gateway.worker.registry.sockets) == 0)
+    gateway.idle()
+    with opened(gateway, acme.headers) as ws:
+        assert ws.turn()["status"] == "completed"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.long
+def test_thousands_of_connections_leave_nothing(gateway, acme, caplog):
+    asyncio.run(visits(gateway, acme, 3_000))
+    until(lambda: len(gateway.worker.registry.sockets) == 0, 30)
+    gateway.idle()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.fixture
+def garbage(gateway) -> Iterator[Callable[[], set[str]]]:
+    """What only the garbage collector could free since the last look: the types that are ours."""
+
+    def look() -> set[str]:
+        gc.collect()
+        types = {f"{type(found).__module__}.{type(found).__name__}" for found in gc.garbage}
+        gc.garbage.clear()
+        return {name for name in types if name.startswith(("responses_api", "gateway_project"))}
+
+    gateway.call(gc.collect)
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield lambda: gateway.call(look)
+    gc.set_debug(0)
+    gc.garbage.clear()
+
+
+def test_what_a_connection_held_is_free_at_once(gateway, acme, garbage):
+    """Workers collect garbage rarely, and a connection may hold much."""
+    with opened(gateway, acme.headers) as ws:
+        first = ws.turn(store=False)
+        ws.turn(store=False, previous_response_id=first["id"])
+        ws.refused("nothing", stream_id="a")
+        started(ws)
+    until(lambda: len(gateway.worker.registry.sockets) == 0)
+    gateway.idle()
+    assert garbage() == set()
