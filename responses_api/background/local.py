@@ -68,10 +68,11 @@ class LocalRuns:
         ]
 
     async def stop(self) -> None:
-        """Those that still run were told to end; what they do not manage in time, their lease decides."""
+        """Tell those that still run to end; what they do not manage in time, their lease decides."""
         for loop in self._loops:
             await aio.end(loop)
         self._loops.clear()
+        self._worker.registry.interrupt_all()
         if tasks := list(self._running.values()):
             await asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS)
         for task in tasks:

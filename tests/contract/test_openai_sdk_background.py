@@ -35,7 +35,7 @@ def polled(client: OpenAI, response_id: str) -> Any:
 def begun(client: OpenAI, model: str, text: str = PACED) -> tuple[str, list[Any]]:
     """A stream that was left after its first events: its id, and what was seen of it."""
     with client.responses.create(model=model, input=text, background=True, stream=True) as stream:
-        seen = [event for _, event in zip(range(6), stream, strict=False)]
+        seen: list[Any] = [event for _, event in zip(range(6), stream, strict=False)]
     return seen[0].response.id, seen
 
 
@@ -52,7 +52,7 @@ def test_a_background_response_is_polled_for(client, protocol):
 def test_a_stream_is_taken_up_after_the_last_event_that_was_seen(client, protocol):
     response_id, seen = begun(client, f"sandbox-{protocol}")
     last = seen[-1].sequence_number
-    rest = list(client.responses.retrieve(response_id, stream=True, starting_after=last))
+    rest: list[Any] = list(client.responses.retrieve(response_id, stream=True, starting_after=last))
     assert [event.sequence_number for event in [*seen, *rest]] == list(range(len(seen) + len(rest)))
     assert rest[-1].type == "response.completed"
     again = list(client.responses.retrieve(response_id, stream=True))
@@ -73,9 +73,9 @@ def test_the_sdks_own_accumulator_takes_a_stream_up(client, protocol):
 def test_a_stored_stream_of_the_foreground_is_taken_up_where_the_model_says_so(client, protocol):
     Alias.objects.update(resumable_streams=True)
     with client.responses.create(model=f"sandbox-{protocol}", input=PACED, stream=True) as stream:
-        seen = [event for _, event in zip(range(5), stream, strict=False)]
+        seen: list[Any] = [event for _, event in zip(range(5), stream, strict=False)]
     response_id = seen[0].response.id
-    rest = list(
+    rest: list[Any] = list(
         client.responses.retrieve(response_id, stream=True, starting_after=seen[-1].sequence_number)
     )
     assert rest[-1].type == "response.completed"
@@ -90,7 +90,7 @@ def test_cancelling_is_final_and_can_be_repeated(client, gateway, protocol):
     assert cancelled.status == "cancelled"
     assert client.responses.cancel(response_id) == cancelled
     assert client.responses.retrieve(response_id).status == "cancelled"
-    rest = list(
+    rest: list[Any] = list(
         client.responses.retrieve(response_id, stream=True, starting_after=seen[-1].sequence_number)
     )
     assert (rest[-1].type, rest[-1].response.status) == ("response.incomplete", "cancelled")
@@ -126,6 +126,6 @@ async def test_the_asynchronous_client(gateway, acme):
         stream = await client.responses.create(
             model="sandbox-chat", input="Hi", background=True, stream=True
         )
-        events = [event async for event in stream]
+        events: list[Any] = [event async for event in stream]
         found = await client.responses.retrieve(events[0].response.id, stream=True)
         assert [event async for event in found] == events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -118,20 +118,40 @@ class Place:
     provider: SandboxServer
     is_celery: bool = False
 
-    def started(self, running: ExitStack, **more: str) -> Cluster:
+    def worker(self) -> Program:
+        """A background worker, to be started."""
+        return Program(self.variables, "background_worker", "--queues", "tollgate.background")
+
+    def started(self, running: ExitStack, *, with_worker: bool = True, **more: str) -> Cluster:
         """Two servers and, with Celery, a background worker."""
         variables = {**self.variables, **more}
-        servers = [running.enter_context(Served(variables, "--workers", "1")) for _ in range(2)]
+        a, b = (running.enter_context(Served(variables, "--workers", "1")) for _ in range(2))
         maker = None
-        if self.is_celery:
-            maker = running.enter_context(
-                Program(variables, "background_worker", "--queues", "tollgate.background")
-            )
+        if self.is_celery and with_worker:
+            maker = running.enter_context(replace(self, variables=variables).worker())
         http = httpx.Client(
             headers={"authorization": f"Bearer {self.secret}"}, timeout=60, trust_env=False
         )
         running.enter_context(http)
-        return Cluster(self.secret, self.provider, http, *servers, maker)
+        return Cluster(self.secret, self.provider, http, a, b, maker)
+
+
+class Shared:
+    """One cluster for all tests that leave it as it is; stopped before one that needs its own, because
+    they would make each other's responses."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._running = ExitStack()
+        self._cluster: Cluster | None = None
+
+    def cluster(self) -> Cluster:
+        self._cluster = self._cluster or self._place.started(self._running)
+        return self._cluster
+
+    def stop(self) -> None:
+        self._running.close()
+        self._cluster = None
 
 
 def events_in(received: bytes) -> list[Json]:

@@ -7,18 +7,20 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
+import redis
 
 from routing.sandbox import SandboxServer
 from routing.sandbox.log import Call
 from tests.faults import wire
 from tests.faults.wire import Wire
 from tests.plugins.services import URLS
-from tests.processes.cluster import Cluster, Place, events_in, prepare
+from tests.processes.cluster import Cluster, Place, Shared, events_in, prepare
 from tests.processes.served import Served, environment, eventually, kill, manage
 from tests.support import grammar
 
@@ -68,31 +70,34 @@ PLACES = ["sqlite", pytest.param("celery", marks=[pytest.mark.postgres, pytest.m
 @pytest.fixture(scope="module", params=PLACES)
 def place(request: pytest.FixtureRequest, provider: SandboxServer) -> Place:
     """Where the servers of a test keep everything."""
-    prepared = request.getfixturevalue("on_postgres" if request.param == "celery" else "on_sqlite")
-    return Place(*prepared, provider, request.param == "celery")
+    is_celery = request.param == "celery"
+    variables, secret = request.getfixturevalue("on_postgres" if is_celery else "on_sqlite")
+    return Place(variables, secret, provider, is_celery)
 
 
 @pytest.fixture(scope="module")
-def shared(place: Place) -> Iterator[Cluster]:
-    """Two servers for all tests that leave them as they are."""
-    with ExitStack() as running:
-        yield place.started(running)
+def shared(place: Place) -> Iterator[Shared]:
+    found = Shared(place)
+    yield found
+    found.stop()
 
 
 @pytest.fixture
-def cluster(shared: Cluster) -> Cluster:
-    shared.provider.calls.clear()
-    return shared
+def cluster(shared: Shared) -> Cluster:
+    found = shared.cluster()
+    found.provider.calls.clear()
+    return found
 
 
 @pytest.fixture
-def start(place: Place) -> Iterator[Start]:
-    """Start two servers, and a background worker where there is Celery; a keyword is a variable."""
+def start(place: Place, shared: Shared) -> Iterator[Start]:
+    """Start two servers, and a background worker where there is Celery; keywords are variables."""
+    shared.stop()
     with ExitStack() as running:
 
-        def started(**variables: str) -> Cluster:
+        def started(**options: Any) -> Cluster:
             place.provider.calls.clear()
-            return place.started(running, **variables)
+            return place.started(running, **options)
 
         yield started
 
@@ -238,6 +243,60 @@ def test_a_maker_that_is_told_to_stop_ends_what_it_makes_with_the_reason(start: 
     assert final["status"] == "failed"
     assert "shutting down" in final["error"]["message"]
     assert maker.wait(15) == 0
+
+
+# Workers of their own
+
+
+@pytest.fixture
+def celery(request: pytest.FixtureRequest, provider: SandboxServer) -> Place:
+    variables, secret = request.getfixturevalue("on_postgres")
+    provider.calls.clear()
+    return Place(variables, secret, provider, is_celery=True)
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_one_worker_makes_a_hundred_responses_at_once(celery: Place) -> None:
+    with ExitStack() as running:
+        cluster = celery.started(running)
+        made = [cluster.create(cluster.a, "endless-chat", "[pace=500]")["id"] for _ in range(100)]
+        upstream_call(cluster, 100)
+        assert [call.ended for call in celery.provider.calls] == [None] * 100
+        for response_id in made:
+            assert cluster.cancel(cluster.b, response_id)["status"] == "cancelled"
+        closed = ["client_closed"] * 100
+        eventually(lambda: [call.ended for call in celery.provider.calls] == closed)
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_what_no_worker_took_is_taken_by_one_that_comes_later(celery: Place) -> None:
+    """Even if the message is long gone, because the broker is no memory."""
+    with ExitStack() as running:
+        cluster = celery.started(running, with_worker=False)
+        response_id = cluster.create(cluster.a, "sandbox-chat", "Hi")["id"]
+        with redis.Redis.from_url(celery.variables["REDIS_URL"]) as broker:
+            broker.flushdb()
+        running.enter_context(celery.worker())
+        assert cluster.ends(response_id)["status"] == "completed"
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_what_no_worker_ever_takes_fails_honestly(celery: Place) -> None:
+    with ExitStack() as running:
+        cluster = celery.started(running, with_worker=False, TOLLGATE_BACKGROUND_QUEUE_SECONDS="5")
+        response_id = cluster.create(cluster.a, "sandbox-chat", "Hi")["id"]
+        final = cluster.ends(response_id)
+        assert final["status"] == "failed"
+        assert "within 5 seconds" in final["error"]["message"]
+        assert len(celery.provider.calls) == 0
+
+
+# In one server
 
 
 def test_what_one_server_has_no_place_for_another_makes(

@@ -326,14 +326,14 @@ def is_blocked(gateway) -> bool:
 def test_a_client_that_does_not_read_holds_the_upstream_back_and_is_given_up(
     gateway, acme, outcomes
 ):
-    gateway.limit(send_stall=0.4)
+    gateway.limit(send_stall=1.5)
     provider = rows.provider("responses", gateway.sandbox.base_url, "endless")
     rows.alias("endless", (provider, PREFIX + "never-ending"))
     with DeafClient(gateway, acme) as client:
         client.create("endless")
         until(lambda: is_blocked(gateway))
         sent = gateway.sandbox.calls[0].events_sent
-        until(lambda: len(gateway.worker.registry.sockets) == 0)
+        until(lambda: len(gateway.worker.registry.sockets) == 0, 10)
         assert (
             gateway.sandbox.calls[0].events_sent - sent < 50_000
         )  # bounded by the kernel's buffers
