@@ -53,6 +53,9 @@ class StoredResponse(TenantOwned):
     parent_id = models.CharField(max_length=64, blank=True)
     root_id = models.CharField(max_length=64)
     conversation_id = models.CharField(max_length=64, blank=True)
+    conversation_until = models.PositiveBigIntegerField(
+        default=0, help_text="It was given the conversation's items before this position."
+    )
     key_public_id = models.CharField(max_length=10, help_text="The API key that made it.")
     model = models.CharField(max_length=300, help_text="The name the client asked for.")
     provider = models.CharField(max_length=100, blank=True, help_text="Who answered it.")

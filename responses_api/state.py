@@ -28,6 +28,7 @@ from gateway_project.lib.errors import (
 )
 from responses_api.compaction import sealed
 from responses_api.compaction.request import is_triggered
+from responses_api.doors import responses_canonical
 from responses_api.doors.responses import conversation_id
 from responses_api.doors.shapes import Compaction, ModelCall
 from responses_api.storage import chains
@@ -66,9 +67,6 @@ class Resolved(Struct, frozen=True):
     history: Chain
     own_items: list[Json]
     given: Json
-
-
-STATELESS_ECHO: Json = {"previous_response_id": None, "store": False, "background": False}
 
 
 async def resolve(
@@ -134,6 +132,7 @@ def _keeping(
         parent_id=echo["previous_response_id"] if continues else "",
         root_id=history.root_id,
         conversation_id=conversation.get("id", ""),
+        conversation_until=history.until,
     )
 
 
@@ -199,8 +198,7 @@ async def _expanded(
     caller: Caller, call: ModelCall, parent_id: str, named: str, memory: Memory | None
 ) -> tuple[ModelCall, Chain, Any]:
     """The call with its whole input, the history in it, and the request's own items."""
-    given = call.body.get("input")
-    own: Any = given if isinstance(given, list) else own_input(given)
+    own: Any = responses_canonical.canonical(call.body)["input"]
     remembered = memory.recall(parent_id) if memory is not None and parent_id else None
     references = {position: own[position]["id"] for position in call.references}
     needs_store = bool(references or named or (parent_id and remembered is None))

@@ -30,6 +30,7 @@ CLIENT = {
     "x-goog-api-key": "AIzagooglecanary0123456789abcdefgh",
 }
 PROMPT = "promptcanary31ab99 sk-prompt-canary-0123456789abcdef"
+NOT_TO_BE_STORED = "unstoredcanary77cd01"
 # Not secrets of ours; a prompt must not be in logs or in the database, but a client may get its own back.
 FAULTS_TO_PLAY = [
     fault.name
@@ -124,6 +125,8 @@ def good_and_faulty(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
         for target in targets:
             for stream in (False, True):
                 yield sent(client, door, bearer, json.dumps(body(door, target, PROMPT, stream)))
+        unstored = body(door, f"plain-{door}/good", NOT_TO_BE_STORED, False) | {"store": False}
+        yield sent(client, door, bearer, json.dumps(unstored))
         yield sent(
             client,
             door,
@@ -210,7 +213,8 @@ def test_no_secret_is_in_the_database(run: Run) -> None:
     for secret in run.own_secrets:
         assert secret.encode() not in run.database
         assert secret not in run.dump
-    assert b"promptcanary31ab99" not in run.database
+    assert b"promptcanary31ab99" in run.database  # which keeps what it was asked to keep
+    assert NOT_TO_BE_STORED.encode() not in run.database
 
 
 def test_no_secret_is_in_an_answer(run: Run) -> None:

@@ -28,7 +28,9 @@ class Identity:
     id: str
     model: str
     created_at: int
-    echo: dict[str, Any] = field(default_factory=dict)
+    echo: dict[str, Any] = field(
+        default_factory=lambda: {"previous_response_id": None, "store": False}
+    )
     announced: set[bytes] = field(default_factory=set)
 
 

@@ -100,7 +100,11 @@ class ResponsesRelay(FrameRelay):
         return self.closing
 
     def answer(self) -> Json | None:
-        return self._snapshot
+        snapshot = self._snapshot
+        if snapshot is None or isinstance(snapshot.get("output"), list):
+            return snapshot
+        # Some servers leave it out at the end (wire.md, pitfall 6).
+        return {**snapshot, "output": self._finished_items()}
 
     def unkept(self) -> bytes:
         assert self._snapshot is not None

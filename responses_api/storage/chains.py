@@ -28,15 +28,17 @@ _CONTINUABLE = frozenset({Status.COMPLETED.value, Status.INCOMPLETE.value})
 
 # Parents first: depth counts from the newest response back.
 _CHAIN = """
-WITH RECURSIVE chain (id, parent_id, root_id, status, provider, depth) AS (
-    SELECT id, parent_id, root_id, status, provider, 0
+WITH RECURSIVE chain (id, parent_id, root_id, conversation_id, until, status, provider, depth) AS (
+    SELECT id, parent_id, root_id, conversation_id, conversation_until, status, provider, 0
     FROM responses_api_storedresponse WHERE tenant_id = %s AND id = %s
     UNION ALL
-    SELECT r.id, r.parent_id, r.root_id, r.status, r.provider, chain.depth + 1
+    SELECT r.id, r.parent_id, r.root_id, r.conversation_id, r.conversation_until, r.status,
+        r.provider, chain.depth + 1
     FROM responses_api_storedresponse r JOIN chain ON r.id = chain.parent_id
     WHERE r.tenant_id = %s
 )
-SELECT chain.id, chain.parent_id, chain.root_id, chain.status, chain.provider, item.side, item.body
+SELECT chain.parent_id, chain.root_id, chain.conversation_id, chain.until, chain.status,
+    chain.provider, item.side, item.body
 FROM chain LEFT JOIN responses_api_storeditem item ON item.response_id = chain.id
 ORDER BY chain.depth DESC, item.side, item.position
 """
@@ -45,12 +47,14 @@ ORDER BY chain.depth DESC, item.side, item.position
 class Chain(Struct, frozen=True):
     """Everything that was said up to a response, oldest first.
 
-    `root_id` is the response it began with; empty where none of it is stored. `size` is in bytes.
+    `root_id` is the response it began with; empty where none of it is stored. `size` is in bytes. Of a
+    conversation, `until` is the position after its last item.
     """
 
     root_id: str
     items: list[Json]
     size: int = 0
+    until: int = 0
 
 
 class NotContinuable(Exception):
@@ -74,33 +78,47 @@ def load(tenant_id: int, response_id: str) -> Chain | None:
     with connection.cursor() as cursor:
         cursor.execute(_CHAIN, (tenant_id, response_id, tenant_id))
         rows = cursor.fetchall()
-    if not rows or rows[0][1]:  # nothing, or the oldest we have still names a parent
+    if not rows or rows[0][0]:  # nothing, or the oldest we have still names a parent
         return None
-    status = rows[-1][3]
+    _, root_id, _, _, status, *_ = rows[-1]
     if status not in _CONTINUABLE:
         raise NotContinuable(status)
     items = [
         remembered(orjson.loads(body), provider if side != INPUT else "")
-        for _, _, _, _, provider, side, body in rows
+        for *_, provider, side, body in rows
         if body is not None
     ]
     size = sum(len(row[-1]) for row in rows if row[-1] is not None)
-    return Chain(root_id=rows[-1][2], items=items, size=size)
+    _, _, conversation_id, until, *_ = rows[0]
+    if not (conversation_id and until):
+        return Chain(root_id, items, size)
+    # The chain began in a conversation: what that held then comes first.
+    before = conversation(tenant_id, conversation_id, until)
+    return before and Chain(root_id, before.items + items, before.size + size)
 
 
-def conversation(tenant_id: int, conversation_id: str) -> Chain | None:
-    """What was said in a conversation of the tenant; None if there is none."""
+def conversation(tenant_id: int, conversation_id: str, until: int | None = None) -> Chain | None:
+    """What was said in a conversation of the tenant, up to a position; None if there is none."""
     if not can_be_an_id(conversation_id):
         return None
     rows = list(
         Conversation.objects.filter(tenant_id=tenant_id, id=conversation_id)
         .order_by("items__position")
-        .values_list("items__provider", "items__body")
+        .values_list("items__position", "items__provider", "items__body")
     )
     if not rows:
         return None
-    items = [remembered(orjson.loads(body), provider) for provider, body in rows if body]
-    return Chain(root_id="", items=items, size=sum(len(body) for _, body in rows if body))
+    said = [
+        (position, remembered(orjson.loads(body), provider), len(body))
+        for position, provider, body in rows
+        if body is not None and (until is None or position < until)
+    ]
+    return Chain(
+        root_id="",
+        items=[item for _, item, _ in said],
+        size=sum(size for *_, size in said),
+        until=said[-1][0] + 1 if said else 0,
+    )
 
 
 def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:

@@ -40,6 +40,7 @@ class Keeping(Struct, frozen=True):
     parent_id: str = ""
     root_id: str = ""
     conversation_id: str = ""
+    conversation_until: int = 0
 
 
 class ResponseRecord(Struct, frozen=True):
@@ -63,8 +64,9 @@ class CompletionRecord(Struct, frozen=True):
 
 _INSERT_RESPONSE = """
 INSERT INTO responses_api_storedresponse (id, tenant_id, parent_id, root_id, conversation_id,
-    key_public_id, model, provider, status, background, body, created_at, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+    conversation_until, key_public_id, model, provider, status, background, body, created_at,
+    expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 _INSERT_ITEM = """
 INSERT INTO responses_api_storeditem (tenant_id, response_id, side, position, item_id, body)
@@ -110,6 +112,7 @@ def response_row(keeping: Keeping, response: Json, provider: str, now: datetime)
         keeping.parent_id,
         keeping.root_id or response["id"],
         keeping.conversation_id,
+        keeping.conversation_until,
         keeping.key_public_id,
         keeping.model[:300],
         provider,

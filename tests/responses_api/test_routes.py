@@ -193,7 +193,6 @@ def test_an_alias_without_an_enabled_target_is_unavailable(http):
         ("previous_response_id", "resp_1", "previous_response_not_found"),
         ("conversation", "conv_1", "conversation_not_found"),
         ("conversation", {"id": "conv_1"}, "conversation_not_found"),
-        ("background", True, "unsupported_parameter"),
         ("prompt", {"id": "pmpt_1"}, "unsupported_parameter"),
     ],
 )

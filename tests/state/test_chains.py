@@ -402,3 +402,27 @@ def test_what_a_failed_response_was_given_is_not_appended(http, acme, gateway):
 
     assert response["status"] == "failed"
     assert Conversation.objects.get().items.count() == 0
+
+
+def test_a_response_of_a_conversation_brings_what_that_held_then(http, gateway):
+    conversation = http.post(
+        "/conversations", json={"items": [{"role": "user", "content": "said before"}]}
+    ).json()
+    first = create(http, "chat", input="first", conversation=conversation["id"])
+    create(http, "chat", input="said later", conversation=conversation["id"])
+
+    create(http, "chat", input="second", previous_response_id=first["id"])
+
+    heard_then = str(sent(gateway))
+    assert "said before" in heard_then
+    assert "first" in heard_then
+    assert "said later" not in heard_then
+
+
+@streamed_or_not
+def test_what_continues_with_a_text_is_sent_as_the_client_wrote_it(http, gateway, stream):
+    first = create(http, "responses")
+    create(http, "responses", input="And now?", previous_response_id=first["id"], stream=stream)
+
+    *_, last = sent(gateway)["input"]
+    assert set(last) == {"type", "role", "content"}
