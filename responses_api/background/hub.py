@@ -148,7 +148,7 @@ class Hub:
                     await self._wake.wait()
 
     async def _look(self) -> None:
-        asked = dict(self._watched)
+        asked = {key: (watched, watched.known) for key, watched in self._watched.items()}
         try:
             found = await in_database_thread(_states, [response_id for _, response_id in asked])
         except StoreUnavailable:
@@ -156,8 +156,11 @@ class Hub:
         except Exception:  # a hub that ended would leave everybody waiting
             logger.exception("the state of runs cannot be read")
             return
-        for key, watched in asked.items():
-            watched.tell(found.get(key))
+        for key, (watched, known_before) in asked.items():
+            state = found.get(key)
+            # A run that began while the database was read is not there yet, and was not deleted.
+            if state is not None or watched.known == known_before:
+                watched.tell(state)
 
 
 def _states(response_ids: list[str]) -> dict[Key, State]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,7 @@ import orjson
 import pytest
 
 from gateway_project.lib.errors import Draining
-from responses_api.background import runs
+from responses_api.background import hub, runs
 from responses_api.models import Run, StoredResponse
 from tests.background.conftest import PACED, Client, alias, ended, queued, upstream_call
 from tests.faults.wire import Wire, until
@@ -301,3 +302,22 @@ def test_cancelling_at_any_moment_leaves_one_end(http, gateway, acme):
         assert row.response.status == row.status
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
         assert sum(event["type"] in grammar.TERMINAL for event in events) == 1
+
+
+async def test_a_run_that_begins_while_the_database_is_read_was_not_deleted(monkeypatch):
+    loop, told = asyncio.get_running_loop(), []
+    watching = hub.Hub(None)
+    begun = hub.State("in_progress", 0)
+
+    async def told_meanwhile():
+        watching.tell(1, "resp_1", begun)
+
+    def read_too_early(response_ids):
+        asyncio.run_coroutine_threadsafe(told_meanwhile(), loop).result(10)
+        return {}
+
+    monkeypatch.setattr(hub, "_states", read_too_early)
+    with watching.watching(1, "resp_1", told.append):
+        await watching._look()
+
+    assert told == [begun]

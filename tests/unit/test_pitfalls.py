@@ -466,7 +466,6 @@ def http(gateway: LiveGateway, acme: Customer) -> Iterator[httpx.Client]:
         ({"input": [{"type": "item_reference", "id": "msg_of_somebody"}]}, "item_not_found"),
         ({"input": [{"id": "msg_of_somebody"}]}, "item_not_found"),
         ({"prompt": {"id": "pmpt_of_somebody"}}, "unsupported_parameter"),
-        ({"background": True}, "unsupported_parameter"),
     ],
     ids=lambda fields: next(iter(fields)),
 )
