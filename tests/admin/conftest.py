@@ -33,3 +33,9 @@ def viewer(world: World) -> Client:
 @pytest.fixture
 def operator(db: None) -> Client:
     return worlds.operator()
+
+
+@pytest.fixture(autouse=True)
+def static_files_are_looked_up_when_asked_for(settings) -> None:
+    """Every test client makes the middleware anew, which otherwise looks at every static file first."""
+    settings.WHITENOISE_AUTOREFRESH = True

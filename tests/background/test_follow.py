@@ -305,7 +305,8 @@ def test_cancelling_at_any_moment_leaves_one_end(http, gateway, acme):
 
 
 async def test_a_run_that_begins_while_the_database_is_read_was_not_deleted(monkeypatch):
-    loop, told = asyncio.get_running_loop(), []
+    loop = asyncio.get_running_loop()
+    told: list[hub.State | None] = []
     watching = hub.Hub(None)
     begun = hub.State("in_progress", 0)
 

@@ -14,6 +14,7 @@ import pytest
 from gateway_project.lib.keyring import Keyring
 from responses_api.cells import CELLS
 from responses_api.compaction import adapter, answer, request, sealed
+from responses_api.response_object import usage_report
 from routing.protocols import parameters, truncation
 from routing.protocols.anthropic_deltas import AnthropicDeltas
 from routing.protocols.chat_deltas import ChatDeltas
@@ -77,7 +78,7 @@ async def test_a_conversation_is_compacted_and_goes_on(sandbox, transport, proto
     asked = request.summary_request({**CONVERSATION, "input": items})
     reader, [made, _] = await ask(transport, target, asked, partial(adapter.compacting, seal=seal))
     compacted = answer.compaction_object(
-        "resp_1", 1, CONVERSATION["input"], made.item, reader.meter.usage
+        "resp_1", 1, CONVERSATION["input"], made.item, usage_report(reader.meter.usage)
     )
     assert [item["type"] for item in compacted["output"]] == ["message", "compaction"]
     assert compacted["usage"]["input_tokens"] > 300

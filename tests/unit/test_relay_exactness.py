@@ -109,7 +109,8 @@ def relay_of(protocol: Any, *, include_usage: bool = True) -> ChatRelay | Respon
         max_output_tokens=None,
         capabilities=frozenset(),
     )
-    return RELAYS[protocol](call, target, Identity(OWN[protocol], ALIAS, 1_800_000_000))
+    echo = {"store": False, "background": False, "previous_response_id": None}
+    return RELAYS[protocol](call, target, Identity(OWN[protocol], ALIAS, 1_800_000_000, echo))
 
 
 def relayed(relay: ChatRelay | ResponsesRelay, *chunks: bytes) -> bytes:
