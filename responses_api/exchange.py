@@ -93,7 +93,10 @@ class Exchange:
         watchdog = Watchdog(self, self._worker.limits, self._loop)
         watcher = self._loop.create_task(self._watch_client(receive)) if receive else None
         try:
-            await self._answer_call()
+            if self._interruption is None:
+                await self._answer_call()
+            else:  # before it began
+                await self._end_interrupted()
         except asyncio.CancelledError:
             await self._end_interrupted()
         except RunEnded:
@@ -124,9 +127,10 @@ class Exchange:
         """End the exchange from outside; only the first reason counts, and none once the answer is whole:
         what is being stored as completed must not be told to have failed."""
         over = self._settled or self.phase is Phase.STORING
-        if self._interruption is None and not over and self._task is not None:
+        if self._interruption is None and not over:
             self._interruption = why
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
 
     @property
     def request_id(self) -> str:

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gateway_project.lib import aio, clock, ids
 from gateway_project.lib.cache import StoreUnavailable
@@ -37,8 +37,6 @@ TOLD_AT_ONCE = 100
 # whose broker may have lost the message.
 TAKE_HERE = timedelta(seconds=3)
 TAKE_ELSEWHERE = timedelta(seconds=15)
-
-Mode = Literal["embedded", "celery"]
 
 
 class LocalRuns:

@@ -286,6 +286,29 @@ def test_a_cancellation_between_queue_and_worker_means_no_call(http, gateway, ac
     assert len(gateway.sandbox.calls) == 0
 
 
+def test_a_cancellation_between_start_and_call_is_not_missed(http, gateway, acme, monkeypatch):
+    """Even if the worker heard of it, from somebody who follows, before there was a call to end."""
+    alias("silent", "sandbox-fault-silence")
+    start = runs.start
+
+    def start_and_cancel(order: Any, owner: str) -> Any:
+        started = start(order, owner)
+        runs.cancel(order.tenant_id, order.response_id)
+        until(lambda: known(order.response_id) == "cancelled")
+        return started
+
+    def known(response_id: str) -> str:
+        state = gateway.worker.hub._watched[acme.tenant.pk, response_id].known
+        return state.status if state is not None else ""
+
+    monkeypatch.setattr(runs, "start", start_and_cancel)
+    body = {"model": "silent", "input": "Hi", "background": True, "stream": True}
+    events = grammar.read(http.post("/responses", json=body).content)
+    assert events[-1]["response"]["status"] == "cancelled"
+    until(lambda: not gateway.worker.runs._running, 2)
+    assert len(gateway.sandbox.calls) == 0
+
+
 def test_cancelling_at_any_moment_leaves_one_end(http, gateway, acme):
     """Cancels race with the last events of short runs; whoever is first, everybody says the same."""
     for delay in range(12):
