@@ -234,7 +234,7 @@ def test_a_run_that_takes_too_long_is_ended(http, gateway):
     found = response_of(ended(http.create(model="endless", text="[pace=20]")["id"]))
     assert found["status"] == "failed"
     assert "too long" in found["error"]["message"]
-    assert upstream_call(gateway).ended == "client_closed"
+    until(lambda: upstream_call(gateway).ended == "client_closed")
 
 
 # Between the request and its worker

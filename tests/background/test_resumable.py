@@ -85,7 +85,7 @@ def test_a_client_that_leaves_comes_back_to_the_whole_answer(http, gateway, acme
     assert ended(response_id).status == "completed"
     events = http.events(response_id)
     assert grammar.check(events)["output"][0]["content"][0]["text"]
-    assert upstream_call(gateway).ended == "completed"
+    until(lambda: upstream_call(gateway).ended == "completed")
     assert seen.count(b"event: ") <= len(events)
 
 
