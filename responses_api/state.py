@@ -21,6 +21,7 @@ from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import (
     BadRequest,
     ConversationNotFound,
+    InvalidEncryptedContent,
     ItemNotFound,
     PermissionDenied,
     PreviousResponseNotFound,
@@ -30,7 +31,7 @@ from responses_api.compaction import sealed
 from responses_api.compaction.request import is_triggered
 from responses_api.doors import responses_canonical
 from responses_api.doors.responses import conversation_id
-from responses_api.doors.shapes import Compaction, ModelCall
+from responses_api.doors.shapes import Compaction, ModelCall, renamed
 from responses_api.storage import chains
 from responses_api.storage.chains import Chain
 from responses_api.storage.keepers import CompletionKeeper
@@ -101,11 +102,10 @@ def _with_compaction(
     if not isinstance(given, list):
         given = []
     elif any(item.get("type") == "compaction" for item in given):
-        own = given[len(history.items) :]
-        sealed.unsealed(
-            own, caller.tenant_id, keyring()
-        )  # so that an error has the client's positions
-        opened = sealed.unsealed(given, caller.tenant_id, keyring())
+        try:
+            opened = sealed.unsealed(given, caller.tenant_id, keyring())
+        except InvalidEncryptedContent as error:
+            raise renamed(error, call.named) from None
         call = structs.replace(call, body={**call.body, "input": opened})
     if call.door == "compact" or is_triggered(given):
         seal = partial(

@@ -158,6 +158,19 @@ def test_a_summary_only_its_tenant_was_given_opens(http, gateway, whose, stream)
     assert answer.json()["error"]["param"] == "input[1].encrypted_content"
 
 
+def test_a_summary_that_cannot_be_opened_is_named_where_the_client_put_it(http):
+    first = create(http, "sandbox-chat", input="The code word is heron.")
+    item = compact(http, "sandbox-chat")["output"][-1]
+    spoiled = {**item, "encrypted_content": _spoiled(item["encrypted_content"])}
+    body = {"model": "sandbox-chat", "previous_response_id": first["id"], "input": [spoiled]}
+
+    answer = http.post("/responses", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "input[0].encrypted_content"
+    assert "'input[0].encrypted_content'" in answer.json()["error"]["message"]
+
+
 @without_native
 @streamed_or_not
 def test_a_trigger_gives_exactly_one_compaction_item(http, gateway, protocol, stream):
