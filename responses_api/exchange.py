@@ -33,9 +33,9 @@ from responses_api.relay import Identity, Relay
 from responses_api.reply import Reply
 from responses_api.watchdog import Phase, Watchdog
 from routing.counting import is_absent
-from routing.protocols.usage import Usage
 from routing.route import Target
 from routing.transport import Answer
+from tenants.token_classes import Usage
 
 if TYPE_CHECKING:
     from responses_api.worker import Worker

@@ -8,8 +8,8 @@ from msgspec import Struct, structs
 
 from gateway_project.lib.log import scrub_text
 from responses_api.admission import Admitted, Request
-from routing.protocols.usage import Usage
 from routing.route import Route
+from tenants.token_classes import Usage
 
 CHARACTERS_PER_TOKEN = 4
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway_project.lib.errors import GatewayError, UpstreamQuotaExhausted, UpstreamRateLimited
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 

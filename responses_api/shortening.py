@@ -24,8 +24,8 @@ from responses_api.relay import Identity
 from routing import tokens
 from routing.credentials import keyring
 from routing.protocols import truncation
-from routing.protocols.usage import Usage
 from routing.route import Target
+from tenants.token_classes import Usage
 
 if TYPE_CHECKING:
     from responses_api.admission import Admitted

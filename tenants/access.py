@@ -30,6 +30,12 @@ class Area(StrEnum):
     CREDENTIALS = "credentials"
     WEBHOOKS = "webhooks"
     RESPONSES = "responses"
+    LIMITS = (
+        "limits"  # rate limits and budgets; those of a whole tenant are the operators' to change
+    )
+    PRICES = "prices"
+    USAGE = "usage"
+    BILLING = "billing"
 
 
 _VIEW: frozenset[Right] = frozenset({"view"})
@@ -46,6 +52,10 @@ _ADMIN: Mapping[Area, frozenset[Right]] = {
     Area.CREDENTIALS: _MANAGE,
     Area.WEBHOOKS: _MANAGE,
     Area.RESPONSES: _REMOVE,
+    Area.LIMITS: _MANAGE,
+    Area.PRICES: _VIEW,
+    Area.USAGE: _VIEW,
+    Area.BILLING: _VIEW,
 }
 _READER: Mapping[Area, frozenset[Right]] = dict.fromkeys(Area, _VIEW)
 
@@ -58,7 +68,11 @@ RIGHTS: Mapping[str, Mapping[Area, frozenset[Right]]] = {
         Area.ALIASES: _MANAGE,
         Area.WEBHOOKS: _MANAGE,
     },
-    Role.BILLING: {**_READER, Area.RESPONSES: frozenset()},  # what was said is no matter of money
+    Role.BILLING: {
+        **_READER,
+        Area.RESPONSES: frozenset(),  # what was said is no matter of money
+        Area.LIMITS: _MANAGE,
+    },
     Role.VIEWER: _READER,
 }
 

@@ -10,6 +10,10 @@ from datetime import datetime
 from gateway_project.lib import clock
 from gateway_project.lib.errors import PermissionDenied, Unauthenticated
 from tenants import peppers
+from tenants.budgets import terms
+from tenants.budgets.terms import BudgetTerms
+from tenants.limits import policy
+from tenants.limits.policy import Limit
 from tenants.models import ApiKey, KeySecret, Tenant
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,6 +34,8 @@ class Caller:
     expires_at: float | None
     store_by_default: bool = True
     retention_days: int = 30
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[BudgetTerms, ...] = ()
 
     def admit(self, scope: str, client_address: str) -> None:
         """Raise unless this key may do `scope` now from this address."""
@@ -109,6 +115,8 @@ def _caller(key: ApiKey, secret_expires_at: datetime | None = None) -> Caller:
         expires_at=_earliest(secret_expires_at, key.expires_at),
         store_by_default=key.tenant.store_by_default,
         retention_days=key.tenant.retention_days,
+        limits=policy.of_key(key),
+        budgets=terms.of_key(key),
     )
 
 

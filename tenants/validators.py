@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 # generate: ask models; models: list them; store: keep responses and conversations; read: get them back.
 SCOPES = frozenset({"generate", "models", "read", "store"})
@@ -35,3 +36,22 @@ def validate_networks(value: Any) -> None:
             ipaddress.ip_network(entry)
         except ValueError as error:
             raise ValidationError(f"{entry!r} is not a network: {error}") from error
+
+
+def validate_thresholds(value: Any) -> None:
+    """Percents, of which some may lie above 100."""
+    if not isinstance(value, list) or not all(type(entry) is int for entry in value):
+        raise ValidationError("Thresholds are a list of whole numbers, such as [50, 80, 100].")
+    for entry in value:
+        if not 1 <= entry <= 1000:
+            raise ValidationError(f"{entry!r} is not a percentage between 1 and 1000.")
+
+
+def validate_emails(value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValidationError("E-mail addresses are a list of texts.")
+    for entry in value:
+        try:
+            validate_email(entry)
+        except ValidationError as error:
+            raise ValidationError(f"{entry!r} is not an e-mail address.") from error

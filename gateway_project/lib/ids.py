@@ -41,8 +41,15 @@ def first_uuid7(at: datetime) -> UUID:
 
 
 def request_id() -> str:
-    """The id of one HTTP request, `req_` and 32 hex digits; it is in its header, errors and logs."""
-    return "req_" + random_bytes(16).hex()
+    """The id of one HTTP request, `req_` and 32 hex digits; it is in its header, errors and logs.
+
+    The digits are those of a UUIDv7 whose lowest 16 bits are free: the ledger numbers the request's upstream
+    calls there (tenants/ledger/row_ids.py).
+    """
+    milliseconds = int(clock.timestamp() * 1000)
+    random = int.from_bytes(random_bytes(8), "big")
+    variant = 2 << 46 | random & (1 << 46) - 1
+    return f"req_{milliseconds:012x}7{random >> 52:03x}{variant:012x}0000"
 
 
 def response_id() -> str:

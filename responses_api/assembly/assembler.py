@@ -23,7 +23,7 @@ from responses_api.assembly.steps import Closed, Ended, Kind, Opened, Place, Sta
 from responses_api.relay import Identity
 from routing.protocols.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.tools import CustomInput, Toolbox
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 

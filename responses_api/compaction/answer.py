@@ -8,7 +8,7 @@ from gateway_project.lib import ids
 from responses_api.compaction import sealed
 from responses_api.response_object import usage_report
 from routing.protocols.conversation import kind_of, parts
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 

@@ -24,7 +24,7 @@ from responses_api.outcome import facts, refused, unbilled
 from responses_api.websocket import frames
 from responses_api.websocket.memory import ConnectionMemory, TurnMemory
 from responses_api.websocket.reply import SocketReply
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 
 if TYPE_CHECKING:
     from responses_api.worker import Worker

@@ -7,37 +7,11 @@ during a stream: a Meter keeps the largest of each count and never adds two repo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import add
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens per class; no token stands in two. `anomaly`: the report contradicted itself.
-
-    What is written into a cache costs by how long it is kept: `cache_write` for the vendor's usual time
-    (Anthropic 5 minutes, OpenAI 30), `cache_write_long` for its longer one (1 hour, 12 hours).
-    """
-
-    input_fresh: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    cache_write_long: int = 0
-    output_visible: int = 0
-    output_reasoning: int = 0
-    anomaly: bool = False
-
-    @property
-    def input_total(self) -> int:
-        return self.input_fresh + self.cache_read + self.cache_write_total
-
-    @property
-    def cache_write_total(self) -> int:
-        return self.cache_write + self.cache_write_long
-
-    @property
-    def output_total(self) -> int:
-        return self.output_visible + self.output_reasoning
+from tenants.token_classes import Usage
 
 
 def of_chat(report: dict[str, Any]) -> Usage:
@@ -104,15 +78,8 @@ def of_anthropic(report: dict[str, Any]) -> Usage:
 
 def total(one: Usage, other: Usage) -> Usage:
     """Class by class, of two calls."""
-    return Usage(
-        one.input_fresh + other.input_fresh,
-        one.cache_read + other.cache_read,
-        one.cache_write + other.cache_write,
-        one.cache_write_long + other.cache_write_long,
-        one.output_visible + other.output_visible,
-        one.output_reasoning + other.output_reasoning,
-        one.anomaly or other.anomaly,
-    )
+    counts = map(add, one.counts, other.counts)
+    return replace(Usage(*counts), anomaly=one.anomaly or other.anomaly)
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

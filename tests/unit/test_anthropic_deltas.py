@@ -18,7 +18,7 @@ from gateway_project.lib.errors import (
 from routing.protocols import envelope
 from routing.protocols.anthropic_deltas import AnthropicDeltas
 from routing.protocols.deltas import Opaque, Reasoning, Refusal, Stop, Text, ToolCall
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 from tests.support.reference import path_to, recordings
 from tests.support.told import Told, events_in, fed, frames, read, target, told
 

@@ -18,7 +18,7 @@ from gateway_project.lib.sse import Frame
 from routing.protocols import envelope
 from routing.protocols.chat_deltas import ChatDeltas
 from routing.protocols.deltas import Reasoning, Refusal, Stop, Text, ToolCall
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 from tests.support.reference import path_to, recordings
 from tests.support.told import Told, events_in, fed, frames, read, target, told
 

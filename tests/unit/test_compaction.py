@@ -30,7 +30,7 @@ from routing.protocols.chat_deltas import ChatDeltas
 from routing.protocols.deltas import Opaque, Stop, Text
 from routing.protocols.responses_deltas import ResponsesDeltas
 from routing.protocols.tools import Toolbox
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 from tests.support import grammar, reference, requests
 from tests.unit.test_requests_properties import ITEM, completed
 
@@ -408,7 +408,11 @@ def test_the_compacted_conversation_is_its_user_messages_and_the_item() -> None:
         {"role": "developer", "content": "Be kind."},
     ]
     made = answer.compaction_object(
-        "resp_1", 1_800_000_000, items, item, usage_report(Usage(30, 5, 0, 0, 20, 1))
+        "resp_1",
+        1_800_000_000,
+        items,
+        item,
+        usage_report(Usage(input_fresh=30, cache_read=5, output_visible=20, output_reasoning=1)),
     )
     first, second, last = made["output"]
     assert first["id"].startswith("msg_")

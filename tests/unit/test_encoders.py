@@ -17,7 +17,7 @@ from responses_api.encoders.responses import ResponsesEncoder
 from responses_api.relay import Identity
 from routing.protocols.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.tools import Toolbox
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 from tests.support import grammar
 from tests.support.reference import event_validators, explain, json_of, response_validator
 

@@ -21,8 +21,8 @@ from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity
 from responses_api.relay.chat import ChatRelay
 from responses_api.relay.responses import ResponsesRelay
-from routing.protocols.usage import Usage
 from routing.route import Quirks, Target
+from tenants.token_classes import Usage
 from tests.support.reference import recordings
 
 Json = dict[str, Any]

@@ -17,7 +17,7 @@ from gateway_project.lib.errors import (
 )
 from routing.protocols.deltas import Opaque, Refusal, Stop, Text, ToolCall
 from routing.protocols.responses_deltas import ResponsesDeltas
-from routing.protocols.usage import Usage
+from tenants.token_classes import Usage
 from tests.support.reference import recordings
 from tests.support.told import Told, events_in, fed, frames, read, target, told
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from routing.protocols.usage import READERS, Meter, Usage
+from routing.protocols.usage import READERS, Meter
+from tenants.token_classes import Usage
 
 
 @pytest.mark.parametrize(

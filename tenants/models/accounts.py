@@ -9,9 +9,7 @@ from django.db.models import Q
 
 from gateway_project.lib import clock, ids
 from tenants import validators
-from tenants.revision import Revision, RevisionedModel
-
-__all__ = ["ApiKey", "KeySecret", "Membership", "Revision", "Tenant"]
+from tenants.revision import RevisionedModel
 
 
 def new_key_id() -> str:
@@ -105,6 +103,9 @@ class ApiKey(RevisionedModel):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_reason = models.CharField(max_length=200, blank=True, editable=False)
+    last_used_at = models.DateTimeField(
+        null=True, editable=False, help_text="Told by the ledger, some seconds late."
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False

@@ -1,0 +1,1 @@
+"""Sums over the ledger, and what is invoiced and credited on them."""

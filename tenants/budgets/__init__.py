@@ -1,0 +1,1 @@
+"""What callers may spend, held before it is spent."""

@@ -1,0 +1,122 @@
+"""What a spool holds, and how it stands in the file: length, CRC-32, then JSON.
+
+A call is opened before its upstream sees a byte, noted again while it runs, and settled once. Whoever reads
+the file can account for it at every point: an open call is worth its estimate, one that was noted what the
+note says, a settled one what it used. What is torn was never written.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+_HEAD = struct.Struct(">II")
+HEAD_BYTES = _HEAD.size
+MAX_RECORD_BYTES = 64 * 1024
+
+
+class BudgetShare(Struct, frozen=True, array_like=True):
+    """A window of a budget that pays for a call; instants in seconds since the epoch."""
+
+    budget_id: int
+    starts_at: int
+    ends_at: int | None
+
+
+class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
+    """A call about to be sent.
+
+    id              the row's (row_ids.py), 32 hex digits
+    at_ms           when it was opened, milliseconds since the epoch; prices are looked up at this instant
+    route           chat | responses | compact | summary
+    *_version       the published prices it is rated by; None: there is no price
+    is_own          the tenant pays the provider itself, so it costs us nothing
+    input_estimate  tokens it is charged for if nothing more is ever known
+    held_nano       what its budgets hold for it; None: no budget limits it
+    """
+
+    id: str
+    leg: int
+    at_ms: int
+    tenant_id: int
+    tenant: str
+    key_id: int
+    key: str
+    route: str
+    alias: str
+    provider: str
+    upstream_model: str
+    input_estimate: int
+    service_tier: str = "default"
+    cost_version: int | None = None
+    charge_version: int | None = None
+    is_own: bool = False
+    held_nano: int | None = None
+    budgets: tuple[BudgetShare, ...] = ()
+    end_user: str = ""
+    tags: dict[str, str] = {}
+    streamed: bool = False
+    background: bool = False
+    websocket: bool = False
+
+
+class Noted(Struct, frozen=True, tag="note", omit_defaults=True):
+    """A running call: output tokens counted so far, what is held for it now, milliseconds since it opened."""
+
+    id: str
+    output_tokens: int
+    elapsed_ms: int
+    held_nano: int | None = None
+    ttft_ms: int | None = None
+
+
+class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
+    """A call that has ended, priced. `tokens` and `charges_nano` are in the order of TOKEN_CLASSES; the
+    charges are what the tenant pays, and `unfunded_nano` what they would have paid beyond what was held."""
+
+    id: str
+    status: str
+    usage_source: str
+    tokens: tuple[int, ...]
+    cost_nano: int
+    charges_nano: tuple[int, ...]
+    duration_ms: int
+    unfunded_nano: int = 0
+    usage_anomaly: bool = False
+    http_status: int = 0
+    error_code: str = ""
+    service_tier: str = "default"
+    ttft_ms: int | None = None
+    overhead_us: int = 0
+
+
+Record = Opened | Noted | Settled
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def framed(record: Record) -> bytes:
+    """The record as it stands in a file."""
+    body = _encoder.encode(record)
+    return _HEAD.pack(len(body), crc32(body)) + body
+
+
+def read(data: bytes | memoryview) -> Iterator[tuple[Record, int]]:
+    """The whole records at the beginning of `data`, each with the offset behind it. Ends at the first that is
+    torn: cut short, or with another checksum."""
+    offset = 0
+    while len(data) - offset >= HEAD_BYTES:
+        length, checksum = _HEAD.unpack_from(data, offset)
+        begin, end = offset + HEAD_BYTES, offset + HEAD_BYTES + length
+        if length > MAX_RECORD_BYTES or end > len(data):
+            return
+        body = data[begin:end]
+        if crc32(body) != checksum:
+            return
+        yield _decoder.decode(body), end
+        offset = end

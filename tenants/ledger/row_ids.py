@@ -1,0 +1,34 @@
+"""The key of a row of the ledger: a request's UUIDv7, with the number of the leg in its lowest 16 bits.
+
+58 random bits stay beside the millisecond, and all legs of a request lie next to each other, in the order
+in which requests came.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+MAX_LEG = 0xFFFF
+_PREFIX = "req_"
+
+
+def row_id(request_id: str, leg: int) -> str:
+    """32 hex digits. `request_id` is one that `ids.request_id` made. Raises ValueError for a bad leg."""
+    if not 0 <= leg <= MAX_LEG:
+        raise ValueError(f"{leg} is not the number of a leg.")
+    return f"{request_id[len(_PREFIX) : -4]}{leg:04x}"
+
+
+def request_id_of(row: UUID) -> str:
+    """The request whose leg this row is."""
+    return f"{_PREFIX}{row.hex[:-4]}0000"
+
+
+def leg_of(row: UUID) -> int:
+    return row.int & MAX_LEG
+
+
+def rows_of(request_id: str) -> tuple[UUID, UUID]:
+    """The first and the last row a request can have. Raises ValueError for what is no request id."""
+    first = UUID(hex=request_id.removeprefix(_PREFIX))
+    return UUID(int=first.int & ~MAX_LEG), UUID(int=first.int | MAX_LEG)

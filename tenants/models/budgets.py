@@ -1,0 +1,144 @@
+"""What a tenant or a key may spend, and what is spent and held of it. Amounts are nano-dollars.
+
+`spent + reserved <= amount` holds at every instant for a hard budget: whoever wants to spend takes a lease
+first, which is reserved, and the ledger turns what was charged from reserved into spent.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+from gateway_project.lib import clock
+from tenants import validators
+from tenants.models.accounts import ApiKey, Tenant
+from tenants.revision import RevisionedModel
+
+
+def default_thresholds() -> list[int]:
+    return [50, 80, 100]
+
+
+class Budget(RevisionedModel):
+    """An amount per period, of a whole tenant or of one of its keys."""
+
+    class Period(models.TextChoices):
+        DAILY = "daily", "Every day"
+        WEEKLY = "weekly", "Every week, from Monday"
+        MONTHLY = "monthly", "Every month"
+        TOTAL = "total", "Once, for ever"
+
+    class Mode(models.TextChoices):
+        HARD = "hard", "Refuse what it does not pay for"
+        WARN = "warn", "Only tell when it is exceeded"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="budgets")
+    api_key = models.ForeignKey(
+        ApiKey,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="budgets",
+        verbose_name="API key",
+        help_text="Empty: all keys of the tenant together.",
+    )
+    name = models.CharField(max_length=200)
+    amount_nano = models.BigIntegerField(
+        validators=[MinValueValidator(0)],
+        help_text="In nano-dollars: $1.00 is 1000000000.",
+    )
+    period = models.CharField(max_length=8, choices=Period.choices, default=Period.MONTHLY)
+    mode = models.CharField(max_length=8, choices=Mode.choices, default=Mode.HARD)
+    thresholds = models.JSONField(
+        default=default_thresholds,
+        blank=True,
+        validators=[validators.validate_thresholds],
+        help_text="Percent of the amount at which somebody is told, for example [50, 80, 100].",
+    )
+    alert_emails = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validators.validate_emails],
+        help_text='Who is told by e-mail, for example ["finance@example.com"].',
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ("tenant", "name")
+        constraints = (
+            models.CheckConstraint(condition=Q(amount_nano__gte=0), name="budget_is_not_negative"),
+        )
+
+    def clean(self) -> None:
+        if self.api_key is not None and self.api_key.tenant_id != self.tenant_id:
+            raise ValidationError({"api_key": "Choose a key of the same tenant."})
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BudgetWindow(models.Model):
+    """One period of a budget, made when it is first drawn on; `ends_at` is empty for a total."""
+
+    budget = models.ForeignKey(Budget, models.CASCADE, related_name="windows")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    spent_nano = models.BigIntegerField(default=0)
+    reserved_nano = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ("budget", "-starts_at")
+        constraints = (
+            models.UniqueConstraint(fields=("budget", "starts_at"), name="one_window_per_start"),
+            models.CheckConstraint(
+                condition=Q(reserved_nano__gte=0), name="reserved_is_not_negative"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.budget} from {self.starts_at:%Y-%m-%d}"
+
+
+class BudgetLease(models.Model):
+    """What a process holds of a window. `spool` names the process's spool: when it is dead and its spool is
+    read to the end, what was not charged goes back."""
+
+    window = models.ForeignKey(BudgetWindow, models.CASCADE, related_name="leases")
+    spool = models.CharField(max_length=200)
+    granted_nano = models.BigIntegerField(default=0)
+    charged_nano = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ("window", "spool")
+        constraints = (
+            models.UniqueConstraint(fields=("window", "spool"), name="one_lease_per_spool"),
+            models.CheckConstraint(
+                condition=Q(charged_nano__gte=0, granted_nano__gte=F("charged_nano")),
+                name="lease_pays_for_what_it_is_charged",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.spool}: {self.granted_nano - self.charged_nano}"
+
+
+class BudgetAlert(models.Model):
+    """A threshold that was reached, once per window; `sent_at` when everybody was told."""
+
+    window = models.ForeignKey(BudgetWindow, models.CASCADE, related_name="alerts")
+    percent = models.PositiveIntegerField()
+    spent_nano = models.BigIntegerField()
+    reached_at = models.DateTimeField(default=clock.now)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-reached_at",)
+        constraints = (
+            models.UniqueConstraint(fields=("window", "percent"), name="one_alert_per_threshold"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.window}: {self.percent} %"

@@ -1,0 +1,65 @@
+"""How fast a tenant or a key may go."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from tenants.models.accounts import ApiKey, Tenant
+from tenants.revision import RevisionedModel
+
+
+class RateLimit(RevisionedModel):
+    """At most `amount` requests or tokens per window, or calls at the same time; of a whole tenant, or of one
+    of its keys. A key's own limit of a metric and window takes the place of the default for keys."""
+
+    class Metric(models.TextChoices):
+        REQUESTS = "requests", "Requests"
+        TOKENS = "tokens", "Tokens"
+        CONCURRENCY = "concurrency", "Calls at the same time"
+
+    class Window(models.TextChoices):
+        MINUTE = "minute", "per minute"
+        HOUR = "hour", "per hour"
+        DAY = "day", "per day"
+        NONE = "", "at any instant (calls at the same time)"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="rate_limits")
+    api_key = models.ForeignKey(
+        ApiKey,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="rate_limits",
+        verbose_name="API key",
+        help_text="Empty: all keys of the tenant together.",
+    )
+    metric = models.CharField(max_length=16, choices=Metric.choices)
+    window = models.CharField(max_length=8, choices=Window.choices, blank=True)
+    amount = models.PositiveBigIntegerField(validators=[MinValueValidator(1)])
+
+    class Meta:
+        ordering = ("tenant", "api_key", "metric", "window")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "api_key", "metric", "window"),
+                nulls_distinct=False,
+                name="one_limit_per_metric_and_window",
+                violation_error_message="There is a limit of this kind already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(metric="concurrency", window="")
+                | (~Q(metric="concurrency") & ~Q(window="")),
+                name="limit_window_fits_its_metric",
+                violation_error_message="Requests and tokens have a window; calls at the same time do not.",
+            ),
+        )
+
+    def clean(self) -> None:
+        if self.api_key is not None and self.api_key.tenant_id != self.tenant_id:
+            raise ValidationError({"api_key": "Choose a key of the same tenant."})
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.metric} {self.get_window_display()}".strip()

@@ -1,0 +1,111 @@
+"""What a token costs: versions of prices that never change once they are published.
+
+Keyed by names, not by rows of routing: a price outlives the provider or alias it was made for.
+"""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from gateway_project.lib import clock
+from tenants.models.accounts import Tenant
+from tenants.revision import RevisionedModel
+from tenants.token_classes import TOKEN_CLASSES
+
+
+class PriceVersion(RevisionedModel):
+    """The prices of one provider model (what it costs us) or of one alias (what we charge) from an instant
+    on, until the next version of the same subject. A draft while `published_at` is empty."""
+
+    class Book(models.TextChoices):
+        COST = "cost", "Cost: what a provider charges us"
+        CHARGE = "charge", "Charge: what we charge tenants"
+
+    book = models.CharField(max_length=8, choices=Book.choices)
+    tenant = models.ForeignKey(
+        Tenant,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Charge book only. Empty: for every tenant that has no price of its own.",
+    )
+    provider = models.CharField(
+        max_length=63, blank=True, help_text="Cost book only: the provider's name."
+    )
+    model = models.CharField(
+        max_length=300,
+        help_text="Cost book: the provider's name for the model. Charge book: the alias.",
+    )
+    effective_from = models.DateTimeField(
+        help_text="For calls opened from then on; not before it is published."
+    )
+    source = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Where it is from, for example a package and its version.",
+    )
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    published_at = models.DateTimeField(null=True, editable=False)
+    published_by = models.CharField(max_length=200, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("book", "provider", "model", "-effective_from")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("book", "tenant", "provider", "model", "effective_from"),
+                nulls_distinct=False,
+                condition=Q(published_at__isnull=False),
+                name="one_published_price_per_instant",
+                violation_error_message="Another version takes effect at the same time.",
+            ),
+            models.CheckConstraint(
+                condition=Q(book="charge", provider="")
+                | (Q(book="cost", tenant=None) & ~Q(provider="")),
+                name="price_subject_fits_its_book",
+                violation_error_message=(
+                    "A cost is of a provider's model, a charge is of an alias and may be one tenant's."
+                ),
+            ),
+        )
+
+    def __str__(self) -> str:
+        subject = f"{self.provider}/{self.model}" if self.provider else self.model
+        return f"{self.get_book_display().split(':')[0]} of {subject}"
+
+
+class PriceLine(RevisionedModel):
+    """The price of one token class. For the whole call counts the line with the highest threshold that its
+    input exceeds; where a class has none of its own, tenants/prices/rating.py says which stands in."""
+
+    version = models.ForeignKey(PriceVersion, models.CASCADE, related_name="lines")
+    token_class = models.CharField(max_length=24, choices=[(name, name) for name in TOKEN_CLASSES])
+    service_tier = models.CharField(
+        max_length=32,
+        default="default",
+        help_text="As the provider names it, such as flex or priority.",
+    )
+    above_tokens = models.PositiveBigIntegerField(
+        default=0, help_text="Applies when the input of the call is longer than this many tokens."
+    )
+    pico_per_token = models.BigIntegerField(
+        validators=[MinValueValidator(0)],
+        help_text="US dollars times 10^12 per token: $3.00 per million tokens is 3000000.",
+    )
+
+    class Meta:
+        ordering = ("version", "service_tier", "above_tokens", "token_class")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("version", "token_class", "service_tier", "above_tokens"),
+                name="one_price_per_class_tier_and_threshold",
+            ),
+            models.CheckConstraint(
+                condition=Q(pico_per_token__gte=0), name="price_is_not_negative"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.token_class} ({self.service_tier})"

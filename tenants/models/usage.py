@@ -1,0 +1,134 @@
+"""The ledger: one row per upstream call, and how far the spools have been read into it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from gateway_project.lib import clock
+from tenants.models.accounts import Tenant
+from tenants.token_classes import TOKEN_CLASSES
+
+
+class UsageRow(models.Model):
+    """Facts as values, never changed: a correction is a further row that names the one it corrects.
+
+    `id` is the request's UUIDv7 with the number of the leg in its lowest 16 bits (tenants/ledger/row_ids.py),
+    so that the legs of a request stand together and the table can be partitioned by time. Amounts are
+    nano-dollars: `cost_nano` what the upstream costs us, `charge_nano` what the tenant is charged,
+    `unfunded_nano` what it would have been charged beyond what its budgets had reserved; the charges by class
+    add up to `charge_nano`. A missing price version means that there was no price; the amount is 0 then.
+    """
+
+    class Status(models.TextChoices):
+        COMPLETED = "completed", "Completed"
+        INCOMPLETE = "incomplete", "Incomplete"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled by us"
+        CLIENT_GONE = "client_gone", "The client left"
+        ABANDONED = "abandoned", "The process died"
+        DEFERRED = "deferred", "To be settled later"
+        CORRECTION = "correction", "Correction"
+
+    class Source(models.TextChoices):
+        PROVIDER = "provider", "Reported by the provider"
+        COUNTED = "counted", "Counted by us"
+        RESERVED = "reserved", "Estimated when it was opened"
+        NONE = "none", "Nothing was used"
+
+    id = models.UUIDField(primary_key=True)
+    leg = models.PositiveIntegerField()
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
+    )
+    tenant_slug = models.CharField(max_length=63)
+    key_id = models.BigIntegerField(null=True)
+    key_public_id = models.CharField(max_length=10, blank=True)
+    end_user = models.CharField(max_length=256, blank=True)
+    tags = models.JSONField(default=dict)
+    route = models.CharField(max_length=24)
+    alias = models.CharField(max_length=300)
+    provider = models.CharField(max_length=63)
+    upstream_model = models.CharField(max_length=200)
+    service_tier = models.CharField(max_length=32)
+    status = models.CharField(max_length=16, choices=Status.choices)
+    http_status = models.PositiveSmallIntegerField(default=0)
+    error_code = models.CharField(max_length=100, blank=True)
+    streamed = models.BooleanField(default=False)
+    background = models.BooleanField(default=False)
+    websocket = models.BooleanField(default=False)
+    opened_at = models.DateTimeField()
+    ttft_ms = models.PositiveIntegerField(null=True)
+    duration_ms = models.PositiveIntegerField(default=0)
+    overhead_us = models.PositiveIntegerField(default=0)
+    usage_source = models.CharField(max_length=8, choices=Source.choices)
+    usage_anomaly = models.BooleanField(default=False)
+    input_fresh = models.BigIntegerField(default=0)
+    input_audio = models.BigIntegerField(default=0)
+    cache_read = models.BigIntegerField(default=0)
+    cache_write = models.BigIntegerField(default=0)
+    cache_write_long = models.BigIntegerField(default=0)
+    output_visible = models.BigIntegerField(default=0)
+    output_audio = models.BigIntegerField(default=0)
+    output_reasoning = models.BigIntegerField(default=0)
+    cost_version = models.BigIntegerField(null=True)
+    charge_version = models.BigIntegerField(null=True)
+    cost_nano = models.BigIntegerField(default=0)
+    charge_nano = models.BigIntegerField(default=0)
+    unfunded_nano = models.BigIntegerField(default=0)
+    charge_input_fresh = models.BigIntegerField(default=0)
+    charge_input_audio = models.BigIntegerField(default=0)
+    charge_cache_read = models.BigIntegerField(default=0)
+    charge_cache_write = models.BigIntegerField(default=0)
+    charge_cache_write_long = models.BigIntegerField(default=0)
+    charge_output_visible = models.BigIntegerField(default=0)
+    charge_output_audio = models.BigIntegerField(default=0)
+    charge_output_reasoning = models.BigIntegerField(default=0)
+    corrects = models.UUIDField(null=True)
+    reason = models.CharField(max_length=300, blank=True)
+    actor = models.CharField(max_length=200, blank=True)
+    spool = models.CharField(max_length=200, blank=True)
+    recorded_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "usage row"
+        indexes = (
+            models.Index(fields=("tenant", "opened_at"), name="usage_of_tenant_by_time"),
+            models.Index(fields=("opened_at",), name="usage_by_time"),
+            models.Index(
+                fields=("corrects",),
+                condition=models.Q(corrects__isnull=False),
+                name="usage_corrections",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """In the order of TOKEN_CLASSES."""
+        return tuple(getattr(self, name) for name in TOKEN_CLASSES)
+
+
+class SpoolPosition(models.Model):
+    """How far one process's spool is read. `low_*` is the place of the oldest call that is not settled, from
+    which a new ingester reads again; every call opened before `watermark_at` has its row."""
+
+    spool = models.CharField(max_length=200, unique=True)
+    host = models.CharField(max_length=200)
+    file_number = models.PositiveIntegerField(default=1)
+    offset = models.PositiveBigIntegerField(default=0)
+    low_file_number = models.PositiveIntegerField(default=1)
+    low_offset = models.PositiveBigIntegerField(default=0)
+    unread_bytes = models.PositiveBigIntegerField(default=0)
+    abandoned = models.PositiveBigIntegerField(default=0)
+    watermark_at = models.DateTimeField()
+    is_done = models.BooleanField(default=False)
+    updated_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering = ("host", "spool")
+
+    def __str__(self) -> str:
+        return self.spool

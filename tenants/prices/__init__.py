@@ -1,0 +1,1 @@
+"""What tokens cost and what is charged for them."""

@@ -1,0 +1,150 @@
+"""From tokens to money. Pure: the same usage and terms give the same amounts, whenever they are rated.
+
+Prices are whole pico-dollars per token. A call's exact sum is rounded once, half to even, to nano-dollars;
+the classes' shares are made to add up to it, so that sums over rows, over classes and over both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from tenants.token_classes import INPUT_CLASSES, TOKEN_CLASSES, Usage
+
+DEFAULT_TIER = "default"
+PICO_PER_NANO = 1000
+# Which class's price stands in for one without its own.
+_STAND_IN = {
+    "input_audio": "input_fresh",
+    "cache_read": "input_fresh",
+    "cache_write": "input_fresh",
+    "cache_write_long": "cache_write",
+    "output_audio": "output_visible",
+    "output_reasoning": "output_visible",
+}
+_INPUTS = len(INPUT_CLASSES)
+
+
+class Line(Struct, frozen=True):
+    """As in tenants/models/prices.py."""
+
+    token_class: str
+    pico_per_token: int
+    service_tier: str = DEFAULT_TIER
+    above_tokens: int = 0
+
+
+class Step(Struct, frozen=True):
+    """Prices of all classes, in the order of TOKEN_CLASSES, for calls with more input than `above_tokens`."""
+
+    above_tokens: int
+    picos: tuple[int, ...]
+
+
+class Terms(Struct, frozen=True):
+    """One published version, ready to rate by: per tier its steps, the highest threshold first."""
+
+    version: int
+    effective_from: float
+    tiers: Mapping[str, tuple[Step, ...]]
+
+    def step(self, tier: str, input_tokens: int) -> Step:
+        """The prices of a call. A tier without prices of its own costs what the default one does."""
+        steps = self.tiers.get(tier) or self.tiers[DEFAULT_TIER]
+        for step in steps:
+            if input_tokens > step.above_tokens:
+                return step
+        return steps[-1]
+
+    def dearest_input(self, tier: str, input_tokens: int) -> int:
+        """Pico-dollars that no input token of such a call costs more than."""
+        return max(self.step(tier, input_tokens).picos[:_INPUTS])
+
+    def dearest_output(self, tier: str, input_tokens: int) -> int:
+        """The same of an output token."""
+        return max(self.step(tier, input_tokens).picos[_INPUTS:])
+
+
+class Rated(Struct, frozen=True):
+    """An amount in nano-dollars and its classes' shares, which add up to it."""
+
+    total: int
+    by_class: tuple[int, ...]
+
+    def capped(self, most: int) -> Rated:
+        """No more than `most`, the shares made smaller in proportion."""
+        return self if self.total <= most else _shared(self.by_class, most)
+
+
+NOTHING = Rated(0, (0,) * len(TOKEN_CLASSES))
+
+
+def terms(version: int, effective_from: float, lines: Sequence[Line]) -> Terms:
+    """Raises ValueError where the default tier has no price of `input_fresh` and `output_visible`."""
+    tiers: dict[str, dict[int, dict[str, int]]] = {}
+    for line in lines:
+        steps = tiers.setdefault(line.service_tier, {})
+        steps.setdefault(line.above_tokens, {})[line.token_class] = line.pico_per_token
+    default = tiers.get(DEFAULT_TIER, {}).get(0, {})
+    for needed in ("input_fresh", "output_visible"):
+        if needed not in default:
+            raise ValueError(f"There is no price of {needed} in the tier {DEFAULT_TIER!r}.")
+    base = tiers[DEFAULT_TIER]
+    return Terms(
+        version,
+        effective_from,
+        {tier: _steps(steps, base) for tier, steps in tiers.items()},
+    )
+
+
+def _steps(
+    steps: Mapping[int, Mapping[str, int]], base: Mapping[int, Mapping[str, int]]
+) -> tuple[Step, ...]:
+    """A threshold's prices rest on those of the thresholds below it, a tier's on the default tier's."""
+    thresholds = sorted({0, *steps, *base})
+    made = []
+    for threshold in thresholds:
+        known: dict[str, int] = {}
+        for below in thresholds:
+            if below <= threshold:
+                known |= base.get(below, {})
+        for below in thresholds:
+            if below <= threshold:
+                known |= steps.get(below, {})
+        made.append(Step(threshold, tuple(_price(name, known) for name in TOKEN_CLASSES)))
+    return tuple(reversed(made))
+
+
+def _price(token_class: str, known: Mapping[str, int]) -> int:
+    while token_class not in known:
+        token_class = _STAND_IN[token_class]
+    return known[token_class]
+
+
+def rate(usage: Usage, tier: str, by: Terms) -> Rated:
+    """What this usage amounts to."""
+    counts = usage.counts
+    picos = by.step(tier, usage.input_total).picos
+    exact = [count * pico for count, pico in zip(counts, picos, strict=True)]
+    return _shared(exact, _half_even(sum(exact)))
+
+
+def _half_even(pico: int) -> int:
+    nano, rest = divmod(pico, PICO_PER_NANO)
+    return nano + (rest * 2 > PICO_PER_NANO or (rest * 2 == PICO_PER_NANO and nano % 2))
+
+
+def _shared(parts: Sequence[int], total: int) -> Rated:
+    """`total` in the proportion of `parts`: each its whole share, what is left over to the largest rests."""
+    whole = sum(parts)
+    if whole == 0:
+        return NOTHING
+    shares, rests = [], []
+    for number, part in enumerate(parts):
+        share, rest = divmod(part * total, whole)
+        shares.append(share)
+        rests.append((-rest, number))
+    for _, number in sorted(rests)[: total - sum(shares)]:
+        shares[number] += 1
+    return Rated(total, tuple(shares))

@@ -1,0 +1,67 @@
+"""The classes tokens are counted, priced and billed in. Disjoint: no token stands in two.
+
+No Django: protocol code counts in these (routing/protocols/usage.py), the ledger keeps and prices them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# In the order in which the ledger keeps them.
+TOKEN_CLASSES = (
+    "input_fresh",
+    "input_audio",
+    "cache_read",
+    "cache_write",
+    "cache_write_long",
+    "output_visible",
+    "output_audio",
+    "output_reasoning",
+)
+INPUT_CLASSES = TOKEN_CLASSES[:5]
+OUTPUT_CLASSES = TOKEN_CLASSES[5:]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens per class. `anomaly`: the report contradicted itself.
+
+    What is written into a cache costs by how long it is kept: `cache_write` for the vendor's usual time
+    (Anthropic 5 minutes, OpenAI 30), `cache_write_long` for its longer one (1 hour, 12 hours).
+    """
+
+    input_fresh: int = 0
+    input_audio: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_long: int = 0
+    output_visible: int = 0
+    output_audio: int = 0
+    output_reasoning: int = 0
+    anomaly: bool = False
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """In the order of TOKEN_CLASSES."""
+        return (
+            self.input_fresh,
+            self.input_audio,
+            self.cache_read,
+            self.cache_write,
+            self.cache_write_long,
+            self.output_visible,
+            self.output_audio,
+            self.output_reasoning,
+        )
+
+    @property
+    def input_total(self) -> int:
+        return self.input_fresh + self.input_audio + self.cache_read + self.cache_write_total
+
+    @property
+    def cache_write_total(self) -> int:
+        return self.cache_write + self.cache_write_long
+
+    @property
+    def output_total(self) -> int:
+        return self.output_visible + self.output_audio + self.output_reasoning
