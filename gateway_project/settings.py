@@ -145,6 +145,8 @@ REDIS_URL = env.secret("REDIS_URL")
 TASKS = env.choice("TOLLGATE_TASKS", ("embedded", "celery"), "embedded")
 if TASKS == "celery" and REDIS_URL is None:
     raise SettingError("TOLLGATE_TASKS is 'celery', which needs REDIS_URL.")
+SPOOL_DIR = Path(env.text("TOLLGATE_SPOOL_DIR", str(DATA_DIR / "spool"))).resolve()
+DURABILITY: Any = env.choice("TOLLGATE_DURABILITY", ("process", "power"), "process")
 BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
 BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)
 SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)

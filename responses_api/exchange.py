@@ -21,14 +21,25 @@ from gateway_project.lib import clock
 from gateway_project.lib.aio import hold
 from gateway_project.lib.asgi import Receive
 from gateway_project.lib.cache import StoreUnavailable
-from gateway_project.lib.errors import BadRequest, GatewayError, Internal, UpstreamMalformed
+from gateway_project.lib.errors import (
+    BadRequest,
+    GatewayError,
+    Internal,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+)
 from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import refusals, shortening, targets
+from responses_api.accounting.account import Account
+from responses_api.accounting.clamp import clamped
+from responses_api.accounting.legs import Leg
 from responses_api.admission import Admitted
 from responses_api.cells import CELLS, Cell
 from responses_api.doors.shapes import ModelCall
 from responses_api.interruption import Interruption, RunEnded
-from responses_api.outcome import Outcome, counted_usage, facts
+from responses_api.outcome import Outcome, facts
 from responses_api.relay import Identity, Relay
 from responses_api.reply import Reply
 from responses_api.watchdog import Phase, Watchdog
@@ -45,6 +56,9 @@ logger = logging.getLogger("tollgate.exchange")
 MAX_ATTEMPTS = 3
 DRAIN_UPSTREAM_SECONDS = 1.0
 LAST_WORD_SECONDS = 0.5
+# After these nobody knows whether the upstream did what it was asked, so it counts as done.
+_MAY_BE_BILLED = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
+OUT_OF_BUDGET = "The budget is used up; what was written until then was charged."
 _NOT_A_STREAM = frozenset({"application/json", "text/html"})
 
 
@@ -52,9 +66,10 @@ class Exchange:
     """Made per request. The watchdog reads `phase`, `since`, `last_sent` (event-loop seconds)."""
 
     __slots__ = (
-        "_admitted", "_answer", "_call", "_door", "_first_output_at", "_identity", "_interruption",
-        "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser", "_provider", "_relay", "_reply",
-        "_settled", "_task", "_tried", "_worker", "last_sent", "phase", "since",
+        "_account", "_admitted", "_answer", "_call", "_door", "_first_output_at", "_heard_at", "_identity",
+        "_interruption", "_is_cut_short", "_leg", "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser",
+        "_provider", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
+        "last_sent", "phase", "since",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +78,9 @@ class Exchange:
         """`identity` is given where the client knows it already."""
         self._worker = worker
         self._admitted = admitted
+        self._account = Account(worker, admitted)
+        self._leg: Leg | None = None
+        self._is_cut_short = False
         self._door = admitted.door
         self._call = admitted.call
         self._reply = reply
@@ -78,7 +96,7 @@ class Exchange:
         self._life_sign: asyncio.Task[None] | None = None
         self._life_sign_at = 0.0
         self._settled = False
-        self._opened_at = clock.monotonic()
+        self._opened_at = self._heard_at = clock.monotonic()
         self._first_output_at: float | None = None
         self.phase = Phase.WAITING
         self.since = self.last_sent = self._loop.time()
@@ -181,8 +199,9 @@ class Exchange:
         if self.streams:
             await self._relay_stream(first)
         else:
+            await self._fund()
             first = await self._kept(first)
-            self._settle_relayed()
+            await self._settle_relayed()
             await self._reply.json(200, first, self._reply.headers)
 
     async def _open(self, candidates: tuple[Target, ...]) -> bytes:
@@ -207,10 +226,12 @@ class Exchange:
     async def _attempt(self, target: Target) -> bytes:
         self._tried.append(target.name)
         self._provider = target.provider
+        self._leg = None
         try:
             return await self._first_output(target)
         except GatewayError as error:
             self._tried[-1] = f"{target.name}: {error.code}"
+            self._settle_leg("failed", error)
             raise
 
     async def _first_output(self, target: Target) -> bytes:
@@ -221,6 +242,7 @@ class Exchange:
         call, spent = await self._shortened(target)
         answer, relay = await self._asked(cell, call, target)
         if cell.instead is not None and is_absent(answer.status):
+            self._settle_leg("failed", await refusals.of_status(answer))
             answer.close()
             answer, relay = await self._asked(cell.instead, call, target)
         if spent is not None:
@@ -228,7 +250,9 @@ class Exchange:
         if answer.status != 200:
             raise await refusals.of_status(answer)
         if not self.streams:
-            return relay.body(await answer.body())
+            raw = await answer.body()
+            self._heard_at = clock.monotonic()
+            return relay.body(raw)
         if answer.content_type in _NOT_A_STREAM:
             raise await refusals.no_stream(answer)
         self._parser = Parser()
@@ -243,7 +267,9 @@ class Exchange:
     async def _shortened(self, target: Target) -> tuple[ModelCall, Usage | None]:
         """The call as it fits the target, and what a summary of its conversation cost."""
         self._enter(Phase.SHORTENING)
-        call, spent = await shortening.compacted(self._worker, self._admitted, self._call, target)
+        call, spent = await shortening.compacted(
+            self._worker, self._account, self._admitted, self._call, target
+        )
         return await shortening.fitted(call, target), spent
 
     async def _asked(self, cell: Cell, call: ModelCall, target: Target) -> tuple[Answer, Relay]:
@@ -251,9 +277,15 @@ class Exchange:
         drop_unsupported = self._admitted.route.drop_unsupported
         leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
         payload = _serialised(leg.body)
+        self._leg, limit = await self._account.open(target, self._door.name, call, payload)
+        if limit is not None:
+            call = clamped(call, limit)
+            leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
+            payload = _serialised(leg.body)
         self._relay = leg.relay
         self._reply.headers = leg.reply_headers
         self._enter(Phase.WAITING)
+        self._leg.sent_at = clock.monotonic()
         self._answer = answer = await self._worker.transport.post(
             target, cell.path, payload, cell.headers(self._admitted.upstream_headers)
         )
@@ -265,6 +297,7 @@ class Exchange:
     async def _pull(self, answer: Answer, relay: Relay) -> bytes:
         """Wait for the upstream's next bytes and give what they become; possibly nothing."""
         chunk = await answer.chunk()
+        self._heard_at = clock.monotonic()
         if not chunk:
             last = self._parser.finish()
             return relay.forward(last) if last else relay.finish()
@@ -275,7 +308,10 @@ class Exchange:
         if not frames:
             return b""
         self.since = self._loop.time()  # comments and torn events do not count as a sign of life
-        return relay.forward(frames)
+        out = relay.forward(frames)
+        assert self._leg is not None
+        self._leg.note(relay.tally.tokens, self._ttft_ms())
+        return out
 
     async def _relay_stream(self, out: bytes) -> None:
         relay, answer = self._relay, self._answer
@@ -286,6 +322,11 @@ class Exchange:
             await self._reply.start_stream(closing=self._worker.registry.draining)
         while not relay.ended:
             if out:
+                if not await self._is_covered(relay):
+                    self._is_cut_short = True
+                    out = relay.cut_short(self._counted(), OUT_OF_BUDGET)
+                    self._close_upstream()
+                    break
                 await self._send(out)
             if relay.failure is not None:
                 raise relay.failure
@@ -293,10 +334,12 @@ class Exchange:
         if self._admitted.keeper is not None and len(out) > len(relay.closing):
             await self._send(out.removesuffix(relay.closing))  # storing need not hold this back
             out = relay.closing
+        await self._fund()
         out = await self._kept(out)
-        self._settle_relayed()
+        await self._settle_relayed()
         await self._reply.send(out, more=False)
-        await answer.drain(DRAIN_UPSTREAM_SECONDS)
+        if self._answer is not None:
+            await answer.drain(DRAIN_UPSTREAM_SECONDS)
 
     async def _send(self, out: bytes) -> None:
         """Pull model: while the client does not take this, nothing more is read from the upstream."""
@@ -356,7 +399,7 @@ class Exchange:
         """Exactly one terminal event if the stream has begun, an HTTP error otherwise."""
         if self._settled:
             return  # the client has its terminal event; what failed came after it
-        self._settle("failed", error.code, error.http_status)
+        self._settle("failed", error.code, error.http_status, error)
         self._close_upstream()
         out = await self._last_word(error)
         try:
@@ -389,21 +432,29 @@ class Exchange:
 
     # Settle
 
-    def _settle_relayed(self) -> None:
+    async def _settle_relayed(self) -> None:
         assert self._relay is not None
         self._settle(self._relay.status, None, 200)
+        await self._worker.books.durable()
 
-    def _settle(self, status: str, error_code: str | None, http_status: int = 0) -> None:
+    def _settle(
+        self,
+        status: str,
+        error_code: str | None,
+        http_status: int = 0,
+        error: GatewayError | None = None,
+    ) -> None:
         """Once, without awaiting, so that no cancellation can come between."""
         if self._settled:
             return
         self._settled = True
+        self._settle_leg(status, error, error_code, http_status)
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
         self._worker.record(facts(admitted, admitted.route), outcome)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:
-        relay, first = self._relay, self._first_output_at
+        relay = self._relay
         usage, usage_source = self._usage()
         return Outcome(
             status=status,
@@ -411,7 +462,7 @@ class Exchange:
             error_code=error_code,
             usage=usage,
             usage_source=usage_source,
-            ttft_ms=None if first is None else (first - self._opened_at) * 1000,
+            ttft_ms=self._ttft_ms(),
             duration_ms=(clock.monotonic() - self._opened_at) * 1000,
             targets=tuple(self._tried),
             frames=relay.frames_forwarded if relay else 0,
@@ -423,9 +474,71 @@ class Exchange:
         relay = self._relay
         if relay is None or not relay.has_output:
             return None, "none"
-        if relay.ended and relay.meter.usage is not None:
+        if relay.ended and relay.meter.usage is not None and not self._is_cut_short:
             return relay.meter.usage, "provider"
-        return counted_usage(self._call.size, relay.frames_forwarded), "counted"
+        return self._counted(), "counted"
+
+    # Account
+
+    def _ttft_ms(self) -> int | None:
+        first = self._first_output_at
+        return None if first is None else int((first - self._opened_at) * 1000)
+
+    async def _is_covered(self, relay: Relay) -> bool:
+        """Whether the budgets pay for what is about to be forwarded."""
+        leg = self._leg
+        assert leg is not None
+        if not leg.is_limited or leg.covers(relay.tally.tokens):
+            return True
+        return await leg.cover(relay.tally.tokens)
+
+    async def _fund(self) -> None:
+        """Hold what the answer costs by its provider's report, before it is settled."""
+        leg, relay = self._leg, self._relay
+        if leg is not None and relay is not None and relay.meter.own and not self._is_cut_short:
+            await leg.fund(relay.meter.own, relay.service_tier)
+
+    def _counted(self) -> Usage:
+        """What passed by, where no report can be trusted."""
+        assert self._leg is not None
+        written = self._relay.tally.tokens if self._relay is not None else 0
+        return Usage(input_fresh=self._leg.input_estimate, output_visible=written)
+
+    def _settle_leg(
+        self,
+        status: str,
+        error: GatewayError | None,
+        error_code: str | None = None,
+        http_status: int = 0,
+    ) -> None:
+        leg, relay = self._leg, self._relay
+        if leg is None or leg.settled:
+            return
+        usage, source = self._usage_of_leg(error)
+        now = clock.monotonic()
+        before = leg.sent_at - self._opened_at if len(self._tried) == 1 else 0.0
+        leg.settle(
+            status=status,
+            usage=usage,
+            usage_source=source,
+            http_status=http_status or (error.http_status if error is not None else 0),
+            error_code=error_code or (error.code if error is not None else None),
+            service_tier=relay.service_tier if relay is not None else None,
+            ttft_ms=self._ttft_ms(),
+            overhead_seconds=before + max(now - max(self._heard_at, leg.sent_at), 0.0),
+        )
+
+    def _usage_of_leg(self, error: GatewayError | None) -> tuple[Usage, str]:
+        """The provider's report of an answer that ended as it should; else what was seen, if anything can
+        have been used at all."""
+        relay = self._relay
+        assert relay is not None
+        if relay.ended and relay.meter.own is not None and not self._is_cut_short:
+            return relay.meter.own, "provider"
+        is_refusal = isinstance(error, UpstreamError) and not isinstance(error, _MAY_BE_BILLED)
+        if is_refusal and not relay.tally.tokens:
+            return Usage(), "none"
+        return self._counted(), "counted"
 
 
 def new_identity(admitted: Admitted) -> Identity:

@@ -11,8 +11,6 @@ from responses_api.admission import Admitted, Request
 from routing.route import Route
 from tenants.token_classes import Usage
 
-CHARACTERS_PER_TOKEN = 4
-
 
 class Outcome(Struct, frozen=True):
     """Settled exactly once per call.
@@ -35,11 +33,6 @@ class Outcome(Struct, frozen=True):
     targets: tuple[str, ...]
     frames: int
     frames_dropped: int
-
-
-def counted_usage(request_bytes: int, frames: int) -> Usage:
-    """An estimate from what went over the wire: about four bytes a token in, one token a frame out."""
-    return Usage(input_fresh=request_bytes // CHARACTERS_PER_TOKEN, output_visible=frames)
 
 
 def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, Any]:

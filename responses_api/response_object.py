@@ -91,6 +91,18 @@ def ended(
     }
 
 
+def cut_short(response: Json, output: list[Json], usage: Usage, why: str) -> Json:
+    """The same Response, ended by us before the upstream did. The reason is one that clients know; what
+    they do not know is beside it."""
+    return {
+        **_with_output(response, output),
+        "status": "incomplete",
+        "completed_at": None,
+        "incomplete_details": {"reason": "max_output_tokens", "message": why},
+        "usage": usage_report(usage),
+    }
+
+
 def failed(response: Json, output: list[Json], code: str, message: str) -> Json:
     """The same Response after it failed; `output` holds the items that were finished."""
     return {
@@ -120,6 +132,23 @@ def usage_report(usage: Usage | None) -> Json | None:
         "output_tokens": usage.output_total,
         "output_tokens_details": {"reasoning_tokens": usage.output_reasoning},
         "total_tokens": usage.input_total + usage.output_total,
+    }
+
+
+def chat_usage(report: Json) -> Json:
+    """The usage of a Response as a chat completion tells it."""
+    inside, outside = report["input_tokens_details"], report["output_tokens_details"]
+    return {
+        "prompt_tokens": report["input_tokens"],
+        "completion_tokens": report["output_tokens"],
+        "total_tokens": report["total_tokens"],
+        "prompt_tokens_details": {**inside, "audio_tokens": 0},
+        "completion_tokens_details": {
+            **outside,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 

@@ -14,6 +14,8 @@ from msgspec import structs
 
 from gateway_project.lib import clock
 from responses_api import refusals
+from responses_api.accounting.clamp import clamped
+from responses_api.accounting.legs import settle_whole
 from responses_api.cells import CELLS
 from responses_api.compaction import sealed
 from responses_api.compaction.answer import resumed
@@ -25,9 +27,11 @@ from routing import tokens
 from routing.credentials import keyring
 from routing.protocols import truncation
 from routing.route import Target
+from routing.transport import Answer
 from tenants.token_classes import Usage
 
 if TYPE_CHECKING:
+    from responses_api.accounting.account import Account
     from responses_api.admission import Admitted
     from responses_api.worker import Worker
 
@@ -51,7 +55,7 @@ async def fitted(call: ModelCall, target: Target) -> ModelCall:
 
 
 async def compacted(
-    worker: Worker, admitted: Admitted, call: ModelCall, target: Target
+    worker: Worker, account: Account, admitted: Admitted, call: ModelCall, target: Target
 ) -> tuple[ModelCall, Usage | None]:
     """The call after its `context_management`: with a summary in place of what is too long, and what the
     summary cost. Where the upstream speaks Responses it is the upstream's to do. Raises GatewayError."""
@@ -63,13 +67,13 @@ async def compacted(
     canonical = responses_canonical.canonical(call.body)
     if not await asyncio.to_thread(tokens.exceed, canonical, threshold):
         return call, None
-    item, usage = await _summary(worker, admitted, call, target)
+    item, usage = await _summary(worker, account, admitted, call, target)
     summary = sealed.opened(item, admitted.caller.tenant_id, keyring())
     return structs.replace(call, body=resumed(canonical, summary), preceding=item), usage
 
 
 async def _summary(
-    worker: Worker, admitted: Admitted, call: ModelCall, target: Target
+    worker: Worker, account: Account, admitted: Admitted, call: ModelCall, target: Target
 ) -> tuple[Json, Usage | None]:
     """The item that a call of its own to the same target gives, whole and not streamed."""
     cell = CELLS["compact", target.protocol]
@@ -86,13 +90,22 @@ async def _summary(
     drop_unsupported = admitted.route.drop_unsupported
     leg = cell.open(asked, target, identity, drop_unsupported=drop_unsupported)
     headers = cell.headers({**admitted.upstream_headers, "accept": "application/json"})
-    answer = await worker.transport.post(target, cell.path, orjson.dumps(leg.body), headers)
+    payload = orjson.dumps(leg.body)
+    entry, limit = await account.open(target, "summary", asked, payload)
+    if limit is not None:
+        leg = cell.open(clamped(asked, limit), target, identity, drop_unsupported=drop_unsupported)
+        payload = orjson.dumps(leg.body)
+    answer: Answer | None = None
     try:
+        answer = await worker.transport.post(target, cell.path, payload, headers)
         if answer.status != 200:
             raise await refusals.of_status(answer)
         leg.relay.body(await answer.body())
+        await entry.fund(leg.relay.meter.own or Usage(), leg.relay.service_tier)
     finally:
-        answer.close()
+        settle_whole(entry, leg.relay, answer)
+        if answer is not None:
+            answer.close()
     made = leg.relay.answer()
     assert made is not None
     *_, item = made["output"]

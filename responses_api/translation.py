@@ -12,9 +12,11 @@ from gateway_project.lib.sse import Frame
 from responses_api.assembly.assembler import Assembler
 from responses_api.assembly.steps import Ended
 from responses_api.encoders import Encoder
-from routing.protocols.deltas import Delta
+from responses_api.relay.tally import Tally
+from routing.protocols.deltas import Delta, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.usage import Meter
 from routing.route import Target
+from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 
@@ -35,12 +37,19 @@ class Adapter(Protocol):
     def finish(self) -> list[Delta]: ...
 
 
+def size_of(delta: Delta) -> int:
+    """Bytes, or so, of what the model wrote."""
+    if isinstance(delta, Text | Reasoning | Refusal):
+        return len(delta.text)
+    return len(delta.arguments) + len(delta.name) if isinstance(delta, ToolCall) else 0
+
+
 class Translation:
     """One attempt's answer, translated."""
 
     __slots__ = (
         "_adapter", "_assembler", "_encoder", "_provider", "_response", "ended", "failure", "frames_dropped",
-        "frames_forwarded", "has_output", "meter", "status",
+        "frames_forwarded", "has_output", "meter", "status", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +61,7 @@ class Translation:
         self._provider = target.provider
         self._response: Json | None = None
         self.meter = adapter.meter
+        self.tally = Tally()
         self.has_output = False
         self.ended = False
         self.failure: UpstreamError | None = None
@@ -113,6 +123,19 @@ class Translation:
         self._response = last.response
         return begun + self._encoder.failed(error, [*closed, last])
 
+    def cut_short(self, usage: Usage, why: str) -> bytes:
+        self._assembler.stop = Stop("length")
+        begun = b"" if self.has_output else self._begun()
+        *closed, last = self._assembler.end(usage, self._adapter.facts)
+        assert isinstance(last, Ended)
+        last.response["incomplete_details"]["message"] = why
+        self._finished(last)
+        return begun + b"".join(map(self._encoder.encode, [*closed, last]))
+
+    @property
+    def service_tier(self) -> str | None:
+        return self._adapter.facts.get("service_tier")
+
     @property
     def closing(self) -> bytes:
         return self._encoder.closing
@@ -127,6 +150,8 @@ class Translation:
     def _take(self, deltas: list[Delta], pieces: list[bytes]) -> None:
         assembler, encode = self._assembler, self._encoder.encode
         for delta in deltas:
+            if size := size_of(delta):
+                self.tally.add(size)
             for step in assembler.take(delta):
                 if not self.has_output:
                     pieces.append(self._begun())

@@ -8,15 +8,18 @@ import threading
 from typing import Any
 
 from django.conf import settings
+from tenants.budgets.accounts import Accounts
+from tenants.ledger.spool import Spool
 
 from gateway_project.lib.log import CallLog, wants_json
+from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
 from responses_api.periodic import Periodic
 from responses_api.registry import Registry
-from responses_api.storage import records  # noqa: F401  # how they are written
+from responses_api.storage import budget_records, records  # noqa: F401  # how they are written
 from responses_api.storage.writer import Writer
 from responses_api.watchdog import Limits
 from responses_api.watcher import RevisionWatcher
@@ -41,6 +44,8 @@ class Worker:
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
         )
         self.writer = Writer(self.loop)
+        self.books = Books(Spool(settings.SPOOL_DIR, mode=settings.DURABILITY))
+        self.budgets = Accounts(self.writer.write, self.books.name)
         self.hub = Hub(settings.REDIS_URL)
         self.runs = LocalRuns(
             self,
@@ -64,6 +69,8 @@ class Worker:
         self.periodic = Periodic(settings.TASKS)
 
     def start(self) -> None:
+        self.books.start()
+        self.budgets.start()
         self.watcher.start()
         self.hub.start()
         self.runs.start()
@@ -76,8 +83,10 @@ class Worker:
         await self.watcher.stop()
         await self.registry.sockets.stop()
         await self.idempotent_calls.stop()
+        await self.budgets.stop()
         await self.writer.stop()
         await self.transport.close()
+        await self.books.stop()
 
     def forget(self) -> None:
         """Drop what is remembered of keys and routes; running exchanges keep what they resolved, open
@@ -85,6 +94,7 @@ class Worker:
         self.authenticator.clear()
         self.router.clear()
         self.registry.sockets.keys_changed()
+        self.budgets.refresh()
 
     @property
     def can_store(self) -> bool:
@@ -94,7 +104,11 @@ class Worker:
     @property
     def ready(self) -> dict[str, bool]:
         """What readiness depends on, and whether it holds."""
-        return {"database": self.watcher.is_current, "accepting": not self.registry.draining}
+        return {
+            "database": self.watcher.is_current,
+            "spool": self.books.is_healthy,
+            "accepting": not self.registry.draining,
+        }
 
     def record(self, facts: dict[str, Any], outcome: Outcome) -> None:
         """Keep what is known of a call that has ended."""

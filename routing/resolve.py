@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
 
 from django.db.models import F, Q, QuerySet
 
@@ -23,6 +24,8 @@ from routing.models import Alias, Credential, Provider, ProviderModel
 from routing.models import Target as TargetRow
 from routing.route import Quirks, Route, Target
 from tenants.caller import Caller
+from tenants.prices import book
+from tenants.prices.history import UNPRICED, History
 
 logger = logging.getLogger("tollgate.routing")
 
@@ -118,7 +121,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route | None:
         drop_unsupported=alias.drop_unsupported,
         store_by_default=alias.store_by_default,
         resumable_streams=alias.resumable_streams,
-        targets=tuple(_target(model, caller) for model in models),
+        targets=_targets(models, caller, alias.name),
     )
 
 
@@ -139,25 +142,44 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
     )
     if row is None:
         return None
-    return Route(model, native_only=False, drop_unsupported=False, targets=(_target(row, caller),))
+    targets = _targets([row], caller, model)
+    return Route(model, native_only=False, drop_unsupported=False, targets=targets)
 
 
 def _may_reach(provider: Provider, caller: Caller) -> bool:
     return provider.tenant_id in {None, caller.tenant_id}
 
 
-def _target(model: ProviderModel, caller: Caller) -> Target:
+def _targets(models: Sequence[ProviderModel], caller: Caller, asked: str) -> tuple[Target, ...]:
+    """In this order, with the prices of what was asked for: two queries, however many there are."""
+    costs = book.costs({(model.provider.name, model.upstream_id) for model in models})
+    charged = book.charge(caller.tenant_id, asked)
+    return tuple(_target(model, caller, costs, charged) for model in models)
+
+
+def _target(
+    model: ProviderModel,
+    caller: Caller,
+    costs: Mapping[tuple[str, str], History],
+    charged: History | None,
+) -> Target:
     provider = model.provider
     credential = _credential(provider, caller.tenant_id)
     wants_none = provider.auth_kind == Provider.AuthKind.NONE
     secret = None if wants_none or credential is None else _opened(credential)
+    owns_credential = credential is not None and credential.tenant_id is not None
+    cost, charge = book.of_target(
+        costs.get((provider.name, model.upstream_id), UNPRICED),
+        charged,
+        is_own=owns_credential or provider.tenant_id is not None,
+    )
     return Target(
         provider=provider.name,
         protocol=provider.protocol,  # type: ignore[arg-type]  # the choices are the Literal's values
         base_url=provider.base_url.rstrip("/"),
         auth_kind=provider.auth_kind,
         secret=secret,
-        owns_credential=credential is not None and credential.tenant_id is not None,
+        owns_credential=owns_credential,
         missing_credential=not wants_none and secret is None,
         allow_private_network=provider.allow_private_network,
         quirks=Quirks.from_row(provider.quirks),
@@ -165,6 +187,8 @@ def _target(model: ProviderModel, caller: Caller) -> Target:
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         capabilities=frozenset(model.capabilities),
+        cost=cost,
+        charge=charge,
     )
 
 

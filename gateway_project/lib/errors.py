@@ -10,6 +10,7 @@
     │   ├── ContextLengthExceeded 400 context_length_exceeded     more input than the model's window
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
     │   ├── ConflictingCredentials 400 conflicting_credentials
+    │   ├── UnpricedModel 400 model_not_priced        a budget cannot pay for what has no price
     │   ├── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
     │   ├── InvalidStreamId 400 invalid_stream_id             WebSocket: not a lane's name
     │   ├── StreamLimitReached 400 websocket_stream_limit_reached          one lane too many
@@ -19,6 +20,7 @@
     ├── NotFound 404 not_found
     │   └── ModelNotFound 404 model_not_found     unknown, not granted, or not offered upstream
     ├── MethodNotAllowed 405 method_not_allowed
+    ├── BudgetExhausted 429 insufficient_quota    a budget does not pay for the call
     ├── IdempotentAnswerTooLarge 409 idempotent_answer_too_large
     ├── PayloadTooLarge 413 request_too_large
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
@@ -157,6 +159,18 @@ class ItemNotFound(BadRequest):
         )
 
 
+class UnpricedModel(BadRequest):
+    code = "model_not_priced"
+    retry = False
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model {model!r} has no price, so that a budget cannot pay for it. An operator can give it "
+            "one, or lift the budget.",
+            param="model",
+        )
+
+
 class IdempotencyMismatch(BadRequest):
     status, code = 422, "idempotency_key_reused"
 
@@ -220,6 +234,19 @@ class NotFound(GatewayError):
 
 class ModelNotFound(NotFound):
     code = "model_not_found"
+
+
+class BudgetExhausted(GatewayError):
+    """Told as OpenAI tells of an account without money, which no retry cures."""
+
+    status, type, code = 429, "insufficient_quota", "insufficient_quota"
+    retry = False
+
+    def __init__(self, budget: str, until: str) -> None:
+        super().__init__(
+            f"The budget {budget!r} does not pay for this request{until}. Ask for less, or have the budget "
+            "raised."
+        )
 
 
 class MethodNotAllowed(GatewayError):

@@ -15,6 +15,7 @@ from gateway_project.lib.errors import GatewayError
 from gateway_project.lib.sse import COMMENT, DONE, data_event
 from responses_api.assembly.steps import Appended, Closed, Ended, Kind, Opened, Place, Started, Step
 from responses_api.relay import Identity
+from responses_api.response_object import chat_usage
 
 Json = dict[str, Any]
 
@@ -95,7 +96,7 @@ class ChatEncoder:
         }
         completion = {**_head(self._identity, "chat.completion"), "choices": [choice]}
         if response["usage"] is not None:
-            completion["usage"] = _usage(response["usage"])
+            completion["usage"] = chat_usage(response["usage"])
         if response["service_tier"] != "auto":
             completion["service_tier"] = response["service_tier"]
         return completion
@@ -142,7 +143,7 @@ class ChatEncoder:
             pieces.append(self._chunk({"annotations": self._annotations}))
         pieces.append(self._chunk({}, reason))
         if self._include_usage and response["usage"] is not None:
-            usage = orjson.dumps(_usage(response["usage"]))
+            usage = orjson.dumps(chat_usage(response["usage"]))
             pieces.append(self._head + b'],"usage":' + usage + b"}\n\n")
         self.closing = b"".join((*pieces, DONE))
         return self.closing
@@ -255,22 +256,6 @@ def _finish_reason(response: Json, *, has_calls: bool) -> str:
     if details := response["incomplete_details"]:
         return FINISH[details["reason"]]
     return "tool_calls" if has_calls else "stop"
-
-
-def _usage(report: Json) -> Json:
-    inside, outside = report["input_tokens_details"], report["output_tokens_details"]
-    return {
-        "prompt_tokens": report["input_tokens"],
-        "completion_tokens": report["output_tokens"],
-        "total_tokens": report["total_tokens"],
-        "prompt_tokens_details": {**inside, "audio_tokens": 0},
-        "completion_tokens_details": {
-            **outside,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
 
 
 _RENDERERS: dict[type[Step], Callable[[ChatEncoder, Any], bytes]] = {

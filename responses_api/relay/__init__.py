@@ -12,8 +12,10 @@ import orjson
 
 from gateway_project.lib.errors import GatewayError, UpstreamError, UpstreamMalformed
 from gateway_project.lib.sse import Frame
+from responses_api.relay.tally import Tally
 from routing.protocols.usage import Meter
 from routing.route import Target
+from tenants.token_classes import Usage
 
 
 @dataclass(slots=True)
@@ -43,8 +45,13 @@ class Relay(Protocol):
     status: str
     frames_forwarded: int
     frames_dropped: int
+    tally: Tally
     failure: UpstreamError | None
     """What the upstream reported inside its stream; what came before it was forwarded."""
+
+    @property
+    def service_tier(self) -> str | None:
+        """The tier the upstream says it served the call in."""
 
     @property
     def closing(self) -> bytes:
@@ -73,6 +80,9 @@ class Relay(Protocol):
 
     def failed(self, error: GatewayError) -> bytes:
         """The terminal event of a stream that failed."""
+
+    def cut_short(self, usage: Usage, why: str) -> bytes:
+        """The end of a stream that we end before the upstream does: incomplete, and `why` in words."""
 
 
 def dumped(value: dict[str, Any], target: Target) -> bytes:

@@ -12,12 +12,14 @@ import orjson
 
 from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamMalformed
 from gateway_project.lib.sse import COMMENT, DONE, data_event
+from responses_api import response_object
 from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
 from responses_api.relay.completion import Completion
 from responses_api.relay.frames import FrameRelay
 from routing.protocols import failures
 from routing.route import Target
+from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 
@@ -55,6 +57,7 @@ class ChatRelay(FrameRelay):
         if answer is None or not isinstance(answer.get("choices"), list):
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
         self.meter.observe(answer.get("usage"))
+        self.service_tier = answer.get("service_tier")
         self.has_output = self.ended = True
         own = {"id": self._identity.id, "model": self._identity.model}
         self._answer = {**answer, **own}
@@ -117,6 +120,8 @@ class ChatRelay(FrameRelay):
             self._completion.add(chunk)
         choices = chunk.get("choices")
         usage = chunk.get("usage")
+        if chunk.get("service_tier") is not None:
+            self.service_tier = chunk["service_tier"]
         if usage is not None:
             self.meter.observe(usage)
             if not choices and not self._include_usage:
@@ -136,11 +141,36 @@ class ChatRelay(FrameRelay):
             self.has_output = True
         elif index not in self._finished:
             self._unfinished.add(index)
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return
+        if size := _size(delta):
+            self.tally.add(size)
         if not self.has_output:
-            delta = choice.get("delta")
-            self.has_output = isinstance(delta, dict) and any(
-                value for name, value in delta.items() if name != "role"
-            )
+            self.has_output = any(value for name, value in delta.items() if name != "role")
+
+    def cut_short(self, usage: Usage, why: str) -> bytes:
+        """As if the model had reached its limit, which is how clients know an answer that is not whole."""
+        self.status = "incomplete"
+        pieces = [self._chunk([_ending(index)]) for index in sorted(self._unfinished)]
+        if self._include_usage:
+            pieces.append(self._chunk([], _reported(usage)))
+        return b"".join([*pieces, self._end()])
+
+    def _chunk(self, choices: list[Json], usage: Json | None = None) -> bytes:
+        """A chunk of our own."""
+        identity = self._identity
+        chunk = {
+            "id": identity.id,
+            "object": "chat.completion.chunk",
+            "created": identity.created_at,
+            "model": identity.model,
+            "choices": choices,
+            **({"usage": usage} if self._include_usage else {}),
+        }
+        if self._completion is not None:
+            self._completion.add(chunk)
+        return data_event(orjson.dumps(chunk))
 
     def _rewritten(self, data: bytes, chunk: Json) -> bytes:
         if (chunk.get("id"), chunk.get("model")) != self._learned:
@@ -175,3 +205,31 @@ class ChatRelay(FrameRelay):
         self.ended = self.has_output = True
         self.closing = DONE
         return DONE
+
+
+def _size(delta: Json) -> int:
+    """Bytes, or so, of what the model wrote in a chunk."""
+    size = 0
+    for name, value in delta.items():
+        if isinstance(value, str):
+            size += len(value) if name != "role" else 0
+        elif name == "tool_calls" and isinstance(value, list):
+            size += sum(_called(call) for call in value)
+    return size
+
+
+def _called(call: Any) -> int:
+    function = call.get("function") or call.get("custom") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return 0
+    return sum(len(value) for value in function.values() if isinstance(value, str))
+
+
+def _ending(index: int) -> Json:
+    return {"index": index, "delta": {}, "logprobs": None, "finish_reason": "length"}
+
+
+def _reported(usage: Usage) -> Json:
+    report = response_object.usage_report(usage)
+    assert report is not None
+    return response_object.chat_usage(report)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from gateway_project.lib.errors import UpstreamError
 from gateway_project.lib.sse import Frame
 from responses_api.relay import Identity
+from responses_api.relay.tally import Tally
 from routing.protocols.usage import Meter
 from routing.route import Target
 
@@ -16,7 +17,7 @@ class FrameRelay(ABC):
 
     __slots__ = (
         "_held", "_identity", "_target", "closing", "ended", "failure", "frames_dropped", "frames_forwarded",
-        "has_output", "meter", "status",
+        "has_output", "meter", "service_tier", "status", "tally",
     )  # fmt: skip
 
     def __init__(self, protocol: str, target: Target, identity: Identity) -> None:
@@ -24,6 +25,8 @@ class FrameRelay(ABC):
         self._identity = identity
         self._held: list[bytes] = []
         self.meter = Meter(protocol)
+        self.tally = Tally()
+        self.service_tier: str | None = None
         self.closing = b""
         self.has_output = False
         self.ended = False

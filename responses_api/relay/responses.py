@@ -20,9 +20,11 @@ from responses_api import response_events, response_object
 from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
 from responses_api.relay.frames import FrameRelay
+from responses_api.relay.tally import length_of_delta
 from responses_api.response_events import CREATED, IN_PROGRESS, KEEPALIVE
 from routing.protocols import failures
 from routing.route import Target
+from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 
@@ -58,6 +60,7 @@ class ResponsesRelay(FrameRelay):
         if self.status == "failed":
             raise failures.of_event(self._target, answer.get("error"))
         self.has_output = self.ended = True
+        self.service_tier = answer.get("service_tier")
         self._snapshot = self._owned(answer)
         self.closing = dumped(self._snapshot, self._target)
         return self.closing
@@ -71,6 +74,8 @@ class ResponsesRelay(FrameRelay):
         elif kind != KEEPALIVE or self.has_output:
             self.has_output = True
             self._last = data
+            if kind.endswith(b".delta"):
+                self.tally.add(length_of_delta(data))
             if kind == ITEM_DONE:
                 self._items.append(data)
             pieces.append(named_event(kind, data))
@@ -94,6 +99,16 @@ class ResponsesRelay(FrameRelay):
         self.status = "failed"
         code, message = response_object.failure_code(error), error.message
         response = response_object.failed(self._response(), self._finished_items(), code, message)
+        self._snapshot = response
+        self._closing_number = self._last_number() + 1
+        self.closing = response_events.terminal(self._closing_number, response)
+        return self.closing
+
+    def cut_short(self, usage: Usage, why: str) -> bytes:
+        self.ended = True
+        self.status = "incomplete"
+        items = self._finished_items()
+        response = response_object.cut_short(self._response(), items, usage, why)
         self._snapshot = response
         self._closing_number = self._last_number() + 1
         self.closing = response_events.terminal(self._closing_number, response)
@@ -125,6 +140,7 @@ class ResponsesRelay(FrameRelay):
             self.frames_dropped += 1
             return
         self.meter.observe(response.get("usage"))
+        self.service_tier = response.get("service_tier")
         if kind == b"response.failed":
             response = {**response, "error": self._reported(response.get("error"))}
         self._last = data

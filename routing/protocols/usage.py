@@ -151,12 +151,13 @@ def _has_negative(report: dict[str, Any]) -> bool:
 class Meter:
     """What one upstream call reported so far; one kind per protocol, chosen by `read`."""
 
-    __slots__ = ("_before", "_read", "_report", "usage")
+    __slots__ = ("_before", "_read", "_report", "own", "usage")
 
     def __init__(self, protocol: str) -> None:
         self._read = READERS[protocol]
         self._report: dict[str, Any] = {}
         self._before: Usage | None = None
+        self.own: Usage | None = None  # of this call alone
         self.usage: Usage | None = None
 
     def add(self, usage: Usage) -> None:
@@ -169,10 +170,11 @@ class Meter:
             return
         self._report = merged(self._report, report) if self._report else report
         usage = self._read(self._report)
-        if self.usage is not None and self.usage.anomaly:
+        if self.own is not None and self.own.anomaly:
             usage = replace(
                 usage, anomaly=True
             )  # once a report contradicted itself, none is trusted
+        self.own = usage
         self.usage = usage if self._before is None else total(self._before, usage)
 
 

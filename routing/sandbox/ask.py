@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from routing.sandbox.frames import Json
 
-_DIRECTIVE = re.compile(r"\[(tools?|reason|chunks|pace|size|wait|refuse|after)(?:=(\d{1,9}))?\]")
+_DIRECTIVE = re.compile(
+    r"\[(tools?|reason|chunks|pace|size|wait|refuse|after|unlimited)(?:=(\d{1,9}))?\]"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ def make(ask: Ask) -> Plan:
     text = "" if refusal or ask.compact else _text(ask, orders, chunks, bool(tools))
     text, stop_sequence = _until_stop(text, ask.stops)
     reasoning = REASONING if ask.reason or "reason" in orders else ""
-    text, chunks, reasoning, was_cut = _limited(text, chunks, reasoning, ask.max_tokens)
+    limit = None if "unlimited" in orders else ask.max_tokens
+    text, chunks, reasoning, was_cut = _limited(text, chunks, reasoning, limit)
     pace_ms = orders.get("pace", 0)
     return Plan(
         text=text,

@@ -17,6 +17,7 @@ class BudgetTerms(Struct, frozen=True):
     period: str
     zone: ZoneInfo
     is_hard: bool
+    name: str = ""
 
 
 def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
@@ -26,5 +27,6 @@ def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
     ).order_by("pk")
     zone = ZoneInfo(key.tenant.time_zone)
     return tuple(
-        BudgetTerms(row.pk, row.period, zone, row.mode == Budget.Mode.HARD) for row in rows
+        BudgetTerms(row.pk, row.period, zone, row.mode == Budget.Mode.HARD, row.name)
+        for row in rows
     )

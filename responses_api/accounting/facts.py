@@ -1,0 +1,55 @@
+"""Who and what a call is accounted to: the client's own words for its end users and its tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+MAX_END_USER = 256
+MAX_TAGS = 16
+MAX_TAG_LENGTH = 512
+DEFAULT_TIER = "default"
+
+
+def end_user(body: Json) -> str:
+    """OpenAI's `safety_identifier`, or `user`, which it replaces."""
+    for name in ("safety_identifier", "user"):
+        value = body.get(name)
+        if isinstance(value, str) and value:
+            return value.replace("\0", "")[:MAX_END_USER]
+    return ""
+
+
+def tags(body: Json) -> dict[str, str]:
+    """The request's `metadata`, as far as it is what OpenAI allows."""
+    given = body.get("metadata")
+    if not isinstance(given, dict):
+        return {}
+    texts = [(k, v) for k, v in given.items() if isinstance(v, str)]
+    return {k.replace("\0", "")[:64]: _clean(v) for k, v in texts[:MAX_TAGS]}
+
+
+def tier(named: Any) -> str:
+    """The service tier as prices name it; what is left to the provider is the default one until it says."""
+    return named if isinstance(named, str) and named not in {"", "auto"} else DEFAULT_TIER
+
+
+def output_limit(body: Json) -> int | None:
+    """The most tokens the client wants, by whichever name it says so."""
+    for name in ("max_output_tokens", "max_completion_tokens", "max_tokens"):
+        value = body.get(name)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def images(payload: bytes) -> int:
+    """How many images a request names, counted by what every protocol calls them."""
+    return (
+        payload.count(b'"image_url"') + payload.count(b'"input_image"') + payload.count(b'"image"')
+    )
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "")[:MAX_TAG_LENGTH]

@@ -1,0 +1,194 @@
+"""One upstream call in the books, from before it is sent until it has ended.
+
+hold    its budgets set aside what its input and its first output may cost
+open    its record is in the spool before the upstream sees a byte
+note    while it runs: what was counted so far, and more is held before more is forwarded
+settle  once, without awaiting: priced, capped by what was held, and in the spool
+"""
+
+from __future__ import annotations
+
+from tenants.budgets.accounts import Hold
+
+from gateway_project.lib import clock
+from responses_api.accounting import facts
+from responses_api.accounting.books import Books
+from responses_api.relay import Relay
+from routing.transport import Answer
+from tenants.ledger.records import Noted, Opened, Settled
+from tenants.prices.rating import NOTHING, PICO_PER_NANO, Rated, Terms, rate
+from tenants.token_classes import Usage
+
+NOTE_TOKENS = 64
+NOTE_SECONDS = 0.5
+# What is set aside for output at a time: small, so that a budget is not hoarded by those who may write much.
+STEP_TOKENS = 256
+
+
+class Leg:
+    """`opened` is the record in the spool; `charge` and `cost` are the prices that counted then."""
+
+    __slots__ = (
+        "_books", "_charge", "_cost", "_hold", "_noted_at", "_noted_tokens", "_opened", "_opened_at",
+        "_out_pico", "_reserved_input", "sent_at", "settled",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        books: Books,
+        opened: Opened,
+        hold: Hold,
+        charge: Terms | None,
+        cost: Terms | None,
+        reserved_input: int,
+    ) -> None:
+        """`reserved_input` is what of the hold is for the input, in nano-dollars."""
+        self._books = books
+        self._opened = opened
+        self._hold = hold
+        self._charge = charge
+        self._cost = cost
+        self._reserved_input = reserved_input
+        self._out_pico = output_price(charge, opened)
+        self._opened_at = self._noted_at = self.sent_at = clock.monotonic()
+        self._noted_tokens = 0
+        self.settled = False
+
+    @property
+    def input_estimate(self) -> int:
+        return self._opened.input_estimate
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a budget may end it."""
+        return self._hold.held is not None and self._out_pico > 0
+
+    # While it runs
+
+    def note(self, tokens: int, ttft_ms: int | None) -> None:
+        """Called with every piece; writes a record every 64 tokens or half a second."""
+        now = clock.monotonic()
+        if tokens - self._noted_tokens < NOTE_TOKENS and now - self._noted_at < NOTE_SECONDS:
+            return
+        self._noted_tokens, self._noted_at = tokens, now
+        elapsed_ms = int((now - self._opened_at) * 1000)
+        self._books.note(Noted(self._opened.id, tokens, elapsed_ms, self._hold.held, ttft_ms))
+
+    def covers(self, tokens: int) -> bool:
+        """Whether what is held, or can be at once, pays for that much output; without awaiting."""
+        missing = self._missing(tokens)
+        if missing <= 0:
+            return True
+        return self._hold.extend_now(missing + self._step()) or self._hold.extend_now(missing)
+
+    async def cover(self, tokens: int) -> bool:
+        """The same, asking the database if need be."""
+        missing = self._missing(tokens)
+        if missing <= 0 or await self._hold.extend(missing + self._step()):
+            return True
+        return await self._hold.extend(missing)
+
+    async def fund(self, usage: Usage, service_tier: str | None) -> None:
+        """Hold what the finished answer costs, as far as the budgets have it."""
+        held = self._hold.held
+        if held is None or self._charge is None:
+            return
+        missing = self._rated(usage, service_tier, self._charge).total - held
+        if missing > 0 and not self._hold.extend_now(missing):
+            await self._hold.extend(missing)
+
+    def _missing(self, tokens: int) -> int:
+        held = self._hold.held
+        if held is None:
+            return 0
+        return self._reserved_input + nano(tokens * self._out_pico) - held
+
+    def _step(self) -> int:
+        return nano(STEP_TOKENS * self._out_pico)
+
+    # Its end
+
+    def settle(
+        self,
+        *,
+        status: str,
+        usage: Usage,
+        usage_source: str,
+        http_status: int = 0,
+        error_code: str | None = None,
+        service_tier: str | None = None,
+        ttft_ms: float | None = None,
+        overhead_seconds: float = 0.0,
+    ) -> None:
+        """Once; further calls change nothing."""
+        if self.settled:
+            return
+        self.settled = True
+        charge, unfunded = self._charged(usage, service_tier)
+        self._hold.charge(charge.total)
+        self._hold.release()
+        record = Settled(
+            id=self._opened.id,
+            status=status,
+            usage_source=usage_source,
+            tokens=usage.counts,
+            cost_nano=self._costs(usage, service_tier),
+            charges_nano=charge.by_class,
+            duration_ms=int((clock.monotonic() - self._opened_at) * 1000),
+            unfunded_nano=unfunded,
+            usage_anomaly=usage.anomaly,
+            http_status=http_status,
+            error_code=(error_code or "")[:100],
+            service_tier=self._tier(service_tier)[:32],
+            ttft_ms=None if ttft_ms is None else int(ttft_ms),
+            overhead_us=max(int(overhead_seconds * 1_000_000), 0),
+        )
+        self._books.settle(record)
+
+    def _charged(self, usage: Usage, service_tier: str | None) -> tuple[Rated, int]:
+        """What is charged, and what would have been beyond what was held."""
+        if self._charge is None:
+            return NOTHING, 0
+        whole, held = self._rated(usage, service_tier, self._charge), self._hold.held
+        charge = whole if held is None else whole.capped(held)
+        return charge, whole.total - charge.total
+
+    def _costs(self, usage: Usage, service_tier: str | None) -> int:
+        if self._cost is None:
+            return 0
+        return self._rated(usage, service_tier, self._cost).total
+
+    def _rated(self, usage: Usage, service_tier: str | None, by: Terms) -> Rated:
+        return rate(usage, self._tier(service_tier), by)
+
+    def _tier(self, reported: str | None) -> str:
+        return facts.tier(reported) if reported else self._opened.service_tier
+
+
+def settle_whole(leg: Leg, relay: Relay, answer: Answer | None) -> None:
+    """A call for a whole answer that nobody but us waits for, however it ended."""
+    if relay.ended and relay.meter.own is not None:
+        status, usage, source = "completed", relay.meter.own, "provider"
+    elif answer is not None and answer.status != 200:
+        status, usage, source = "failed", Usage(), "none"
+    else:  # it may have been answered after all
+        status, usage, source = "failed", Usage(input_fresh=leg.input_estimate), "counted"
+    leg.settle(
+        status=status,
+        usage=usage,
+        usage_source=source,
+        http_status=answer.status if answer is not None else 0,
+        service_tier=relay.service_tier,
+    )
+
+
+def output_price(charge: Terms | None, opened: Opened) -> int:
+    """Pico-dollars of the dearest output token of such a call."""
+    if charge is None:
+        return 0
+    return charge.dearest_output(opened.service_tier, opened.input_estimate)
+
+
+def nano(pico: int) -> int:
+    """Whole nano-dollars, rounded up."""
+    return -(-pico // PICO_PER_NANO)

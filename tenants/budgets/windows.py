@@ -1,0 +1,48 @@
+"""The periods of a budget, computed from the clock in the tenant's time zone; nothing is ever reset."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from tenants.budgets.terms import BudgetTerms
+from tenants.ledger.records import BudgetShare
+
+
+class Window(Struct, frozen=True):
+    """Half-open, in seconds since the epoch; without an end for a total."""
+
+    budget_id: int
+    starts_at: int
+    ends_at: int | None
+
+    @property
+    def share(self) -> BudgetShare:
+        return BudgetShare(self.budget_id, self.starts_at, self.ends_at)
+
+    def holds(self, timestamp: float) -> bool:
+        return self.starts_at <= timestamp and (self.ends_at is None or timestamp < self.ends_at)
+
+
+def window(terms: BudgetTerms, timestamp: float) -> Window:
+    """The one this instant lies in."""
+    if terms.period == "total":
+        return Window(terms.id, 0, None)
+    day = datetime.fromtimestamp(timestamp, terms.zone).date()
+    if terms.period == "weekly":
+        first = day - timedelta(days=day.weekday())
+        following = first + timedelta(days=7)
+    elif terms.period == "monthly":
+        first = day.replace(day=1)
+        following = (first + timedelta(days=32)).replace(day=1)
+    else:
+        first, following = day, day + timedelta(days=1)
+    begin, end = (_midnight(moment, terms.zone) for moment in (first, following))
+    return Window(terms.id, begin, end)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    """The day's first instant; where the clock skips midnight, the instant it skips to."""
+    return int(datetime.combine(day, time.min, zone).timestamp())

@@ -1,0 +1,298 @@
+"""From spools into the database, exactly once.
+
+1. A spool is read under its own ingest lock, so that two readers never interleave.
+2. One transaction writes a batch's rows, what they do to budgets, keys and hours, and the place read up to.
+3. A call that is still open is read again by the next reader, from the place of the oldest; rows that are
+   there already change nothing, so that reading again is harmless.
+4. Whether a spool's process lives is asked of its lock. If it does not, what is left open is abandoned.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import logging
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.db import transaction
+from msgspec import Struct
+
+from gateway_project.lib import clock
+from tenants.ledger import booking
+from tenants.ledger.open_calls import Booked, OpenCall, abandoned, settled
+from tenants.ledger.records import Noted, Opened, Record, read
+from tenants.ledger.spool import LOCK, NEWBORN
+from tenants.models import SpoolPosition
+from tenants.prices import book
+
+logger = logging.getLogger("tollgate.ledger")
+
+INGEST_LOCK = "ingest.lock"
+ARCHIVE = "archive"
+BATCH = 500
+READ_BYTES = 4 * 1024 * 1024
+# A record is written right after its instant was read from the clock; this is for those in between.
+WATERMARK_MARGIN = timedelta(seconds=2)
+
+
+class Ingested(Struct):
+    """What one look at the spools found."""
+
+    rows: int = 0
+    abandoned: int = 0
+    spools: int = 0
+    finished: int = 0
+
+
+def ingest_all(directory: Path) -> Ingested:
+    """Read once what every spool of this host holds. Raises django.db.Error; what was committed stays so."""
+    ingester = Ingester(directory)
+    try:
+        return ingester.look()
+    finally:
+        ingester.close()
+
+
+class Ingester:
+    """Knows the open calls of the spools it reads, so that each look reads only what is new."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._readers: dict[str, Reader] = {}
+
+    def look(self) -> Ingested:
+        """Read what there is. After a django.db.Error it has forgotten what it knew, and reads that again."""
+        found = Ingested()
+        for place in _spools(self._directory):
+            reader = self._readers.get(place.name) or self._begin(place)
+            if reader is None:
+                continue
+            try:
+                reader.read(found)
+            except BaseException:
+                self._end(reader)
+                raise
+            found.spools += 1
+            if reader.is_finished:
+                self._end(reader)
+        return found
+
+    def close(self) -> None:
+        for reader in tuple(self._readers.values()):
+            self._end(reader)
+
+    def _begin(self, place: Path) -> Reader | None:
+        """None while another ingester reads it."""
+        lock = _taken(place / INGEST_LOCK)
+        if lock is None:
+            return None
+        if not place.exists():  # the other one finished it
+            os.close(lock)
+            return None
+        try:
+            reader = self._readers[place.name] = Reader(self._directory, place, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+        return reader
+
+    def _end(self, reader: Reader) -> None:
+        del self._readers[reader.name]
+        os.close(reader.lock)
+
+
+def _spools(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return sorted(
+        place
+        for place in directory.iterdir()
+        if place.is_dir() and place.name != ARCHIVE and not place.name.startswith(NEWBORN)
+    )
+
+
+def _taken(path: Path) -> int | None:
+    """The lock's descriptor, which gives it back when it is closed; None if somebody holds it."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:  # the whole spool has gone
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_alive(place: Path) -> bool:
+    """Whether the process that writes this spool still holds its lock."""
+    lock = _taken(place / LOCK)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+class Reader:
+    """One spool, from the place of its oldest open call."""
+
+    def __init__(self, directory: Path, place: Path, lock: int) -> None:
+        self.name = place.name
+        self.lock = lock
+        self.is_finished = False
+        self._directory = directory
+        self._place = place
+        self._found = Ingested()
+        self._open: dict[str, OpenCall] = {}
+        self._ended: list[Booked] = []
+        self._looked_at = clock.now()
+        self._position = _position(place.name)
+        self._file_number = self._position.low_file_number
+        self._offset = self._position.low_offset
+
+    def read(self, found: Ingested) -> None:
+        """Everything that is new; the rest of it, if its process is dead."""
+        self._found, self._looked_at = found, clock.now()
+        is_alive_before = is_alive(
+            self._place
+        )  # asked first: what it wrote before it died is read below
+        while self._read_file():
+            self._archive_read_files()
+        self._commit()
+        if is_alive_before:
+            self._archive_read_files()
+            return
+        self._abandon()
+        self._finish()
+
+    def _read_file(self) -> bool:
+        """Read the current file as far as it goes; whether there is a next one to go on with."""
+        path = self._file(self._file_number)
+        has_next = self._file(self._file_number + 1).exists()
+        if path.exists():
+            self._read_records(path)
+            rest = path.stat().st_size - self._offset
+            if rest and has_next:
+                logger.error(
+                    "%s is damaged at byte %s; %s bytes cannot be read", path, self._offset, rest
+                )
+        if has_next:
+            self._file_number, self._offset = self._file_number + 1, 0
+        return has_next
+
+    def _read_records(self, path: Path) -> None:
+        with path.open("rb") as file:
+            while True:
+                file.seek(self._offset)
+                begin, data = self._offset, file.read(READ_BYTES)
+                for record, end in read(data):
+                    self._take(record)
+                    self._offset = begin + end
+                    if len(self._ended) >= BATCH:
+                        self._commit()
+                if self._offset == begin:
+                    return
+
+    def _take(self, record: Record) -> None:
+        if isinstance(record, Opened):
+            self._open[record.id] = OpenCall(record, self._file_number, self._offset)
+        elif (call := self._open.get(record.id)) is None:
+            return  # its opening lies before the place read from, so that it was booked
+        elif isinstance(record, Noted):
+            call.noted = record
+        else:
+            self._ended.append(settled(call.opened, record))
+            del self._open[record.id]
+
+    @transaction.atomic
+    def _commit(self) -> None:
+        """Write what has ended, and how far we are."""
+        if not self._ended and not self._has_moved() and not self._is_idle_too_long():
+            return
+        self._found.rows += booking.book(self._ended, self._place.name)
+        self._ended = []
+        self._save_position()
+
+    def _has_moved(self) -> bool:
+        position = self._position
+        place = (self._file_number, self._offset)
+        return (
+            place != (position.file_number, position.offset)
+            or self._unread() != position.unread_bytes
+        )
+
+    def _is_idle_too_long(self) -> bool:
+        """The watermark moves also while nothing happens, but not with every look."""
+        return self._looked_at - self._position.watermark_at > 5 * WATERMARK_MARGIN
+
+    def _save_position(self) -> None:
+        position = self._position
+        oldest = min(
+            self._open.values(), key=lambda call: (call.file_number, call.offset), default=None
+        )
+        position.file_number, position.offset = self._file_number, self._offset
+        position.low_file_number = oldest.file_number if oldest else self._file_number
+        position.low_offset = oldest.offset if oldest else self._offset
+        position.unread_bytes = self._unread()
+        position.watermark_at = self._watermark()
+        position.updated_at = clock.now()
+        position.save()
+
+    def _watermark(self) -> datetime:
+        opened = [call.opened.at_ms for call in self._open.values()]
+        known = self._looked_at - WATERMARK_MARGIN
+        return min(known, datetime.fromtimestamp(min(opened) / 1000, UTC)) if opened else known
+
+    def _unread(self) -> int:
+        path = self._file(self._file_number)
+        return max(path.stat().st_size - self._offset, 0) if path.exists() else 0
+
+    @transaction.atomic
+    def _abandon(self) -> None:
+        """The process is dead: what it left open ends here, and what it held is free."""
+        terms_of = functools.cache(book.terms_of)
+        calls = [abandoned(call, terms_of) for call in self._open.values()]
+        self._found.abandoned += booking.book(calls, self._place.name)
+        booking.return_leases(self._place.name)
+        self._open = {}
+        self._position.abandoned += len(calls)
+        self._position.is_done = True
+        self._save_position()
+
+    def _archive_read_files(self) -> None:
+        """Files before that of the oldest open call are not needed again."""
+        if self._ended:
+            return
+        for path in sorted(self._place.glob("*.log")):
+            if int(path.stem) >= self._position.low_file_number:
+                return
+            self._archived(path)
+
+    def _finish(self) -> None:
+        for path in sorted(self._place.glob("*.log")):
+            self._archived(path)
+        shutil.rmtree(self._place)
+        self._found.finished += 1
+        self.is_finished = True
+
+    def _archived(self, path: Path) -> None:
+        archive = self._directory / ARCHIVE / self._place.name
+        archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.rename(archive / path.name)
+
+    def _file(self, number: int) -> Path:
+        return self._place / f"{number:06d}.log"
+
+
+def _position(spool: str) -> SpoolPosition:
+    position, _ = SpoolPosition.objects.get_or_create(
+        spool=spool,
+        defaults={
+            "host": spool.split(".", maxsplit=1)[0],
+            "watermark_at": datetime.fromtimestamp(0, UTC),
+        },
+    )
+    return position

@@ -1,0 +1,74 @@
+"""The process that reads this host's spools for as long as anything writes them."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from django.db import Error, connections
+
+from tenants.ledger.ingest import Ingester
+
+logger = logging.getLogger("tollgate.ledger")
+
+HOST_LOCK = "ingester.lock"
+BUSY_SECONDS = 0.05
+IDLE_SECONDS = 0.2
+FAILED_SECONDS = 1.0
+
+
+class Loop:
+    """Looks again and again, until it is told to stop; then once more."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stop = threading.Event()
+
+    def stop(self, sig: int = 0, frame: FrameType | None = None) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Only one at a time on a host; another waits until it has ended."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._directory / HOST_LOCK).open("w") as lock:
+            while not self._stop.is_set() and not _take(lock.fileno()):
+                self._stop.wait(FAILED_SECONDS)
+            ingester = Ingester(self._directory)
+            while not self._stop.is_set():
+                self._stop.wait(_look(ingester))
+            _look(ingester)
+            ingester.close()
+
+
+def run_forever(directory: Path) -> None:
+    """The main function of a process of its own."""
+    loop = Loop(directory)
+    signal.signal(signal.SIGTERM, loop.stop)
+    signal.signal(signal.SIGINT, loop.stop)
+    loop.run()
+
+
+def _look(ingester: Ingester) -> float:
+    """Read what there is; seconds until it is worth looking again."""
+    try:
+        found = ingester.look()
+    except Error as error:
+        logger.error("the ledger cannot be written: %s; the spools keep what it lacks", error)
+        connections.close_all()
+        return FAILED_SECONDS
+    except OSError:
+        logger.exception("a spool cannot be read")
+        return FAILED_SECONDS
+    return BUSY_SECONDS if found.rows else IDLE_SECONDS
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

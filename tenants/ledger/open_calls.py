@@ -1,0 +1,128 @@
+"""What a reader of a spool knows of the calls in it, and the row each becomes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from tenants.ledger.records import Noted, Opened, Settled
+from tenants.prices.rating import NOTHING, Rated, Terms, rate
+from tenants.token_classes import TOKEN_CLASSES, Usage
+
+TermsOf = Callable[[int], Terms | None]
+
+
+class OpenCall(Struct):
+    """A call that is not settled. `file_number` and `offset` are where its record begins."""
+
+    opened: Opened
+    file_number: int
+    offset: int
+    noted: Noted | None = None
+
+
+class Booked(Struct, frozen=True):
+    """A call that has ended: what its record says of it, and the values of its row."""
+
+    opened: Opened
+    charge_nano: int
+    values: dict[str, Any]
+
+
+def settled(opened: Opened, end: Settled) -> Booked:
+    """The row of a call whose end is known."""
+    charges = Rated(sum(end.charges_nano), end.charges_nano)
+    return Booked(
+        opened,
+        charges.total,
+        {
+            **_opening(opened),
+            **_amounts(end.tokens, charges, end.cost_nano, end.unfunded_nano),
+            "status": end.status,
+            "usage_source": end.usage_source,
+            "usage_anomaly": end.usage_anomaly,
+            "http_status": end.http_status,
+            "error_code": end.error_code,
+            "service_tier": end.service_tier,
+            "ttft_ms": end.ttft_ms,
+            "duration_ms": end.duration_ms,
+            "overhead_us": end.overhead_us,
+        },
+    )
+
+
+def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
+    """The row of a call whose process died: what was noted last, or what it was opened with. Its budgets pay
+    no more than was held."""
+    opened, noted = call.opened, call.noted
+    usage = Usage(
+        input_fresh=opened.input_estimate,
+        output_visible=noted.output_tokens if noted is not None else 0,
+    )
+    whole = _rated(opened, opened.charge_version, usage, terms_of)
+    held = noted.held_nano if noted is not None else opened.held_nano
+    charge = whole if held is None else whole.capped(held)
+    cost = _rated(opened, opened.cost_version, usage, terms_of)
+    amounts = _amounts(usage.counts, charge, cost.total, whole.total - charge.total)
+    return Booked(
+        opened,
+        charge.total,
+        {
+            **_opening(opened),
+            **amounts,
+            "status": "abandoned",
+            "usage_source": "counted" if noted is not None else "reserved",
+            "usage_anomaly": False,
+            "http_status": 0,
+            "error_code": "abandoned",
+            "service_tier": opened.service_tier,
+            "ttft_ms": noted.ttft_ms if noted is not None else None,
+            "duration_ms": noted.elapsed_ms if noted is not None else 0,
+            "overhead_us": 0,
+        },
+    )
+
+
+def opened_at(opened: Opened) -> datetime:
+    return datetime.fromtimestamp(opened.at_ms / 1000, UTC)
+
+
+def _rated(opened: Opened, version: int | None, usage: Usage, terms_of: TermsOf) -> Rated:
+    terms = terms_of(version) if version is not None else None
+    return NOTHING if terms is None else rate(usage, opened.service_tier, terms)
+
+
+def _opening(opened: Opened) -> dict[str, Any]:
+    return {
+        "id": UUID(hex=opened.id),
+        "leg": opened.leg,
+        "tenant_id": opened.tenant_id,
+        "tenant_slug": opened.tenant,
+        "key_id": opened.key_id,
+        "key_public_id": opened.key,
+        "end_user": opened.end_user,
+        "tags": opened.tags,
+        "route": opened.route,
+        "alias": opened.alias,
+        "provider": opened.provider,
+        "upstream_model": opened.upstream_model,
+        "streamed": opened.streamed,
+        "background": opened.background,
+        "websocket": opened.websocket,
+        "opened_at": opened_at(opened),
+        "cost_version": opened.cost_version,
+        "charge_version": opened.charge_version,
+    }
+
+
+def _amounts(
+    tokens: tuple[int, ...], charge: Rated, cost_nano: int, unfunded_nano: int
+) -> dict[str, Any]:
+    amounts = {"cost_nano": cost_nano, "charge_nano": charge.total, "unfunded_nano": unfunded_nano}
+    amounts |= dict(zip(TOKEN_CLASSES, tokens, strict=True))
+    shares = zip(TOKEN_CLASSES, charge.by_class, strict=True)
+    return amounts | {f"charge_{name}": share for name, share in shares}

@@ -1,0 +1,191 @@
+"""The write-ahead spool of one process: a directory of append-only files, locked for as long as it lives.
+
+What a single write gave to the kernel survives kill -9; the lock, which the kernel frees with the process,
+tells the ingester that nothing more will come. Files rotate, so that those read to the end can be archived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Literal
+
+from gateway_project.lib import ids
+from tenants.ledger.records import Record, framed
+
+Mode = Literal["process", "power"]
+
+FILE_BYTES = 64 * 1024 * 1024
+LOCK = "lock"
+NEWBORN = ".new-"  # directories of this name are not whole yet; readers pass them by
+SYNC_SECONDS = 0.005
+# Below either, no new calls are taken: what runs must still be settled.
+LEAST_FREE_SHARE = 0.05
+LEAST_FREE_BYTES = 4 * 1024 * 1024
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9-]+")
+
+
+class SpoolFailed(Exception):
+    """A record could not be written; the file is as it was before."""
+
+
+class Spool:
+    """Opened by the process that writes it, never before a fork. `name` is the directory's."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        mode: Mode = "process",
+        file_bytes: int = FILE_BYTES,
+        host: str | None = None,
+    ) -> None:
+        host = _NOT_IN_A_NAME.sub("-", host or socket.gethostname())[:100]
+        self.name = f"{host}.{os.getpid()}.{ids.base62(8)}"
+        self.failed = False
+        self._directory = directory
+        self._file_bytes = file_bytes
+        self._file = -1
+        self._number = 0
+        self._size = 0
+        self._has_room = True
+        self._lock = self._appear()
+        self._syncer = Syncer() if mode == "power" else None
+
+    @property
+    def healthy(self) -> bool:
+        """As of the last `check`: whether new calls can be written down."""
+        return self._has_room and not self.failed
+
+    def append(self, record: Record) -> None:
+        """Write a record, whole or not at all. Raises SpoolFailed."""
+        frame = framed(record)
+        try:
+            if self._file < 0 or self._size >= self._file_bytes:
+                self._next_file()
+            written = os.write(self._file, frame)
+            if written != len(frame):
+                os.ftruncate(self._file, self._size)
+                raise OSError("short write")
+        except OSError as error:
+            self.failed = True
+            raise SpoolFailed(f"the spool cannot be written: {error.strerror or error}") from error
+        self._size += written
+        self.failed = False
+        if self._syncer is not None:
+            self._syncer.wrote(self._file)
+
+    def check(self) -> bool:
+        """Look at the disk; cheap enough for twice a second."""
+        try:
+            disk = os.statvfs(self._directory)
+        except OSError:
+            self._has_room = False
+            return False
+        free, share = disk.f_bavail * disk.f_frsize, disk.f_bavail / max(disk.f_blocks, 1)
+        self._has_room = free >= LEAST_FREE_BYTES and share >= LEAST_FREE_SHARE
+        if self._has_room:
+            self.failed = False  # the next record shows
+        return self.healthy
+
+    async def durable(self) -> None:
+        """Return once everything written so far survives a loss of power; at once in mode `process`."""
+        if self._syncer is not None:
+            await self._syncer.synced()
+
+    def close(self) -> None:
+        """Give the lock up: from now on an ingester takes what is open for abandoned."""
+        if self._syncer is not None:
+            self._syncer.stop()
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._lock = -1
+
+    def _appear(self) -> int:
+        """The locked lock, in a directory that nobody saw before it was locked."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        newborn = self._directory / f"{NEWBORN}{self.name}"
+        newborn.mkdir(mode=0o700)
+        try:
+            lock = os.open(newborn / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            newborn.rename(self._directory / self.name)
+        except OSError:
+            shutil.rmtree(newborn, ignore_errors=True)
+            raise
+        return lock
+
+    def _next_file(self) -> None:
+        path = self._directory / self.name / f"{self._number + 1:06d}.log"
+        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if self._file >= 0:
+            if self._syncer is not None:
+                os.fdatasync(self._file)
+            os.close(self._file)
+        self._file, self._size = file, 0
+        self._number += 1
+
+
+class Syncer:
+    """Group commit: a thread that makes durable what was written, for all who wait at once."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._file = -1
+        self._written = 0
+        self._synced = 0
+        self._waiting: list[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="tollgate-spool", daemon=True)
+        self._thread.start()
+
+    def wrote(self, file: int) -> None:
+        with self._condition:
+            self._file = file
+            self._written += 1
+
+    async def synced(self) -> None:
+        loop = asyncio.get_running_loop()
+        with self._condition:
+            if self._synced >= self._written:
+                return
+            done: asyncio.Future[None] = loop.create_future()
+            self._waiting.append((self._written, loop, done))
+            self._condition.notify()
+        await done
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while not self._waiting and not self._stopped:
+                    self._condition.wait()
+                if self._stopped and not self._waiting:
+                    return
+                file, written = self._file, self._written
+            os.fdatasync(file)
+            with self._condition:
+                self._synced = written
+                ready = [entry for entry in self._waiting if entry[0] <= written]
+                self._waiting = [entry for entry in self._waiting if entry[0] > written]
+            for _, loop, done in ready:
+                loop.call_soon_threadsafe(_resolve, done)
+            time.sleep(SYNC_SECONDS)  # company for the next one
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
