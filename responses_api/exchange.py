@@ -67,8 +67,8 @@ class Exchange:
 
     __slots__ = (
         "_account", "_admitted", "_answer", "_call", "_door", "_first_output_at", "_heard_at", "_identity",
-        "_interruption", "_is_cut_short", "_leg", "_life_sign", "_life_sign_at", "_loop", "_opened_at", "_parser",
-        "_provider", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
+        "_interruption", "_is_cut_short", "_leg", "_life_sign", "_life_sign_at", "_loop", "_opened_at",
+        "_parser", "_provider", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
         "last_sent", "phase", "since",
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from routing.models import Provider
 from tenants.models import Budget, BudgetWindow
 from tests.accounting.conftest import DOLLAR, Rows, budget
 from tests.support import rows
@@ -55,8 +56,6 @@ def test_an_exhausted_budget_refuses_and_asks_nobody(
 def test_a_model_without_a_price_is_refused_under_a_budget(
     gateway: LiveGateway, post: Post, booked: Rows, buyer: Customer, stream: bool
 ) -> None:
-    from routing.models import Provider  # noqa: PLC0415
-
     rows.alias("unpriced", (Provider.objects.get(name="sandbox-chat"), "new-model"))
     budget(buyer, DOLLAR)
     gateway.call(gateway.worker.forget)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from routing.models import Provider
 from tenants.ledger.row_ids import request_id_of
 from tenants.models import SpoolPosition, UsageRow
 from tests.accounting.conftest import INPUT_PICO, OUTPUT_PICO, Rows
@@ -84,8 +85,6 @@ def test_a_call_the_provider_refused_has_a_row_that_costs_nothing(
 def test_each_attempt_of_a_fallback_has_a_row_of_its_own(
     gateway: LiveGateway, post: Post, booked: Rows, buyer: Customer
 ) -> None:
-    from routing.models import Provider  # noqa: PLC0415
-
     provider = Provider.objects.get(name="sandbox-chat")
     rows.alias("both", (provider, "sandbox-fault-500"), (provider, "good"))
     answer = post("chat", "both")
@@ -119,8 +118,6 @@ def test_end_user_and_tags_are_kept_and_no_text_is(
 def test_an_unpriced_model_is_served_and_the_row_says_that_it_has_no_price(
     gateway: LiveGateway, post: Post, booked: Rows, buyer: Customer
 ) -> None:
-    from routing.models import Provider  # noqa: PLC0415
-
     rows.alias("free", (Provider.objects.get(name="sandbox-chat"), "new-model"))
     assert post("chat", "free").status_code == 200
     (row,) = booked()
