@@ -8,8 +8,6 @@ import threading
 from typing import Any
 
 from django.conf import settings
-from tenants.budgets.accounts import Accounts
-from tenants.ledger.spool import Spool
 
 from gateway_project.lib.log import CallLog, wants_json
 from responses_api.accounting.books import Books
@@ -27,6 +25,8 @@ from responses_api.websocket.limits import SocketLimits
 from routing.resolve import Router
 from routing.transport import Transport
 from tenants.authentication import Authenticator
+from tenants.budgets.accounts import Accounts
+from tenants.ledger.spool import Spool
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Worker:
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
         )
         self.writer = Writer(self.loop)
-        self.books = Books(Spool(settings.SPOOL_DIR, mode=settings.DURABILITY))
+        self.books = Books(spool_from_settings())
         self.budgets = Accounts(self.writer.write, self.books.name)
         self.hub = Hub(settings.REDIS_URL)
         self.runs = LocalRuns(
@@ -124,6 +124,14 @@ def limits_from_settings() -> Limits:
         commit=settings.COMMIT_SECONDS,
         keepalive=settings.KEEPALIVE_SECONDS,
         send_stall=settings.SEND_STALL_SECONDS,
+    )
+
+
+def spool_from_settings() -> Spool:
+    return Spool(
+        settings.SPOOL_DIR,
+        mode=settings.DURABILITY,
+        least_free_percent=settings.SPOOL_LEAST_FREE_PERCENT,
     )
 
 

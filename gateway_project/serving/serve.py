@@ -1,4 +1,4 @@
-"""What `manage.py serve` does: bind, start the sandbox if it is needed, supervise the workers."""
+"""What `manage.py serve` does: bind, start the ingester and the sandbox, supervise the workers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import importlib
 import sys
 from collections.abc import Callable
 
+from django.conf import settings
+
 from gateway_project.serving import sandbox
 from gateway_project.serving.supervisor import Supervisor, bind, raise_file_limit
+from tenants.ledger.ingester import run_forever
 
 
 def address(host: str, port: int) -> str:
@@ -30,4 +33,5 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
         say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
         sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
-    Supervisor(listener, workers, announce).run(sandbox.helper())
+    helpers = {"ingester": lambda: run_forever(settings.SPOOL_DIR), **sandbox.helper()}
+    Supervisor(listener, workers, announce).run(helpers)

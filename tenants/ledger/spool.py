@@ -26,8 +26,7 @@ FILE_BYTES = 64 * 1024 * 1024
 LOCK = "lock"
 NEWBORN = ".new-"  # directories of this name are not whole yet; readers pass them by
 SYNC_SECONDS = 0.005
-# Below either, no new calls are taken: what runs must still be settled.
-LEAST_FREE_SHARE = 0.05
+# Below this, or below a share of the disk, no new calls are taken: what runs must still be settled.
 LEAST_FREE_BYTES = 4 * 1024 * 1024
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9-]+")
 
@@ -45,6 +44,7 @@ class Spool:
         *,
         mode: Mode = "process",
         file_bytes: int = FILE_BYTES,
+        least_free_percent: int = 5,
         host: str | None = None,
     ) -> None:
         host = _NOT_IN_A_NAME.sub("-", host or socket.gethostname())[:100]
@@ -52,6 +52,7 @@ class Spool:
         self.failed = False
         self._directory = directory
         self._file_bytes = file_bytes
+        self._least_free_percent = least_free_percent
         self._file = -1
         self._number = 0
         self._size = 0
@@ -89,8 +90,8 @@ class Spool:
         except OSError:
             self._has_room = False
             return False
-        free, share = disk.f_bavail * disk.f_frsize, disk.f_bavail / max(disk.f_blocks, 1)
-        self._has_room = free >= LEAST_FREE_BYTES and share >= LEAST_FREE_SHARE
+        has_share = disk.f_bavail * 100 >= disk.f_blocks * self._least_free_percent
+        self._has_room = has_share and disk.f_bavail * disk.f_frsize >= LEAST_FREE_BYTES
         if self._has_room:
             self.failed = False  # the next record shows
         return self.healthy
