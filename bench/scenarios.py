@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 
+import orjson
 from websockets.asyncio.client import ClientConnection
 
 from bench import meters, replays
@@ -21,6 +24,7 @@ from bench.calls import (
 )
 from bench.figures import Figure, quantile
 from bench.measuring import Bench, Sample, Samples, middle
+from bench.processes import ROOT
 from bench.stage import Server
 
 BODY_KILOBYTES = (1, 50)
@@ -255,6 +259,26 @@ async def sockets(bench: Bench) -> list[Figure]:
         return found + [await _frames(bench, first, cell) for cell in CODEX_CELLS]
 
 
+async def accounting(bench: Bench) -> list[Figure]:
+    """Hold, open and settle, in a process of its own."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.accounting", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await program.communicate()
+    figures = orjson.loads(said)
+    return [
+        Figure("accounting", "two budgets", "hold, open and settle, p50", "µs", figures["p50"]),
+        Figure(
+            "accounting",
+            "two budgets",
+            "hold, open and settle, p99",
+            "µs",
+            figures["p99"],
+            at_most=50,
+        ),
+    ]
+
+
 def _added(when: str, gateway: Server, before: float) -> Figure:
     added = meters.rss_megabytes(gateway.pid) - before
     return Figure("sockets", f"{IDLE_SOCKETS} {when}", "RSS added", "MB", added, at_most=10)
@@ -311,4 +335,5 @@ SCENARIOS: dict[str, Scenario] = {
     "streams": streams,
     "replay": replay,
     "sockets": sockets,
+    "accounting": accounting,
 }

@@ -8,13 +8,12 @@ settle  once, without awaiting: priced, capped by what was held, and in the spoo
 
 from __future__ import annotations
 
-from tenants.budgets.accounts import Hold
-
 from gateway_project.lib import clock
 from responses_api.accounting import facts
 from responses_api.accounting.books import Books
 from responses_api.relay import Relay
 from routing.transport import Answer
+from tenants.budgets.accounts import Hold
 from tenants.ledger.records import Noted, Opened, Settled
 from tenants.prices.rating import NOTHING, PICO_PER_NANO, Rated, Terms, rate
 from tenants.token_classes import Usage
@@ -124,7 +123,7 @@ class Leg:
         if self.settled:
             return
         self.settled = True
-        charge, unfunded = self._charged(usage, service_tier)
+        charge, unfunded, cost_nano = self._amounts(usage, service_tier)
         self._hold.charge(charge.total)
         self._hold.release()
         record = Settled(
@@ -132,7 +131,7 @@ class Leg:
             status=status,
             usage_source=usage_source,
             tokens=usage.counts,
-            cost_nano=self._costs(usage, service_tier),
+            cost_nano=cost_nano,
             charges_nano=charge.by_class,
             duration_ms=int((clock.monotonic() - self._opened_at) * 1000),
             unfunded_nano=unfunded,
@@ -145,20 +144,19 @@ class Leg:
         )
         self._books.settle(record)
 
-    def _charged(self, usage: Usage, service_tier: str | None) -> tuple[Rated, int]:
-        """What is charged, and what would have been beyond what was held."""
-        if self._charge is None:
-            return NOTHING, 0
-        whole, held = self._rated(usage, service_tier, self._charge), self._hold.held
+    def _amounts(self, usage: Usage, service_tier: str | None) -> tuple[Rated, int, int]:
+        """What is charged, what would have been beyond what was held, and what it costs us."""
+        whole = self._rated(usage, service_tier, self._charge)
+        # Where the cost is passed on, it need not be rated twice.
+        is_passed_on = self._cost is self._charge
+        cost = whole if is_passed_on else self._rated(usage, service_tier, self._cost)
+        held = self._hold.held
         charge = whole if held is None else whole.capped(held)
-        return charge, whole.total - charge.total
+        return charge, whole.total - charge.total, cost.total
 
-    def _costs(self, usage: Usage, service_tier: str | None) -> int:
-        if self._cost is None:
-            return 0
-        return self._rated(usage, service_tier, self._cost).total
-
-    def _rated(self, usage: Usage, service_tier: str | None, by: Terms) -> Rated:
+    def _rated(self, usage: Usage, service_tier: str | None, by: Terms | None) -> Rated:
+        if by is None:
+            return NOTHING
         return rate(usage, self._tier(service_tier), by)
 
     def _tier(self, reported: str | None) -> str:

@@ -40,6 +40,12 @@ class Step(Struct, frozen=True):
 
     above_tokens: int
     picos: tuple[int, ...]
+    dearest_input: int
+    dearest_output: int
+
+
+def step(above_tokens: int, picos: tuple[int, ...]) -> Step:
+    return Step(above_tokens, picos, max(picos[:_INPUTS]), max(picos[_INPUTS:]))
 
 
 class Terms(Struct, frozen=True):
@@ -59,11 +65,11 @@ class Terms(Struct, frozen=True):
 
     def dearest_input(self, tier: str, input_tokens: int) -> int:
         """Pico-dollars that no input token of such a call costs more than."""
-        return max(self.step(tier, input_tokens).picos[:_INPUTS])
+        return self.step(tier, input_tokens).dearest_input
 
     def dearest_output(self, tier: str, input_tokens: int) -> int:
         """The same of an output token."""
-        return max(self.step(tier, input_tokens).picos[_INPUTS:])
+        return self.step(tier, input_tokens).dearest_output
 
 
 class Rated(Struct, frozen=True):
@@ -74,7 +80,7 @@ class Rated(Struct, frozen=True):
 
     def capped(self, most: int) -> Rated:
         """No more than `most`, the shares made smaller in proportion."""
-        return self if self.total <= most else _shared(self.by_class, most)
+        return self if self.total <= most else _scaled(self.by_class, most)
 
 
 NOTHING = Rated(0, (0,) * len(TOKEN_CLASSES))
@@ -112,7 +118,7 @@ def _steps(
         for below in thresholds:
             if below <= threshold:
                 known |= steps.get(below, {})
-        made.append(Step(threshold, tuple(_price(name, known) for name in TOKEN_CLASSES)))
+        made.append(step(threshold, tuple(_price(name, known) for name in TOKEN_CLASSES)))
     return tuple(reversed(made))
 
 
@@ -124,10 +130,21 @@ def _price(token_class: str, known: Mapping[str, int]) -> int:
 
 def rate(usage: Usage, tier: str, by: Terms) -> Rated:
     """What this usage amounts to."""
-    counts = usage.counts
+    whole, shares, rests = 0, list(NOTHING.by_class), []
     picos = by.step(tier, usage.input_total).picos
-    exact = [count * pico for count, pico in zip(counts, picos, strict=True)]
-    return _shared(exact, _half_even(sum(exact)))
+    for number, count in enumerate(usage.counts):
+        if count:
+            exact = count * picos[number]
+            whole += exact
+            shares[number], rest = divmod(exact, PICO_PER_NANO)
+            if rest:
+                rests.append((-rest, number))
+    total = _half_even(whole)
+    for _, number in sorted(rests)[
+        : total - sum(shares)
+    ]:  # what rounding left over, to the largest rests
+        shares[number] += 1
+    return Rated(total, tuple(shares))
 
 
 def _half_even(pico: int) -> int:
@@ -135,7 +152,7 @@ def _half_even(pico: int) -> int:
     return nano + (rest * 2 > PICO_PER_NANO or (rest * 2 == PICO_PER_NANO and nano % 2))
 
 
-def _shared(parts: Sequence[int], total: int) -> Rated:
+def _scaled(parts: Sequence[int], total: int) -> Rated:
     """`total` in the proportion of `parts`: each its whole share, what is left over to the largest rests."""
     whole = sum(parts)
     if whole == 0:
