@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 
 from django.db.models import F, Q, QuerySet
 
@@ -23,6 +24,8 @@ from routing.models import Alias, Credential, Provider, ProviderModel
 from routing.models import Target as TargetRow
 from routing.route import Quirks, Route, Target
 from tenants.caller import Caller
+from tenants.prices import book
+from tenants.prices.history import FREE, History
 
 logger = logging.getLogger("tollgate.routing")
 
@@ -118,7 +121,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route | None:
         drop_unsupported=alias.drop_unsupported,
         store_by_default=alias.store_by_default,
         resumable_streams=alias.resumable_streams,
-        targets=tuple(_target(model, caller) for model in models),
+        targets=_targets(models, alias.name, caller),
     )
 
 
@@ -139,11 +142,29 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
     )
     if row is None:
         return None
-    return Route(model, native_only=False, drop_unsupported=False, targets=(_target(row, caller),))
+    targets = _targets([row], model, caller)
+    return Route(model, native_only=False, drop_unsupported=False, targets=targets)
 
 
 def _may_reach(provider: Provider, caller: Caller) -> bool:
     return provider.tenant_id in {None, caller.tenant_id}
+
+
+def _targets(models: list[ProviderModel], alias: str, caller: Caller) -> tuple[Target, ...]:
+    """With their prices, which are two queries however many they are."""
+    costs = book.costs((model.provider.name, model.upstream_id) for model in models)
+    charges = book.charge_book(caller.tenant_id, alias)
+    return tuple(
+        _priced(_target(m, caller), m, costs[m.provider.name, m.upstream_id], charges)
+        for m in models
+    )
+
+
+def _priced(target: Target, model: ProviderModel, cost: History, charges: History) -> Target:
+    """What the tenant pays the provider itself costs us nothing; a charge is what a price says, if any."""
+    if target.owns_credential or model.provider.tenant_id is not None:
+        return replace(target, cost=FREE, charge=book.charged_beside_own(charges))
+    return replace(target, cost=cost, charge=book.charged(charges, cost))
 
 
 def _target(model: ProviderModel, caller: Caller) -> Target:

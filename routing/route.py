@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from gateway_project.lib.secret import Secret
+from tenants.prices.history import UNPRICED, History
 
 Protocol = Literal["chat", "responses", "anthropic"]
 CAPABILITIES = frozenset({"reasoning", "vision", "tools", "structured_output", "files"})
@@ -64,7 +65,8 @@ class Target:
     """One provider model to send a call to, with everything needed to reach it.
 
     `secret` is None when the provider wants none, or when no usable credential exists although it does
-    (`missing_credential`). `owns_credential` tells whether it is the tenant's own.
+    (`missing_credential`). `owns_credential` tells whether it is the tenant's own. `cost` is what a
+    call costs us, `charge` what the tenant is charged for it.
     """
 
     provider: str
@@ -80,6 +82,8 @@ class Target:
     context_window: int | None
     max_output_tokens: int | None
     capabilities: frozenset[str]
+    cost: History = UNPRICED
+    charge: History = UNPRICED
 
     @property
     def name(self) -> str:
