@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from django.db.models import F, Q, QuerySet
 
@@ -25,7 +25,7 @@ from routing.models import Target as TargetRow
 from routing.route import Quirks, Route, Target
 from tenants.caller import Caller
 from tenants.prices import book
-from tenants.prices.history import UNPRICED, History
+from tenants.prices.history import FREE, History
 
 logger = logging.getLogger("tollgate.routing")
 
@@ -121,7 +121,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route | None:
         drop_unsupported=alias.drop_unsupported,
         store_by_default=alias.store_by_default,
         resumable_streams=alias.resumable_streams,
-        targets=_targets(models, caller, alias.name),
+        targets=_targets(models, alias.name, caller),
     )
 
 
@@ -142,7 +142,7 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
     )
     if row is None:
         return None
-    targets = _targets([row], caller, model)
+    targets = _targets([row], model, caller)
     return Route(model, native_only=False, drop_unsupported=False, targets=targets)
 
 
@@ -150,36 +150,35 @@ def _may_reach(provider: Provider, caller: Caller) -> bool:
     return provider.tenant_id in {None, caller.tenant_id}
 
 
-def _targets(models: Sequence[ProviderModel], caller: Caller, asked: str) -> tuple[Target, ...]:
-    """In this order, with the prices of what was asked for: two queries, however many there are."""
-    costs = book.costs({(model.provider.name, model.upstream_id) for model in models})
-    charged = book.charge(caller.tenant_id, asked)
-    return tuple(_target(model, caller, costs, charged) for model in models)
+def _targets(models: list[ProviderModel], alias: str, caller: Caller) -> tuple[Target, ...]:
+    """With their prices, which are two queries however many they are."""
+    costs = book.costs((model.provider.name, model.upstream_id) for model in models)
+    charges = book.charge_book(caller.tenant_id, alias)
+    return tuple(
+        _priced(_target(m, caller), m, costs[m.provider.name, m.upstream_id], charges)
+        for m in models
+    )
 
 
-def _target(
-    model: ProviderModel,
-    caller: Caller,
-    costs: Mapping[tuple[str, str], History],
-    charged: History | None,
-) -> Target:
+def _priced(target: Target, model: ProviderModel, cost: History, charges: History) -> Target:
+    """What the tenant pays the provider itself costs us nothing; a charge is what a price says, if any."""
+    if target.owns_credential or model.provider.tenant_id is not None:
+        return replace(target, cost=FREE, charge=book.charged_beside_own(charges))
+    return replace(target, cost=cost, charge=book.charged(charges, cost))
+
+
+def _target(model: ProviderModel, caller: Caller) -> Target:
     provider = model.provider
     credential = _credential(provider, caller.tenant_id)
     wants_none = provider.auth_kind == Provider.AuthKind.NONE
     secret = None if wants_none or credential is None else _opened(credential)
-    owns_credential = credential is not None and credential.tenant_id is not None
-    cost, charge = book.of_target(
-        costs.get((provider.name, model.upstream_id), UNPRICED),
-        charged,
-        is_own=owns_credential or provider.tenant_id is not None,
-    )
     return Target(
         provider=provider.name,
         protocol=provider.protocol,  # type: ignore[arg-type]  # the choices are the Literal's values
         base_url=provider.base_url.rstrip("/"),
         auth_kind=provider.auth_kind,
         secret=secret,
-        owns_credential=owns_credential,
+        owns_credential=credential is not None and credential.tenant_id is not None,
         missing_credential=not wants_none and secret is None,
         allow_private_network=provider.allow_private_network,
         quirks=Quirks.from_row(provider.quirks),
@@ -187,8 +186,6 @@ def _target(
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         capabilities=frozenset(model.capabilities),
-        cost=cost,
-        charge=charge,
     )
 
 

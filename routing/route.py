@@ -65,8 +65,8 @@ class Target:
     """One provider model to send a call to, with everything needed to reach it.
 
     `secret` is None when the provider wants none, or when no usable credential exists although it does
-    (`missing_credential`). `owns_credential` tells whether it is the tenant's own. `cost` is what it costs
-    us, `charge` what the caller is charged.
+    (`missing_credential`). `owns_credential` tells whether it is the tenant's own. `cost` is what a
+    call costs us, `charge` what the tenant is charged for it.
     """
 
     provider: str

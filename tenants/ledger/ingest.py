@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import fcntl
-import functools
 import logging
 import os
 import shutil
@@ -253,7 +252,9 @@ class Reader:
     @transaction.atomic
     def _abandon(self) -> None:
         """The process is dead: what it left open ends here, and what it held is free."""
-        terms_of = functools.cache(book.terms_of)
+        opened = [call.opened for call in self._open.values()]
+        versions = {v for o in opened for v in (o.cost_version, o.charge_version) if v is not None}
+        terms_of = book.version_terms(versions).get
         calls = [abandoned(call, terms_of) for call in self._open.values()]
         self._found.abandoned += booking.book(calls, self._place.name)
         booking.return_leases(self._place.name)

@@ -5,17 +5,78 @@ Keyed by names, not by rows of routing: a price outlives the provider or alias i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from gateway_project.lib import clock
 from tenants.models.accounts import Tenant
-from tenants.revision import RevisionedModel
+from tenants.revision import RevisionedModel, RevisionedQuerySet
 from tenants.token_classes import TOKEN_CLASSES
 
+PUBLISHED = "A published price never changes; publish another version."
 
-class PriceVersion(RevisionedModel):
+
+class PriceQuerySet(RevisionedQuerySet[Any]):
+    """Refuses what would change published prices; the database's triggers refuse it a second time."""
+
+    def update(self, **values: Any) -> int:
+        self._refuse_published()
+        return super().update(**values)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        self._refuse_published()
+        return super().delete()
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
+        rows = list(objs)
+        if any(row.is_frozen for row in rows):
+            raise ValidationError(PUBLISHED)
+        return super().bulk_create(rows, *args, **options)
+
+    def _refuse_published(self) -> None:
+        published = {f"{self.model.VERSION_PATH}published_at__isnull": False}
+        if self.filter(**published).exists():
+            raise ValidationError(PUBLISHED)
+
+
+class PriceRow(RevisionedModel):
+    """A row that stays as it is once its version is published."""
+
+    VERSION_PATH = ""  # from the row to its version
+
+    objects = PriceQuerySet.as_manager()  # type: ignore[misc]  # one that refuses more
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its version is published, as the database has it."""
+        raise NotImplementedError
+
+    def save(self, *args: Any, **options: Any) -> None:
+        if self.is_frozen:
+            raise ValidationError(PUBLISHED)
+        super().save(*args, **options)
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        if self.is_frozen:
+            raise ValidationError(PUBLISHED)
+        return super().delete(*args, **options)
+
+
+def _is_published(version_id: int | None) -> bool:
+    if version_id is None:
+        return False
+    return PriceVersion.objects.filter(pk=version_id, published_at__isnull=False).exists()
+
+
+class PriceVersion(PriceRow):
     """The prices of one provider model (what it costs us) or of one alias (what we charge) from an instant
     on, until the next version of the same subject. A draft while `published_at` is empty."""
 
@@ -72,11 +133,18 @@ class PriceVersion(RevisionedModel):
         )
 
     def __str__(self) -> str:
-        subject = f"{self.provider}/{self.model}" if self.provider else self.model
-        return f"{self.get_book_display().split(':')[0]} of {subject}"
+        return f"{self.get_book_display().split(':')[0]} of {self.subject}"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.provider}/{self.model}" if self.provider else self.model
+
+    @property
+    def is_frozen(self) -> bool:
+        return _is_published(self.pk)
 
 
-class PriceLine(RevisionedModel):
+class PriceLine(PriceRow):
     """The price of one token class. For the whole call counts the line with the highest threshold that its
     input exceeds; where a class has none of its own, tenants/prices/rating.py says which stands in."""
 
@@ -95,6 +163,8 @@ class PriceLine(RevisionedModel):
         help_text="US dollars times 10^12 per token: $3.00 per million tokens is 3000000.",
     )
 
+    VERSION_PATH = "version__"
+
     class Meta:
         ordering = ("version", "service_tier", "above_tokens", "token_class")
         constraints = (
@@ -109,3 +179,13 @@ class PriceLine(RevisionedModel):
 
     def __str__(self) -> str:
         return f"{self.token_class} ({self.service_tier})"
+
+    @property
+    def is_frozen(self) -> bool:
+        return _is_published(self.version_id) or self._left_a_published_one()
+
+    def _left_a_published_one(self) -> bool:
+        return (
+            self.pk is not None
+            and PriceLine.objects.filter(pk=self.pk, version__published_at__isnull=False).exists()
+        )

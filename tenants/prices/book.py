@@ -1,70 +1,110 @@
-"""The published prices, as they are read from the database."""
+"""The books of published prices, read as histories: what models cost us, and what aliases are charged at."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 
 from django.db.models import Q, QuerySet
 
 from tenants.models import PriceLine, PriceVersion
-from tenants.prices.history import History
+from tenants.prices.history import FREE, History
 from tenants.prices.rating import Line, Terms, terms
 
-Subject = tuple[str, str]
+logger = logging.getLogger("tollgate.prices")
+
+Subject = tuple[str, str]  # a provider and its model
+COST, CHARGE = PriceVersion.Book.COST, PriceVersion.Book.CHARGE
 
 
-def costs(subjects: Collection[Subject]) -> Mapping[Subject, History]:
-    """What each of these provider models (provider, model) costs us; those without a price are left out."""
-    wanted = Q()
-    for provider, model in subjects:
-        wanted |= Q(provider=provider, model=model)
-    if not subjects:
+def cost(provider: str, model: str) -> History:
+    """What this model of a provider costs us."""
+    return costs([(provider, model)])[provider, model]
+
+
+def costs(subjects: Iterable[Subject]) -> Mapping[Subject, History]:
+    """The same of several models, in one query."""
+    wanted = sorted(set(subjects))
+    if not wanted:
         return {}
-    rows = _published().filter(wanted, book=PriceVersion.Book.COST)
-    return _histories((row.provider, row.model, row) for row in rows)
+    named = reduce(or_, (Q(version__provider=p, version__model=m) for p, m in wanted))
+    found: dict[Subject, list[PriceLine]] = {subject: [] for subject in wanted}
+    for line in _published(COST).filter(named):
+        found[line.version.provider, line.version.model].append(line)
+    return {subject: History(_versions(lines)) for subject, lines in found.items()}
 
 
-def charge(tenant_id: int, alias: str) -> History | None:
-    """What the tenant is charged for the alias: by its own prices, else by everybody's; None without any."""
-    rows = list(
-        _published().filter(
-            Q(tenant=tenant_id) | Q(tenant=None), book=PriceVersion.Book.CHARGE, model=alias
-        )
+def charge(tenant_id: int, alias: str, cost: History) -> History:
+    """What the tenant is charged for an alias whose target costs us `cost`."""
+    return charged(charge_book(tenant_id, alias), cost)
+
+
+def charge_book(tenant_id: int, alias: str) -> History:
+    """What the charge book says of an alias, in one query: the tenant's own versions win as a whole, and the
+    platform's count until the first of them takes effect."""
+    lines = _published(CHARGE).filter(
+        Q(version__tenant=tenant_id) | Q(version__tenant=None), version__model=alias
     )
-    own = [row for row in rows if row.tenant_id is not None] or rows
-    return _histories(("", alias, row) for row in own).get(("", alias))
+    own: list[PriceLine] = []
+    everybodys: list[PriceLine] = []
+    for line in lines:
+        (everybodys if line.version.tenant_id is None else own).append(line)
+    return before(History(_versions(own)), History(_versions(everybodys)))
 
 
-def of_target(cost: History, charged: History | None, *, is_own: bool) -> tuple[History, History]:
-    """Cost and charge at a target. What a tenant pays its provider itself costs us nothing, and it is charged
-    only what the alias has a price for; otherwise the cost is passed on where the alias has none."""
-    cost = History(is_free=True) if is_own else cost
-    return cost, charged if charged is not None else cost
+def charged(book: History, cost: History) -> History:
+    """Where the charge book does not say, a call is passed on at what it costs us."""
+    return before(book, cost)
 
 
-def terms_of(version: int) -> Terms | None:
-    """Those of one published version, which never change; None if there is no such version."""
-    row = _published().filter(pk=version).first()
-    return None if row is None else _terms(row)
+def charged_beside_own(book: History) -> History:
+    """The charge of a call whose provider the tenant pays itself: nothing but what the charge book says."""
+    return before(book, FREE)
 
 
-def _published() -> QuerySet[PriceVersion]:
-    versions = PriceVersion.objects.filter(published_at__isnull=False)
-    return versions.prefetch_related("lines").order_by("-effective_from")
+def before(first: History, second: History) -> History:
+    """`first` from its earliest version on, `second` until then."""
+    if not first.versions:
+        return second
+    begins = first.versions[-1].effective_from
+    earlier = tuple(v for v in second.versions if v.effective_from < begins)
+    return History(first.versions + earlier, is_free=second.is_free)
 
 
-def _histories(rows: Iterable[tuple[str, str, PriceVersion]]) -> dict[Subject, History]:
-    by_subject: dict[Subject, list[Terms]] = defaultdict(list)
-    for provider, model, row in rows:
-        by_subject[provider, model].append(_terms(row))
-    return {subject: History(tuple(versions)) for subject, versions in by_subject.items()}
+def version_terms(ids: Iterable[int]) -> dict[int, Terms]:
+    """Published versions by their ids, in one query, to rate stored calls again."""
+    lines = PriceLine.objects.filter(version__in=set(ids), version__published_at__isnull=False)
+    return {v.version: v for v in _versions(lines.select_related("version"))}
 
 
-def _terms(version: PriceVersion) -> Terms:
-    lines = [_line(line) for line in version.lines.all()]
-    return terms(version.pk, version.effective_from.timestamp(), lines)
+def _published(book: str) -> QuerySet[PriceLine]:
+    return PriceLine.objects.filter(
+        version__book=book, version__published_at__isnull=False
+    ).select_related("version")
 
 
-def _line(row: PriceLine) -> Line:
+def _versions(lines: Iterable[PriceLine]) -> tuple[Terms, ...]:
+    """The latest first. One that cannot be rated by counts as if it were not there, and is told of."""
+    by_version: dict[PriceVersion, list[Line]] = {}
+    for line in lines:
+        by_version.setdefault(line.version, []).append(line_of(line))
+    made = [_terms(version, own) for version, own in by_version.items()]
+    return tuple(sorted((t for t in made if t is not None), key=_by_effect, reverse=True))
+
+
+def _by_effect(terms: Terms) -> tuple[float, int]:
+    return terms.effective_from, terms.version
+
+
+def _terms(version: PriceVersion, lines: list[Line]) -> Terms | None:
+    try:
+        return terms(version.pk, version.effective_from.timestamp(), lines)
+    except ValueError as error:  # publishing checks this: the row was written past our code
+        logger.error("price version %s cannot be used: %s", version.pk, error)
+        return None
+
+
+def line_of(row: PriceLine) -> Line:
     return Line(row.token_class, row.pico_per_token, row.service_tier, row.above_tokens)
