@@ -1,8 +1,8 @@
 """The one registry of database triggers: what the database itself refuses, on SQLite and on PostgreSQL.
 
-SQLite drops a table's triggers when a migration rebuilds the table, and refuses to rename a table while
-another table's trigger names one that is away just then. So they are taken out before a migration there, and put back
-after every one; `differences` says whether the database holds what the registry does.
+SQLite drops a table's triggers when a migration rebuilds it, and refuses to rename a table while another
+table's trigger names one that is away just then. So they are taken out before a migration there, and put
+back after every one; `differences` says whether the database holds what the registry does.
 """
 
 from __future__ import annotations

@@ -105,7 +105,10 @@ def _grouped(
         case _:
             rows = rows.values(COLUMNS[by])
     group = COLUMNS.get(by, "group")
-    return rows.annotate(**named).values_list(group, *(f"of_{name}" for name in FIGURES))
+    found: Iterable[tuple[Any, ...]] = rows.annotate(**named).values_list(
+        group, *(f"of_{name}" for name in FIGURES)
+    )
+    return found
 
 
 def _add(found: dict[Any, list[int]], groups: Iterable[tuple[Any, ...]]) -> None:

@@ -166,7 +166,7 @@ def test_another_definition_under_a_known_name_is_found_and_repaired():
 @pytest.mark.parametrize("model", [UsageRow, Invoice, PriceVersion])
 def test_a_migration_that_rebuilds_a_table_leaves_it_guarded(model: type[models.Model]):
     name = "status" if model is UsageRow else "currency" if model is Invoice else "book"
-    before = model._meta.get_field(name)
+    before: Any = model._meta.get_field(name)
     after = before.clone()
     after.max_length = 40
     after.set_attributes_from_name(name)

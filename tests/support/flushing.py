@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.backends.sqlite3.base import DatabaseOperations  # its own module comes second
+from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from tenants import triggers
 
@@ -18,18 +18,17 @@ GUARDED = sorted({t.table for t in triggers.REGISTRY if t.event == "DELETE"})
 
 
 def let_through_triggers() -> None:
-    flush = DatabaseOperations.sql_flush
+    operations: Any = DatabaseWrapper.ops_class
+    flush = operations.sql_flush
 
-    def sql_flush(
-        self: DatabaseOperations, style: Any, tables: Sequence[str], **options: Any
-    ) -> list[str]:
+    def sql_flush(self: Any, style: Any, tables: Sequence[str], **options: Any) -> list[str]:
         statements = flush(self, style, tables, **options)
         if not _hold_rows(self.connection.alias, [name for name in GUARDED if name in tables]):
-            return statements
+            return list(statements)
         drops = [f'DROP TRIGGER IF EXISTS "{trigger.name}"' for trigger in triggers.REGISTRY]
         return [*drops, *statements]
 
-    DatabaseOperations.sql_flush = sql_flush
+    operations.sql_flush = sql_flush
 
 
 def _hold_rows(using: str, tables: Sequence[str]) -> bool:
