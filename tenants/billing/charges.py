@@ -36,7 +36,7 @@ def by_rows(period: BillingPeriod) -> Charges:
     )
     found: Charges = {}
     figures: dict[str, Any] = {f"of_{name}": Sum(name) for name in names}
-    by_alias: Iterable[dict[str, Any]] = rows.order_by().values("alias").annotate(**figures)
+    by_alias: Any = rows.order_by().values("alias").annotate(**figures)
     for row in by_alias:
         for name in TOKEN_CLASSES:
             charge = Charge(row[f"of_{name}"], row[f"of_charge_{name}"])

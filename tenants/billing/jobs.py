@@ -1,6 +1,6 @@
 """The periodic work of billing, the same whether a gateway or a Celery worker does it.
 
-Each job is done in steps, short where it writes, and may be repeated, be late, or run in two processes at once.
+Each job is done in steps, short where it writes, and may be repeated, late, or done by two at once.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Job:
     every: timedelta
     step: Callable[[], bool]
     is_due: Callable[[], bool] = lambda: True
+
+
+def _is_something_to_sum() -> bool:
+    return DirtyHour.objects.exists()
 
 
 def sum_usage() -> bool:
@@ -60,7 +64,7 @@ def all_of(step: Callable[[], bool]) -> None:
 
 
 JOBS: tuple[Job, ...] = (
-    Job("sum_usage", timedelta(seconds=5), sum_usage, lambda: DirtyHour.objects.exists()),
+    Job("sum_usage", timedelta(seconds=5), sum_usage, _is_something_to_sum),
     Job("close_periods", timedelta(hours=1), close_periods),
     Job("expire_credits", timedelta(days=1), expire_credits),
     Job("purge_usage", timedelta(days=1), purge_usage),

@@ -1,7 +1,7 @@
 """Deleting rows of the ledger that have been kept long enough; their sums and invoices stay.
 
-Rows go once they are older than TOLLGATE_USAGE_DAYS, but never those of a period that is not finalized, of any
-tenant that is billed: one horizon, which the trigger on the table looks at, is moved first.
+Rows go once they are older than TOLLGATE_USAGE_DAYS, but never those from after the beginning of any period
+that is not finalized: one horizon, which the trigger on the table looks at, is moved first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Purge:
 
 
 def move_horizon(now: datetime) -> datetime:
-    """The instant before which rows may be deleted. It never goes back, and never beyond what is not summed."""
+    """The instant before which rows may go. It never goes back, and never beyond what is not summed."""
     before = floor_day(now - timedelta(days=settings.USAGE_DAYS))
     unfinished = BillingPeriod.objects.exclude(state=BillingPeriod.State.FINALIZED)
     bounds = (

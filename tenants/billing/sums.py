@@ -105,9 +105,8 @@ def _grouped(
         case _:
             rows = rows.values(COLUMNS[by])
     group = COLUMNS.get(by, "group")
-    found: Iterable[tuple[Any, ...]] = rows.annotate(**named).values_list(
-        group, *(f"of_{name}" for name in FIGURES)
-    )
+    columns = (group, *(f"of_{name}" for name in FIGURES))
+    found: Iterable[tuple[Any, ...]] = rows.annotate(**named).values_list(*columns)
     return found
 
 
