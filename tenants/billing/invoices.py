@@ -72,6 +72,17 @@ def finalize(invoice_id: int, actor: str = "") -> Invoice | None:
     return invoice
 
 
+def issue(tenant: Tenant | None = None) -> list[Invoice]:
+    """Finalize every draft whose period is closed, the oldest period first."""
+    drafts = Invoice.objects.filter(
+        state=State.DRAFT, period__state=BillingPeriod.State.DRAFT
+    ).order_by("tenant", "period__starts_at")
+    if tenant is not None:
+        drafts = drafts.filter(tenant=tenant)
+    done = [finalize(pk, "issue_invoices") for pk in list(drafts.values_list("pk", flat=True))]
+    return [invoice for invoice in done if invoice is not None]
+
+
 def credit_note(
     invoice_id: int, amounts: Mapping[int, int], reason: str, actor: str = ""
 ) -> Invoice:

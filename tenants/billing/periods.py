@@ -18,7 +18,7 @@ from django.db.models import Min
 from gateway_project.lib import clock
 from tenants.billing import credits as prepaid
 from tenants.billing import invoices
-from tenants.billing.instants import month_of
+from tenants.billing.instants import month_of, parsed_month
 from tenants.models import BillingPeriod, SpoolPosition, Tenant, UsageRow
 
 State = BillingPeriod.State
@@ -79,6 +79,19 @@ def close(
         )
     period.refresh_from_db()
     return period
+
+
+def of_month(tenant: Tenant, text: str) -> BillingPeriod:
+    """The period most of a month is in. Raises ValidationError for one the tenant has none for."""
+    start, _ = parsed_month(text, tenant.time_zone)
+    ensure(tenant, clock.now())
+    middle = start + _HALF_A_MONTH
+    found = BillingPeriod.objects.filter(
+        tenant=tenant, starts_at__lte=middle, ends_at__gt=middle
+    ).first()
+    if found is None:
+        raise ValidationError({"month": f"{tenant.slug!r} has no billing period for {text!r}."})
+    return found
 
 
 def is_complete(ends_at: datetime) -> bool:

@@ -21,7 +21,7 @@ SPAN = {"start": "2026-10-15", "end": "2026-10-17T00:00:00Z"}
 
 
 def asked(gateway: LiveGateway, customer: Customer, prefix: str = "/v1", **query: str) -> Any:
-    with httpx.Client(base_url=gateway.url, headers=customer.headers) as client:
+    with httpx.Client(base_url=gateway.root_url, headers=customer.headers) as client:
         return client.get(f"{prefix}/usage", params=query)
 
 
@@ -122,4 +122,4 @@ def test_what_is_wrong_is_named(gateway, acme, query: dict[str, str], param: str
 def test_a_key_without_the_scope_is_refused(gateway, acme):
     ApiKey.objects.filter(pk=acme.key.pk).update(scopes=["generate"])
     assert asked(gateway, acme).status_code == 403
-    assert httpx.get(f"{gateway.url}/v1/usage").status_code == 401
+    assert httpx.get(f"{gateway.root_url}/v1/usage").status_code == 401
