@@ -22,6 +22,7 @@ DEFAULT_QUEUE = "tollgate"
 # Background responses take minutes, in which they must not keep short tasks waiting.
 BACKGROUND_QUEUE = "tollgate.background"
 DELIVER_SECONDS = 1.0
+SUM_SECONDS = 5.0
 
 
 def _configuration(redis_url: Secret | None) -> dict[str, Any]:
@@ -57,6 +58,31 @@ def _configuration(redis_url: Secret | None) -> dict[str, Any]:
                 "schedule": crontab(minute="7"),
                 "options": {"expires": 60 * 60},
             },
+            "sum-usage": {
+                "task": "tenants.tasks.sum_usage",
+                "schedule": SUM_SECONDS,
+                "options": {"expires": SUM_SECONDS * 4},
+            },
+            "close-periods": {
+                "task": "tenants.tasks.close_periods",
+                "schedule": crontab(minute="13"),
+                "options": {"expires": 60 * 60},
+            },
+            "expire-credits": {
+                "task": "tenants.tasks.expire_credits",
+                "schedule": crontab(hour="0", minute="23"),
+                "options": {"expires": 12 * 60 * 60},
+            },
+            "purge-usage": {
+                "task": "tenants.tasks.purge_usage",
+                "schedule": crontab(hour="1", minute="33"),
+                "options": {"expires": 12 * 60 * 60},
+            },
+            "check-books": {
+                "task": "tenants.tasks.check_books",
+                "schedule": crontab(hour="2", minute="43"),
+                "options": {"expires": 12 * 60 * 60},
+            },
         },
     }
 
@@ -64,7 +90,7 @@ def _configuration(redis_url: Secret | None) -> dict[str, Any]:
 app = Celery("tollgate")
 app.set_default()  # in every thread, not only in the one that imports this
 app.conf.update(_configuration(settings.REDIS_URL))
-app.autodiscover_tasks(["responses_api"])
+app.autodiscover_tasks(["responses_api", "tenants"])
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -23,7 +23,7 @@ from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Credential, Provider, Target
-from tenants import peppers
+from tenants import peppers, triggers
 from tenants.models import ApiKey, Tenant
 
 Level = Literal["ok", "hint", "broken"]
@@ -108,6 +108,15 @@ def _migrations() -> Findings:
         yield Finding("broken", "migrations", message)
     else:
         yield Finding("ok", "migrations", "all applied")
+        yield _triggers()
+
+
+def _triggers() -> Finding:
+    wrong = triggers.differences()
+    if wrong:
+        message = f"{len(wrong)} not as they should be; run manage.py migrate. {wrong[0]}"
+        return Finding("broken", "triggers", message)
+    return Finding("ok", "triggers", "the ledger, invoices, credit and prices are guarded")
 
 
 def _redis() -> Findings:

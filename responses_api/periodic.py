@@ -12,12 +12,16 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
+from django.db import connections
+
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from responses_api.models import PeriodicJob
 from responses_api.storage import retention
 from responses_api.webhooks import delivery
+from tenants.billing import jobs
+from tenants.billing.jobs import Job
 
 logger = logging.getLogger("tollgate.periodic")
 
@@ -36,6 +40,8 @@ class Periodic:
         self._loop: asyncio.Task[None] | None = None
         self._deliveries: set[asyncio.Task[None]] = set()
         self._purging: asyncio.Task[None] | None = None
+        self._billing: dict[str, asyncio.Task[None]] = {}
+        self._billing_look_at: dict[str, float] = {}
         self._purge_look_at = clock.monotonic()
 
     def start(self) -> None:
@@ -44,7 +50,7 @@ class Periodic:
 
     async def stop(self) -> None:
         """What is cut off is done again: a delivery when its lease is over, a purge in an hour."""
-        for task in (self._loop, self._purging, *self._deliveries):
+        for task in (self._loop, self._purging, *self._deliveries, *self._billing.values()):
             await aio.end(task)
         self._loop = None
 
@@ -65,6 +71,22 @@ class Periodic:
             if await in_database_thread(take_turn, "purge", PURGE_EVERY):
                 await aio.end(self._purging)
                 self._purging = aio.hold(_carefully(_purge()), "purge")
+        for job in jobs.JOBS:
+            await self._look_at(job)
+
+    async def _look_at(self, job: Job) -> None:
+        """Start a job of billing whose turn it is here, unless its last run goes on."""
+        running = self._billing.get(job.name)
+        if running is not None and not running.done():
+            return
+        if clock.monotonic() < self._billing_look_at.get(job.name, 0.0):
+            return
+        look_seconds = min(job.every.total_seconds(), PURGE_LOOK_SECONDS)
+        self._billing_look_at[job.name] = clock.monotonic() + look_seconds
+        if not await in_database_thread(job.is_due):
+            return
+        if await in_database_thread(take_turn, job.name, job.every):
+            self._billing[job.name] = aio.hold(_carefully(_run_apart(job)), job.name)
 
 
 def take_turn(name: str, every: timedelta) -> bool:
@@ -89,6 +111,21 @@ async def _purge() -> None:
         await asyncio.sleep(retention.PAUSE_SECONDS)
     if work.purged != retention.Purged():
         logger.info("purged: %s", work.purged)
+
+
+async def _run_apart(job: Job) -> None:
+    """In a thread of its own, because it may take long and the threads for look-ups are few."""
+    is_more = True
+    while is_more:
+        is_more = await asyncio.to_thread(_step, job)
+        await asyncio.sleep(retention.PAUSE_SECONDS)
+
+
+def _step(job: Job) -> bool:
+    try:
+        return job.step()
+    finally:
+        connections.close_all()
 
 
 async def _carefully(work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from responses_api.views import completions, conversations, errors, models, responses
+from responses_api.views import completions, conversations, errors, models, responses, usage
 
 urlpatterns = [
     path("models", models.ModelsView.as_view()),
@@ -24,5 +24,6 @@ urlpatterns = [
     path("chat/completions", completions.CompletionsView.as_view()),
     path("chat/completions/<path:completion_id>/messages", completions.MessagesView.as_view()),
     path("chat/completions/<path:completion_id>", completions.CompletionView.as_view()),
+    path("usage", usage.UsageView.as_view()),
     re_path("", errors.unknown_route),
 ]

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from gateway_project.lib import db
-from tests.support import rows
+from tests.support import flushing, rows
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
+
+
+def pytest_configure() -> None:
+    flushing.let_through_triggers()
 
 
 @pytest.fixture(scope="session")

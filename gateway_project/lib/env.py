@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from gateway_project.lib import durations
 from gateway_project.lib.secret import Secret
 
 T = TypeVar("T")
@@ -49,6 +51,13 @@ class Env:
 
     def seconds(self, name: str, default: float, *, at_least: float = 0.0) -> float:
         return self._number(name, default, float, "a number of seconds", at_least)
+
+    def duration(self, name: str, default: str) -> timedelta:
+        """Such as 24h; durations.py."""
+        try:
+            return durations.parse(self.text(name, default))
+        except durations.DurationError as error:
+            raise SettingError(f"{name}: {error}") from error
 
     def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
         """A comma-separated list."""

@@ -1,0 +1,1 @@
+"""Prices, limits, budgets and bills."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway_project import quickstart
+from gateway_project import migrating, quickstart
 from gateway_project.serving import serve
 from gateway_project.serving.supervisor import PortInUse
 
@@ -34,6 +34,7 @@ class Command(BaseCommand):
             if ready.first_boot or ready.reissued:
                 self.stdout.write(quickstart.announce(ready))
         try:
+            migrating.refuse_unguarded()
             serve.run(options["host"], options["port"], options["workers"], self.stdout.write)
-        except PortInUse as error:
+        except (PortInUse, migrating.Unguarded) as error:
             raise CommandError(str(error)) from error

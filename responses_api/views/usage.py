@@ -1,0 +1,19 @@
+"""GET /usage"""
+
+from __future__ import annotations
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from responses_api import usage_list
+from responses_api.views.base import tenant_of
+
+
+class UsageView(APIView):
+    """What the caller's tenant used, and nobody else."""
+
+    scope = "read"
+
+    def get(self, request: Request) -> Response:
+        return Response(usage_list.listing(tenant_of(request), request.query_params))

@@ -1,0 +1,35 @@
+"""Rows of the ledger as JSON Lines, one after the other, however many. There are no bodies in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from tenants.ledger.row_ids import request_id_of
+from tenants.models import Tenant, UsageRow
+
+CHUNK = 2_000
+_LEFT_OUT = {"tenant", "spool", "key_id"}
+FIELDS = tuple(f.name for f in UsageRow._meta.concrete_fields if f.name not in _LEFT_OUT)
+
+
+def lines(tenant: Tenant | None, start: datetime, end: datetime) -> Iterator[str]:
+    """In the order of time."""
+    rows = UsageRow.objects.filter(opened_at__gte=start, opened_at__lt=end)
+    if tenant is not None:
+        rows = rows.filter(tenant=tenant)
+    for row in rows.order_by("opened_at", "pk").values(*FIELDS).iterator(chunk_size=CHUNK):
+        values: dict[str, Any] = dict(row)
+        values["request_id"] = request_id_of(values["id"])
+        yield json.dumps(values, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in an export.")

@@ -1,0 +1,70 @@
+"""What usage_report prints: totals as rows of a table, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tenants.billing import sums
+from tenants.billing.money import exact_dollars
+from tenants.billing.sums import Grouping, Total
+from tenants.models import Tenant
+from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES
+
+_HEADINGS = ("calls", "failed", "input", "output", "cost USD", "charge USD")
+
+
+def rows(
+    tenant: Tenant | None, start: datetime, end: datetime, by: Grouping
+) -> list[dict[str, Any]]:
+    """One per group, with every figure."""
+    totals = sums.totals(tenant.pk if tenant else None, start, end, by)
+    slugs: dict[Any, str] = {}
+    if by == "tenant":
+        slugs = dict(Tenant.objects.values_list("pk", "slug"))
+    return [_row(total, by, slugs) for total in totals]
+
+
+def table(found: Sequence[dict[str, Any]], by: str) -> str:
+    lines = [(by, *_HEADINGS), *(_cells(row, by) for row in found)]
+    if found:
+        summed: dict[str, Any] = {name: sum(row[name] for row in found) for name in sums.FIGURES}
+        lines.append(_cells({by: "total", **summed}, by))
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if place == 0 else text.rjust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def as_csv(found: Sequence[dict[str, Any]], by: str) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, (by, *sums.FIGURES), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue().rstrip("\n")
+
+
+def _row(total: Total, by: str, slugs: dict[Any, str]) -> dict[str, Any]:
+    group: Any = total.group
+    if isinstance(group, datetime):
+        group = f"{group:%Y-%m-%d}" if by == "day" else f"{group:%Y-%m-%dT%H:00Z}"
+    figures = dict(zip(sums.FIGURES, total.figures, strict=True))
+    return {by: slugs.get(group, str(group)), **figures}
+
+
+def _cells(row: dict[str, Any], by: str) -> tuple[str, ...]:
+    numbers = (
+        row["calls"],
+        row["failed"],
+        sum(row[name] for name in INPUT_CLASSES),
+        sum(row[name] for name in OUTPUT_CLASSES),
+    )
+    amounts = (exact_dollars(row["cost_nano"]), exact_dollars(row["charge_nano"]))
+    return (str(row[by]), *(f"{number:,}" for number in numbers), *amounts)

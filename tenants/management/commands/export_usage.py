@@ -1,0 +1,34 @@
+"""export_usage: rows of the ledger as JSON Lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway_project.lib.commands import in_words
+from tenants import directory
+from tenants.billing import export, spans
+
+
+class Command(BaseCommand):
+    """Answers with as many lines as there are, so it is no AnsweringCommand."""
+
+    help = "Print the ledger's rows, one JSON object a line."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenant", help="only this tenant; dates are of its time zone then")
+        parser.add_argument("--from", help="date or instant; the month's beginning if left out")
+        parser.add_argument("--to", help="date or instant; now if left out")
+        parser.add_argument("--month", help="such as 2026-10")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            tenant = directory.tenant_or_platform(options["tenant"])
+            start, end = spans.asked(options, tenant.time_zone if tenant else "UTC")
+        except ValidationError as error:
+            raise CommandError(in_words(error)) from error
+        for line in export.lines(tenant, start, end):
+            self.stdout.write(line)

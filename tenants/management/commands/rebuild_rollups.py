@@ -1,0 +1,24 @@
+"""rebuild_rollups: sums by hour and day, from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import Answer, AnsweringCommand
+from tenants.billing import rollups, spans
+
+
+class Command(AnsweringCommand):
+    help = "Compute the sums of usage anew from the ledger's rows."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--from", help="date or instant, UTC; the first row's if left out")
+        parser.add_argument("--to", help="date or instant, UTC; the last row's if left out")
+
+    def answer(self, options: Mapping[str, Any]) -> Answer:
+        days = rollups.rebuild(spans.instant(options, "from"), spans.instant(options, "to"))
+        return Answer({"days": days}, f"The sums of {days} days were computed anew.")
