@@ -121,7 +121,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream(
         200,
         "counted",
     )
-    assert line["output_visible"] == line["frames"] > 0
+    assert 0 < line["output_visible"] <= line["frames"]  # events that open something are no output
 
 
 @each_door
