@@ -81,9 +81,14 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def only_child(pid: int) -> int:
-    """The one child of a process: a supervisor's worker. Raises NotReady if it has none or several."""
+def only_worker(pid: int) -> int:
+    """The one worker of a supervisor. Raises NotReady if it has none or several."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    if len(children) != 1:
-        raise NotReady(f"Expected one worker, found {len(children)} processes.")
-    return int(children[0])
+    workers = [int(child) for child in children if _is_worker(child)]
+    if len(workers) != 1:
+        raise NotReady(f"Expected one worker, found {len(workers)}.")
+    return workers[0]
+
+
+def _is_worker(pid: str) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("tollgate:worker")

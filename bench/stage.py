@@ -91,4 +91,4 @@ def _gateway(data_dir: Path, sandbox: Server) -> Iterator[Server]:
     arguments = ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with processes.running(arguments, variables, log) as supervisor:
         processes.wait_until_ready(port, "/readyz", log)
-        yield Server("gateway", port, processes.only_child(supervisor), key)
+        yield Server("gateway", port, processes.only_worker(supervisor), key)

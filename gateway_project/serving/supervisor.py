@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
@@ -83,7 +84,7 @@ class Supervisor:
         try:
             if not self._stopping:
                 ours, theirs = _fork.Pipe()
-                arguments = (start, theirs, ours)
+                arguments = (name, start, theirs, ours)
                 process = _fork.Process(target=self._child_main, args=arguments, name=name)
                 process.start()
                 theirs.close()
@@ -92,8 +93,13 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _child_main(
-        self, start: Callable[[Connection], None], line: Connection, parents_end: Connection
+        self,
+        name: str,
+        start: Callable[[Connection], None],
+        line: Connection,
+        parents_end: Connection,
     ) -> None:
+        _call_myself(name)
         for sig in STOP_SIGNALS:
             signal.signal(sig, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -155,6 +161,12 @@ class Supervisor:
 
     def _worker_children(self) -> list[Child]:
         return [child for child in self._children if child.name.startswith("worker-")]
+
+
+def _call_myself(name: str) -> None:
+    """What `ps` and `top` show, where the system lets a process say."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"tollgate:{name}"[:15], encoding="ascii")
 
 
 def _serve_beside(serve: Callable[[], None], line: Connection) -> None:

@@ -52,8 +52,10 @@ class Account:
         if charge is None and not target.charge.is_free and any(b.is_hard for b in caller.budgets):
             raise UnpricedModel(self._admitted.route.alias)
         tier = facts.tier(call.body.get("service_tier"))
-        bound = input_bound(len(payload), facts.images(payload))
-        reserved = nano(bound * charge.dearest_input(tier, bound)) if charge is not None else 0
+        bound = reserved = 0
+        if charge is not None and caller.budgets:  # looking for images takes time
+            bound = input_bound(len(payload), facts.images(payload))
+            reserved = nano(bound * charge.dearest_input(tier, bound))
         hold = await self._hold(reserved, charge, tier, bound, call, at)
         limit = _affordable(hold, reserved, charge, tier, bound, call, target)
         opened = self._record(target, route, call, len(payload), tier, at, hold, charge, cost)

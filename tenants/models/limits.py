@@ -45,8 +45,13 @@ class RateLimit(RevisionedModel):
         constraints = (
             models.UniqueConstraint(
                 fields=("tenant", "api_key", "metric", "window"),
-                nulls_distinct=False,
-                name="one_limit_per_metric_and_window",
+                name="one_limit_per_key_metric_and_window",
+                violation_error_message="There is a limit of this kind already.",
+            ),
+            models.UniqueConstraint(
+                fields=("tenant", "metric", "window"),
+                condition=Q(api_key=None),
+                name="one_limit_per_tenant_metric_and_window",
                 violation_error_message="There is a limit of this kind already.",
             ),
             models.CheckConstraint(

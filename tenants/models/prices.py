@@ -117,8 +117,13 @@ class PriceVersion(PriceRow):
         constraints = (
             models.UniqueConstraint(
                 fields=("book", "tenant", "provider", "model", "effective_from"),
-                nulls_distinct=False,
                 condition=Q(published_at__isnull=False),
+                name="one_published_price_of_tenant_per_instant",
+                violation_error_message="Another version takes effect at the same time.",
+            ),
+            models.UniqueConstraint(
+                fields=("book", "provider", "model", "effective_from"),
+                condition=Q(published_at__isnull=False, tenant=None),
                 name="one_published_price_per_instant",
                 violation_error_message="Another version takes effect at the same time.",
             ),

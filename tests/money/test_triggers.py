@@ -114,7 +114,8 @@ def test_no_line_moves_into_a_finalized_invoice(tenant: Tenant):
 def test_a_published_price_and_its_lines_stay_as_they_are():
     version = published()
     # Past the ORM, which refuses it first.
-    versions, lines = models.QuerySet(PriceVersion), models.QuerySet(PriceLine)
+    versions: models.QuerySet[PriceVersion] = models.QuerySet(PriceVersion)
+    lines: models.QuerySet[PriceLine] = models.QuerySet(PriceLine)
     assert refused(lambda: versions.update(effective_from=clock.now()))
     assert refused(lambda: versions._raw_delete("default"))
     assert refused(lambda: lines.update(pico_per_token=2))

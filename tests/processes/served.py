@@ -167,6 +167,11 @@ class Served:
         return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
 
     @property
+    def workers(self) -> list[int]:
+        """Those of the children that serve requests."""
+        return [pid for pid in self.children if _name(pid).startswith("tollgate:worker")]
+
+    @property
     def lines(self) -> list[dict[str, Any]]:
         """The log, line by line."""
         return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
@@ -227,3 +232,10 @@ def resident_bytes(pid: int) -> int:
 
 def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
     until(holds, seconds)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except FileNotFoundError:  # it has just ended
+        return ""

@@ -323,7 +323,7 @@ def test_a_killed_worker_of_the_same_server_is_replaced_and_its_runs_end(
         cluster.b = alone = cluster.a
         response_id = cluster.create(alone, "endless-chat", "[pace=20]")["id"]
         upstream_call(cluster)
-        kill(alone.children[-1], signal.SIGKILL)
+        kill(alone.workers[-1], signal.SIGKILL)
         killed_at = time.monotonic()
         eventually(lambda: is_up(alone), 20)
         assert cluster.ends(response_id)["status"] == "failed"

@@ -204,10 +204,10 @@ def test_a_signal_while_the_workers_are_being_forked_ends_them_all(
 
 def test_a_worker_that_died_is_replaced(serve: Serve, prepared: Prepared) -> None:
     served = serve("--workers", "2")
-    first, second = served.children
+    first, second = served.workers
     kill(first, signal.SIGKILL)
-    eventually(lambda: len(served.children) == 2 and first not in served.children)
-    assert second in served.children
+    eventually(lambda: len(served.workers) == 2 and first not in served.workers)
+    assert second in served.workers
     answers = [wire.ask(served.root_url, "chat", prepared, "sandbox-chat") for _ in range(10)]
     assert {answer.status for answer in answers} == {200}
     assert "worker-1 ended with code -9; restarting" in served.stderr
@@ -223,7 +223,7 @@ def test_when_the_supervisor_was_killed_nothing_of_it_lives_on(
     served = serve("--workers", "2")
     eventually(lambda: is_sandbox(port))
     children = served.children
-    assert len(children) == 3
+    assert len(children) == 4  # two workers, the ingester and the sandbox
     served.signal(signal.SIGKILL)
     eventually(lambda: not any(is_running(pid) for pid in children))
     served.wait(5)
