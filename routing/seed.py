@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
+from gateway_project.lib import clock
 from gateway_project.lib.env import Env
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
@@ -18,10 +19,15 @@ from gateway_project.lib.secret import Secret
 from routing import credentials
 from routing.models import Alias, Credential, Provider, ProviderModel, Target
 from routing.vendors import TEXT, VENDORS, StarterModel, Vendor
+from tenants.prices import dollars, publishing
+from tenants.prices.publishing import Subject
+from tenants.prices.rating import Line
 
 CREDENTIAL_NAME = "environment"
 SANDBOX = "sandbox"
 SANDBOX_PROTOCOLS = ("chat", "responses", "anthropic")
+
+SANDBOX_PRICES = (Line("input_fresh", dollars.pico("1")), Line("output_visible", dollars.pico("4")))
 
 _OUR_SANDBOX_URL = re.compile(r"http://127\.0\.0\.1:\d+/v1\Z")
 
@@ -99,7 +105,15 @@ def _seed_sandbox(name: str, protocol: str, base_url: str) -> bool:
         "sandbox-1", 128_000, ("reasoning", *TEXT), alias=name, max_output_tokens=4096
     )
     _add(provider, (model,))
+    _price_sandbox(name, model.id)
     return True
+
+
+def _price_sandbox(provider: str, model: str) -> None:
+    """Pretended prices, so that a fresh installation shows money; one that was published stays."""
+    subject = Subject.cost(provider, model)
+    if not publishing.published(subject):
+        publishing.set_price(subject, SANDBOX_PRICES, "quickstart", clock.now(), "pretended")
 
 
 def _move(provider: Provider, base_url: str) -> bool:

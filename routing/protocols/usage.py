@@ -7,7 +7,7 @@ during a stream: a Meter keeps the largest of each count and never adds two repo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import add
 from typing import Any
 
@@ -27,31 +27,35 @@ def of_chat(report: dict[str, Any]) -> Usage:
     total = _count(report, "total_tokens")
     if reasoning and total == prompt + completion + reasoning:
         completion += reasoning  # xAI counts reasoning beside the completion, not in it
-    return _disjoint(
+    counted = Inclusive(
         prompt,
-        cached,
-        _count(inside, "cache_write_tokens"),
-        _long_lived(inside),
         completion,
-        reasoning,
         total,
-        suspicious=_has_negative(report),
+        cached=cached,
+        written=_count(inside, "cache_write_tokens"),
+        written_long=_long_lived(inside),
+        input_audio=_fresh_audio(inside),
+        reasoning=reasoning,
+        output_audio=_count(outside, "audio_tokens"),
     )
+    return counted.disjoint(suspicious=_has_negative(report))
 
 
 def of_responses(report: dict[str, Any]) -> Usage:
     """From `usage` of a Response object (wire.md 3.2)."""
     inside, outside = _details(report, "input_tokens"), _details(report, "output_tokens")
-    return _disjoint(
+    counted = Inclusive(
         _count(report, "input_tokens"),
-        _count(inside, "cached_tokens"),
-        _count(inside, "cache_write_tokens"),
-        _long_lived(inside),
         _count(report, "output_tokens"),
-        _count(outside, "reasoning_tokens"),
         _count(report, "total_tokens"),
-        suspicious=_has_negative(report),
+        cached=_count(inside, "cached_tokens"),
+        written=_count(inside, "cache_write_tokens"),
+        written_long=_long_lived(inside),
+        input_audio=_fresh_audio(inside),
+        reasoning=_count(outside, "reasoning_tokens"),
+        output_audio=_count(outside, "audio_tokens"),
     )
+    return counted.disjoint(suspicious=_has_negative(report))
 
 
 def of_anthropic(report: dict[str, Any]) -> Usage:
@@ -64,16 +68,15 @@ def of_anthropic(report: dict[str, Any]) -> Usage:
     by_lifetime = _count(lifetimes, "ephemeral_5m_input_tokens") + long
     written = _count(report, "cache_creation_input_tokens") or by_lifetime
     cached = _count(report, "cache_read_input_tokens")
-    return _disjoint(
+    counted = Inclusive(
         _count(report, "input_tokens") + cached + written,
-        cached,
-        written,
-        long,
         _count(report, "output_tokens"),
-        _count(_details(report, "output_tokens"), "thinking_tokens"),
-        0,
-        suspicious=_has_negative(report),
+        cached=cached,
+        written=written,
+        written_long=long,
+        reasoning=_count(_details(report, "output_tokens"), "thinking_tokens"),
     )
+    return counted.disjoint(suspicious=_has_negative(report))
 
 
 def total(one: Usage, other: Usage) -> Usage:
@@ -100,30 +103,38 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _disjoint(
-    inputs: int,
-    cached: int,
-    written: int,
-    written_long: int,
-    outputs: int,
-    reasoning: int,
-    total: int,
-    *,
-    suspicious: bool,
-) -> Usage:
-    """Take apart inclusive counts; parts that exceed their whole mark the report as an anomaly."""
-    fresh, visible = inputs - cached - written, outputs - reasoning
-    contradicts = fresh < 0 or visible < 0 or (total > 0 and total != inputs + outputs)
-    contradicts = contradicts or written_long > written
-    return Usage(
-        input_fresh=max(fresh, 0),
-        cache_read=cached,
-        cache_write=max(written - written_long, 0),
-        cache_write_long=written_long,
-        output_visible=max(visible, 0),
-        output_reasoning=reasoning,
-        anomaly=contradicts or suspicious,
-    )
+@dataclass(frozen=True, slots=True)
+class Inclusive:
+    """Counts as most vendors tell them: two wholes, and parts of them."""
+
+    inputs: int
+    outputs: int
+    total: int = 0
+    cached: int = 0
+    written: int = 0
+    written_long: int = 0
+    input_audio: int = 0
+    reasoning: int = 0
+    output_audio: int = 0
+
+    def disjoint(self, *, suspicious: bool) -> Usage:
+        """Taken apart; parts that exceed their whole mark the report as an anomaly."""
+        unread = self.inputs - self.cached - self.written
+        unthought = self.outputs - self.reasoning
+        fresh, visible = unread - self.input_audio, unthought - self.output_audio
+        contradicts = fresh < 0 or visible < 0 or self.written_long > self.written
+        contradicts |= self.total > 0 and self.total != self.inputs + self.outputs
+        return Usage(
+            input_fresh=max(fresh, 0),
+            input_audio=max(min(self.input_audio, unread), 0),
+            cache_read=self.cached,
+            cache_write=max(self.written - self.written_long, 0),
+            cache_write_long=self.written_long,
+            output_visible=max(visible, 0),
+            output_audio=max(min(self.output_audio, unthought), 0),
+            output_reasoning=self.reasoning,
+            anomaly=contradicts or suspicious,
+        )
 
 
 def _count(report: dict[str, Any], name: str) -> int:
@@ -142,6 +153,12 @@ def _object(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _long_lived(inside: dict[str, Any]) -> int:
     return _count(_details(inside, "cache_write_tokens"), "ttl_12h_tokens")
+
+
+def _fresh_audio(inside: dict[str, Any]) -> int:
+    """Audio that no cache held: what one held is priced as read from it, whatever it was."""
+    cached = _count(_details(inside, "cached_tokens"), "audio_tokens")
+    return max(_count(inside, "audio_tokens") - cached, 0)
 
 
 def _has_negative(report: dict[str, Any]) -> bool:

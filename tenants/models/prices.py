@@ -49,7 +49,8 @@ class PriceRow(RevisionedModel):
 
     VERSION_PATH = ""  # from the row to its version
 
-    objects = PriceQuerySet.as_manager()  # type: ignore[misc]  # one that refuses more
+    # What a plugin takes for an instance's variable is the class's, as above it.
+    objects = PriceQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         abstract = True

@@ -65,7 +65,7 @@ def publish(
     stored: PriceVersion = PriceVersion.objects.select_for_update().get(pk=version.pk)
     if stored.published_at is not None:
         raise ValidationError("It is published already.")
-    check_lines([book.line_of(row) for row in stored.lines.all()])
+    check_lines(lines_of(stored))
     if stored.effective_from < now:
         if not or_from_now:
             raise ValidationError(
@@ -88,8 +88,8 @@ def set_price(
         return publish(draft(subject, lines, now, source), by, now)
 
 
-def current(subject: Subject) -> PriceVersion | None:
-    """The version of the subject that was published last, whether it counts already or later."""
+def published(subject: Subject) -> list[PriceVersion]:
+    """The published versions of a subject, the latest first."""
     versions = PriceVersion.objects.filter(
         book=subject.book,
         tenant=subject.tenant,
@@ -97,7 +97,11 @@ def current(subject: Subject) -> PriceVersion | None:
         model=subject.model,
         published_at__isnull=False,
     )
-    return versions.order_by("-effective_from").first()
+    return list(versions.order_by("-effective_from").prefetch_related("lines"))
+
+
+def lines_of(version: PriceVersion) -> list[Line]:
+    return [book.line_of(row) for row in version.lines.all()]
 
 
 def check_lines(lines: Sequence[Line]) -> None:

@@ -13,6 +13,47 @@ from tenants.token_classes import Usage
     [
         (
             "chat",
+            {
+                "prompt_tokens": 100,
+                "prompt_tokens_details": {"cached_tokens": 10, "audio_tokens": 60},
+                "completion_tokens": 50,
+                "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": 30},
+                "total_tokens": 150,
+            },
+            Usage(
+                input_fresh=30,
+                input_audio=60,
+                cache_read=10,
+                output_visible=15,
+                output_audio=30,
+                output_reasoning=5,
+            ),
+        ),
+        (
+            "chat",
+            {
+                "prompt_tokens": 100,
+                "prompt_tokens_details": {
+                    "cached_tokens": 80,
+                    "cached_tokens_details": {"audio_tokens": 50},
+                    "audio_tokens": 60,
+                },
+                "completion_tokens": 0,
+            },
+            Usage(input_fresh=10, input_audio=10, cache_read=80),
+        ),
+        (
+            "chat",
+            {
+                "prompt_tokens": 100,
+                "prompt_tokens_details": {"cached_tokens": 80, "audio_tokens": 60},
+                "completion_tokens": 4,
+                "completion_tokens_details": {"audio_tokens": 9},
+            },
+            Usage(input_audio=20, cache_read=80, output_audio=4, anomaly=True),
+        ),
+        (
+            "chat",
             {"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 3},
             Usage(input_fresh=6, cache_read=3, output_visible=4),
         ),
@@ -73,7 +114,13 @@ def test_reports_are_taken_apart(protocol, report, expected):
     found = READERS[protocol](report)
     assert found == expected
     assert found.input_total == sum(
-        (found.input_fresh, found.cache_read, found.cache_write, found.cache_write_long)
+        (
+            found.input_fresh,
+            found.input_audio,
+            found.cache_read,
+            found.cache_write,
+            found.cache_write_long,
+        )
     )
 
 

@@ -1,0 +1,51 @@
+"""set_price: what a model costs us, or what an alias is charged at, from now on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib import clock
+from gateway_project.lib.commands import Answer, AnsweringCommand
+from routing import price_setting
+from tenants.prices import dollars, publishing
+
+
+class Command(AnsweringCommand):
+    help = "Publish prices in dollars per million tokens: of an alias, or of a provider's model."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--alias", help="what tenants are charged for this alias")
+        parser.add_argument("--tenant", help="only this tenant; every tenant when not given")
+        parser.add_argument("--provider", help="what a model of this provider costs us")
+        parser.add_argument("--model", help="the provider's name for the model")
+        for option in price_setting.CLASSES:
+            parser.add_argument(
+                f"--{option.replace('_', '-')}",
+                required=option in {"input", "output"},
+                metavar="DOLLARS",
+                help="per million tokens, for example 3.00",
+            )
+
+    def answer(self, options: Mapping[str, Any]) -> Answer:
+        names = ("alias", "tenant", "provider", "model")
+        named = price_setting.Named(**{name: options[name] for name in names})
+        version = price_setting.publish(named, options, "set_price", clock.now())
+        known = price_setting.is_known(version)
+        lines = publishing.lines_of(version)
+        prices = {line.token_class: dollars.per_million(line.pico_per_token) for line in lines}
+        fields = {
+            "version": version.pk,
+            "book": version.book,
+            "subject": version.subject,
+            "tenant": version.tenant.slug if version.tenant else None,
+            "effective_from": version.effective_from.isoformat(),
+            "dollars_per_million": prices,
+            "known": known,
+        }
+        told = ", ".join(f"{name} ${price}" for name, price in prices.items())
+        warning = "" if known else " Nothing of that name exists yet."
+        return Answer(fields, f"{version}, per million tokens: {told}.{warning}")

@@ -1,0 +1,107 @@
+"""Rating stored calls again, by the versions they were rated by, and where that is not what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from uuid import UUID
+
+from msgspec import Struct
+
+from tenants.models import UsageRow
+from tenants.prices import book
+from tenants.prices.rating import NOTHING, Rated, Terms, rate
+from tenants.token_classes import TOKEN_CLASSES, Usage
+
+BATCH_ROWS = 2000
+
+
+class Call(Struct, frozen=True):
+    """What a row of the ledger says of its tokens and its money, in nano-dollars."""
+
+    row: UUID
+    tokens: tuple[int, ...]
+    service_tier: str
+    cost_version: int | None
+    charge_version: int | None
+    cost: int
+    charge: int
+    unfunded: int
+    charges: tuple[int, ...]
+
+
+class Difference(Struct, frozen=True):
+    """An amount of a row that is not what rating gives: `charge` (with what was unfunded), `cost`, or a token
+    class, for its share of the charge. For `charge version` and `cost version`, `stored` is an id that the
+    books do not have."""
+
+    row: UUID
+    amount: str
+    stored: int
+    rated: int
+
+
+def differences(start: datetime, end: datetime) -> Iterator[Difference]:
+    """Those of all calls opened in [start, end), oldest first. Corrections are amounts of their own, not
+    rated ones."""
+    rows = UsageRow.objects.filter(opened_at__gte=start, opened_at__lt=end)
+    rows = rows.exclude(status=UsageRow.Status.CORRECTION).order_by("opened_at", "id")
+    calls = (call_of(row) for row in rows.iterator(chunk_size=BATCH_ROWS))
+    return _differing(calls)
+
+
+def rerated(tokens: tuple[int, ...], service_tier: str, by: Terms | None) -> Rated:
+    """What the tokens amount to; nothing where there was no price."""
+    return NOTHING if by is None else rate(Usage(*tokens), service_tier, by)
+
+
+def compare(call: Call, versions: Mapping[int, Terms]) -> Iterator[Difference]:
+    """Every amount of the call that differs from what its versions give. Pure."""
+    for name, version in (
+        ("charge version", call.charge_version),
+        ("cost version", call.cost_version),
+    ):
+        if version is not None and version not in versions:
+            yield Difference(call.row, name, version, 0)
+            return
+    charge = rerated(call.tokens, call.service_tier, _version(call.charge_version, versions))
+    cost = rerated(call.tokens, call.service_tier, _version(call.cost_version, versions))
+    if call.charge + call.unfunded != charge.total:
+        yield Difference(call.row, "charge", call.charge + call.unfunded, charge.total)
+    if call.cost != cost.total:
+        yield Difference(call.row, "cost", call.cost, cost.total)
+    shares = charge.capped(call.charge).by_class
+    for name, stored, share in zip(TOKEN_CLASSES, call.charges, shares, strict=True):
+        if stored != share:
+            yield Difference(call.row, name, stored, share)
+
+
+def call_of(row: UsageRow) -> Call:
+    return Call(
+        row.id,
+        row.tokens,
+        row.service_tier,
+        row.cost_version,
+        row.charge_version,
+        row.cost_nano,
+        row.charge_nano,
+        row.unfunded_nano,
+        tuple(getattr(row, f"charge_{name}") for name in TOKEN_CLASSES),
+    )
+
+
+def _differing(calls: Iterable[Call]) -> Iterator[Difference]:
+    """The versions that a batch is the first to name are read together."""
+    versions: dict[int, Terms] = {}
+    calls = iter(calls)
+    while batch := list(islice(calls, BATCH_ROWS)):
+        named = {v for call in batch for v in (call.cost_version, call.charge_version)}
+        if unread := named - versions.keys() - {None}:
+            versions |= book.version_terms(v for v in unread if v is not None)
+        for call in batch:
+            yield from compare(call, versions)
+
+
+def _version(version: int | None, versions: Mapping[int, Terms]) -> Terms | None:
+    return None if version is None else versions[version]
