@@ -55,7 +55,7 @@ def listing(tenant_id: int, query: QueryDict) -> dict[str, Any]:
 
 
 def _question(tenant_id: int, query: QueryDict) -> Question:
-    group_by = query.get("group_by", "day")
+    group_by = query.get("group_by", "alias")
     if group_by not in GROUPINGS:
         known = ", ".join(GROUPINGS)
         raise BadRequest(

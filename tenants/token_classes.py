@@ -5,6 +5,7 @@ No Django: protocol code counts in these (routing/protocols/usage.py), the ledge
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # In the order in which the ledger keeps them.
@@ -39,6 +40,12 @@ class Usage:
     output_audio: int = 0
     output_reasoning: int = 0
     anomaly: bool = False
+
+    @classmethod
+    def of(cls, counts: Iterable[int], *, anomaly: bool = False) -> Usage:
+        """From counts in the order of TOKEN_CLASSES."""
+        fresh, heard, read, written, kept, visible, spoken, thought = counts
+        return cls(fresh, heard, read, written, kept, visible, spoken, thought, anomaly)
 
     @property
     def counts(self) -> tuple[int, ...]:

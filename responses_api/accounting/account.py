@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenants.budgets.accounts import Hold
-from tenants.budgets.bounds import input_bound
-from tenants.ledger.spool import SpoolFailed
-
 from gateway_project.lib import clock
 from gateway_project.lib.errors import BudgetExhausted, Unavailable, UnpricedModel
 from responses_api.accounting import facts
 from responses_api.accounting.legs import STEP_TOKENS, Leg, nano
 from responses_api.doors.shapes import ModelCall
 from routing.route import Target
+from tenants.budgets.accounts import Hold
+from tenants.budgets.bounds import input_bound
 from tenants.ledger.records import Opened
 from tenants.ledger.row_ids import row_id
+from tenants.ledger.spool import SpoolFailed
 from tenants.prices.rating import Terms
 
 if TYPE_CHECKING:

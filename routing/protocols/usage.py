@@ -82,7 +82,7 @@ def of_anthropic(report: dict[str, Any]) -> Usage:
 def total(one: Usage, other: Usage) -> Usage:
     """Class by class, of two calls."""
     counts = map(add, one.counts, other.counts)
-    return replace(Usage(*counts), anomaly=one.anomaly or other.anomaly)
+    return Usage.of(counts, anomaly=one.anomaly or other.anomaly)
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

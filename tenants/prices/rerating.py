@@ -53,7 +53,7 @@ def differences(start: datetime, end: datetime) -> Iterator[Difference]:
 
 def rerated(tokens: tuple[int, ...], service_tier: str, by: Terms | None) -> Rated:
     """What the tokens amount to; nothing where there was no price."""
-    return NOTHING if by is None else rate(Usage(*tokens), service_tier, by)
+    return NOTHING if by is None else rate(Usage.of(tokens), service_tier, by)
 
 
 def compare(call: Call, versions: Mapping[int, Terms]) -> Iterator[Difference]:

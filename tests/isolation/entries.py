@@ -138,8 +138,6 @@ ENTRIES: dict[Route, tuple[Probe, ...]] = {
         in_path("completion", "chat/completions/$id/messages"),
         cursor("message", "chat/completions/$completion/messages"),
     ),
-    ("GET", "usage"): (
-        Probe("cursor", "model", "usage", query={"group_by": "alias", "after": "$id"}),
-    ),
+    ("GET", "usage"): (cursor("model", "usage"),),  # whose groups are aliases
     ("ANY", ""): (),  # what answers on every other path
 }

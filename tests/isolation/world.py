@@ -8,9 +8,10 @@ from typing import Any
 from django.apps import apps
 from django.core import serializers
 
+from gateway_project.lib import clock
 from responses_api import conversations
 from routing.models import Provider
-from tests.support import rows, stored
+from tests.support import rows, stored, usage_rows
 from tests.support.rows import Customer
 from tests.support.stored import assistant, user
 
@@ -35,7 +36,7 @@ class Belongings:
 
 
 def furnish(owner: Customer, word: str) -> Belongings:
-    """A response with a run, a conversation, a completion and an alias, all of them full of `word`."""
+    """A response with a run, a conversation, a completion, an alias and usage, all of them full of `word`."""
     given, answer = user(word), assistant(word)
     response = stored.response(owner, given, output=[answer], background=True)
     stored.run(owner, response["id"], "completed", b'data: {"%b": 1}\n\n' % word.encode())
@@ -46,6 +47,9 @@ def furnish(owner: Customer, word: str) -> Belongings:
     completion = stored.completion(owner, user(word), answer=word, metadata={"word": word})
     provider = Provider.objects.get(name="sandbox-responses")
     rows.alias(f"only-{owner.tenant.slug}", (provider, word), tenant=owner.tenant)
+    usage_rows.usage(
+        owner.tenant, clock.now(), alias=f"only-{owner.tenant.slug}", upstream_model=word
+    )
     return Belongings(
         owner,
         {

@@ -38,8 +38,8 @@ def stored(tenant: Tenant, number: int, at: datetime = NOW, **fields: Any) -> Us
     terms = book.version_terms(
         v for v in (fields.get("cost_version"), fields.get("charge_version")) if v is not None
     )
-    charge = rerating.rerated(USAGE.counts, "default", terms.get(fields.get("charge_version")))
-    cost = rerating.rerated(USAGE.counts, "default", terms.get(fields.get("cost_version")))
+    charge = rerating.rerated(USAGE.counts, "default", terms.get(fields.get("charge_version", 0)))
+    cost = rerating.rerated(USAGE.counts, "default", terms.get(fields.get("cost_version", 0)))
     funded = charge.capped(charge.total - fields.get("unfunded_nano", 0))
     amounts: dict[str, Any] = {
         "status": "completed",
@@ -100,9 +100,8 @@ def test_money_without_a_price_is_told(tenant: Tenant) -> None:
 
 def test_a_version_that_is_in_no_book_is_told(tenant: Tenant) -> None:
     draft = publishing.draft(Subject.cost("up", "m"), [Line("input_fresh", 1)], NOW)
-    row = stored(tenant, 1)
+    row = stored(tenant, 1, charge_version=draft.pk)
     other = stored(tenant, 2, cost_version=draft.pk)
-    UsageRow.objects.filter(pk=row.pk).update(charge_version=draft.pk)
     assert found() == [
         Difference(row.id, "charge version", draft.pk, 0),
         Difference(other.id, "cost version", draft.pk, 0),

@@ -18,6 +18,7 @@ from tests.support.usage_rows import AT, usage
 pytestmark = pytest.mark.persistence
 
 SPAN = {"start": "2026-10-15", "end": "2026-10-17T00:00:00Z"}
+DAYS = {**SPAN, "group_by": "day"}
 
 
 def asked(gateway: LiveGateway, customer: Customer, prefix: str = "/v1", **query: str) -> Any:
@@ -30,7 +31,7 @@ def test_it_tells_totals_by_day_and_nothing_of_what_they_cost_us(gateway, acme):
     usage(acme.tenant, AT + timedelta(days=1))
     rollups.recompute_dirty(10)
     usage(acme.tenant)
-    answer = asked(gateway, acme, **SPAN)
+    answer = asked(gateway, acme, **DAYS)
     assert answer.status_code == 200
     body = answer.json()
     day = int(datetime(2026, 10, 15, tzinfo=UTC).timestamp())
@@ -54,7 +55,7 @@ def test_it_tells_totals_by_day_and_nothing_of_what_they_cost_us(gateway, acme):
     }
     assert [entry["calls"] for entry in body["data"]] == [2, 1]
     assert "cost" not in answer.text
-    assert asked(gateway, acme, "/openai/v1", **SPAN).json() == body
+    assert asked(gateway, acme, "/openai/v1", **DAYS).json() == body
 
 
 @pytest.mark.parametrize(
