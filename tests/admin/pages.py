@@ -10,11 +10,12 @@ from django.test import Client
 from django.urls import reverse
 
 from responses_api.models import Conversation, StoredResponse, WebhookDelivery
+from tenants.models import PriceVersion
 from tests.admin.world import CANARY
 
-# What the gateway writes and nobody else: pages without a form, and without a way to delete.
+# What the gateway writes and nobody else: pages without a form; and what stays, published prices too.
 WRITTEN_BY_US = {Conversation, StoredResponse, WebhookDelivery}
-KEPT_BY_US = {WebhookDelivery}
+KEPT_BY_US = {PriceVersion, WebhookDelivery}
 
 
 def url(model: type[Model] | Model, page: str) -> str:
@@ -90,5 +91,16 @@ def alias_form(*targets: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "responses_mode": "auto",
         "enabled": "on",
         **formset("targets", *targets),
+        **fields,
+    }
+
+
+def price_form(*lines: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {
+        "book": "charge",
+        "model": "new-alias",
+        "effective_from_0": "2999-01-01",
+        "effective_from_1": "00:00:00",
+        **formset("lines", *lines),
         **fields,
     }

@@ -8,13 +8,17 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
 
+from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
 from responses_api.models import Conversation, StoredResponse, WebhookDelivery, WebhookEndpoint
 from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from tenants import keys
-from tenants.models import ApiKey, Membership, Tenant
+from tenants.models import ApiKey, Membership, PriceVersion, Tenant
+from tenants.prices import publishing
+from tenants.prices.publishing import Subject
+from tenants.prices.rating import Line
 from tests.support import kept_rows, rows
 
 CANARY = "zzcanary"
@@ -30,6 +34,7 @@ class Platform:
     credential: Credential
     model: ProviderModel
     alias: Alias
+    price: PriceVersion
 
     def rows(self) -> list[Model]:
         """All that have a page."""
@@ -72,6 +77,7 @@ def _side(name: str) -> Side:
         routes.credential,
         routes.model,
         routes.alias,
+        routes.price,
         tenant,
         member,
         key,
@@ -104,7 +110,13 @@ def _platform(name: str, tenant: Tenant | None = None) -> Platform:
     )
     alias = rows.alias(f"{name}-alias", (provider, f"{name}-model"), tenant=tenant)
     model = ProviderModel.objects.get(provider=provider)
-    return Platform(provider, credential, model, alias)
+    return Platform(provider, credential, model, alias, _price(name, tenant))
+
+
+def _price(name: str, tenant: Tenant | None) -> PriceVersion:
+    subject = Subject.charge(f"{name}-alias", tenant)
+    lines = [Line("input_fresh", 1_000_000), Line("output_visible", 4_000_000)]
+    return publishing.set_price(subject, lines, f"{name} person", clock.now(), f"{name} list")
 
 
 def staff(role: str, *tenants: Tenant) -> Client:
