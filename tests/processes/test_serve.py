@@ -93,7 +93,7 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
         asked_at = served.signal()
         eventually(lambda: served.ready().status_code == 503)
 
-        assert served.ready().json()["checks"] == {"database": True, "accepting": False}
+        assert served.ready().json()["checks"] == {"database": True, "spool": True, "accepting": False}
         with Wire(served.root_url) as late:
             late.send(wire.request("chat", prepared, wire.body("chat", "sandbox-chat", "Hi", True)))
             refused = late.answer()
