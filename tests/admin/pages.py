@@ -10,11 +10,36 @@ from django.test import Client
 from django.urls import reverse
 
 from responses_api.models import Conversation, StoredResponse, WebhookDelivery
+from tenants.models import (
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+)
 from tests.admin.world import CANARY
 
 # What the gateway writes and nobody else: pages without a form, and without a way to delete.
-WRITTEN_BY_US = {Conversation, StoredResponse, WebhookDelivery}
-KEPT_BY_US = {WebhookDelivery}
+WRITTEN_BY_US = {
+    BillingPeriod,
+    Conversation,
+    Invoice,
+    StoredResponse,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+    WebhookDelivery,
+}
+KEPT_BY_US = {
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+    WebhookDelivery,
+}
 
 
 def url(model: type[Model] | Model, page: str) -> str:

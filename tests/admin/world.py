@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import timedelta
 
 from django.contrib.auth.models import User
 from django.db.models import Model
@@ -14,8 +15,20 @@ from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from tenants import keys
-from tenants.models import ApiKey, Membership, Tenant
-from tests.support import kept_rows, rows
+from tenants.billing import credits as prepaid
+from tenants.billing import invoices, periods, rollups
+from tenants.models import (
+    ApiKey,
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    Membership,
+    Tenant,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+)
+from tests.support import kept_rows, rows, usage_rows
 
 CANARY = "zzcanary"
 SECRET = "sk-upstream-secret-value-9876"
@@ -47,6 +60,12 @@ class Side(Platform):
     conversation: Conversation
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
+    usage: UsageRow
+    hour: UsageHour
+    day: UsageDay
+    period: BillingPeriod
+    invoice: Invoice
+    movement: CreditTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,7 @@ def _side(name: str) -> Side:
         key,
         *_said(name, tenant),
         *_webhook(name, tenant),
+        *_money(name, tenant),
     )
 
 
@@ -89,6 +109,33 @@ def _webhook(name: str, tenant: Tenant) -> tuple[WebhookEndpoint, WebhookDeliver
     endpoint, _ = endpoints.create(tenant, f"https://{name}.example/hook")
     events.enqueue(tenant.pk, f"resp_{name}", "completed")
     return endpoint, WebhookDelivery.objects.get(endpoint=endpoint)
+
+
+def _money(
+    name: str, tenant: Tenant
+) -> tuple[UsageRow, UsageHour, UsageDay, BillingPeriod, Invoice, CreditTransaction]:
+    """A finalized month with one call in it, paid from credit."""
+    at = usage_rows.AT - timedelta(days=365)
+    row = usage_rows.usage(
+        tenant,
+        at,
+        charges={"input_fresh": 50_000_000},
+        alias=f"{name}-alias",
+        provider=f"{name}-provider",
+        upstream_model=f"{name}-model",
+        key_public_id=name[:10],
+        end_user=f"{name}-user",
+        tags={"team": name},
+        reason=f"{name} reason",
+    )
+    rollups.recompute_dirty()
+    movement = prepaid.grant(tenant.pk, 3, f"{name} order", reason=f"{name} reason")
+    periods.advance(tenant)
+    invoice = invoices.finalize(Invoice.objects.get(tenant=tenant).pk, f"{name}-member")
+    assert invoice is not None
+    assert invoice.period is not None
+    sums = UsageHour.objects.get(tenant=tenant), UsageDay.objects.get(tenant=tenant)
+    return row, *sums, invoice.period, invoice, movement
 
 
 def _platform(name: str, tenant: Tenant | None = None) -> Platform:
