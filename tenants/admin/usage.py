@@ -45,15 +45,17 @@ class UsageAdmin(BrowsingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         name = Tenant.objects.filter(pk=OuterRef("tenant_id")).values("name")
-        return super().get_queryset(request).annotate(owner_name=Subquery(name[:1]))
+        rows: QuerySet[Any] = super().get_queryset(request)
+        named: QuerySet[Any] = rows.annotate(owner_name=Subquery(name[:1]))
+        return named
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
         return self._shown(request, super().get_list_display(request))
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return self._shown(request, super().get_fields(request, obj))
 
-    def _shown(self, request: HttpRequest, names: Any) -> list[str]:
+    def _shown(self, request: HttpRequest, names: Any) -> list[Any]:
         hidden = frozenset() if access(request).is_operator else OPERATORS_ONLY
         return [name for name in names if name not in hidden]
 

@@ -153,7 +153,10 @@ def more(world: World, number: int) -> None:
         rollups.recompute_dirty()
         prepaid.grant(tenant.pk, 5, "order")
         period = BillingPeriod.objects.create(
-            tenant=tenant, starts_at=usage_rows.AT, ends_at=clock.now() + timedelta(days=9)
+            tenant=tenant,
+            starts_at=usage_rows.AT,
+            ends_at=clock.now() + timedelta(days=9),
+            time_zone="UTC",
         )
         Invoice.objects.create(tenant=tenant, period=period)
         endpoints.create(tenant, "https://hooks.example/in")

@@ -86,6 +86,7 @@ def _side(name: str) -> Side:
     AliasGrant.objects.create(api_key=key, alias=routes.alias)
     user = User.objects.create_user(f"{name}-member", f"{name}@example.com")
     member = Membership.objects.create(tenant=tenant, user=user, role="developer")
+    said, webhook, money = _said(name, tenant), _webhook(name, tenant), _money(name, tenant)
     return Side(
         routes.provider,
         routes.credential,
@@ -94,9 +95,16 @@ def _side(name: str) -> Side:
         tenant,
         member,
         key,
-        *_said(name, tenant),
-        *_webhook(name, tenant),
-        *_money(name, tenant),
+        said[0],
+        said[1],
+        webhook[0],
+        webhook[1],
+        money[0],
+        money[1],
+        money[2],
+        money[3],
+        money[4],
+        money[5],
     )
 
 
@@ -135,7 +143,7 @@ def _money(
     assert invoice is not None
     assert invoice.period is not None
     sums = UsageHour.objects.get(tenant=tenant), UsageDay.objects.get(tenant=tenant)
-    return row, *sums, invoice.period, invoice, movement
+    return row, sums[0], sums[1], invoice.period, invoice, movement
 
 
 def _platform(name: str, tenant: Tenant | None = None) -> Platform:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -58,7 +59,7 @@ class Books(RuleBasedStateMachine):
     def correct(self, nano: int) -> None:
         """The last row, taken back and rated anew."""
         row = UsageRow.objects.filter(tenant=self.tenant, corrects=None).latest("pk")
-        kept = {"alias": row.alias, "status": "correction", "corrects": row.pk}
+        kept: dict[str, Any] = {"alias": row.alias, "status": "correction", "corrects": row.pk}
         back = {"input_fresh": -row.charge_input_fresh}
         usage(self.tenant, row.opened_at, charges=back, tokens={}, **kept)
         usage(self.tenant, row.opened_at, charges={"input_fresh": nano}, tokens={}, **kept)
@@ -119,7 +120,7 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def numbers_have_no_gaps(self) -> None:
         numbers = Invoice.objects.filter(tenant=self.tenant, number__isnull=False)
-        found = sorted(numbers.values_list("number", flat=True))
+        found = sorted(number or 0 for number in numbers.values_list("number", flat=True))
         assert found == list(range(1, len(found) + 1))
 
     def teardown(self) -> None:
