@@ -233,13 +233,10 @@ class CreditTransactionAdmin(BrowsingAdmin):
     readonly_fields = ("amount_shown",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                credit_cents=Sum("entries__amount_cents", filter=prepaid.OF_CREDIT, default=0)
-            )
-        )
+        amount = Sum("entries__amount_cents", filter=prepaid.OF_CREDIT, default=0)
+        rows: QuerySet[Any] = super().get_queryset(request)
+        counted: QuerySet[Any] = rows.annotate(credit_cents=amount)
+        return counted
 
     def get_form(
         self, request: HttpRequest, obj: Model | None = None, change: bool = False, **options: Any
