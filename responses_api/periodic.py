@@ -30,6 +30,7 @@ LOOK_SECONDS = 1.0
 DELIVERIES_AT_ONCE = 4
 PURGE_EVERY = timedelta(hours=1)
 PURGE_LOOK_SECONDS = 60.0
+STEP_SECONDS = 10.0
 
 
 class Periodic:
@@ -42,6 +43,7 @@ class Periodic:
         self._purging: asyncio.Task[None] | None = None
         self._billing: dict[str, asyncio.Task[None]] = {}
         self._billing_look_at: dict[str, float] = {}
+        self._is_stopping = False
         self._purge_look_at = clock.monotonic()
 
     def start(self) -> None:
@@ -50,9 +52,13 @@ class Periodic:
 
     async def stop(self) -> None:
         """What is cut off is done again: a delivery when its lease is over, a purge in an hour."""
-        for task in (self._loop, self._purging, *self._deliveries, *self._billing.values()):
+        for task in (self._loop, self._purging, *self._deliveries):
             await aio.end(task)
         self._loop = None
+        self._is_stopping = True
+        # A step under way runs in a thread and cannot be cut off; what is left of its job comes again.
+        if steps := [task for task in self._billing.values() if not task.done()]:
+            await asyncio.wait(steps, timeout=STEP_SECONDS)
 
     async def _run(self) -> None:
         while True:
@@ -81,12 +87,19 @@ class Periodic:
             return
         if clock.monotonic() < self._billing_look_at.get(job.name, 0.0):
             return
-        look_seconds = min(job.every.total_seconds(), PURGE_LOOK_SECONDS)
-        self._billing_look_at[job.name] = clock.monotonic() + look_seconds
         if not await in_database_thread(job.is_due):
             return
+        look_seconds = min(job.every.total_seconds(), PURGE_LOOK_SECONDS)
+        self._billing_look_at[job.name] = clock.monotonic() + look_seconds
         if await in_database_thread(take_turn, job.name, job.every):
-            self._billing[job.name] = aio.hold(_carefully(_run_apart(job)), job.name)
+            self._billing[job.name] = aio.hold(_carefully(self._run_apart(job)), job.name)
+
+    async def _run_apart(self, job: Job) -> None:
+        """In a thread of its own, because it may take long and the threads for look-ups are few."""
+        is_more = True
+        while is_more and not self._is_stopping:
+            is_more = await asyncio.to_thread(_step, job)
+            await asyncio.sleep(retention.PAUSE_SECONDS)
 
 
 def take_turn(name: str, every: timedelta) -> bool:
@@ -111,14 +124,6 @@ async def _purge() -> None:
         await asyncio.sleep(retention.PAUSE_SECONDS)
     if work.purged != retention.Purged():
         logger.info("purged: %s", work.purged)
-
-
-async def _run_apart(job: Job) -> None:
-    """In a thread of its own, because it may take long and the threads for look-ups are few."""
-    is_more = True
-    while is_more:
-        is_more = await asyncio.to_thread(_step, job)
-        await asyncio.sleep(retention.PAUSE_SECONDS)
 
 
 def _step(job: Job) -> bool:

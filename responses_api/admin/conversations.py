@@ -10,10 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from responses_api.admin.browsing import BrowsingAdmin, items_shown
+from responses_api.admin.browsing import items_shown
 from responses_api.models import Conversation, ConversationItem
 from responses_api.storage import removal
 from tenants.access import Area
+from tenants.admin.browsing import BrowsingAdmin
 from tenants.scoped_admin import TenantRelatedFilter
 
 

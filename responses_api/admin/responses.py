@@ -13,10 +13,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from responses_api.admin.browsing import BrowsingAdmin, items_shown, shown
+from responses_api.admin.browsing import items_shown, shown
 from responses_api.models import Status, StoredItem, StoredResponse
 from responses_api.storage import removal
 from tenants.access import Area
+from tenants.admin.browsing import BrowsingAdmin
 from tenants.scoped_admin import TenantRelatedFilter
 
 Side = StoredItem.Side

@@ -16,11 +16,12 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from gateway_project.lib.secret import Secret
-from responses_api.admin.browsing import BrowsingAdmin, LightDeletion, shown
+from responses_api.admin.browsing import shown
 from responses_api.models import WebhookDelivery, WebhookEndpoint
 from responses_api.validators import WEBHOOK_EVENTS
 from responses_api.webhooks import delivery, endpoints
 from tenants.access import Area
+from tenants.admin.browsing import BrowsingAdmin, LightDeletion
 from tenants.scoped_admin import TenantRelatedFilter, access
 from tenants.scoped_forms import TenantForm
 

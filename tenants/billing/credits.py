@@ -20,6 +20,7 @@ from tenants.models import CreditEntry, CreditTransaction, Invoice, InvoiceSeque
 
 Kind = CreditTransaction.Kind
 Account = CreditEntry.Account
+OF_CREDIT = Q(entries__account=Account.CREDIT)
 _GIVES = Q(entries__account=Account.CREDIT, entries__amount_cents__gt=0)
 
 

@@ -10,12 +10,38 @@ from django.test import Client
 from django.urls import reverse
 
 from responses_api.models import Conversation, StoredResponse, WebhookDelivery
-from tenants.models import PriceVersion
+from tenants.models import (
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    PriceVersion,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+)
 from tests.admin.world import CANARY
 
-# What the gateway writes and nobody else: pages without a form; and what stays, published prices too.
-WRITTEN_BY_US = {Conversation, StoredResponse, WebhookDelivery}
-KEPT_BY_US = {PriceVersion, WebhookDelivery}
+# What the gateway writes and nobody else: pages without a form, and without a way to delete.
+WRITTEN_BY_US = {
+    BillingPeriod,
+    Conversation,
+    Invoice,
+    StoredResponse,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+    WebhookDelivery,
+}
+KEPT_BY_US = {
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    PriceVersion,  # what is published stays
+    UsageDay,
+    UsageHour,
+    UsageRow,
+    WebhookDelivery,
+}
 
 
 def url(model: type[Model] | Model, page: str) -> str:

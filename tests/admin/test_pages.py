@@ -21,7 +21,19 @@ from responses_api.models import Conversation, StoredResponse, WebhookDelivery, 
 from responses_api.webhooks import endpoints, events
 from routing.models import Alias, Credential, Provider, ProviderModel, Target
 from tenants import caller, keys, revision
-from tenants.models import ApiKey, Membership, Tenant
+from tenants.billing import credits as prepaid
+from tenants.billing import rollups
+from tenants.models import (
+    ApiKey,
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    Membership,
+    Tenant,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+)
 from tests.admin import world as worlds
 from tests.admin.pages import (
     KEPT_BY_US,
@@ -36,7 +48,7 @@ from tests.admin.pages import (
     url,
 )
 from tests.admin.world import World
-from tests.support import kept_rows
+from tests.support import kept_rows, usage_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -84,6 +96,11 @@ def test_lists_are_filtered_by_tenant(world: World, operator: Client):
         Conversation,
         WebhookEndpoint,
         WebhookDelivery,
+        UsageRow,
+        UsageHour,
+        BillingPeriod,
+        Invoice,
+        CreditTransaction,
     ):
         question = f"?tenant__id__exact={world.ours.tenant.pk}"
         answer = operator.get(url(model, "changelist") + question)
@@ -132,6 +149,16 @@ def more(world: World, number: int) -> None:
         Target.objects.create(alias=alias, provider_model=model)
         kept_rows.response(tenant)
         kept_rows.conversation(tenant, "Hello")
+        usage_rows.usage(tenant, key_public_id=f"key{n}")
+        rollups.recompute_dirty()
+        prepaid.grant(tenant.pk, 5, "order")
+        period = BillingPeriod.objects.create(
+            tenant=tenant,
+            starts_at=usage_rows.AT,
+            ends_at=clock.now() + timedelta(days=9),
+            time_zone="UTC",
+        )
+        Invoice.objects.create(tenant=tenant, period=period)
         endpoints.create(tenant, "https://hooks.example/in")
         events.enqueue(tenant.pk, f"resp_{n}", "completed")
 
@@ -157,6 +184,12 @@ def queries(get: Callable[[], Any]) -> int:
         Conversation,
         WebhookEndpoint,
         WebhookDelivery,
+        UsageRow,
+        UsageHour,
+        UsageDay,
+        BillingPeriod,
+        Invoice,
+        CreditTransaction,
     ],
     ids=lambda model: model.__name__,
 )

@@ -18,6 +18,7 @@ from responses_api.models import (
     StoredItem,
     StoredResponse,
 )
+from tenants.admin import browsing as paging
 from tenants.models import Membership
 from tests.admin import world as worlds
 from tests.admin.pages import act, assert_clean, text, url
@@ -91,7 +92,7 @@ def test_lists_read_no_bodies_and_count_no_further_than_one_pages(
 def test_a_list_ends_where_nobody_pages_to(
     world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(browsing, "MAX_ROWS", 3)
+    monkeypatch.setattr(paging, "MAX_ROWS", 3)
     for _ in range(5):
         kept_rows.response(world.ours.tenant)
 

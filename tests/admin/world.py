@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import timedelta
 
 from django.contrib.auth.models import User
 from django.db.models import Model
@@ -15,11 +16,24 @@ from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from tenants import keys
-from tenants.models import ApiKey, Membership, PriceVersion, Tenant
+from tenants.billing import credits as prepaid
+from tenants.billing import invoices, periods, rollups
+from tenants.models import (
+    ApiKey,
+    BillingPeriod,
+    CreditTransaction,
+    Invoice,
+    Membership,
+    PriceVersion,
+    Tenant,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+)
 from tenants.prices import publishing
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
-from tests.support import kept_rows, rows
+from tests.support import kept_rows, rows, usage_rows
 
 CANARY = "zzcanary"
 SECRET = "sk-upstream-secret-value-9876"
@@ -52,6 +66,12 @@ class Side(Platform):
     conversation: Conversation
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
+    usage: UsageRow
+    hour: UsageHour
+    day: UsageDay
+    period: BillingPeriod
+    invoice: Invoice
+    movement: CreditTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,7 @@ def _side(name: str) -> Side:
     AliasGrant.objects.create(api_key=key, alias=routes.alias)
     user = User.objects.create_user(f"{name}-member", f"{name}@example.com")
     member = Membership.objects.create(tenant=tenant, user=user, role="developer")
+    said, webhook, money = _said(name, tenant), _webhook(name, tenant), _money(name, tenant)
     return Side(
         routes.provider,
         routes.credential,
@@ -81,8 +102,16 @@ def _side(name: str) -> Side:
         tenant,
         member,
         key,
-        *_said(name, tenant),
-        *_webhook(name, tenant),
+        said[0],
+        said[1],
+        webhook[0],
+        webhook[1],
+        money[0],
+        money[1],
+        money[2],
+        money[3],
+        money[4],
+        money[5],
     )
 
 
@@ -95,6 +124,33 @@ def _webhook(name: str, tenant: Tenant) -> tuple[WebhookEndpoint, WebhookDeliver
     endpoint, _ = endpoints.create(tenant, f"https://{name}.example/hook")
     events.enqueue(tenant.pk, f"resp_{name}", "completed")
     return endpoint, WebhookDelivery.objects.get(endpoint=endpoint)
+
+
+def _money(
+    name: str, tenant: Tenant
+) -> tuple[UsageRow, UsageHour, UsageDay, BillingPeriod, Invoice, CreditTransaction]:
+    """A finalized month with one call in it, paid from credit."""
+    at = usage_rows.AT - timedelta(days=365)
+    row = usage_rows.usage(
+        tenant,
+        at,
+        charges={"input_fresh": 50_000_000},
+        alias=f"{name}-alias",
+        provider=f"{name}-provider",
+        upstream_model=f"{name}-model",
+        key_public_id=name[:10],
+        end_user=f"{name}-user",
+        tags={"team": name},
+        reason=f"{name} reason",
+    )
+    rollups.recompute_dirty()
+    movement = prepaid.grant(tenant.pk, 3, f"{name} order", reason=f"{name} reason")
+    periods.advance(tenant)
+    invoice = invoices.finalize(Invoice.objects.get(tenant=tenant).pk, f"{name}-member")
+    assert invoice is not None
+    assert invoice.period is not None
+    sums = UsageHour.objects.get(tenant=tenant), UsageDay.objects.get(tenant=tenant)
+    return row, sums[0], sums[1], invoice.period, invoice, movement
 
 
 def _platform(name: str, tenant: Tenant | None = None) -> Platform:

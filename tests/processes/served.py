@@ -169,7 +169,11 @@ class Served:
     @property
     def workers(self) -> list[int]:
         """Those of the children that serve requests."""
-        return [pid for pid in self.children if _name(pid).startswith("tollgate:worker")]
+        return self.named("worker")
+
+    def named(self, name: str) -> list[int]:
+        """Those of the children that are called so."""
+        return [pid for pid in self.children if _name(pid).startswith(f"tollgate:{name}"[:15])]
 
     @property
     def lines(self) -> list[dict[str, Any]]:

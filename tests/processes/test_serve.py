@@ -93,7 +93,11 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
         asked_at = served.signal()
         eventually(lambda: served.ready().status_code == 503)
 
-        assert served.ready().json()["checks"] == {"database": True, "spool": True, "accepting": False}
+        assert served.ready().json()["checks"] == {
+            "database": True,
+            "spool": True,
+            "accepting": False,
+        }
         with Wire(served.root_url) as late:
             late.send(wire.request("chat", prepared, wire.body("chat", "sandbox-chat", "Hi", True)))
             refused = late.answer()
@@ -298,7 +302,7 @@ def test_the_sandbox_is_started_where_a_provider_points_and_restarted_when_it_di
     add_sandbox(prepared, port)
     served = serve()
     eventually(lambda: answered(served, prepared) == 200)
-    sandbox, worker = served.children
+    (sandbox,), (worker,) = served.named("sandbox"), served.workers
     kill(sandbox, signal.SIGKILL)
     eventually(lambda: answered(served, prepared) == 200 and sandbox not in served.children)
     assert worker in served.children
@@ -324,7 +328,7 @@ def test_a_sandbox_that_runs_already_is_shared(
     served = serve()
     assert answered(served, prepared) == 200
     assert sandbox_url(prepared) == provider.base_url
-    assert len(served.children) == 1
+    assert served.named("sandbox") == []
 
 
 # Readers that do not read
