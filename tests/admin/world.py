@@ -21,6 +21,7 @@ from tenants.billing import invoices, periods, rollups
 from tenants.models import (
     ApiKey,
     BillingPeriod,
+    Budget,
     CreditTransaction,
     Invoice,
     Membership,
@@ -62,6 +63,7 @@ class Side(Platform):
     tenant: Tenant
     member: Membership
     key: ApiKey
+    budget: Budget
     response: StoredResponse
     conversation: Conversation
     endpoint: WebhookEndpoint
@@ -102,6 +104,7 @@ def _side(name: str) -> Side:
         tenant,
         member,
         key,
+        _budget(name, tenant, key),
         said[0],
         said[1],
         webhook[0],
@@ -167,6 +170,14 @@ def _platform(name: str, tenant: Tenant | None = None) -> Platform:
     alias = rows.alias(f"{name}-alias", (provider, f"{name}-model"), tenant=tenant)
     model = ProviderModel.objects.get(provider=provider)
     return Platform(provider, credential, model, alias, _price(name, tenant))
+
+
+def _budget(name: str, tenant: Tenant, key: ApiKey) -> Budget:
+    budget = Budget.objects.create(
+        tenant=tenant, api_key=key, name=f"{name} budget", amount_nano=25_000_000_000
+    )
+    budget.windows.create(starts_at=clock.now(), spent_nano=1_500_000_000)
+    return budget
 
 
 def _price(name: str, tenant: Tenant | None) -> PriceVersion:

@@ -1,0 +1,121 @@
+"""The page on budgets: what tenants and keys may spend, and what is spent and held of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+
+from tenants.access import Area, Right
+from tenants.budgets import dollars
+from tenants.models import Budget, BudgetWindow
+from tenants.scoped_admin import TenantInline, TenantModelAdmin, TenantRelatedFilter, access
+from tenants.scoped_forms import TenantForm
+
+
+class DollarsField(forms.CharField):
+    """Dollars as text, nano-dollars as the value."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return dollars.shown(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> int:
+        text = super().clean(value)
+        try:
+            return dollars.nano(text)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+class BudgetForm(TenantForm):
+    amount_nano = DollarsField(
+        label="Amount", help_text="In dollars per period, for example 25.00."
+    )
+
+
+class WindowInline(TenantInline):
+    """Periods so far; the ledger writes them and nobody else."""
+
+    model = BudgetWindow
+    area = Area.LIMITS
+    fields = ("starts_at", "ends_at", "spent", "held", "alerts_shown")
+    readonly_fields = ("starts_at", "ends_at", "spent", "held", "alerts_shown")
+    verbose_name_plural = "Periods"
+    can_delete = False
+    max_num = 0
+
+    def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
+        return right == "view" and super().may(right, request, row)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("alerts")
+
+    @admin.display(description="Spent ($)")
+    def spent(self, of: BudgetWindow) -> str:
+        return dollars.shown(of.spent_nano)
+
+    @admin.display(description="Held for running calls ($)")
+    def held(self, of: BudgetWindow) -> str:
+        return dollars.shown(of.reserved_nano)
+
+    @admin.display(description="Thresholds reached")
+    def alerts_shown(self, of: BudgetWindow) -> str:
+        return ", ".join(f"{alert.percent} %" for alert in of.alerts.all()) or "none"
+
+
+@admin.register(Budget)
+class BudgetAdmin(TenantModelAdmin):
+    """Of a whole tenant it is the operators' to change, of a key also its tenant's."""
+
+    area = Area.LIMITS
+    form = BudgetForm
+    fixed_fields = ("tenant", "api_key")
+    list_display = ("name", "tenant", "api_key", "amount", "period", "mode", "used", "enabled")
+    list_select_related = ("tenant", "api_key")
+    list_filter = ("period", "mode", "enabled", ("tenant", TenantRelatedFilter))
+    search_fields = ("name", "tenant__name", "api_key__name")
+    fields = (
+        "tenant",
+        "api_key",
+        "name",
+        "amount_nano",
+        "period",
+        "mode",
+        "thresholds",
+        "alert_emails",
+        "enabled",
+        "created_at",
+    )
+    readonly_fields = ("created_at",)
+    autocomplete_fields = ("tenant", "api_key")
+    inlines = (WindowInline,)
+
+    def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
+        if not super().may(right, request, row):
+            return False
+        is_of_tenant = isinstance(row, Budget) and row.api_key_id is None
+        return right == "view" or not is_of_tenant or access(request).is_operator
+
+    @admin.display(description="Amount ($)", ordering="amount_nano")
+    def amount(self, budget: Budget) -> str:
+        return dollars.shown(budget.amount_nano)
+
+    @admin.display(description="Spent in its last period")
+    def used(self, budget: Any) -> str:
+        if budget.last_start is None:
+            return "nothing yet"
+        return f"${dollars.shown(budget.last_spent)} since {budget.last_start:%Y-%m-%d}"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        last = BudgetWindow.objects.filter(budget=OuterRef("pk")).order_by("-starts_at")
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.annotate(
+            last_start=Subquery(last.values("starts_at")[:1]),
+            last_spent=Subquery(last.values("spent_nano")[:1]),
+        )

@@ -1,0 +1,79 @@
+"""The page on budgets: dollars go in and out exactly, and who may change what."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from tenants.budgets import dollars
+from tenants.models import Budget, Membership
+from tests.admin.pages import formset, text, url
+from tests.admin.world import World, staff
+
+pytestmark = pytest.mark.django_db
+
+
+def form(world: World, **fields: object) -> dict[str, object]:
+    return {
+        "tenant": world.ours.tenant.pk,
+        "api_key": "",
+        "name": "Team",
+        "amount_nano": "12.345678901",
+        "period": "monthly",
+        "mode": "hard",
+        "thresholds": "[50, 100]",
+        "alert_emails": "[]",
+        "enabled": "on",
+        **formset("windows"),
+        **fields,
+    }
+
+
+def test_an_operator_gives_a_budget_in_dollars(world: World, operator: Client) -> None:
+    answer = operator.post(url(Budget, "add"), form(world))
+    assert answer.status_code == 302, text(answer)
+    budget = Budget.objects.get(name="Team")
+    assert budget.amount_nano == 12_345_678_901
+    assert "12.345678901" in text(operator.get(url(budget, "change")))
+
+
+@pytest.mark.parametrize("amount", ["", "abc", "-1", "NaN", "1e400", "0.0000000001"])
+def test_an_amount_that_is_none_is_refused_by_name(
+    world: World, operator: Client, amount: str
+) -> None:
+    answer = operator.post(url(Budget, "add"), form(world, amount_nano=amount))
+    assert answer.status_code == 200
+    assert "errorlist" in text(answer)
+    assert not Budget.objects.filter(name="Team").exists()
+
+
+def test_tenant_staff_give_budgets_to_keys_and_not_to_their_tenant(world: World) -> None:
+    admin = staff(Membership.Role.ADMIN, world.ours.tenant)
+    assert admin.post(url(Budget, "add"), form(world)).status_code == 403
+    made = admin.post(url(Budget, "add"), form(world, api_key=world.ours.key.pk))
+    assert made.status_code == 302, text(made)
+    of_tenant = Budget.objects.create(tenant=world.ours.tenant, name="ours", amount_nano=1)
+    admin.post(url(of_tenant, "change"), form(world, name="raised"))
+    of_tenant.refresh_from_db()
+    assert of_tenant.name == "ours"
+
+
+def test_a_key_of_another_tenant_is_refused(world: World, operator: Client) -> None:
+    answer = operator.post(url(Budget, "add"), form(world, api_key=world.theirs.key.pk))
+    assert answer.status_code == 200
+    assert not Budget.objects.filter(name="Team").exists()
+
+
+def test_what_is_spent_is_shown(world: World, operator: Client) -> None:
+    assert "$1.50 since" in text(operator.get(url(Budget, "changelist")))
+    assert "1.50" in text(operator.get(url(world.ours.budget, "change")))
+
+
+@pytest.mark.parametrize(
+    ("nano", "shown"),
+    [(0, "0.00"), (25 * 10**9, "25.00"), (1, "0.000000001"), (-5 * 10**8, "-0.50")],
+)
+def test_amounts_are_shown_with_every_digit_that_counts(nano: int, shown: str) -> None:
+    assert dollars.shown(nano) == shown
+    if nano >= 0:
+        assert dollars.nano(shown) == nano
