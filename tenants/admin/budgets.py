@@ -115,7 +115,8 @@ class BudgetAdmin(TenantModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         last = BudgetWindow.objects.filter(budget=OuterRef("pk")).order_by("-starts_at")
         rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.annotate(
+        annotated: QuerySet[Any] = rows.annotate(
             last_start=Subquery(last.values("starts_at")[:1]),
             last_spent=Subquery(last.values("spent_nano")[:1]),
         )
+        return annotated
