@@ -356,7 +356,7 @@ def test_readers_that_do_not_read_cost_little_and_are_closed(
     serve: Serve, prepared: Prepared, provider: SandboxServer
 ) -> None:
     served = serve(TOLLGATE_SEND_STALL_SECONDS="1.5")
-    (worker,) = served.children
+    (worker,) = served.workers
     wire.ask(served.root_url, "chat", prepared, "sandbox-chat", stream=True)
     memory = resident_bytes(worker)
     clients = [stuck(served, prepared) for _ in range(20)]
@@ -379,7 +379,7 @@ def test_readers_that_do_not_read_cost_little_and_are_closed(
 
 def test_a_whole_answer_nobody_takes_is_given_up_too(serve: Serve, prepared: Prepared) -> None:
     served = serve(TOLLGATE_SEND_STALL_SECONDS="0.5")
-    (worker,) = served.children
+    (worker,) = served.workers
     with Wire(served.root_url, receive_buffer=4096) as client:
         payload = wire.body("chat", "sandbox-chat", "[size=20000000]", stream=False)
         client.send(wire.request("chat", prepared, payload))
@@ -473,9 +473,9 @@ async def revoked_under_load(
             door = ("chat", "responses")[number % 2]
             group.create_task(ask_on(served, prepared, door, load))
             await load.more()
-            if number >= CONNECTIONS and min(map(sockets_of, served.children)) >= 3:
+            if number >= CONNECTIONS and min(map(sockets_of, served.workers)) >= 3:
                 break
-        assert min(map(sockets_of, served.children)) >= 3, "one worker is hardly used"
+        assert min(map(sockets_of, served.workers)) >= 3, "one worker is hardly used"
         script = REVOKE.format(key_id=prepared.key_id)
         revoked_at = await asyncio.to_thread(shell, variables, script)
         await load.until(lambda: load.latest == {401})

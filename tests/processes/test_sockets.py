@@ -95,7 +95,7 @@ def test_a_revoked_key_ends_its_sockets_on_every_worker_within_a_second(
     served = serve("--workers", "2")
     with ExitStack() as stack:
         sockets: list[Socket] = []
-        while min(map(sockets_of, served.children)) < 2:
+        while min(map(sockets_of, served.workers)) < 2:
             sockets.append(stack.enter_context(opened(served, headers(prepared))))
         script = REVOKE.format(key_id=prepared.key_id)
         revoked_at = shell(environment(prepared.data_dir), script)
@@ -112,7 +112,7 @@ def test_sockets_nobody_reads_are_given_up(
     serve: Serve, prepared: Prepared, provider: SandboxServer
 ) -> None:
     served = serve(TOLLGATE_SEND_STALL_SECONDS="1")
-    (worker,) = served.children
+    (worker,) = served.workers
     clients = [DeafClient(served, prepared) for _ in range(10)]
     for client in clients:
         client.create("endless")

@@ -1,0 +1,71 @@
+"""What is in the books survives the death of the process that wrote it, and serve books it by itself."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from routing.sandbox import SandboxServer
+from tests.faults import wire
+from tests.faults.wire import Wire
+from tests.processes.conftest import Prepared, Serve
+from tests.processes.served import environment, eventually, kill, shell
+
+ROWS = """
+import json
+from tenants.models import UsageRow
+names = ("status", "usage_source", "output_visible", "input_fresh", "alias")
+print(json.dumps([[getattr(row, name) for name in names] for row in UsageRow.objects.order_by("id")]))
+"""
+
+
+def booked(prepared: Prepared) -> list[Any]:
+    rows: list[Any] = shell(environment(prepared.data_dir), ROWS)
+    return rows
+
+
+def test_calls_are_booked_while_the_gateway_serves(serve: Serve, prepared: Prepared) -> None:
+    served = serve()
+    assert wire.ask(served.root_url, "chat", prepared, "sandbox-chat").status == 200
+    assert wire.ask(served.root_url, "responses", prepared, "sandbox-anthropic").status == 200
+    eventually(lambda: len(booked(prepared)) == 2)
+    assert [row[:2] for row in booked(prepared)] == [["completed", "provider"]] * 2
+
+
+def test_a_stream_whose_worker_is_killed_is_booked_at_what_was_noted(
+    serve: Serve, prepared: Prepared, provider: SandboxServer
+) -> None:
+    served = serve()
+    client = Wire(served.root_url)
+    body = wire.body("chat", "endless", "[pace=2]", stream=True)
+    client.send(wire.request("chat", prepared, body))
+    while client.received.count(b'"content":') < 200:
+        assert client.receive()
+    (worker,) = served.workers
+    kill(worker, signal.SIGKILL)
+    eventually(lambda: len(booked(prepared)) == 1)
+    ((status, source, output, entered, alias),) = booked(prepared)
+    assert (status, source, alias) == ("abandoned", "counted", "endless")
+    assert output >= 64
+    assert entered > 0
+
+
+@pytest.mark.long
+def test_no_call_is_lost_or_doubled_however_often_worker_and_ingester_are_killed(
+    serve: Serve, prepared: Prepared, provider: SandboxServer
+) -> None:
+    served = serve()
+    answered = 0
+    for attempt in range(6):
+        for _ in range(20):
+            answer = wire.ask(served.root_url, "chat", prepared, "sandbox-chat")
+            answered += answer.status == 200
+        victims = served.named("ingester") if attempt % 2 else served.workers
+        for victim in victims:
+            kill(victim, signal.SIGKILL)
+        eventually(lambda: served.workers and served.ready().status_code == 200, 20)
+    eventually(lambda: len(booked(prepared)) == answered, 20)
+    assert answered == len(provider.calls) == 120
+    assert {tuple(row[:2]) for row in booked(prepared)} == {("completed", "provider")}
