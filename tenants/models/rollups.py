@@ -66,6 +66,7 @@ class UsageSum(models.Model):
 
 class UsageHour(UsageSum):
     class Meta:
+        verbose_name = verbose_name_plural = "hourly usage"
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_hour_and_subject"),
@@ -78,6 +79,7 @@ class UsageHour(UsageSum):
 
 class UsageDay(UsageSum):
     class Meta:
+        verbose_name = verbose_name_plural = "daily usage"
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_day_and_subject"),
