@@ -65,7 +65,7 @@ def test_no_call_is_lost_or_doubled_however_often_worker_and_ingester_are_killed
         victims = served.named("ingester") if attempt % 2 else served.workers
         for victim in victims:
             kill(victim, signal.SIGKILL)
-        eventually(lambda: served.workers and served.ready().status_code == 200, 20)
+        eventually(lambda: bool(served.workers) and served.ready().status_code == 200, 20)
     eventually(lambda: len(booked(prepared)) == answered, 20)
     assert answered == len(provider.calls) == 120
     assert {tuple(row[:2]) for row in booked(prepared)} == {("completed", "provider")}
