@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from tenants.ledger.spool import Spool, SpoolFailed
-
 from gateway_project.lib import aio
 from tenants.ledger.records import Noted, Opened, Settled
+from tenants.ledger.spool import Spool, SpoolFailed
 
 logger = logging.getLogger("tollgate.accounting")
 

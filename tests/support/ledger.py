@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from django.conf import settings
-from tenants.ledger.ingest import ingest_all
 
 from gateway_project.lib import clock
+from tenants.ledger.ingest import ingest_all
 from tenants.ledger.records import Record, read
 from tenants.models import SpoolPosition, UsageRow
 from tests.support.live import LiveGateway
