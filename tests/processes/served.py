@@ -241,5 +241,5 @@ def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
 def _name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text()
-    except FileNotFoundError:  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
         return ""
