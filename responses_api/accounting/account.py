@@ -45,17 +45,22 @@ class Account:
     ) -> tuple[Leg, int | None]:
         """The leg of a call about to be sent, and the most output tokens it may ask for: None unless the
         budgets pay for less than it might use. Raises BudgetExhausted, UnpricedModel, Unavailable."""
-        at = clock.timestamp()
-        charge, cost = target.charge.at(at), target.cost.at(at)
-        caller = self._admitted.caller
-        if charge is None and not target.charge.is_free and any(b.is_hard for b in caller.budgets):
-            raise UnpricedModel(self._admitted.route.alias)
         tier = facts.tier(call.body.get("service_tier"))
-        bound = reserved = 0
-        if charge is not None and caller.budgets:  # looking for images takes time
+        bound = 0
+        if self._admitted.caller.budgets:  # looking for images takes time
             bound = input_bound(len(payload), facts.images(payload))
-            reserved = nano(bound * charge.dearest_input(tier, bound))
-        hold = await self._hold(reserved, charge, tier, bound, call, at)
+        while True:
+            asked_at = clock.timestamp()
+            charge = self._charge(target, asked_at)
+            reserved = 0 if charge is None else nano(bound * charge.dearest_input(tier, bound))
+            hold = await self._hold(reserved, charge, tier, bound, call, asked_at)
+            # The ledger takes a period as complete two seconds after its end: a record's instant is that
+            # at which it is written, however long the budget was waited for.
+            at = clock.timestamp()
+            if target.charge.at(at) is charge and hold.is_for(at):
+                break
+            hold.release()
+        cost = target.cost.at(at)
         limit = _affordable(hold, reserved, charge, tier, bound, call, target)
         opened = self._record(target, route, call, len(payload), tier, at, hold, charge, cost)
         try:
@@ -66,6 +71,15 @@ class Account:
                 "The gateway cannot account for calls now; try again.", retry_after_seconds=2
             ) from error
         return Leg(self._worker.books, opened, hold, charge, cost, reserved), limit
+
+    def _charge(self, target: Target, at: float) -> Terms | None:
+        """What is charged at this instant. Raises UnpricedModel where a budget would have to know."""
+        charge = target.charge.at(at)
+        if charge is not None or target.charge.is_free:
+            return charge
+        if any(terms.is_hard for terms in self._admitted.caller.budgets):
+            raise UnpricedModel(self._admitted.route.alias)
+        return None
 
     async def _hold(
         self, reserved: int, charge: Terms | None, tier: str, bound: int, call: ModelCall, at: float

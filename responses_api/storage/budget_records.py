@@ -8,15 +8,9 @@ from django.db.backends.utils import CursorWrapper
 
 from responses_api.storage.writer import writes
 from tenants.budgets import leases
-from tenants.budgets.leases import Draw, Drawn, GiveBack
+from tenants.budgets.leases import Draw, Drawn, GiveBack, Order
 
 
-@writes(GiveBack)
-def _give_back(cursor: CursorWrapper, orders: Sequence[GiveBack]) -> list[None]:
-    leases.give_back(orders)
-    return [None] * len(orders)
-
-
-@writes(Draw)
-def _draw(cursor: CursorWrapper, orders: Sequence[Draw]) -> list[Drawn]:
-    return leases.draw_all(orders)
+@writes(Draw, GiveBack)
+def _carry_out(cursor: CursorWrapper, orders: Sequence[Order]) -> list[Drawn | None]:
+    return leases.carry_out(orders)

@@ -32,12 +32,13 @@ WriteMany = Callable[[CursorWrapper, Sequence[Any]], Sequence[Any]]
 _WRITERS: dict[type, WriteMany] = {}
 
 
-def writes(kind: type) -> Callable[[WriteMany], WriteMany]:
-    """Register how records of a type are written. It may be run again after a failure, so it must be
-    safe to repeat when nothing of it was committed or all of it was."""
+def writes(*kinds: type) -> Callable[[WriteMany], WriteMany]:
+    """Register how records of these types are written, together and in the order in which they came. It may
+    be run again after a failure, so it must be safe to repeat when nothing of it was committed or all of it
+    was."""
 
     def register(write_many: WriteMany) -> WriteMany:
-        _WRITERS[kind] = write_many
+        _WRITERS.update(dict.fromkeys(kinds, write_many))
         return write_many
 
     return register
@@ -154,14 +155,14 @@ def _commit_again_if_dropped(batch: list[_Pending]) -> None:
 
 
 def _commit(batch: list[_Pending]) -> None:
-    by_type: dict[type, list[_Pending]] = {}
+    groups: dict[WriteMany, list[_Pending]] = {}
     for pending in batch:
-        by_type.setdefault(type(pending.record), []).append(pending)
+        groups.setdefault(_WRITERS[type(pending.record)], []).append(pending)
     with transaction.atomic(), connections["default"].cursor() as cursor:
         # Always in the same order, so that the batches of two processes do not wait for each other.
-        for kind in sorted(by_type, key=list(_WRITERS).index):
-            group = by_type[kind]
-            results = _WRITERS[kind](cursor, [pending.record for pending in group])
+        for write_many in sorted(groups, key=list(_WRITERS.values()).index):
+            group = groups[write_many]
+            results = write_many(cursor, [pending.record for pending in group])
             for pending, result in zip(group, results, strict=True):
                 pending.result = result
 

@@ -2,80 +2,83 @@
 
 A purse is this process's lease of one window. `free` of it belongs to no call yet; what a call holds or was
 charged is not free, and stays reserved in the database until the ledger has booked it. When a purse lacks
-what is needed, more is drawn through the writer; when nobody needs it, it is given back.
+what is needed, more is drawn through the writer, and before that while a block lasts; what nobody needs is
+given back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from django.db import Error
 
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
-from gateway_project.lib.errors import BudgetExhausted, Unavailable
-from tenants.budgets.leases import Draw, Drawn, GiveBack
+from gateway_project.lib.errors import BudgetExhausted, GatewayError, Unavailable
+from tenants.budgets.leases import Draw, Drawn, GiveBack, Part
+from tenants.budgets.purses import Purse
 from tenants.budgets.terms import BudgetTerms
-from tenants.budgets.windows import Window, window
+from tenants.budgets.windows import Place, Window, window
 from tenants.ledger.records import BudgetShare
 
 logger = logging.getLogger("tollgate.budgets")
 
 SWEEP_SECONDS = 1.0
-MAX_WINDOWS = 20_000
+# A purse is forgotten this long after its window is over, when no call can be for it any more.
+FORGET_SECONDS = 86_400
+MAX_CALLERS = 20_000
 
+T = TypeVar("T")
 Write = Callable[[Any], Awaitable[Any]]
 
 
-class Purse:
-    """`rest`: what the window had left when it was last asked. `is_tail`: it gives no more than is needed,
-    so what is not needed goes back at once. `holds` is how many calls draw on it."""
+class _Payers:
+    """The windows that pay for a caller's calls between two instants, looked up once. `purses` are those of
+    hard budgets."""
 
-    __slots__ = (
-        "drawing",
-        "free",
-        "holds",
-        "is_returning",
-        "is_tail",
-        "name",
-        "rest",
-        "used_at",
-        "window",
-    )
+    __slots__ = ("begins", "budgets", "ends", "purses", "shares")
 
-    def __init__(self, of: Window, name: str) -> None:
-        self.window = of
-        self.name = name
-        self.free = 0
-        self.rest = 0
-        self.holds = 0
-        self.is_tail = False
-        self.is_returning = False
-        self.used_at = clock.monotonic()
-        self.drawing = asyncio.Lock()
+    def __init__(
+        self,
+        budgets: tuple[BudgetTerms, ...],
+        windows: list[Window],
+        purses: tuple[Purse, ...],
+    ) -> None:
+        self.budgets = budgets
+        self.purses = purses
+        self.shares = tuple(of.share for of in windows)
+        self.begins = max((of.starts_at for of in windows), default=0)
+        ends = (math.inf if of.ends_at is None else of.ends_at for of in windows)
+        self.ends = min(ends, default=math.inf)
 
 
 class Hold:
     """What one call has of its budgets. `shares` are all windows that pay for it, `held` is None where none
     of them is hard."""
 
-    __slots__ = ("_accounts", "_purses", "held", "shares")
+    __slots__ = ("_accounts", "_payers", "_purses", "held")
 
-    def __init__(
-        self,
-        accounts: Accounts,
-        purses: tuple[Purse, ...],
-        shares: tuple[BudgetShare, ...],
-        held: int | None,
-    ) -> None:
+    def __init__(self, accounts: Accounts, payers: _Payers) -> None:
         self._accounts = accounts
-        self._purses = purses
-        self.shares = shares
-        self.held = held
-        for purse in purses:
+        self._payers = payers
+        self._purses = payers.purses
+        self.held = 0 if self._purses else None
+        for purse in self._purses:
             purse.holds += 1
+
+    @property
+    def shares(self) -> tuple[BudgetShare, ...]:
+        return self._payers.shares
+
+    def is_for(self, timestamp: float) -> bool:
+        """Whether it is these windows that pay for a call at this instant."""
+        return self._payers.begins <= timestamp < self._payers.ends
 
     @property
     def rest(self) -> int | None:
@@ -88,7 +91,7 @@ class Hold:
         """Hold more, if this process has it."""
         if self.held is None:
             return True
-        if not _take(self._purses, nano):
+        if not self._accounts.take_now(self._purses, nano):
             return False
         self.held += nano
         return True
@@ -117,7 +120,6 @@ class Hold:
         for purse in purses:
             purse.holds -= 1
             purse.free += self.held or 0
-            purse.used_at = clock.monotonic()
             if purse.is_tail:
                 self._accounts.return_soon(purse)
         if self.held is not None:
@@ -130,10 +132,12 @@ class Accounts:
     def __init__(self, write: Write, spool: str) -> None:
         self._write = write
         self._spool = spool
-        self._purses: dict[Window, Purse] = {}
-        self._windows: dict[BudgetTerms, Window] = {}
+        self._purses: dict[Place, Purse] = {}
+        # By the identity of the caller's budgets, which are read anew when they change.
+        self._payers: dict[int, _Payers] = {}
+        self._forgotten_until = 0
         self._sweeper: asyncio.Task[None] | None = None
-        self._unlimited = Hold(self, (), (), None)
+        self._unlimited = Hold(self, _Payers((), [], ()))
 
     def start(self) -> None:
         self._sweeper = aio.hold(self._sweep_again_and_again(), "budgets")
@@ -142,42 +146,50 @@ class Accounts:
         """Give back what no call holds."""
         await aio.end(self._sweeper)
         for purse in tuple(self._purses.values()):
-            await self._give_back(purse)
+            await _finished(self._give_back(purse), "budget-return")
 
     async def hold(self, budgets: tuple[BudgetTerms, ...], nano: int, timestamp: float) -> Hold:
         """Set this much aside in every hard budget; no I/O where this process has it already. Raises
         BudgetExhausted, Unavailable."""
         if not budgets:
             return self._unlimited
-        windows = [self._window(terms, timestamp) for terms in budgets]
-        shares = tuple(of.share for of in windows)
-        purses = tuple(
-            self._purse(of, terms.name)
-            for of, terms in zip(windows, budgets, strict=True)
-            if terms.is_hard
-        )
-        if not purses:
-            return Hold(self, (), shares, None)
-        hold = Hold(self, purses, shares, 0)  # from here on the purses are in use
-        try:
-            await self.take(purses, nano)
-        except BaseException:
-            hold.release()
-            raise
+        payers = self._payers.get(id(budgets))
+        if (
+            payers is None
+            or payers.budgets is not budgets
+            or not payers.begins <= timestamp < payers.ends
+        ):
+            payers = self._look_up(budgets, timestamp)
+        hold = Hold(self, payers)  # from here on the purses are in use
+        if hold.held is None:
+            return hold
+        if not self.take_now(payers.purses, nano):
+            try:
+                await self.take(payers.purses, nano)
+            except BaseException:
+                hold.release()
+                raise
         hold.held = nano
         return hold
 
+    def take_now(self, purses: tuple[Purse, ...], nano: int) -> bool:
+        """Take it out of all of them or of none."""
+        for purse in purses:
+            if purse.free < nano:
+                return False
+        for purse in purses:
+            purse.free -= nano
+            purse.taken += nano
+            if purse.free < purse.low:
+                self._draw_soon(purse)
+        return True
+
     async def take(self, purses: tuple[Purse, ...], nano: int) -> None:
-        """Take it out of all of them. Raises BudgetExhausted, Unavailable."""
-        while not _take(purses, nano):
-            first = min(
-                (purse for purse in purses if purse.free < nano),
-                key=lambda purse: purse.window.budget_id,
-            )
-            async with first.drawing:
-                lacking = [purse for purse in purses if purse.free < nano]
-                if lacking:  # nobody drew meanwhile
-                    await self._draw(lacking, max(nano - purse.free for purse in lacking))
+        """The same, drawing what is lacking. Raises BudgetExhausted, Unavailable."""
+        while not self.take_now(purses, nano):
+            refusal = await _finished(self._draw(purses, nano), "budget-draw")
+            if refusal is not None:
+                raise refusal
 
     def refresh(self) -> None:
         """The configuration has changed: who spends from now on asks the database what there is."""
@@ -190,101 +202,148 @@ class Accounts:
             aio.hold(self._return(purse), "budget-return")
 
     async def sweep(self) -> None:
-        """Give back what no call has needed for a while, and forget windows that are over."""
-        now, idle_since = clock.timestamp(), clock.monotonic() - SWEEP_SECONDS
+        """Give back what no call has needed for a while, and forget windows that are long over."""
+        now = clock.timestamp()
         for purse in tuple(self._purses.values()):
-            is_over = not purse.window.holds(now)
-            if purse.holds == 0 and (is_over or purse.used_at < idle_since):
-                await self._give_back(purse)
-                if is_over and purse.holds == 0 and purse.free == 0:
-                    self._purses.pop(purse.window, None)
+            spare = purse.sweep()
+            if not purse.window.holds(now):
+                spare = purse.free
+            if spare or purse.is_unsure:
+                await _finished(self._give_back(purse, purse.free - spare), "budget-return")
+            self._forget(purse, now)
 
     async def _sweep_again_and_again(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self.sweep()
+            try:
+                await self.sweep()
+            except Exception:
+                logger.exception("budgets could not be swept")
 
-    async def _draw(self, purses: list[Purse], need: int) -> None:
-        order = Draw(self._spool, tuple(purse.window for purse in purses), need)
+    # Orders to the database. Each runs in a task of its own: what was granted must be counted, whoever
+    # leaves meanwhile.
+
+    async def _draw(self, purses: tuple[Purse, ...], nano: int) -> GatewayError | None:
+        """Why there is not enough, or None."""
+        async with _ordering(purse for purse in purses if purse.free < nano) as lacking:
+            parts = tuple(
+                Part(purse.window, purse.granted, nano - purse.free)
+                for purse in lacking
+                if purse.free < nano  # nobody drew meanwhile
+            )
+            return await self._drawn(lacking, Draw(self._spool, parts)) if parts else None
+
+    def _draw_soon(self, purse: Purse) -> None:
+        purse.low = 0  # once
+        aio.hold(self._draw_ahead(purse), "budget-draw")
+
+    async def _draw_ahead(self, purse: Purse) -> None:
+        async with purse.ordering:
+            if purse.is_tail or purse.free >= purse.block:
+                return
+            part = Part(purse.window, purse.granted, max(purse.need, 1))
+            await self._drawn([purse], Draw(self._spool, (part,), is_ahead=True))
+
+    async def _drawn(self, purses: list[Purse], order: Draw) -> GatewayError | None:
+        """Why nothing was granted, or None."""
+        drawing = {part.window.place for part in order.parts}
+        drawn_on = [purse for purse in purses if purse.window.place in drawing]
         try:
-            drawn: Drawn = await self._drawn(order)
-        except StoreUnavailable as error:
-            raise Unavailable(
-                "The budget cannot be asked now; try again.", retry_after_seconds=2
-            ) from error
-        if not drawn.granted:
-            raise self._exhausted(purses, drawn)
-        for purse in purses:
-            purse.free += drawn.granted
-            purse.rest = drawn.rest
-            purse.is_tail = drawn.granted == need
-
-    async def _drawn(self, order: Draw) -> Drawn:
-        """In a task of its own: what the database granted must be counted, whoever leaves meanwhile."""
-        task = aio.hold(self._write_draw(order), "budget-draw")
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(lambda done: self._keep_unclaimed(order, done))
-            raise
-
-    async def _write_draw(self, order: Draw) -> Drawn:
-        drawn: Drawn = await self._write(order)
-        return drawn
-
-    def _keep_unclaimed(self, order: Draw, done: asyncio.Task[Drawn]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
-        for of in order.windows:
-            self._purse(of, "").free += done.result().granted
-
-    def _exhausted(self, purses: list[Purse], drawn: Drawn) -> BudgetExhausted:
-        for purse in purses:
-            if purse.window == drawn.exhausted:
-                purse.rest = drawn.rest
-                return BudgetExhausted(purse.name, _until(purse.window))
-        return BudgetExhausted(purses[0].name, "")
+            drawn: Drawn = await self._write(order)
+        except (StoreUnavailable, Error):
+            for purse in drawn_on:
+                purse.is_unsure = True
+            return Unavailable("The budget cannot be asked now; try again.", retry_after_seconds=2)
+        if drawn.exhausted is not None:
+            return _refusal(drawn_on, drawn)
+        for purse, part, granted in zip(drawn_on, order.parts, drawn.granted, strict=True):
+            purse.receive(granted, drawn.rest, part.need, is_tail=drawn.is_tail)
+        return None
 
     async def _return(self, purse: Purse) -> None:
         try:
             await self._give_back(purse)
+            while purse.is_tail and purse.free and not purse.is_unsure:  # released meanwhile
+                await self._give_back(purse)
         finally:
             purse.is_returning = False
 
-    async def _give_back(self, purse: Purse) -> None:
-        nano, purse.free = purse.free, 0
-        if not nano:
-            return
-        try:
-            await self._write(GiveBack(self._spool, purse.window, nano))
-        except StoreUnavailable:
-            purse.free += nano
-        else:
+    async def _give_back(self, purse: Purse, keep: int = 0) -> None:
+        """What is not kept. While nobody knows whether it arrived it belongs to nobody; it is said again with
+        the next sweep, and a lease that still has it gives it to the next that draws."""
+        async with purse.ordering:
+            nano = max(purse.free - keep, 0)
+            if not nano and not purse.is_unsure:
+                return
+            purse.free -= nano
+            purse.granted -= nano
+            purse.is_unsure = True
+            try:
+                await self._write(GiveBack(self._spool, purse.window, purse.granted))
+            except (StoreUnavailable, Error) as error:
+                logger.warning("a budget's rest is not given back yet: %s", type(error).__name__)
+                return
+            purse.is_unsure = False
             purse.rest += nano
 
-    def _window(self, terms: BudgetTerms, timestamp: float) -> Window:
-        known = self._windows.get(terms)
-        if known is None or not known.holds(timestamp):
-            if len(self._windows) >= MAX_WINDOWS:
-                self._windows.clear()
-            known = self._windows[terms] = window(terms, timestamp)
-        return known
+    # Purses
+
+    def _look_up(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> _Payers:
+        windows = [window(terms, timestamp) for terms in budgets]
+        purses = tuple(
+            self._purse(of, terms.name)
+            for of, terms in zip(windows, budgets, strict=True)
+            if terms.is_hard
+        )
+        if len(self._payers) >= MAX_CALLERS:
+            self._payers.clear()
+        payers = self._payers[id(budgets)] = _Payers(budgets, windows, purses)
+        return payers
 
     def _purse(self, of: Window, name: str) -> Purse:
-        purse = self._purses.get(of)
+        purse = self._purses.get(of.place)
         if purse is None:
-            purse = self._purses[of] = Purse(of, name)
+            if of.ends_at is not None and of.ends_at <= self._forgotten_until:
+                raise Unavailable("The gateway's clock went back.", retry_after_seconds=60)
+            purse = self._purses[of.place] = Purse(of, name)
+        purse.window, purse.name = of, name  # a period may have been made longer
         return purse
 
+    def _forget(self, purse: Purse, now: float) -> None:
+        ends_at = purse.window.ends_at
+        if ends_at is None or now < ends_at + FORGET_SECONDS:
+            return
+        if purse.holds or purse.free or purse.is_unsure or purse.ordering.locked():
+            return
+        # A purse must not be made twice for one lease: the second would count what the first has spent.
+        self._forgotten_until = max(self._forgotten_until, ends_at)
+        del self._purses[purse.window.place]
+        self._payers.clear()
 
-def _take(purses: tuple[Purse, ...], nano: int) -> bool:
-    """All or nothing."""
-    for purse in purses:
-        if purse.free < nano:
-            return False
-    for purse in purses:
-        purse.free -= nano
-    return True
+
+@contextlib.asynccontextmanager
+async def _ordering(purses: Iterable[Purse]) -> AsyncIterator[list[Purse]]:
+    """No other order for any of them meanwhile. Always begun in one order, so that none wait in a ring."""
+    ordered = sorted(purses, key=lambda purse: purse.window.place)
+    async with contextlib.AsyncExitStack() as stack:
+        for purse in ordered:
+            await stack.enter_async_context(purse.ordering)
+        yield ordered
+
+
+async def _finished(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Wait for it; it goes on if whoever waits is cancelled."""
+    return await asyncio.shield(aio.hold(work, name))
+
+
+def _refusal(purses: list[Purse], drawn: Drawn) -> GatewayError:
+    assert drawn.exhausted is not None
+    place = drawn.exhausted.place
+    refusing = next(purse for purse in purses if purse.window.place == place)
+    refusing.lack(drawn.rest, is_tail=drawn.is_tail)
+    if drawn.is_gone:
+        return Unavailable("A budget has just been changed; try again.", retry_after_seconds=1)
+    return BudgetExhausted(refusing.name, _until(refusing.window))
 
 
 def _until(of: Window) -> str:

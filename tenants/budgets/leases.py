@@ -1,18 +1,22 @@
 """What a process may spend of a window: taken from it in blocks, and given back. Runs in the transaction of
 its caller, who commits before anything is spent.
 
-The windows of a budget are locked in one order, by budget; whoever waits then sees what others committed.
+Orders say what the process knows to hold of a window, never by how much that changes, so that one which is
+carried out twice, because nobody knew whether its commit landed, does what it did the first time: a lease
+that holds more than its process knows gives that first, and one that is given back is set to what remains.
+A process has one order for a window at a time. Windows are locked in one order, by budget; whoever waits
+then sees what others committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from django.db.models import F
 from msgspec import Struct
 
-from tenants.budgets.windows import Window
+from tenants.budgets.windows import Place, Window
 from tenants.models import Budget, BudgetLease, BudgetWindow
 
 # A block is a twentieth of what is left, but no more than a dollar; while there are fewer than three of the
@@ -22,72 +26,134 @@ BLOCK_NANO = 1_000_000_000
 FEW_BLOCKS = 3
 
 
-class Draw(Struct, frozen=True):
-    """`need` of every one of these windows, or nothing of any."""
+class Part(Struct, frozen=True):
+    """Of one window: `known` is what the process knows to be granted, `need` how much more it wants."""
 
-    spool: str
-    windows: tuple[Window, ...]
+    window: Window
+    known: int
     need: int
 
 
-class Drawn(Struct, frozen=True):
-    """`granted` of each window; 0 if one of them, `exhausted`, has not that much. `rest`: the least that any
-    has left now."""
+class Draw(Struct, frozen=True):
+    """What is needed of every one of these windows, or nothing of any. `is_ahead`: nobody waits for it, so
+    that it is for a whole block or for nothing."""
 
-    granted: int
+    spool: str
+    parts: tuple[Part, ...]
+    is_ahead: bool = False
+
+
+class Drawn(Struct, frozen=True):
+    """`granted` is what the process has of each window now, in all. It is empty if one of them, `exhausted`,
+    has not what is needed; with `is_gone` it was deleted or disabled. `rest`: the least that any has left;
+    `is_tail`: there was no whole block, so that no more was given than was needed."""
+
+    granted: tuple[int, ...]
     rest: int
+    is_tail: bool = False
     exhausted: Window | None = None
+    is_gone: bool = False
 
 
 class GiveBack(Struct, frozen=True):
-    """What a process holds of a window and has no use for."""
+    """Of this window the process has no more than this, in all."""
 
     spool: str
     window: Window
-    nano: int
+    granted: int
 
 
-def draw(order: Draw) -> Drawn:
-    """Take it. A budget that was deleted or disabled since grants nothing."""
-    windows = sorted(order.windows, key=_place)
-    rows = [_locked(window) for window in windows]
-    rests = []
-    for window, row in zip(windows, rows, strict=True):
-        rest = 0 if row is None else row.budget.amount_nano - row.spent_nano - row.reserved_nano
-        if rest < order.need or row is None:
-            return Drawn(0, max(rest, 0), window)
+Order = Draw | GiveBack
+_Locked = dict[Place, BudgetWindow | None]
+
+
+def carry_out(orders: Sequence[Order]) -> list[Drawn | None]:
+    """One after the other, once all their windows are locked in order: two processes must not wait for each
+    other."""
+    drawn = {
+        part.window.place: part.window
+        for order in orders
+        if isinstance(order, Draw)
+        for part in order.parts
+    }
+    given = {order.window.place: order.window for order in orders if isinstance(order, GiveBack)}
+    rows: _Locked = {}
+    for place, window in sorted({**given, **drawn}.items(), key=lambda item: item[0]):
+        rows[place] = _locked(window, make=place in drawn)
+    return [
+        _draw(order, rows) if isinstance(order, Draw) else _give_back(order, rows)
+        for order in orders
+    ]
+
+
+def _draw(order: Draw, rows: _Locked) -> Drawn:
+    """A budget that was deleted or disabled since grants nothing."""
+    held, rests = [], []
+    for part in order.parts:
+        row = rows[part.window.place]
+        if row is None or not row.budget.enabled:
+            return Drawn((), 0, exhausted=part.window, is_gone=True)
+        held.append(_held(row, order.spool))
+        # What the lease has beyond what its process knows was granted before.
+        rest = _rest(row) + held[-1] - part.known
+        if rest < part.need:
+            return Drawn((), max(rest, 0), is_tail=order.is_ahead, exhausted=part.window)
         rests.append(rest)
-    granted = _block(min(rests), order.need)
-    for row in rows:
+    need = max(part.need for part in order.parts)
+    block = _block(min(rests), need)
+    if block is None and order.is_ahead:
+        return Drawn((), min(rests), is_tail=True, exhausted=order.parts[0].window)
+    granted = []
+    for part, had in zip(order.parts, held, strict=True):
+        granted.append(max(had, part.known + (part.need if block is None else block)))
+        row = rows[part.window.place]
         assert row is not None
-        _grant(row, order.spool, granted)
-    return Drawn(granted, min(rests) - granted)
+        _grant(row, order.spool, had, granted[-1])
+    rest = min(_rest(row) for part in order.parts if (row := rows[part.window.place]) is not None)
+    return Drawn(tuple(granted), rest, is_tail=block is None)
 
 
-def give_back(orders: Iterable[GiveBack]) -> None:
-    for order in sorted(orders, key=lambda order: _place(order.window)):
-        row = _locked(order.window, make=False)
-        if row is None:
-            continue
-        leases = BudgetLease.objects.filter(
-            window=row, spool=order.spool, granted_nano__gte=F("charged_nano") + order.nano
-        )
-        if leases.update(granted_nano=F("granted_nano") - order.nano):
-            BudgetWindow.objects.filter(pk=row.pk).update(
-                reserved_nano=F("reserved_nano") - order.nano
-            )
+def _give_back(order: GiveBack, rows: _Locked) -> None:
+    row = rows[order.window.place]
+    if row is None:
+        return
+    lease = BudgetLease.objects.filter(window=row, spool=order.spool).first()
+    if lease is None:
+        return
+    left = max(order.granted, lease.charged_nano)
+    if left < lease.granted_nano:
+        _grant(row, order.spool, lease.granted_nano, left)
 
 
-def _place(window: Window) -> tuple[int, int]:
-    return window.budget_id, window.starts_at
-
-
-def _block(rest: int, need: int) -> int:
+def _block(rest: int, need: int) -> int | None:
+    """None where exactly what is needed is given."""
     block = min(rest // BLOCK_SHARE, BLOCK_NANO)
-    return max(need, block) if block >= FEW_BLOCKS * need else need
+    return block if block >= FEW_BLOCKS * need else None
 
 
-def _locked(window: Window, *, make: bool = True) -> BudgetWindow | None:
+def _rest(row: BudgetWindow) -> int:
+    return row.budget.amount_nano - row.spent_nano - row.reserved_nano
+
+
+def _held(row: BudgetWindow, spool: str) -> int:
+    """What the lease was granted, and was not given back."""
+    lease = BudgetLease.objects.filter(window=row, spool=spool)
+    return lease.values_list("granted_nano", flat=True).first() or 0
+
+
+def _grant(row: BudgetWindow, spool: str, had: int, granted: int) -> None:
+    """Make the lease this large."""
+    if had == granted:
+        return
+    row.reserved_nano += granted - had
+    BudgetWindow.objects.filter(pk=row.pk).update(
+        reserved_nano=F("reserved_nano") + (granted - had)
+    )
+    if not BudgetLease.objects.filter(window=row, spool=spool).update(granted_nano=granted):
+        BudgetLease.objects.create(window=row, spool=spool, granted_nano=granted)
+
+
+def _locked(window: Window, *, make: bool) -> BudgetWindow | None:
     """The window's row, locked until the transaction ends; None without its budget."""
     starts_at = datetime.fromtimestamp(window.starts_at, UTC)
     rows = BudgetWindow.objects.select_for_update(of=("self",)).select_related("budget")
@@ -98,19 +164,3 @@ def _locked(window: Window, *, make: bool = True) -> BudgetWindow | None:
         BudgetWindow.objects.bulk_create([fresh], ignore_conflicts=True)
         found = rows.filter(budget=window.budget_id, starts_at=starts_at).first()
     return found
-
-
-def _grant(row: BudgetWindow, spool: str, nano: int) -> None:
-    BudgetWindow.objects.filter(pk=row.pk).update(reserved_nano=F("reserved_nano") + nano)
-    if not BudgetLease.objects.filter(window=row, spool=spool).update(
-        granted_nano=F("granted_nano") + nano
-    ):
-        BudgetLease.objects.create(window=row, spool=spool, granted_nano=nano)
-
-
-def draw_all(orders: Sequence[Draw]) -> list[Drawn]:
-    """One after the other, once all their windows are locked in order: two processes must not wait for each
-    other."""
-    for window in sorted({w for order in orders for w in order.windows}, key=_place):
-        _locked(window)
-    return [draw(order) for order in orders]

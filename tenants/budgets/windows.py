@@ -10,6 +10,9 @@ from msgspec import Struct
 from tenants.budgets.terms import BudgetTerms
 from tenants.ledger.records import BudgetShare
 
+# Of which budget, and when it begins: what its row is found by, and the order in which rows are locked.
+Place = tuple[int, int]
+
 
 class Window(Struct, frozen=True):
     """Half-open, in seconds since the epoch; without an end for a total."""
@@ -17,6 +20,10 @@ class Window(Struct, frozen=True):
     budget_id: int
     starts_at: int
     ends_at: int | None
+
+    @property
+    def place(self) -> Place:
+        return self.budget_id, self.starts_at
 
     @property
     def share(self) -> BudgetShare:

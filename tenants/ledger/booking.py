@@ -59,29 +59,52 @@ def _prepared(values: dict[str, Any]) -> list[Any]:
     return [field.get_db_prep_save(values[field.attname], connection) for field in _FIELDS]
 
 
+def lock_windows(calls: Iterable[Booked], spool: str) -> None:
+    """Lock what booking these calls and returning the spool's leases will change, in the order in which
+    everybody locks it: needed where one transaction does both."""
+    leases = BudgetLease.objects.filter(spool=spool)
+    shares = {share for call in calls for share in call.opened.budgets}
+    shares |= {
+        _share(window) for window in BudgetWindow.objects.filter(pk__in=leases.values("window"))
+    }
+    _locked(shares)
+
+
+def _share(window: BudgetWindow) -> BudgetShare:
+    ends_at = None if window.ends_at is None else int(window.ends_at.timestamp())
+    return BudgetShare(window.budget_id, int(window.starts_at.timestamp()), ends_at)
+
+
+def _locked(shares: Iterable[BudgetShare]) -> dict[BudgetShare, BudgetWindow]:
+    """The windows of those budgets that there are still, made where they are missing."""
+    windows = {}
+    for share in sorted(shares, key=lambda share: (share.budget_id, share.starts_at)):
+        if Budget.objects.filter(pk=share.budget_id).exists():
+            ends_at = None if share.ends_at is None else datetime.fromtimestamp(share.ends_at, UTC)
+            window, _ = BudgetWindow.objects.get_or_create(
+                budget_id=share.budget_id,
+                starts_at=datetime.fromtimestamp(share.starts_at, UTC),
+                defaults={"ends_at": ends_at},
+            )
+            windows[share] = BudgetWindow.objects.select_for_update().get(pk=window.pk)
+    return windows
+
+
 def _move_budgets(calls: Iterable[Booked], spool: str) -> None:
     """What was charged becomes spent, and is no longer reserved where a lease held it."""
     charged: dict[BudgetShare, int] = defaultdict(int)
     for call in calls:
         for share in call.opened.budgets:
             charged[share] += call.charge_nano
-    for share in sorted(charged, key=lambda share: (share.budget_id, share.starts_at)):
-        if charged[share] and Budget.objects.filter(pk=share.budget_id).exists():
-            _spend(share, charged[share], spool)
+    for share, window in _locked(share for share in charged if charged[share]).items():
+        _spend(window, charged[share], spool)
 
 
-def _spend(share: BudgetShare, nano: int, spool: str) -> None:
-    ends_at = None if share.ends_at is None else datetime.fromtimestamp(share.ends_at, UTC)
-    window, _ = BudgetWindow.objects.get_or_create(
-        budget_id=share.budget_id,
-        starts_at=datetime.fromtimestamp(share.starts_at, UTC),
-        defaults={"ends_at": ends_at},
-    )
-    # The window is locked before its lease, as whoever takes one does.
-    locked = BudgetWindow.objects.select_for_update().get(pk=window.pk)
-    lease = BudgetLease.objects.filter(window=locked, spool=spool).first()
+def _spend(window: BudgetWindow, nano: int, spool: str) -> None:
+    """Of a window that is locked; its lease comes after it, as with whoever takes one."""
+    lease = BudgetLease.objects.filter(window=window, spool=spool).first()
     held = 0 if lease is None else min(nano, lease.granted_nano - lease.charged_nano)
-    BudgetWindow.objects.filter(pk=locked.pk).update(
+    BudgetWindow.objects.filter(pk=window.pk).update(
         spent_nano=F("spent_nano") + nano, reserved_nano=F("reserved_nano") - held
     )
     if lease is not None:
@@ -112,7 +135,8 @@ def _mark_hours(calls: Iterable[Booked]) -> None:
 
 def return_leases(spool: str) -> None:
     """What a dead process held and did not spend is free again."""
-    for lease in BudgetLease.objects.filter(spool=spool).order_by("window__budget_id", "window_id"):
+    leases = BudgetLease.objects.filter(spool=spool)
+    for lease in leases.order_by("window__budget_id", "window__starts_at"):
         locked = BudgetWindow.objects.select_for_update().get(pk=lease.window_id)
         lease.refresh_from_db()
         left = lease.granted_nano - lease.charged_nano

@@ -256,6 +256,7 @@ class Reader:
         versions = {v for o in opened for v in (o.cost_version, o.charge_version) if v is not None}
         terms_of = book.version_terms(versions).get
         calls = [abandoned(call, terms_of) for call in self._open.values()]
+        booking.lock_windows(calls, self._place.name)
         self._found.abandoned += booking.book(calls, self._place.name)
         booking.return_leases(self._place.name)
         self._open = {}

@@ -1,0 +1,69 @@
+"""What a process holds of one window, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tenants.budgets.windows import Window
+
+# What is taken in as many seconds is kept while calls run; the rest is other processes' to draw.
+KEEP_SECONDS = 3
+
+
+class Purse:
+    """`granted`: what the lease is known to have, in all; that of it which belongs to no call and was charged
+    by none is `free`. `is_unsure`: the lease may have another figure, because an order was sent of which
+    nobody knows whether it was carried out. `rest`: what the window had left when it was last asked.
+    `is_tail`: it gives no more than is needed, so what is not needed goes back at once. `holds` is how many
+    calls draw on it, `taken` how much they took since the last sweep, and `low` what is free at least before
+    more is drawn ahead. There is one order to the database at a time."""
+
+    __slots__ = (
+        "block",
+        "free",
+        "granted",
+        "holds",
+        "is_returning",
+        "is_tail",
+        "is_unsure",
+        "low",
+        "name",
+        "need",
+        "ordering",
+        "rest",
+        "taken",
+        "window",
+    )
+
+    def __init__(self, of: Window, name: str) -> None:
+        self.window = of
+        self.name = name
+        self.granted = self.free = self.rest = 0
+        self.holds = self.taken = 0
+        self.need = self.block = self.low = 0
+        self.is_tail = self.is_unsure = self.is_returning = False
+        self.ordering = asyncio.Lock()
+
+    def receive(self, granted: int, rest: int, need: int, *, is_tail: bool) -> None:
+        """What the lease has now, in all."""
+        self.block = granted - self.granted
+        self.free += self.block
+        self.granted, self.rest, self.need = granted, rest, need
+        self.is_tail, self.is_unsure = is_tail, False
+        self._set_low()
+
+    def lack(self, rest: int, *, is_tail: bool) -> None:
+        """The window has not what was needed, or with `is_tail` no whole block."""
+        self.rest, self.low = rest, 0
+        self.is_tail = self.is_tail or is_tail
+
+    def sweep(self) -> int:
+        """Called every second: what of it was not needed for that long."""
+        spare = self.free if self.is_tail else self.free - KEEP_SECONDS * self.taken
+        self._set_low()
+        self.taken = 0
+        return max(spare, 0)
+
+    def _set_low(self) -> None:
+        """About what is taken in a second, so that it is drawn before it is needed."""
+        self.low = 0 if self.is_tail else min(self.block // 2, self.taken)

@@ -1,0 +1,1 @@
+"""Budgets: their windows, leases and thresholds."""

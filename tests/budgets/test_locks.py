@@ -1,0 +1,136 @@
+"""Windows are locked in one order by everybody, so that no two processes wait for each other."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from gateway_project.lib import clock, ids
+from responses_api.storage import writer
+from responses_api.storage.writer import _Pending
+from tenants.budgets import leases
+from tenants.budgets.leases import Draw, GiveBack, Part
+from tenants.budgets.windows import Place, Window, window
+from tenants.ledger import booking
+from tenants.ledger.open_calls import Booked, OpenCall, abandoned
+from tenants.ledger.records import Opened
+from tenants.models import BudgetLease, BudgetWindow
+from tests.budgets.bank import budget, terms
+from tests.support import rows
+from tests.support.rows import Customer
+
+pytestmark = pytest.mark.persistence
+
+DOLLAR = 1_000_000_000
+
+
+def windows(of: Customer, count: int = 3) -> list[Window]:
+    for number in range(count):
+        budget(of, DOLLAR, name=f"budget {number}")
+    return [window(found, clock.timestamp()) for found in terms(of)]
+
+
+def draw(spool: str, *of: Window, known: int = 0) -> Draw:
+    return Draw(spool, tuple(Part(found, known, 1000) for found in of))
+
+
+def commit(*orders: Any) -> list[Any]:
+    """As the writer does with what has gathered."""
+    batch = [_Pending(order, None) for order in orders]  # type: ignore[arg-type]
+    writer._commit(batch)
+    return [pending.result for pending in batch]
+
+
+def test_what_is_drawn_and_given_back_at_once_is_locked_in_one_order(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = windows(acme)
+    commit(draw("a", third), draw("b", third))
+    seen: list[Place] = []
+    lock = leases._locked
+
+    def locked(of: Window, *, make: bool) -> BudgetWindow | None:
+        seen.append(of.place)
+        return lock(of, make=make)
+
+    monkeypatch.setattr(leases, "_locked", locked)
+    commit(
+        GiveBack("a", third, 0), draw("a", second, first), draw("b", first), GiveBack("b", third, 0)
+    )
+    assert seen == [first.place, second.place, third.place]
+
+
+def test_orders_of_a_batch_are_carried_out_in_the_order_in_which_they_came(acme: Customer) -> None:
+    (only,) = windows(acme, 1)
+    commit(draw("a", only))
+    _, drawn = commit(GiveBack("a", only, 0), draw("a", only))
+    assert drawn.granted == (BudgetLease.objects.get().granted_nano,)
+    assert BudgetWindow.objects.get().reserved_nano == drawn.granted[0] > 0
+
+
+def test_a_dead_process_is_booked_and_its_leases_returned_in_the_same_order(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = windows(acme)
+    commit(draw("dead", third), draw("dead", first))
+    seen: list[tuple[int, int]] = []
+    lock = booking._locked
+
+    def locked(shares: Any) -> Any:
+        found = lock(shares)
+        seen.extend((share.budget_id, share.starts_at) for share in found)
+        return found
+
+    monkeypatch.setattr(booking, "_locked", locked)
+    call = booked(acme, second, charge_nano=10)
+    with transaction.atomic():
+        booking.lock_windows([call], "dead")
+        assert seen == [first.place, second.place, third.place]
+        booking.book([call], "dead")
+        booking.return_leases("dead")
+    assert not BudgetLease.objects.exists()
+    assert set(BudgetWindow.objects.values_list("reserved_nano", flat=True)) == {0}
+
+
+def booked(of: Customer, *paid_by: Window, charge_nano: int) -> Booked:
+    opened = Opened(
+        id=ids.uuid7().hex, leg=0, at_ms=int(clock.timestamp() * 1000), tenant_id=of.tenant.pk,
+        tenant=of.tenant.slug, key_id=of.key.pk, key=of.key.public_id, route="responses", alias="a",
+        provider="p", upstream_model="m", input_estimate=1, service_tier="default", cost_version=None,
+        charge_version=None, is_own=False, held_nano=charge_nano,
+        budgets=tuple(found.share for found in paid_by),
+    )  # fmt: skip
+    ended = abandoned(OpenCall(opened, 1, 0), lambda version: None)
+    return Booked(opened, charge_nano, {**ended.values, "charge_nano": charge_nano})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_draw_and_give_back_crosswise_do_not_wait_for_each_other() -> None:
+    first, second = windows(rows.customer("acme"), 2)
+    failed: list[BaseException] = []
+
+    def work(name: str, given: Window, drawn: Window) -> None:
+        known = 0
+        try:
+            for _ in range(60):
+                _, result = commit(GiveBack(name, given, 0), draw(name, drawn, known=known))
+                known = result.granted[0]
+        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+            failed.append(error)
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=work, args=("a", first, second)),
+        threading.Thread(target=work, args=("b", second, first)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []
+    for row in BudgetWindow.objects.all():
+        assert row.reserved_nano == sum(lease.granted_nano for lease in row.leases.all())
