@@ -69,8 +69,6 @@ class Hold:
         self._payers = payers
         self._purses = payers.purses
         self.held = 0 if self._purses else None
-        for purse in self._purses:
-            purse.holds += 1
 
     @property
     def shares(self) -> tuple[BudgetShare, ...]:
@@ -118,7 +116,6 @@ class Hold:
         """What is still held belongs to no call any more. Further calls change nothing."""
         purses, self._purses = self._purses, ()
         for purse in purses:
-            purse.holds -= 1
             purse.free += self.held or 0
             if purse.is_tail:
                 self._accounts.return_soon(purse)
@@ -160,15 +157,11 @@ class Accounts:
             or not payers.begins <= timestamp < payers.ends
         ):
             payers = self._look_up(budgets, timestamp)
-        hold = Hold(self, payers)  # from here on the purses are in use
+        hold = Hold(self, payers)
         if hold.held is None:
             return hold
         if not self.take_now(payers.purses, nano):
-            try:
-                await self.take(payers.purses, nano)
-            except BaseException:
-                hold.release()
-                raise
+            await self.take(payers.purses, nano)
         hold.held = nano
         return hold
 
@@ -313,8 +306,9 @@ class Accounts:
         ends_at = purse.window.ends_at
         if ends_at is None or now < ends_at + FORGET_SECONDS:
             return
-        if purse.holds or purse.free or purse.is_unsure or purse.ordering.locked():
+        if purse.free or purse.is_unsure or purse.ordering.locked():
             return
+        purse.is_tail = True  # should a call still hold some of it, that goes back when it ends
         # A purse must not be made twice for one lease: the second would count what the first has spent.
         self._forgotten_until = max(self._forgotten_until, ends_at)
         del self._purses[purse.window.place]

@@ -80,10 +80,14 @@ def carry_out(orders: Sequence[Order]) -> list[Drawn | None]:
     rows: _Locked = {}
     for place, window in sorted({**given, **drawn}.items(), key=lambda item: item[0]):
         rows[place] = _locked(window, make=place in drawn)
-    return [
-        _draw(order, rows) if isinstance(order, Draw) else _give_back(order, rows)
-        for order in orders
-    ]
+    return [_carried_out(order, rows) for order in orders]
+
+
+def _carried_out(order: Order, rows: _Locked) -> Drawn | None:
+    if isinstance(order, Draw):
+        return _draw(order, rows)
+    _give_back(order, rows)
+    return None
 
 
 def _draw(order: Draw, rows: _Locked) -> Drawn:

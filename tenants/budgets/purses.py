@@ -14,15 +14,14 @@ class Purse:
     """`granted`: what the lease is known to have, in all; that of it which belongs to no call and was charged
     by none is `free`. `is_unsure`: the lease may have another figure, because an order was sent of which
     nobody knows whether it was carried out. `rest`: what the window had left when it was last asked.
-    `is_tail`: it gives no more than is needed, so what is not needed goes back at once. `holds` is how many
-    calls draw on it, `taken` how much they took since the last sweep, and `low` what is free at least before
-    more is drawn ahead. There is one order to the database at a time."""
+    `is_tail`: it gives no more than is needed, so what is not needed goes back at once. `taken` is how much
+    calls took since the last sweep, and `low` what is free at least before more is drawn ahead. There is one
+    order to the database at a time."""
 
     __slots__ = (
         "block",
         "free",
         "granted",
-        "holds",
         "is_returning",
         "is_tail",
         "is_unsure",
@@ -39,8 +38,8 @@ class Purse:
         self.window = of
         self.name = name
         self.granted = self.free = self.rest = 0
-        self.holds = self.taken = 0
-        self.need = self.block = self.low = 0
+        self.taken = self.low = 0
+        self.need = self.block = 0
         self.is_tail = self.is_unsure = self.is_returning = False
         self.ordering = asyncio.Lock()
 
