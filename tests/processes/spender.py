@@ -1,0 +1,92 @@
+"""A process that spends of its key's budgets as fast as it can. Run it with a key's public id, and with
+`--until-refused` if it is to end. It prints a line once it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from types import SimpleNamespace
+from typing import Any, cast
+
+import django
+
+PICO = 1_000_000_000  # a dollar per thousand tokens
+CALLERS = 8
+
+
+async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
+    """Calls that hold, hold more while they run, and are charged for some of it."""
+    from gateway_project.lib import ids  # noqa: PLC0415  # after the settings, as what follows
+    from gateway_project.lib.errors import BudgetExhausted  # noqa: PLC0415
+    from responses_api.accounting.account import Account  # noqa: PLC0415
+    from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
+    from tenants.prices.history import History  # noqa: PLC0415
+    from tenants.prices.rating import Line, terms  # noqa: PLC0415
+    from tenants.token_classes import Usage  # noqa: PLC0415
+
+    lines = [Line("input_fresh", PICO), Line("output_visible", PICO)]
+    priced = History((terms(1, 0.0, lines),))
+    target = SimpleNamespace(
+        cost=priced, charge=priced, provider="p", model="m", max_output_tokens=None
+    )
+    payload = b"x" * 100
+    call = ModelCall("responses", "m", True, False, {"max_output_tokens": 20}, len(payload))
+    route = SimpleNamespace(alias="m")
+    while True:
+        admitted = SimpleNamespace(
+            request_id=ids.request_id(), caller=caller, route=route, socket=None
+        )
+        account = Account(worker, cast("Any", admitted))
+        try:
+            leg, _ = await account.open(cast("Any", target), "responses", call, payload)
+        except BudgetExhausted:
+            if not is_endless:
+                return
+            await asyncio.sleep(0.01)
+            continue
+        written = 0
+        for _ in range(random.randrange(6)):
+            await asyncio.sleep(random.random() / 100)
+            written += random.randrange(40)
+            if not leg.covers(written) and not await leg.cover(written):
+                break
+        usage = Usage(input_fresh=random.randrange(100), output_visible=written)
+        leg.settle(status="completed", usage=usage, usage_source="provider", http_status=200)
+
+
+async def main(key_id: str, *, is_endless: bool) -> None:
+    from asgiref.sync import sync_to_async  # noqa: PLC0415
+
+    from responses_api.accounting.books import Books  # noqa: PLC0415
+    from responses_api.storage import budget_records  # noqa: F401, PLC0415
+    from responses_api.storage.writer import Writer  # noqa: PLC0415
+    from responses_api.worker import spool_from_settings  # noqa: PLC0415
+    from tenants.budgets.accounts import Accounts  # noqa: PLC0415
+    from tenants.budgets.terms import of_key  # noqa: PLC0415
+    from tenants.models import ApiKey  # noqa: PLC0415
+
+    key = await ApiKey.objects.select_related("tenant").aget(public_id=key_id)
+    caller = SimpleNamespace(
+        tenant_id=key.tenant_id,
+        tenant_slug=key.tenant.slug,
+        key_id=key.pk,
+        key_public_id=key.public_id,
+        budgets=await sync_to_async(of_key)(key),
+    )
+    writer = Writer(asyncio.get_running_loop())
+    books = Books(spool_from_settings())
+    worker = SimpleNamespace(books=books, budgets=Accounts(writer.write, books.name))
+    worker.budgets.start()
+    books.start()
+    sys.stdout.write("spending\n")
+    sys.stdout.flush()
+    await asyncio.gather(*(spend(caller, worker, is_endless=is_endless) for _ in range(CALLERS)))
+    await worker.budgets.stop()
+    await writer.stop()
+    await books.stop()
+
+
+if __name__ == "__main__":
+    django.setup()
+    asyncio.run(main(sys.argv[1], is_endless="--until-refused" not in sys.argv))

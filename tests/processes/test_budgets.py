@@ -1,0 +1,219 @@
+"""Budgets that several processes spend at once: never more than there is, and nothing is lost with them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from routing.sandbox import SandboxServer
+from tests.processes.conftest import Prepared
+from tests.processes.money_watch import CHARGED, WINDOWS, Reader, Watch
+from tests.processes.served import (
+    ROOT,
+    Program,
+    Served,
+    environment,
+    eventually,
+    kill,
+    manage,
+    shell,
+)
+
+DOLLAR = 1_000_000_000
+PROCESSES = 4
+STREAMS = 64
+ROWS = """
+import json
+from routing.models import Provider
+from tenants.models import Budget
+from tests.accounting.conftest import price
+from tests.support import rows
+customer = rows.customer("spender")
+Budget.objects.create(tenant=customer.tenant, name="tenant", amount_nano={tenant}, period="total")
+if {key}:
+    Budget.objects.create(
+        tenant=customer.tenant, api_key=customer.key, name="key", amount_nano={key}, period="total"
+    )
+for protocol in rows.PROTOCOLS:
+    if not Provider.objects.filter(name="sandbox-" + protocol).exists():
+        rows.alias("sandbox-" + protocol, (rows.provider(protocol, {url!r}), "sandbox-1"))
+    price("sandbox-" + protocol, "sandbox-1")
+print(json.dumps([customer.key.public_id, customer.secret]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database with a tenant that has budgets."""
+
+    variables: dict[str, str]
+    key_id: str
+    secret: str
+
+
+def furnished(variables: dict[str, str], provider: SandboxServer, tenant: int, key: int) -> Place:
+    script = ROWS.format(url=provider.base_url, tenant=tenant, key=key)
+    key_id, secret = shell(variables, script)
+    return Place(variables, key_id, secret)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, str]:
+    """Of a migrated database."""
+    more = {"TOLLGATE_SPOOL_LEAST_FREE_PERCENT": "0"}
+    if request.param == "sqlite":
+        return environment(prepared.data_dir, **more)
+    url: str = request.getfixturevalue("scratch_database")
+    found = environment(prepared.data_dir, DATABASE_URL=url, **more)
+    manage(found, "migrate", "-v", "0")
+    return found
+
+
+class Spender:
+    """A process of its own."""
+
+    def __init__(self, place: Place, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.processes.spender", place.key_id, *arguments],
+            cwd=ROOT,
+            env={**place.variables, "DJANGO_SETTINGS_MODULE": "gateway_project.settings"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_until_it_spends(self) -> None:
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "spending\n"
+
+    def kill(self) -> None:
+        kill(self._process.pid, signal.SIGKILL)
+        self.wait()
+
+    def wait(self) -> int:
+        code = self._process.wait(120)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def query(variables: dict[str, str]) -> Iterator[Reader]:
+    reader = Reader(variables)
+    yield reader
+    reader.close()
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def spenders(place: Place, running: ExitStack, *arguments: str) -> list[Spender]:
+    found = [Spender(place, *arguments) for _ in range(PROCESSES)]
+    for spender in found:
+        running.callback(spender.kill)
+    for spender in found:
+        spender.wait_until_it_spends()
+    return found
+
+
+@pytest.mark.long
+def test_processes_that_spend_at_once_never_hold_and_spend_more_than_there_is(
+    variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
+) -> None:
+    place = furnished(variables, provider, tenant=8 * DOLLAR, key=5 * DOLLAR)
+    with Watch(variables) as watch, Program(variables, "ingest") as ingester:
+        for spender in spenders(place, running, "--until-refused"):
+            assert spender.wait() == 0
+        ingester.stop()
+    manage(variables, "ingest", "--once")
+    ((_, charged, _, _),) = query(CHARGED)
+    for _, amount, spent, reserved in query(WINDOWS):
+        assert (spent, reserved) == (charged, 0)
+        assert charged <= amount
+    # Every process was refused: what was left was less than the smallest call.
+    assert charged > 4.5 * DOLLAR
+    assert watch.overruns == []
+    assert watch.looks > 50
+    assert watch.most > 4.8 * DOLLAR
+
+
+@pytest.mark.long
+def test_what_killed_processes_held_is_free_again_and_what_they_spent_is_spent(
+    variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
+) -> None:
+    place = furnished(variables, provider, tenant=40 * DOLLAR, key=30 * DOLLAR)
+    with Watch(variables) as watch:
+        for _ in range(2):
+            processes = spenders(place, running)
+            eventually(lambda: watch.most > DOLLAR, 60)
+            for spender in processes:
+                spender.kill()
+            assert any(reserved for _, _, _, reserved in query(WINDOWS))
+            manage(variables, "ingest", "--once")
+            ((_, charged, _, _),) = query(CHARGED)
+            assert charged > 0
+            assert [row[2:] for row in query(WINDOWS)] == [(charged, 0)] * 2
+    assert watch.overruns == []
+
+
+async def ask_all(served: Served, place: Place, texts: list[str]) -> list[httpx.Response]:
+    """All at once, streams and every eighth not; each answer as far as it came."""
+    limits = httpx.Limits(max_connections=len(texts))
+    headers = {"authorization": f"Bearer {place.secret}"}
+    doors = [("chat", "messages"), ("responses", "input")]
+
+    async def ask(client: httpx.AsyncClient, number: int, text: str) -> httpx.Response:
+        door, field = doors[number % 2]
+        said: Any = [{"role": "user", "content": text}]
+        model = "sandbox-" + ("chat", "responses", "anthropic")[number % 3]
+        body = {"model": model, field: said, "stream": bool(number % 8)}
+        path = "chat/completions" if door == "chat" else "responses"
+        return await client.post(f"{served.root_url}/v1/{path}", json=body)
+
+    async with httpx.AsyncClient(
+        headers=headers, limits=limits, timeout=300, trust_env=False
+    ) as client:
+        work = (ask(client, number, text) for number, text in enumerate(texts))
+        return await asyncio.gather(*work)
+
+
+@pytest.mark.long
+@pytest.mark.redis
+def test_a_dollar_buys_no_more_than_a_dollar_of_an_upstream_that_ignores_limits(
+    variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
+) -> None:
+    variables = {**variables, "REDIS_URL": os.environ["REDIS_URL"]}
+    place = furnished(variables, provider, tenant=DOLLAR, key=0)
+    served = running.enter_context(Served(variables, "--workers", str(PROCESSES)))
+    text = "[unlimited][chunks=3000]"  # $0.03 each, $7.68 in all
+    with Watch(variables) as watch:
+        answers = asyncio.run(ask_all(served, place, [text] * (PROCESSES * STREAMS)))
+        eventually(lambda: query(CHARGED)[0][0] == len(provider.calls), 60)
+    served.signal()
+    served.wait(60)
+    manage(variables, "ingest", "--once")
+    ((calls, charged, unfunded, cost),) = query(CHARGED)
+    ((_, amount, spent, reserved),) = query(WINDOWS)
+    statuses = sorted({answer.status_code for answer in answers})
+    sys.stdout.write(
+        f"{calls} calls, statuses {statuses}: charged {charged}, unfunded {unfunded}, cost {cost}; "
+        f"{watch.looks} looks, at most {watch.most}\n"
+    )
+    assert statuses == [200, 429]
+    assert charged <= amount == DOLLAR
+    assert charged > 0.9 * DOLLAR
+    assert (spent, reserved) == (charged, 0)
+    assert cost == charged + unfunded
+    assert watch.overruns == []
