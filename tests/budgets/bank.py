@@ -12,11 +12,15 @@ from django.db import transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
 
+from gateway_project.lib import clock, ids
 from gateway_project.lib.cache import StoreUnavailable
 from tenants.budgets import leases
 from tenants.budgets.accounts import Accounts
 from tenants.budgets.leases import Order
 from tenants.budgets.terms import BudgetTerms, of_key
+from tenants.budgets.windows import Window, window
+from tenants.ledger.open_calls import Booked, OpenCall, abandoned
+from tenants.ledger.records import Opened
 from tenants.models import Budget, BudgetLease, BudgetWindow
 from tests.support.rows import Customer
 
@@ -106,3 +110,20 @@ def reserved() -> int:
         found = BudgetLease.objects.aggregate(left=Coalesce(Sum(left), 0))
     assert window.reserved_nano == found["left"]
     return window.reserved_nano
+
+
+def booked(of: Customer, *paid_by: Window, charge_nano: int) -> Booked:
+    """A call as the ingester books it."""
+    opened = Opened(
+        id=ids.uuid7().hex, leg=0, at_ms=int(clock.timestamp() * 1000), tenant_id=of.tenant.pk,
+        tenant=of.tenant.slug, key_id=of.key.pk, key=of.key.public_id, route="responses", alias="a",
+        provider="p", upstream_model="m", input_estimate=1, service_tier="default", cost_version=None,
+        charge_version=None, is_own=False, held_nano=charge_nano,
+        budgets=tuple(found.share for found in paid_by),
+    )  # fmt: skip
+    ended = abandoned(OpenCall(opened, 1, 0), lambda version: None)
+    return Booked(opened, charge_nano, {**ended.values, "charge_nano": charge_nano})
+
+
+def window_of(found: BudgetTerms) -> Window:
+    return window(found, clock.timestamp())

@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from gateway_project.lib import clock, ids
+from gateway_project.lib import clock
 from responses_api.storage import writer
 from responses_api.storage.writer import _Pending
 from tenants.budgets import leases
 from tenants.budgets.leases import Draw, GiveBack, Part
 from tenants.budgets.windows import Place, Window, window
 from tenants.ledger import booking
-from tenants.ledger.open_calls import Booked, OpenCall, abandoned
-from tenants.ledger.records import Opened
 from tenants.models import BudgetLease, BudgetWindow
-from tests.budgets.bank import budget, terms
+from tests.budgets.bank import booked, budget, terms
 from tests.support import rows
 from tests.support.rows import Customer
 
@@ -93,18 +91,6 @@ def test_a_dead_process_is_booked_and_its_leases_returned_in_the_same_order(
         booking.return_leases("dead")
     assert not BudgetLease.objects.exists()
     assert set(BudgetWindow.objects.values_list("reserved_nano", flat=True)) == {0}
-
-
-def booked(of: Customer, *paid_by: Window, charge_nano: int) -> Booked:
-    opened = Opened(
-        id=ids.uuid7().hex, leg=0, at_ms=int(clock.timestamp() * 1000), tenant_id=of.tenant.pk,
-        tenant=of.tenant.slug, key_id=of.key.pk, key=of.key.public_id, route="responses", alias="a",
-        provider="p", upstream_model="m", input_estimate=1, service_tier="default", cost_version=None,
-        charge_version=None, is_own=False, held_nano=charge_nano,
-        budgets=tuple(found.share for found in paid_by),
-    )  # fmt: skip
-    ended = abandoned(OpenCall(opened, 1, 0), lambda version: None)
-    return Booked(opened, charge_nano, {**ended.values, "charge_nano": charge_nano})
 
 
 @pytest.mark.django_db(transaction=True)
