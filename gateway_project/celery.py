@@ -14,6 +14,7 @@ from celery.schedules import crontab
 from django.conf import settings
 
 from gateway_project.lib.secret import Secret
+from responses_api import budget_news
 from responses_api.background import loop_thread
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
@@ -57,6 +58,16 @@ def _configuration(redis_url: Secret | None) -> dict[str, Any]:
                 "task": "responses_api.tasks.purge_expired",
                 "schedule": crontab(minute="7"),
                 "options": {"expires": 60 * 60},
+            },
+            "note-budget-thresholds": {
+                "task": "responses_api.tasks.note_budget_thresholds",
+                "schedule": budget_news.NOTE_EVERY,
+                "options": {"expires": budget_news.NOTE_EVERY.total_seconds()},
+            },
+            "send-budget-alerts": {
+                "task": "responses_api.tasks.send_budget_alerts",
+                "schedule": budget_news.SEND_EVERY,
+                "options": {"expires": budget_news.SEND_EVERY.total_seconds()},
             },
             "sum-usage": {
                 "task": "tenants.tasks.sum_usage",

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gateway_project.lib import database_url, ids, keyring
+from gateway_project.lib import database_url, ids, keyring, mail_url
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.env import environment as env
 from gateway_project.lib.keyring import Keyring
@@ -127,6 +127,12 @@ DATABASES: dict[str, dict[str, Any]] = {
     if _database_url is not None
     else database_url.sqlite(DATA_DIR / "tollgate.sqlite3")
 }
+
+SMTP_URL = env.secret("TOLLGATE_SMTP_URL")
+if SMTP_URL is not None:
+    globals().update(mail_url.parse(SMTP_URL))
+EMAIL_TIMEOUT = mail_url.TIMEOUT_SECONDS
+DEFAULT_FROM_EMAIL = env.text("TOLLGATE_MAIL_FROM", "tollgate@localhost")
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.rest.KeyAuthentication"],

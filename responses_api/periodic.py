@@ -17,6 +17,7 @@ from django.db import connections
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
+from responses_api import budget_news
 from responses_api.models import PeriodicJob
 from responses_api.storage import retention
 from responses_api.webhooks import delivery
@@ -77,11 +78,11 @@ class Periodic:
             if await in_database_thread(take_turn, "purge", PURGE_EVERY):
                 await aio.end(self._purging)
                 self._purging = aio.hold(_carefully(_purge()), "purge")
-        for job in jobs.JOBS:
+        for job in (*jobs.JOBS, *budget_news.JOBS):
             await self._look_at(job)
 
     async def _look_at(self, job: Job) -> None:
-        """Start a job of billing whose turn it is here, unless its last run goes on."""
+        """Start a job of billing or budgets whose turn it is here, unless its last run goes on."""
         running = self._billing.get(job.name)
         if running is not None and not running.done():
             return

@@ -6,6 +6,7 @@ import asyncio
 
 from celery import shared_task
 
+from responses_api import budget_news
 from responses_api.background.loop_thread import run_in_worker
 from responses_api.storage import retention
 from responses_api.webhooks import delivery
@@ -24,3 +25,13 @@ def deliver_webhooks() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def purge_expired() -> None:
     retention.purge()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def note_budget_thresholds() -> None:
+    budget_news.note_thresholds()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def send_budget_alerts() -> None:
+    budget_news.send_alerts()

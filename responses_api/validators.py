@@ -7,12 +7,14 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
-# https://platform.openai.com/docs/guides/webhooks: those of background responses.
+# https://platform.openai.com/docs/guides/webhooks: those of background responses. The last is ours.
+BUDGET_THRESHOLD = "budget.threshold"
 WEBHOOK_EVENTS = (
     "response.completed",
     "response.failed",
     "response.incomplete",
     "response.cancelled",
+    BUDGET_THRESHOLD,
 )
 
 

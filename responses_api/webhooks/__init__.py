@@ -1,1 +1,1 @@
-"""Telling tenants that background responses ended: events, endpoints, signatures, delivery."""
+"""Telling tenants what they wait for: events, endpoints, signatures, delivery."""

@@ -1,14 +1,16 @@
-"""The event that a response has ended, and putting it on its way to those who want it."""
+"""What tenants are told of, and putting it on its way to the endpoints that want it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
 from gateway_project.lib import clock
 from responses_api.models import WebhookDelivery, WebhookEndpoint
-from responses_api.validators import WEBHOOK_EVENTS
+from responses_api.validators import BUDGET_THRESHOLD, WEBHOOK_EVENTS
 
 
 def enqueue(tenant_id: int, response_id: str, status: str) -> None:
@@ -20,13 +22,24 @@ def enqueue(tenant_id: int, response_id: str, status: str) -> None:
     event_type = f"response.{status}"
     if event_type not in WEBHOOK_EVENTS:
         raise ValueError(f"A response does not end as {status!r}.")
+    _enqueue(tenant_id, event_type, response_id, {"id": response_id}, response_id)
+
+
+def enqueue_threshold(tenant_id: int, subject: str, about: Mapping[str, Any]) -> None:
+    """The same of a budget's threshold; `subject` names budget, period and percent, once and for ever."""
+    _enqueue(tenant_id, BUDGET_THRESHOLD, subject, about)
+
+
+def _enqueue(
+    tenant_id: int, event_type: str, subject: str, about: Mapping[str, Any], response_id: str = ""
+) -> None:
     endpoints = WebhookEndpoint.objects.filter(tenant_id=tenant_id, enabled=True)
     wanting = [
         pk for pk, events in endpoints.values_list("pk", "events") if _wants(events, event_type)
     ]
     if not wanting:
         return
-    event_id, payload = _event(response_id, event_type)
+    event_id, payload = _event(subject, event_type, about)
     deliveries = [
         WebhookDelivery(
             tenant_id=tenant_id,
@@ -45,15 +58,15 @@ def _wants(events: list[str], event_type: str) -> bool:
     return not events or event_type in events
 
 
-def _event(response_id: str, event_type: str) -> tuple[str, bytes]:
+def _event(subject: str, event_type: str, about: Mapping[str, Any]) -> tuple[str, bytes]:
     """The event's id, which is the same however often it is made, and its body as it is sent."""
-    digest = hashlib.sha256(f"{response_id} {event_type}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{subject} {event_type}".encode()).hexdigest()
     event_id = f"evt_{digest[:48]}"
     payload = {
         "id": event_id,
         "object": "event",
         "created_at": int(clock.timestamp()),
         "type": event_type,
-        "data": {"id": response_id},
+        "data": about,
     }
     return event_id, orjson.dumps(payload)

@@ -1,1 +1,1 @@
-"""Budgets: their windows, leases and thresholds."""
+"""Budgets: their windows, leases and thresholds, and who is told of them."""

@@ -1,0 +1,181 @@
+"""Thresholds of budgets: noted once per period, and told by e-mail.
+
+What counts is what the ledger has booked. Noting is done in a transaction of its own per threshold, in which
+whoever else is to be told can be told of it for good; e-mail follows, at least once, for a day.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from msgspec import Struct
+
+from gateway_project.lib import clock
+from tenants.budgets import dollars
+from tenants.models import BudgetAlert, BudgetWindow
+
+logger = logging.getLogger("tollgate.budgets")
+
+# Usage of a period that is over may be booked this much later and still reach a threshold.
+LATE = timedelta(days=2)
+SEND_FOR = timedelta(days=1)
+
+
+class Reached(Struct, frozen=True):
+    """A threshold that was reached; `api_key` is the public id, empty for a whole tenant's budget."""
+
+    tenant_id: int
+    budget_id: int
+    budget: str
+    api_key: str
+    period: str
+    starts_at: datetime
+    ends_at: datetime | None
+    percent: int
+    spent_nano: int
+    amount_nano: int
+
+    @property
+    def subject(self) -> str:
+        """No other threshold is called so."""
+        return f"budget {self.budget_id} {int(self.starts_at.timestamp())} {self.percent}"
+
+
+Tell = Callable[[Reached], None]
+
+
+def is_anything_spent() -> bool:
+    """Whether there is anything to look at."""
+    return _open_windows().exists()
+
+
+def note_thresholds(tell: Tell) -> int:
+    """Note every threshold that was reached and is not noted yet, and tell; how many those were."""
+    windows = _open_windows().select_related("budget__api_key").prefetch_related("alerts")
+    return sum(
+        _note(window, percent, tell)
+        for window in windows.order_by("pk")
+        for percent in sorted(_missing(window))
+    )
+
+
+def is_any_due() -> bool:
+    """Whether somebody is still to be told by e-mail, and can be."""
+    return settings.SMTP_URL is not None and _unsent().exists()
+
+
+def send_due() -> int:
+    """Send what is due; how many alerts were. What cannot be sent now comes again with the next call."""
+    if settings.SMTP_URL is None:
+        return 0
+    due = list(_unsent().select_related("window__budget__tenant", "window__budget__api_key"))
+    if not due:
+        return 0
+    connection = mail.get_connection()
+    try:
+        connection.open()
+    except OSError as error:  # which SMTP's own errors are
+        logger.warning("the mail server cannot be reached: %s", type(error).__name__)
+        return 0
+    try:
+        return sum(_send(alert, connection) for alert in due)
+    finally:
+        connection.close()
+
+
+def _open_windows() -> QuerySet[BudgetWindow]:
+    is_open = Q(ends_at=None) | Q(ends_at__gt=clock.now() - LATE)
+    return BudgetWindow.objects.filter(is_open, spent_nano__gt=0, budget__enabled=True)
+
+
+def _missing(window: BudgetWindow) -> Iterator[int]:
+    known = {alert.percent for alert in window.alerts.all()}
+    for percent in set(window.budget.thresholds) - known:
+        if window.spent_nano * 100 >= percent * window.budget.amount_nano:
+            yield percent
+
+
+@transaction.atomic
+def _note(window: BudgetWindow, percent: int, tell: Tell) -> bool:
+    """Of two that note the same at the same time, one does."""
+    budget, now = window.budget, clock.now()
+    _, is_new = BudgetAlert.objects.get_or_create(
+        window=window,
+        percent=percent,
+        defaults={
+            "spent_nano": window.spent_nano,
+            "reached_at": now,
+            "sent_at": None if budget.alert_emails else now,  # then nobody is left to be told
+        },
+    )
+    if is_new:
+        tell(_reached(window, percent, window.spent_nano))
+    return is_new
+
+
+def _reached(window: BudgetWindow, percent: int, spent_nano: int) -> Reached:
+    budget = window.budget
+    return Reached(
+        tenant_id=budget.tenant_id,
+        budget_id=budget.pk,
+        budget=budget.name,
+        api_key="" if budget.api_key is None else budget.api_key.public_id,
+        period=budget.period,
+        starts_at=window.starts_at,
+        ends_at=window.ends_at,
+        percent=percent,
+        spent_nano=spent_nano,
+        amount_nano=budget.amount_nano,
+    )
+
+
+def _unsent() -> QuerySet[BudgetAlert]:
+    since = clock.now() - SEND_FOR
+    return BudgetAlert.objects.filter(sent_at=None, reached_at__gt=since).order_by("pk")
+
+
+def _send(alert: BudgetAlert, connection: BaseEmailBackend) -> bool:
+    """Sent, then marked: should the process die in between, it is sent twice rather than never."""
+    unsent = BudgetAlert.objects.filter(pk=alert.pk, sent_at=None)
+    if not unsent.exists():  # another process has
+        return False
+    try:
+        _message(alert, connection).send()
+    except OSError as error:
+        logger.warning("alert %s of a budget is not sent: %s", alert.pk, type(error).__name__)
+        return False
+    return unsent.update(sent_at=clock.now()) == 1
+
+
+def _message(alert: BudgetAlert, connection: BaseEmailBackend) -> EmailMessage:
+    budget = alert.window.budget
+    reached = _reached(alert.window, alert.percent, alert.spent_nano)
+    name = " ".join(budget.name.split())  # a line break would end the subject
+    whose = f"key {reached.api_key} of {budget.tenant}" if reached.api_key else str(budget.tenant)
+    text = (
+        f"The budget {name!r} ({whose}) has reached {alert.percent} %.\n\n"
+        f"Spent:  ${dollars.shown(alert.spent_nano)}\n"
+        f"Amount: ${dollars.shown(budget.amount_nano)}, {_period(reached)}\n"
+    )
+    if budget.mode == budget.Mode.HARD:
+        text += "\nCalls it does not pay for are refused.\n"
+    return EmailMessage(
+        subject=f"Budget {name!r} has reached {alert.percent} %",
+        body=text,
+        to=budget.alert_emails,
+        connection=connection,
+    )
+
+
+def _period(reached: Reached) -> str:
+    if reached.ends_at is None:
+        return "once"
+    return f"{reached.period}, until {reached.ends_at:%Y-%m-%d %H:%M} UTC"
