@@ -7,7 +7,7 @@ whoever else is to be told can be told of it for good; e-mail follows, at least 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -59,11 +59,12 @@ def is_anything_spent() -> bool:
 
 def note_thresholds(tell: Tell) -> int:
     """Note every threshold that was reached and is not noted yet, and tell; how many those were."""
-    windows = _open_windows().select_related("budget__api_key").prefetch_related("alerts")
+    missing = _missing()
+    windows = BudgetWindow.objects.filter(pk__in=missing).select_related("budget__api_key")
     return sum(
         _note(window, percent, tell)
         for window in windows.order_by("pk")
-        for percent in sorted(_missing(window))
+        for percent in sorted(missing[window.pk])
     )
 
 
@@ -96,11 +97,20 @@ def _open_windows() -> QuerySet[BudgetWindow]:
     return BudgetWindow.objects.filter(is_open, spent_nano__gt=0, budget__enabled=True)
 
 
-def _missing(window: BudgetWindow) -> Iterator[int]:
-    known = {alert.percent for alert in window.alerts.all()}
-    for percent in set(window.budget.thresholds) - known:
-        if window.spent_nano * 100 >= percent * window.budget.amount_nano:
-            yield percent
+def _missing() -> dict[int, set[int]]:
+    """By window; of plain values, because every window there is is looked at each time."""
+    reached: dict[int, set[int]] = {}
+    windows = _open_windows().values_list(
+        "pk", "spent_nano", "budget__amount_nano", "budget__thresholds"
+    )
+    for pk, spent, amount, thresholds in windows.iterator():
+        percents = {percent for percent in thresholds if spent * 100 >= percent * amount}
+        if percents:
+            reached[pk] = percents
+    known = BudgetAlert.objects.filter(window__in=_open_windows())
+    for window, percent in known.values_list("window", "percent").iterator():
+        reached.get(window, set()).discard(percent)
+    return {pk: percents for pk, percents in reached.items() if percents}
 
 
 @transaction.atomic
@@ -149,8 +159,9 @@ def _send(alert: BudgetAlert, connection: BaseEmailBackend) -> bool:
         return False
     try:
         _message(alert, connection).send()
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001  # one that cannot be sent must not keep the others
         logger.warning("alert %s of a budget is not sent: %s", alert.pk, type(error).__name__)
+        connection.close()  # the next one opens it anew
         return False
     return unsent.update(sent_at=clock.now()) == 1
 

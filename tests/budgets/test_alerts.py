@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import openai
 import pytest
 from django.core import mail
+from django.db import connection
 from pytest_django import Settings
 
 from gateway_project.lib import clock, mail_url
@@ -19,6 +22,7 @@ from responses_api.models import WebhookDelivery
 from responses_api.webhooks import endpoints, signing
 from tenants.budgets import alerts
 from tenants.models import Budget, BudgetAlert, BudgetWindow
+from tests.support import rows
 from tests.support.rows import Customer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
@@ -83,6 +87,27 @@ def test_a_threshold_is_noted_once_in_its_period_and_again_in_the_next(acme: Cus
     later = EPOCH + timedelta(days=1)
     BudgetWindow.objects.create(budget=first.budget, starts_at=later, spent_nano=DOLLAR // 2)
     assert noted() == [50]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_processes_that_note_at_the_same_time_one_does_and_tells() -> None:
+    customer = rows.customer("acme")
+    endpoints.create(customer.tenant, "https://example.com/hook")
+    for number in range(10):
+        window(customer, DOLLAR, name=f"budget {number}")
+    together = threading.Barrier(4)
+
+    def note() -> int:
+        try:
+            together.wait(20)
+            return alerts.note_thresholds(budget_news._enqueue)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = [asked.result() for asked in [pool.submit(note) for _ in range(4)]]
+    assert sum(counts) == BudgetAlert.objects.count() == 30
+    assert WebhookDelivery.objects.count() == 30
 
 
 def test_the_alert_says_what_was_spent_when_it_was_noted(acme: Customer) -> None:
@@ -194,6 +219,26 @@ def test_a_mail_server_that_is_away_is_tried_again(
         assert alerts.send_due() == 0
     assert BudgetAlert.objects.get().sent_at is None
     assert alerts.send_due() == 1
+
+
+@pytest.mark.usefixtures("mailing")
+def test_one_mail_that_cannot_be_sent_keeps_no_other(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = window(acme, DOLLAR // 2, alert_emails=["a@example.com"], name="bad")
+    window(acme, DOLLAR // 2, alert_emails=["b@example.com"], name="good")
+    noted()
+    make = alerts._message
+
+    def message(alert: BudgetAlert, connection: Any) -> Any:
+        if alert.window_id == bad.pk:
+            raise ValueError("a header is not allowed")
+        return make(alert, connection)
+
+    monkeypatch.setattr(alerts, "_message", message)
+    assert alerts.send_due() == 1
+    assert [sent.to for sent in mail.outbox] == [["b@example.com"]]
+    assert BudgetAlert.objects.get(sent_at=None).window == bad
 
 
 @pytest.mark.usefixtures("mailing")
