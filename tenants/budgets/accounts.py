@@ -30,6 +30,7 @@ from tenants.ledger.records import BudgetShare
 logger = logging.getLogger("tollgate.budgets")
 
 SWEEP_SECONDS = 1.0
+SWEEP_MANY = 16  # given back in one transaction
 # A purse is forgotten this long after its window is over, when no call can be for it any more.
 FORGET_SECONDS = 86_400
 MAX_CALLERS = 20_000
@@ -89,7 +90,7 @@ class Hold:
         """Hold more, if this process has it."""
         if self.held is None:
             return True
-        if not self._accounts.take_now(self._purses, nano):
+        if not self._purses or not self._accounts.take_now(self._purses, nano):
             return False
         self.held += nano
         return True
@@ -98,9 +99,13 @@ class Hold:
         """Hold more, if the budgets have it."""
         if self.held is None:
             return True
+        purses = self._purses
         try:
-            await self._accounts.take(self._purses, nano)
+            await self._accounts.take(purses, nano)
         except (BudgetExhausted, Unavailable):
+            return False
+        if not self._purses:  # released meanwhile
+            self._accounts.put_back(purses, nano)
             return False
         self.held += nano
         return True
@@ -115,11 +120,8 @@ class Hold:
     def release(self) -> None:
         """What is still held belongs to no call any more. Further calls change nothing."""
         purses, self._purses = self._purses, ()
-        for purse in purses:
-            purse.free += self.held or 0
-            if purse.is_tail:
-                self._accounts.return_soon(purse)
         if self.held is not None:
+            self._accounts.put_back(purses, self.held)
             self.held = 0
 
 
@@ -184,6 +186,13 @@ class Accounts:
             if refusal is not None:
                 raise refusal
 
+    def put_back(self, purses: tuple[Purse, ...], nano: int) -> None:
+        """What was taken and belongs to no call any more."""
+        for purse in purses:
+            purse.free += nano
+            if purse.is_tail:
+                self.return_soon(purse)
+
     def refresh(self) -> None:
         """The configuration has changed: who spends from now on asks the database what there is."""
         for purse in self._purses.values():
@@ -197,13 +206,19 @@ class Accounts:
     async def sweep(self) -> None:
         """Give back what no call has needed for a while, and forget windows that are long over."""
         now = clock.timestamp()
+        returning = []
         for purse in tuple(self._purses.values()):
             spare = purse.sweep()
             if not purse.window.holds(now):
                 spare = purse.free
             if spare or purse.is_unsure:
-                await _finished(self._give_back(purse, purse.free - spare), "budget-return")
-            self._forget(purse, now)
+                returning.append((purse, purse.free - spare))
+            else:
+                self._forget(purse, now)
+        for first in range(0, len(returning), SWEEP_MANY):
+            some = returning[first : first + SWEEP_MANY]
+            work = (_finished(self._give_back(*each), "budget-return") for each in some)
+            await asyncio.gather(*work)
 
     async def _sweep_again_and_again(self) -> None:
         while True:

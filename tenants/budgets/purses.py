@@ -49,7 +49,7 @@ class Purse:
         self.free += self.block
         self.granted, self.rest, self.need = granted, rest, need
         self.is_tail, self.is_unsure = is_tail, False
-        self._set_low()
+        self._set_low(self.taken)
 
     def lack(self, rest: int, *, is_tail: bool) -> None:
         """The window has not what was needed, or with `is_tail` no whole block."""
@@ -57,12 +57,15 @@ class Purse:
         self.is_tail = self.is_tail or is_tail
 
     def sweep(self) -> int:
-        """Called every second: what of it was not needed for that long."""
-        spare = self.free if self.is_tail else self.free - KEEP_SECONDS * self.taken
-        self._set_low()
-        self.taken = 0
-        return max(spare, 0)
+        """Called every second: what of it was not needed for that long. What little more than is needed a
+        busy one has, it keeps."""
+        taken, self.taken = self.taken, 0
+        self._set_low(taken)
+        if not taken or self.is_tail:
+            return self.free
+        spare = self.free - KEEP_SECONDS * taken
+        return spare if spare > self.block // 2 else 0
 
-    def _set_low(self) -> None:
+    def _set_low(self, taken: int) -> None:
         """About what is taken in a second, so that it is drawn before it is needed."""
-        self.low = 0 if self.is_tail else min(self.block // 2, self.taken)
+        self.low = 0 if self.is_tail else min(self.block // 2, taken)

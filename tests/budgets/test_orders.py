@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from django.db import DataError
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.persistence
 DOLLAR = 1_000_000_000
 BLOCK = DOLLAR // 20
 CALL = 1_000_000
+DAY = 86_400
 
 
 @pytest.fixture
@@ -163,6 +165,24 @@ def test_a_call_that_leaves_while_its_budget_is_asked_leaves_the_grant_to_others
     assert reserved() == BLOCK
 
 
+def test_what_is_drawn_for_a_call_that_ended_meanwhile_is_nobodys(
+    payers: tuple[BudgetTerms, ...],
+) -> None:
+    async def call() -> Accounts:
+        accounts = Accounts(Bank().write, "spool")
+        hold = await accounts.hold(payers, CALL, clock.timestamp())
+        asked = asyncio.ensure_future(hold.extend(2 * BLOCK))
+        await asyncio.sleep(0)
+        hold.release()
+        assert not await asked
+        assert not hold.extend_now(1)
+        assert hold.held == 0
+        return accounts
+
+    accounts = run(call())
+    assert free(accounts) == reserved()
+
+
 def test_a_disabled_budget_grants_nothing_though_it_was_drawn_on(
     payers: tuple[BudgetTerms, ...],
 ) -> None:
@@ -281,3 +301,47 @@ def test_an_amount_that_was_lowered_refuses_what_lies_beyond(
 
     run(call())
     assert reserved() == CALL
+
+
+def test_a_period_that_is_over_is_given_back_and_forgotten_a_day_later(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget(acme, DOLLAR, period="daily")
+    payers = terms(acme)
+    now = clock.timestamp()
+    monkeypatch.setattr(clock, "timestamp", lambda: now)
+
+    async def call() -> None:
+        nonlocal now
+        accounts = Accounts(Bank().write, "spool")
+        began = now
+        hold = await accounts.hold(payers, CALL, now)
+        now += DAY
+        await accounts.sweep()
+        assert reserved() == CALL  # a call still runs
+        now += DAY
+        await accounts.sweep()
+        assert not accounts._purses
+        with pytest.raises(Unavailable):  # its figures are not known any more
+            await accounts.hold(payers, CALL, began)
+        hold.release()
+
+    run(call())
+    assert reserved() == 0
+
+
+def test_a_period_that_is_made_longer_goes_on_with_what_was_leased(acme: Customer) -> None:
+    made = budget(acme, DOLLAR, period="daily")
+    first = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
+    daily = terms(acme)
+    Budget.objects.filter(pk=made.pk).update(period="monthly")
+    monthly = terms(acme)
+
+    async def call() -> Accounts:
+        accounts = Accounts(Bank().write, "spool")
+        for payers in (daily, monthly, daily):
+            await accounts.hold(payers, CALL, first)
+        return accounts
+
+    accounts = run(call())
+    assert free(accounts) + 3 * CALL == reserved() == BLOCK
