@@ -33,6 +33,7 @@ SWEEP_SECONDS = 1.0
 SWEEP_MANY = 16  # given back in one transaction
 # A purse is forgotten this long after its window is over, when no call can be for it any more.
 FORGET_SECONDS = 86_400
+FORGET_EVERY_SECONDS = 3_600
 MAX_CALLERS = 20_000
 
 T = TypeVar("T")
@@ -134,6 +135,8 @@ class Accounts:
         self._purses: dict[Place, Purse] = {}
         # By the identity of the caller's budgets, which are read anew when they change.
         self._payers: dict[int, _Payers] = {}
+        self._awake: set[Purse] = set()  # those that the next sweep has to look at
+        self._forget_at = 0.0
         self._forgotten_until = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._unlimited = Hold(self, _Payers((), [], ()))
@@ -190,11 +193,13 @@ class Accounts:
         """What was taken and belongs to no call any more."""
         for purse in purses:
             purse.free += nano
+            self._awake.add(purse)
             if purse.is_tail:
                 self.return_soon(purse)
 
     def refresh(self) -> None:
         """The configuration has changed: who spends from now on asks the database what there is."""
+        self._payers.clear()
         for purse in self._purses.values():
             self.return_soon(purse)
 
@@ -207,18 +212,19 @@ class Accounts:
         """Give back what no call has needed for a while, and forget windows that are long over."""
         now = clock.timestamp()
         returning = []
-        for purse in tuple(self._purses.values()):
-            spare = purse.sweep()
-            if not purse.window.holds(now):
-                spare = purse.free
+        for purse in tuple(self._awake):
+            spare = purse.sweep() if purse.window.holds(now) else purse.free
             if spare or purse.is_unsure:
                 returning.append((purse, purse.free - spare))
-            else:
-                self._forget(purse, now)
+            elif not purse.free:
+                self._awake.discard(purse)
         for first in range(0, len(returning), SWEEP_MANY):
             some = returning[first : first + SWEEP_MANY]
             work = (_finished(self._give_back(*each), "budget-return") for each in some)
             await asyncio.gather(*work)
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_SECONDS
+            self._forget(now)
 
     async def _sweep_again_and_again(self) -> None:
         while True:
@@ -262,6 +268,8 @@ class Accounts:
             for purse in drawn_on:
                 purse.is_unsure = True
             return Unavailable("The budget cannot be asked now; try again.", retry_after_seconds=2)
+        finally:
+            self._awake.update(drawn_on)
         if drawn.exhausted is not None:
             return _refusal(drawn_on, drawn)
         for purse, part, granted in zip(drawn_on, order.parts, drawn.granted, strict=True):
@@ -317,17 +325,18 @@ class Accounts:
         purse.window, purse.name = of, name  # a period may have been made longer
         return purse
 
-    def _forget(self, purse: Purse, now: float) -> None:
-        ends_at = purse.window.ends_at
-        if ends_at is None or now < ends_at + FORGET_SECONDS:
-            return
-        if purse.free or purse.is_unsure or purse.ordering.locked():
-            return
-        purse.is_tail = True  # should a call still hold some of it, that goes back when it ends
-        # A purse must not be made twice for one lease: the second would count what the first has spent.
-        self._forgotten_until = max(self._forgotten_until, ends_at)
-        del self._purses[purse.window.place]
-        self._payers.clear()
+    def _forget(self, now: float) -> None:
+        for place, purse in tuple(self._purses.items()):
+            ends_at = purse.window.ends_at
+            if ends_at is None or now < ends_at + FORGET_SECONDS:
+                continue
+            if purse.free or purse.is_unsure or purse.ordering.locked():
+                continue
+            purse.is_tail = True  # should a call still hold some of it, that goes back when it ends
+            # A purse must not be made twice for one lease: the second would count what the first has spent.
+            self._forgotten_until = max(self._forgotten_until, ends_at)
+            del self._purses[place]
+            self._payers.clear()
 
 
 @contextlib.asynccontextmanager

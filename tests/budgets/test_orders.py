@@ -252,6 +252,23 @@ def test_a_block_is_drawn_before_the_last_one_is_used_up(payers: tuple[BudgetTer
     run(call())
 
 
+def test_a_block_that_comes_while_a_sweep_looks_is_swept_later(
+    payers: tuple[BudgetTerms, ...],
+) -> None:
+    async def call() -> None:
+        orders = Bank()
+        accounts = Accounts(orders.write, "spool")
+        task = asyncio.ensure_future(accounts.hold(payers, CALL, clock.timestamp()))
+        await orders.asked.wait()
+        await accounts.sweep()
+        await task
+        await accounts.sweep()
+        await accounts.sweep()
+
+    run(call())
+    assert reserved() == CALL
+
+
 def test_nothing_is_drawn_ahead_of_the_last_cents(acme: Customer) -> None:
     budget(acme, 30 * CALL)  # its blocks are too small to be blocks
     payers = terms(acme)
