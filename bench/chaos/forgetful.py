@@ -63,5 +63,5 @@ def _forget(self: Spool) -> None:
     _close(self)
 
 
-Spool.append = _remember  # type: ignore[assignment, method-assign]
-Spool.close = _forget  # type: ignore[assignment, method-assign]
+Spool.append = _remember  # type: ignore[method-assign]
+Spool.close = _forget  # type: ignore[method-assign]
