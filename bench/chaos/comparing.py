@@ -72,8 +72,11 @@ class _Case:
                 found.duplicated.append(self._says("a row too many", row))
         self._same_ids(found)
         for call, row in pairs:
-            if row.source == "provider" and (wrong := _wrong(call, row)):
+            if row.source == "provider" and (wrong := _misreported(call, row)):
                 found.mispriced.append(self._says(wrong, call, row))
+        found.mispriced += [
+            self._says(wrong, row) for row in self.rows if (wrong := _misrated(row))
+        ]
         self._after_the_end(pairs, found)
         for call, row in pairs:
             if row.status == "abandoned":
@@ -144,13 +147,18 @@ def _is_report(call: Sent, row: Row) -> bool:
     return call.is_whole and call.tokens == row.tokens
 
 
-def _wrong(call: Sent, row: Row) -> str:
+def _misreported(call: Sent, row: Row) -> str:
     """What is wrong with a row that claims to hold the provider's report."""
     if not call.is_whole or call.tokens is None:
         return "a report of a call that did not end"
-    if row.tokens != call.tokens or row.other_tokens:
-        return "other tokens than were reported"
-    charge, cost = CHARGES[row.alias].of(call.tokens), COSTS[row.alias].of(call.tokens)
+    return "other tokens than were reported" if row.tokens != call.tokens else ""
+
+
+def _misrated(row: Row) -> str:
+    """What is wrong with the amounts of a row, wherever its tokens are from."""
+    if row.other_tokens:
+        return "tokens of classes that no upstream reported"
+    charge, cost = CHARGES[row.alias].of(row.tokens), COSTS[row.alias].of(row.tokens)
     if (row.charge_nano, row.cost_nano) != (charge, cost):
         return f"charged {row.charge_nano} of {charge}, cost {row.cost_nano} of {cost}"
     return ""

@@ -19,6 +19,7 @@ from bench.chaos.wire import Answer
 
 MARKER = "chaos-0000001"
 TOKENS = (20, 100, 5)
+CUT, UNSENT = (30, 90, 0), (30, 0, 0)
 ALIAS = "sandbox-chat"
 
 CALL = Sent(1, MARKER, "chat", is_whole=True, tokens=TOKENS, text_tokens=100, streamed=True)
@@ -27,8 +28,14 @@ ROW = Row(
     CHARGES[ALIAS].of(TOKENS), COSTS[ALIAS].of(TOKENS),
 )  # fmt: skip
 CUT_CALL = replace(CALL, is_whole=False, tokens=None)
-CUT_ROW = replace(ROW, status="abandoned", source="counted", tokens=(30, 90, 0), charge_nano=0)
-NEVER_SENT = replace(CUT_ROW, id="00", source="reserved", tokens=(30, 0, 0))
+CUT_ROW = replace(
+    ROW, status="abandoned", source="counted", tokens=CUT, charge_nano=CHARGES[ALIAS].of(CUT),
+    cost_nano=COSTS[ALIAS].of(CUT),
+)  # fmt: skip
+NEVER_SENT = replace(
+    CUT_ROW, id="00", source="reserved", tokens=UNSENT, charge_nano=CHARGES[ALIAS].of(UNSENT),
+    cost_nano=COSTS[ALIAS].of(UNSENT),
+)  # fmt: skip
 
 
 def seen(ends: int = 0, cuts: int = 0, text_bytes: int = 0) -> Seen:
@@ -85,6 +92,10 @@ def test_a_row_with_output_but_no_call_is_one_too_many() -> None:
 )
 def test_a_report_booked_wrongly_is_mispriced(changes) -> None:
     assert found([CALL], [replace(ROW, **changes)]).mispriced
+
+
+def test_an_abandoned_row_is_priced_too() -> None:
+    assert found([CUT_CALL], [replace(CUT_ROW, charge_nano=0)]).mispriced
 
 
 def test_who_saw_the_end_of_a_call_does_not_find_it_abandoned() -> None:
