@@ -28,7 +28,7 @@ NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --logle
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long test-clients check format bench services services-stop lock clean
+.PHONY: help install up test test-long test-clients check format bench chaos soak services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,16 @@ format: $(DEV_STAMP) ## format and fix what can be fixed
 
 bench: $(DEV_STAMP) ## measure the gateway (ARGS= for the bench's own options)
 	@$(RUN) -m bench $(ARGS)
+
+# With the services of `make services`, when they answer: two workers need Redis.
+chaos: $(DEV_STAMP) ## kill workers and ingester under load and compare the books (SECONDS=100 DB=sqlite|postgres)
+	@if [ -z "$$DATABASE_URL$$REDIS_URL" ] && deploy/services status >/dev/null 2>&1; then \
+	    set -a; . var/services.env; set +a; \
+	fi; \
+	$(RUN) -m bench.chaos --seconds $(or $(SECONDS),100) --database $(or $(DB),sqlite) $(ARGS)
+
+soak: $(DEV_STAMP) ## many calls, some left midway: memory and descriptors stay (ARGS="--requests 100000 --aborted 20")
+	@$(RUN) -m bench.soak $(ARGS)
 
 services: ## start throw-away PostgreSQL and Redis, named in var/services.env
 	@deploy/services start

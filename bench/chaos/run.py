@@ -1,0 +1,116 @@
+"""One run: calls and kills for so long, then silence, then the comparison."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from bench.chaos import truth
+from bench.chaos.accounts import Row
+from bench.chaos.clients import Client, Diary, poll
+from bench.chaos.comparing import Findings, compare
+from bench.chaos.killing import Killer
+from bench.chaos.stage import Stage, gateway
+from bench.chaos.wire import Wire
+
+CLIENTS = 20
+# Runs of a dead worker are taken over when its lease is over.
+UNFINISHED_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run goes."""
+
+    seconds: float
+    workers: int
+    pause_seconds: tuple[float, float]
+    seed: int
+    is_control: bool = False
+    clients: int = CLIENTS
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run found. `sums` and `budget` are as bench/chaos/books.py has them."""
+
+    findings: Findings
+    killed: Counter[str]
+    kinds: Counter[str]
+    ends: int
+    cuts: int
+    refusals: Counter[str]
+    ingested: dict[str, Any]
+    sums: dict[str, dict[str, int]]
+    budget: dict[str, int]
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def sums_agree(self) -> bool:
+        return len({tuple(sorted(part.items())) for part in self.sums.values()}) == 1
+
+    @property
+    def budget_agrees(self) -> bool:
+        """All that was charged is spent, and nothing is held any more."""
+        spent, held = self.budget["spent_nano"], self.budget["reserved_nano"]
+        return (spent, held) == (self.sums["rows"]["charge_nano"], 0)
+
+    @property
+    def is_clean(self) -> bool:
+        agrees = self.sums_agree and self.budget_agrees and not self.differences
+        return agrees and not self.findings.offenders
+
+
+async def run(on: Stage, plan: Plan) -> Outcome:
+    """Raises NotReady."""
+    diary = Diary()
+    with gateway(on, plan.workers, forgetful=plan.is_control) as (port, supervisor):
+        killer = Killer(supervisor, plan.pause_seconds, Random(f"{plan.seed}:killer"))
+        await _storm(on, plan, port, diary, killer)
+        await _finish(on, port, diary)
+    ingested = on.ingest()
+    return _outcome(on, diary, killer, ingested)
+
+
+async def _storm(on: Stage, plan: Plan, port: int, diary: Diary, killer: Killer) -> None:
+    """The killer stops first, so that what runs then can end."""
+    calm, end = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(plan.clients):
+            client = Client(port, on.key, diary, Random(f"{plan.seed}:{number}"))
+            tasks.create_task(client.run(end))
+        killing = tasks.create_task(killer.run(calm))
+        await asyncio.sleep(plan.seconds)
+        calm.set()
+        await killing
+        end.set()
+
+
+async def _finish(on: Stage, port: int, diary: Diary) -> None:
+    """Background responses go on without their client; wait for them."""
+    wire = Wire(port, on.key)
+    until = time.monotonic() + UNFINISHED_SECONDS
+    for seen, response_id in diary.unfinished:
+        await poll(wire, response_id, seen, until - time.monotonic())
+    wire.close()
+
+
+def _outcome(on: Stage, diary: Diary, killer: Killer, ingested: dict[str, Any]) -> Outcome:
+    books = on.books()
+    rows = [Row(**{**row, "tokens": tuple(row["tokens"])}) for row in books["rows"]]
+    return Outcome(
+        findings=compare(truth.calls(on.sandbox_log), rows, diary.seen),
+        killed=killer.killed,
+        kinds=Counter(seen.kind for seen in diary.seen),
+        ends=sum(seen.ends for seen in diary.seen),
+        cuts=sum(seen.cuts for seen in diary.seen),
+        refusals=Counter(text for seen in diary.seen for text in seen.refusals),
+        ingested=ingested,
+        sums=books["sums"],
+        budget=books["budget"],
+        differences=books["differences"],
+    )
