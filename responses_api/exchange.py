@@ -199,9 +199,9 @@ class Exchange:
         if self.streams:
             await self._relay_stream(first)
         else:
-            await self._fund()
+            await self._settle_relayed_leg()
             first = await self._kept(first)
-            await self._settle_relayed()
+            self._settle_relayed()
             await self._reply.json(200, first, self._reply.headers)
 
     async def _open(self, candidates: tuple[Target, ...]) -> bytes:
@@ -334,9 +334,9 @@ class Exchange:
         if self._admitted.keeper is not None and len(out) > len(relay.closing):
             await self._send(out.removesuffix(relay.closing))  # storing need not hold this back
             out = relay.closing
-        await self._fund()
+        await self._settle_relayed_leg()
         out = await self._kept(out)
-        await self._settle_relayed()
+        self._settle_relayed()
         await self._reply.send(out, more=False)
         if self._answer is not None:
             await answer.drain(DRAIN_UPSTREAM_SECONDS)
@@ -432,10 +432,16 @@ class Exchange:
 
     # Settle
 
-    async def _settle_relayed(self) -> None:
+    async def _settle_relayed_leg(self) -> None:
+        """In the books before the answer is stored: whoever polls or retries sees its end from there on."""
+        assert self._relay is not None
+        await self._fund()
+        self._settle_leg(self._relay.status, None, None, 200)
+        await self._worker.books.durable()
+
+    def _settle_relayed(self) -> None:
         assert self._relay is not None
         self._settle(self._relay.status, None, 200)
-        await self._worker.books.durable()
 
     def _settle(
         self,

@@ -1,0 +1,31 @@
+"""A call is in the books before its answer is where others find it."""
+
+from __future__ import annotations
+
+import pytest
+
+from responses_api.exchange import Exchange
+from tests.accounting.conftest import Rows
+from tests.support.rows import Customer
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("door", ["chat", "responses"])
+def test_a_call_is_settled_before_its_answer_is_stored(
+    post, booked: Rows, buyer: Customer, monkeypatch, door: str, stream: bool
+) -> None:
+    """Who polls for a response, or repeats a key, sees its end as soon as that is stored: a worker that is
+    killed right then must not leave the call to be booked as abandoned."""
+    settled: list[bool] = []
+    keep = Exchange._kept
+
+    async def looking(self: Exchange, out: bytes) -> bytes:
+        assert self._leg is not None
+        settled.append(self._leg.settled)
+        return await keep(self, out)
+
+    monkeypatch.setattr(Exchange, "_kept", looking)
+    assert post(door, "good-chat", "Hello there", stream=stream).status_code == 200
+    (row,) = booked()
+    assert row.status == "completed"
+    assert settled == [True]
