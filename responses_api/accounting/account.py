@@ -124,7 +124,7 @@ class Account:
             provider=target.provider,
             upstream_model=target.model,
             input_estimate=size // BYTES_PER_TOKEN,
-            service_tier=tier[:32],
+            service_tier=tier,
             cost_version=None if cost is None else cost.version,
             charge_version=None if charge is None else charge.version,
             is_own=target.cost.is_free,

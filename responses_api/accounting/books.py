@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from gateway_project.lib import aio
+from gateway_project.lib.errors import Internal
 from tenants.ledger.records import Noted, Opened, Settled
 from tenants.ledger.spool import Spool, SpoolFailed
 
@@ -64,8 +65,13 @@ class Books:
         self._waiting.append(record)
 
     async def durable(self) -> None:
-        """Wait until what was written survives a loss of power, where that is asked for."""
-        await self._spool.durable()
+        """Wait until what was written survives a loss of power, where that is asked for. Raises Internal if
+        it does not: the call is settled, but nobody may be told that it ended well."""
+        try:
+            await self._spool.durable()
+        except SpoolFailed as error:
+            logger.error("a call that was settled: %s", error)
+            raise Internal from error
 
     async def _look(self) -> None:
         while True:

@@ -9,6 +9,7 @@ Json = dict[str, Any]
 MAX_END_USER = 256
 MAX_TAGS = 16
 MAX_TAG_LENGTH = 512
+MAX_TIER = 32
 DEFAULT_TIER = "default"
 
 
@@ -32,7 +33,9 @@ def tags(body: Json) -> dict[str, str]:
 
 def tier(named: Any) -> str:
     """The service tier as prices name it; what is left to the provider is the default one until it says."""
-    return named if isinstance(named, str) and named not in {"", "auto"} else DEFAULT_TIER
+    if not isinstance(named, str) or named in {"", "auto"}:
+        return DEFAULT_TIER
+    return named.replace("\0", "")[:MAX_TIER] or DEFAULT_TIER
 
 
 def output_limit(body: Json) -> int | None:

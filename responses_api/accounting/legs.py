@@ -138,7 +138,7 @@ class Leg:
             usage_anomaly=usage.anomaly,
             http_status=http_status,
             error_code=(error_code or "")[:100],
-            service_tier=self._tier(service_tier)[:32],
+            service_tier=self._tier(service_tier),
             ttft_ms=None if ttft_ms is None else int(ttft_ms),
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
         )

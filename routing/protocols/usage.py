@@ -13,6 +13,9 @@ from typing import Any
 
 from tenants.token_classes import Usage
 
+# More than any call can use; beyond it a report is nonsense, and no ledger could keep it.
+MOST_TOKENS = 10**10
+
 
 def of_chat(report: dict[str, Any]) -> Usage:
     """From `usage` of Chat Completions (OpenAI API reference, "The chat completion object")."""
@@ -38,7 +41,7 @@ def of_chat(report: dict[str, Any]) -> Usage:
         reasoning=reasoning,
         output_audio=_count(outside, "audio_tokens"),
     )
-    return counted.disjoint(suspicious=_has_negative(report))
+    return counted.disjoint(suspicious=_has_nonsense(report))
 
 
 def of_responses(report: dict[str, Any]) -> Usage:
@@ -55,7 +58,7 @@ def of_responses(report: dict[str, Any]) -> Usage:
         reasoning=_count(outside, "reasoning_tokens"),
         output_audio=_count(outside, "audio_tokens"),
     )
-    return counted.disjoint(suspicious=_has_negative(report))
+    return counted.disjoint(suspicious=_has_nonsense(report))
 
 
 def of_anthropic(report: dict[str, Any]) -> Usage:
@@ -76,7 +79,7 @@ def of_anthropic(report: dict[str, Any]) -> Usage:
         written_long=long,
         reasoning=_count(_details(report, "output_tokens"), "thinking_tokens"),
     )
-    return counted.disjoint(suspicious=_has_negative(report))
+    return counted.disjoint(suspicious=_has_nonsense(report))
 
 
 def total(one: Usage, other: Usage) -> Usage:
@@ -139,7 +142,7 @@ class Inclusive:
 
 def _count(report: dict[str, Any], name: str) -> int:
     value = report.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return min(value, MOST_TOKENS) if isinstance(value, int) and value > 0 else 0
 
 
 def _details(report: dict[str, Any], name: str) -> dict[str, Any]:
@@ -161,8 +164,10 @@ def _fresh_audio(inside: dict[str, Any]) -> int:
     return max(_count(inside, "audio_tokens") - cached, 0)
 
 
-def _has_negative(report: dict[str, Any]) -> bool:
-    return any(isinstance(value, int) and value < 0 for value in report.values())
+def _has_nonsense(report: dict[str, Any]) -> bool:
+    return any(
+        isinstance(value, int) and not 0 <= value <= MOST_TOKENS for value in report.values()
+    )
 
 
 class Meter:

@@ -56,7 +56,17 @@ def _insert(calls: Sequence[Booked], spool: str) -> None:
 
 
 def _prepared(values: dict[str, Any]) -> list[Any]:
-    return [field.get_db_prep_save(values[field.attname], connection) for field in _FIELDS]
+    return [
+        field.get_db_prep_save(_storable(values[field.attname], field.max_length), connection)
+        for field in _FIELDS
+    ]
+
+
+def _storable(value: Any, max_length: int | None) -> Any:
+    """Text without NUL, which PostgreSQL refuses, and no longer than its column."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "")[:max_length]
 
 
 def lock_windows(calls: Iterable[Booked], spool: str) -> None:

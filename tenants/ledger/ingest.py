@@ -5,6 +5,7 @@
 3. A call that is still open is read again by the next reader, from the place of the oldest; rows that are
    there already change nothing, so that reading again is harmless.
 4. Whether a spool's process lives is asked of its lock. If it does not, what is left open is abandoned.
+5. What cannot be read or booked is set aside (set_aside.py), and everything else goes on.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from django.db import transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    transaction,
+)
 from msgspec import Struct
 
 from gateway_project.lib import clock
-from tenants.ledger import booking
+from tenants.ledger import booking, set_aside
 from tenants.ledger.open_calls import Booked, OpenCall, abandoned, settled
-from tenants.ledger.records import Noted, Opened, Record, read
+from tenants.ledger.records import Noted, Opened, Record, Unreadable, next_whole, read
 from tenants.ledger.spool import LOCK, NEWBORN
 from tenants.models import SpoolPosition
 from tenants.prices import book
@@ -31,10 +38,13 @@ logger = logging.getLogger("tollgate.ledger")
 
 INGEST_LOCK = "ingest.lock"
 ARCHIVE = "archive"
+DAMAGED = ".damaged"
 BATCH = 500
 READ_BYTES = 4 * 1024 * 1024
 # A record is written right after its instant was read from the clock; this is for those in between.
 WATERMARK_MARGIN = timedelta(seconds=2)
+# What says of a database that a row cannot be kept, not that the database is away.
+_UNKEEPABLE = (DataError, IntegrityError, OverflowError, ValueError, TypeError)
 
 
 class Ingested(Struct):
@@ -44,6 +54,8 @@ class Ingested(Struct):
     abandoned: int = 0
     spools: int = 0
     finished: int = 0
+    set_aside: int = 0
+    failed: int = 0
 
 
 def ingest_all(directory: Path) -> Ingested:
@@ -63,7 +75,8 @@ class Ingester:
         self._readers: dict[str, Reader] = {}
 
     def look(self) -> Ingested:
-        """Read what there is. After a django.db.Error it has forgotten what it knew, and reads that again."""
+        """Read what there is. What fails with one spool is logged, and the others are read; raises
+        OperationalError or InterfaceError where the database is away. What failed is read again."""
         found = Ingested()
         for place in _spools(self._directory):
             reader = self._readers.get(place.name) or self._begin(place)
@@ -71,9 +84,14 @@ class Ingester:
                 continue
             try:
                 reader.read(found)
-            except BaseException:
+            except (OperationalError, InterfaceError):
                 self._end(reader)
                 raise
+            except Exception:
+                logger.exception("the spool %s cannot be read now", place.name)
+                self._end(reader)
+                found.failed += 1
+                continue
             found.spools += 1
             if reader.is_finished:
                 self._end(reader)
@@ -147,6 +165,7 @@ class Reader:
         self._found = Ingested()
         self._open: dict[str, OpenCall] = {}
         self._ended: list[Booked] = []
+        self._damaged: set[int] = set()
         self._looked_at = clock.now()
         self._position = _position(place.name)
         self._file_number = self._position.low_file_number
@@ -158,7 +177,7 @@ class Reader:
         is_alive_before = is_alive(
             self._place
         )  # asked first: what it wrote before it died is read below
-        while self._read_file():
+        while self._read_file(is_complete=not is_alive_before):
             self._archive_read_files()
         self._commit()
         if is_alive_before:
@@ -167,17 +186,15 @@ class Reader:
         self._abandon()
         self._finish()
 
-    def _read_file(self) -> bool:
-        """Read the current file as far as it goes; whether there is a next one to go on with."""
+    def _read_file(self, *, is_complete: bool) -> bool:
+        """Read the current file as far as it goes; whether there is a next one to go on with. Where nothing
+        more is written to it, what cannot be read is damage: it is told, and passed by."""
         path = self._file(self._file_number)
         has_next = self._file(self._file_number + 1).exists()
         if path.exists():
             self._read_records(path)
-            rest = path.stat().st_size - self._offset
-            if rest and has_next:
-                logger.error(
-                    "%s is damaged at byte %s; %s bytes cannot be read", path, self._offset, rest
-                )
+            while (has_next or is_complete) and self._pass_damage(path):
+                self._read_records(path)
         if has_next:
             self._file_number, self._offset = self._file_number + 1, 0
         return has_next
@@ -188,12 +205,36 @@ class Reader:
                 file.seek(self._offset)
                 begin, data = self._offset, file.read(READ_BYTES)
                 for record, end in read(data):
-                    self._take(record)
+                    if isinstance(record, Unreadable):
+                        self._set_aside(record.body.decode("utf-8", "replace"), record.reason)
+                    else:
+                        self._take(record)
                     self._offset = begin + end
                     if len(self._ended) >= BATCH:
                         self._commit()
                 if self._offset == begin:
                     return
+
+    def _pass_damage(self, path: Path) -> bool:
+        """Go on at the next whole record behind what cannot be read, if there is one. A last record that
+        was cut short by the end of its process is no damage: nothing relied on it."""
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        following = next_whole(data, 1)
+        if following is None:
+            if data:
+                logger.warning("%s ends in %s bytes that are no whole record", path, len(data))
+            return False
+        logger.error("%s is damaged: %s bytes at %s are lost", path, following, self._offset)
+        self._damaged.add(self._file_number)
+        self._offset += following
+        return True
+
+    def _set_aside(self, what: object, reason: str) -> None:
+        place = self._place.name, self._file_number, self._offset
+        set_aside.keep(self._directory, *place, what=what, reason=reason)
+        self._found.set_aside += 1
 
     def _take(self, record: Record) -> None:
         if isinstance(record, Opened):
@@ -211,9 +252,20 @@ class Reader:
         """Write what has ended, and how far we are."""
         if not self._ended and not self._has_moved() and not self._is_idle_too_long():
             return
-        self._found.rows += booking.book(self._ended, self._place.name)
+        self._found.rows += self._booked(self._ended)
         self._ended = []
         self._save_position()
+
+    def _booked(self, calls: list[Booked]) -> int:
+        """How many rows were written. One that the database cannot keep does not keep the others out."""
+        try:
+            with transaction.atomic():
+                return booking.book(calls, self._place.name)
+        except _UNKEEPABLE as error:
+            if len(calls) == 1:
+                self._set_aside(calls[0].values, f"{type(error).__name__}: {error}")
+                return 0
+        return sum(self._booked([call]) for call in calls)
 
     def _has_moved(self) -> bool:
         position = self._position
@@ -257,7 +309,7 @@ class Reader:
         terms_of = book.version_terms(versions).get
         calls = [abandoned(call, terms_of) for call in self._open.values()]
         booking.lock_windows(calls, self._place.name)
-        self._found.abandoned += booking.book(calls, self._place.name)
+        self._found.abandoned += self._booked(calls)
         booking.return_leases(self._place.name)
         self._open = {}
         self._position.abandoned += len(calls)
@@ -283,7 +335,8 @@ class Reader:
     def _archived(self, path: Path) -> None:
         archive = self._directory / ARCHIVE / self._place.name
         archive.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.rename(archive / path.name)
+        suffix = DAMAGED if int(path.stem) in self._damaged else ""
+        path.rename(archive / f"{path.name}{suffix}")
 
     def _file(self, number: int) -> Path:
         return self._place / f"{number:06d}.log"

@@ -96,6 +96,14 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
 
 Record = Opened | Noted | Settled
 
+
+class Unreadable(Struct, frozen=True):
+    """A whole frame whose body is no record this version knows."""
+
+    body: bytes
+    reason: str
+
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
@@ -106,17 +114,38 @@ def framed(record: Record) -> bytes:
     return _HEAD.pack(len(body), crc32(body)) + body
 
 
-def read(data: bytes | memoryview) -> Iterator[tuple[Record, int]]:
+def read(data: bytes) -> Iterator[tuple[Record | Unreadable, int]]:
     """The whole records at the beginning of `data`, each with the offset behind it. Ends at the first that is
     torn: cut short, or with another checksum."""
     offset = 0
-    while len(data) - offset >= HEAD_BYTES:
-        length, checksum = _HEAD.unpack_from(data, offset)
-        begin, end = offset + HEAD_BYTES, offset + HEAD_BYTES + length
-        if length > MAX_RECORD_BYTES or end > len(data):
-            return
-        body = data[begin:end]
-        if crc32(body) != checksum:
-            return
-        yield _decoder.decode(body), end
+    while (end := _end(data, offset)) is not None:
+        yield _decoded(data[offset + HEAD_BYTES : end]), end
         offset = end
+
+
+def next_whole(data: bytes, offset: int) -> int | None:
+    """Where the first whole record at or behind `offset` begins: the way past damage."""
+    # No record is so long that its length would need the first byte, and JSON holds no NUL.
+    while (offset := data.find(b"\0", offset)) >= 0:
+        if _end(data, offset) is not None:
+            return offset
+        offset += 1
+    return None
+
+
+def _end(data: bytes, offset: int) -> int | None:
+    """Behind the whole record that begins at `offset`; None if none does."""
+    if len(data) - offset < HEAD_BYTES:
+        return None
+    length, checksum = _HEAD.unpack_from(data, offset)
+    begin, end = offset + HEAD_BYTES, offset + HEAD_BYTES + length
+    if not 0 < length <= MAX_RECORD_BYTES or end > len(data):
+        return None
+    return end if crc32(data[begin:end]) == checksum else None
+
+
+def _decoded(body: bytes) -> Record | Unreadable:
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        return Unreadable(body, str(error))

@@ -7,6 +7,7 @@ tells the ingester that nothing more will come. Files rotate, so that those read
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import re
@@ -73,7 +74,7 @@ class Spool:
                 self._next_file()
             written = os.write(self._file, frame)
             if written != len(frame):
-                os.ftruncate(self._file, self._size)
+                self._take_back()
                 raise OSError("short write")
         except OSError as error:
             self.failed = True
@@ -82,6 +83,21 @@ class Spool:
         self.failed = False
         if self._syncer is not None:
             self._syncer.wrote(self._file)
+
+    def _take_back(self) -> None:
+        """What was written in part. Where that fails, go on in another file: readers end at what is torn."""
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError:
+            self._leave_file()
+            raise
+
+    def _leave_file(self) -> None:
+        if self._syncer is not None:
+            self._syncer.retire(self._file)
+        else:
+            os.close(self._file)
+        self._file = -1
 
     def check(self) -> bool:
         """Look at the disk; cheap enough for twice a second."""
@@ -97,9 +113,15 @@ class Spool:
         return self.healthy
 
     async def durable(self) -> None:
-        """Return once everything written so far survives a loss of power; at once in mode `process`."""
-        if self._syncer is not None:
+        """Return once everything written so far survives a loss of power; at once in mode `process`. Raises
+        SpoolFailed if the disk says it does not."""
+        if self._syncer is None:
+            return
+        try:
             await self._syncer.synced()
+        except OSError as error:
+            self.failed = True
+            raise SpoolFailed(f"the spool cannot be made durable: {error.strerror}") from error
 
     def close(self) -> None:
         """Give the lock up: from now on an ingester takes what is open for abandoned."""
@@ -128,19 +150,31 @@ class Spool:
         path = self._directory / self.name / f"{self._number + 1:06d}.log"
         file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if self._file >= 0:
-            if self._syncer is not None:
-                os.fdatasync(self._file)
-            os.close(self._file)
+            self._leave_file()
         self._file, self._size = file, 0
         self._number += 1
+        if self._syncer is not None:
+            _sync_names(path.parent)
+            _sync_names(self._directory)
+
+
+def _sync_names(directory: Path) -> None:
+    """A file whose name is not on the disk is lost with all that is in it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Syncer:
-    """Group commit: a thread that makes durable what was written, for all who wait at once."""
+    """Group commit: a thread that makes durable what was written, for all who wait at once. It closes the
+    files that are left, so that none is closed under it."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._file = -1
+        self._retired: list[int] = []
         self._written = 0
         self._synced = 0
         self._waiting: list[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -153,7 +187,14 @@ class Syncer:
             self._file = file
             self._written += 1
 
+    def retire(self, file: int) -> None:
+        """Nothing more is written to it: sync it with whatever is synced next, and close it."""
+        with self._condition:
+            self._retired.append(file)
+            self._file = -1 if self._file == file else self._file
+
     async def synced(self) -> None:
+        """Raises OSError if the disk refuses."""
         loop = asyncio.get_running_loop()
         with self._condition:
             if self._synced >= self._written:
@@ -175,18 +216,39 @@ class Syncer:
                 while not self._waiting and not self._stopped:
                     self._condition.wait()
                 if self._stopped and not self._waiting:
+                    _synced(-1, self._retired)
                     return
                 file, written = self._file, self._written
-            os.fdatasync(file)
+                retired, self._retired = self._retired, []
+            error = _synced(file, retired)
             with self._condition:
                 self._synced = written
                 ready = [entry for entry in self._waiting if entry[0] <= written]
                 self._waiting = [entry for entry in self._waiting if entry[0] > written]
             for _, loop, done in ready:
-                loop.call_soon_threadsafe(_resolve, done)
+                with contextlib.suppress(RuntimeError):  # a loop that has ended waits for nothing
+                    loop.call_soon_threadsafe(_resolve, done, error)
             time.sleep(SYNC_SECONDS)  # company for the next one
 
 
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
+def _synced(file: int, retired: list[int]) -> OSError | None:
+    """Sync all of them and close the retired ones; what went wrong, if anything did."""
+    failure: OSError | None = None
+    for descriptor in (*retired, file):
+        try:
+            if descriptor >= 0:
+                os.fdatasync(descriptor)
+        except OSError as error:
+            failure = failure or error
+    for descriptor in retired:
+        os.close(descriptor)
+    return failure
+
+
+def _resolve(done: asyncio.Future[None], error: OSError | None) -> None:
+    if done.done():
+        return
+    if error is None:
         done.set_result(None)
+    else:
+        done.set_exception(error)

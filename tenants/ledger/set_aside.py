@@ -1,0 +1,40 @@
+"""Records that cannot be read or booked: kept in a file beside the spools, for a person to look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from gateway_project.lib import clock
+
+logger = logging.getLogger("tollgate.ledger")
+
+FILE = "set-aside.jsonl"
+
+
+def keep(
+    directory: Path, spool: str, file_number: int, offset: int, *, what: object, reason: str
+) -> None:
+    """One line of JSON. The same record may be kept twice, if what else was to be written then failed."""
+    line = {
+        "at": clock.now().isoformat(),
+        "spool": spool,
+        "file": file_number,
+        "offset": offset,
+        "reason": reason,
+        "record": what,
+    }
+    with (directory / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, default=str) + "\n")
+    logger.error(
+        "a record of %s cannot be kept and was set aside in %s: %s", spool, directory / FILE, reason
+    )
+
+
+def count(directory: Path) -> int:
+    """How many lines there are."""
+    try:
+        return len((directory / FILE).read_bytes().splitlines())
+    except FileNotFoundError:
+        return 0
