@@ -42,8 +42,8 @@ class Periodic:
         self._loop: asyncio.Task[None] | None = None
         self._deliveries: set[asyncio.Task[None]] = set()
         self._purging: asyncio.Task[None] | None = None
-        self._billing: dict[str, asyncio.Task[None]] = {}
-        self._billing_look_at: dict[str, float] = {}
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._jobs_look_at: dict[str, float] = {}
         self._is_stopping = False
         self._purge_look_at = clock.monotonic()
 
@@ -58,7 +58,7 @@ class Periodic:
         self._loop = None
         self._is_stopping = True
         # A step under way runs in a thread and cannot be cut off; what is left of its job comes again.
-        if steps := [task for task in self._billing.values() if not task.done()]:
+        if steps := [task for task in self._jobs.values() if not task.done()]:
             await asyncio.wait(steps, timeout=STEP_SECONDS)
 
     async def _run(self) -> None:
@@ -83,17 +83,17 @@ class Periodic:
 
     async def _look_at(self, job: Job) -> None:
         """Start a job of billing or budgets whose turn it is here, unless its last run goes on."""
-        running = self._billing.get(job.name)
+        running = self._jobs.get(job.name)
         if running is not None and not running.done():
             return
-        if clock.monotonic() < self._billing_look_at.get(job.name, 0.0):
+        if clock.monotonic() < self._jobs_look_at.get(job.name, 0.0):
             return
         if not await in_database_thread(job.is_due):
             return
         look_seconds = min(job.every.total_seconds(), PURGE_LOOK_SECONDS)
-        self._billing_look_at[job.name] = clock.monotonic() + look_seconds
+        self._jobs_look_at[job.name] = clock.monotonic() + look_seconds
         if await in_database_thread(take_turn, job.name, job.every):
-            self._billing[job.name] = aio.hold(_carefully(self._run_apart(job)), job.name)
+            self._jobs[job.name] = aio.hold(_carefully(self._run_apart(job)), job.name)
 
     async def _run_apart(self, job: Job) -> None:
         """In a thread of its own, because it may take long and the threads for look-ups are few."""

@@ -59,6 +59,9 @@ class _Payers:
         ends = (math.inf if of.ends_at is None else of.ends_at for of in windows)
         self.ends = min(ends, default=math.inf)
 
+    def holds(self, timestamp: float) -> bool:
+        return self.begins <= timestamp < self.ends
+
 
 class Hold:
     """What one call has of its budgets. `shares` are all windows that pay for it, `held` is None where none
@@ -78,7 +81,7 @@ class Hold:
 
     def is_for(self, timestamp: float) -> bool:
         """Whether it is these windows that pay for a call at this instant."""
-        return self._payers.begins <= timestamp < self._payers.ends
+        return self._payers.holds(timestamp)
 
     @property
     def rest(self) -> int | None:
@@ -156,11 +159,7 @@ class Accounts:
         if not budgets:
             return self._unlimited
         payers = self._payers.get(id(budgets))
-        if (
-            payers is None
-            or payers.budgets is not budgets
-            or not payers.begins <= timestamp < payers.ends
-        ):
+        if payers is None or payers.budgets is not budgets or not payers.holds(timestamp):
             payers = self._look_up(budgets, timestamp)
         hold = Hold(self, payers)
         if hold.held is None:

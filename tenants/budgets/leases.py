@@ -4,20 +4,19 @@ its caller, who commits before anything is spent.
 Orders say what the process knows to hold of a window, never by how much that changes, so that one which is
 carried out twice, because nobody knew whether its commit landed, does what it did the first time: a lease
 that holds more than its process knows gives that first, and one that is given back is set to what remains.
-A process has one order for a window at a time. Windows are locked in one order, by budget; whoever waits
-then sees what others committed.
+A process has one order for a window at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from django.db.models import F
 from msgspec import Struct
 
+from tenants.budgets import locks
 from tenants.budgets.windows import Place, Window
-from tenants.models import Budget, BudgetLease, BudgetWindow
+from tenants.models import BudgetLease, BudgetWindow
 
 # A block is a twentieth of what is left, but no more than a dollar; while there are fewer than three of the
 # size that is needed, exactly what is needed, so that the last cent can be spent by whoever needs it.
@@ -79,7 +78,7 @@ def carry_out(orders: Sequence[Order]) -> list[Drawn | None]:
     given = {order.window.place: order.window for order in orders if isinstance(order, GiveBack)}
     rows: _Locked = {}
     for place, window in sorted({**given, **drawn}.items(), key=lambda item: item[0]):
-        rows[place] = _locked(window, make=place in drawn)
+        rows[place] = locks.locked(window, make=place in drawn)
     return [_carried_out(order, rows) for order in orders]
 
 
@@ -155,16 +154,3 @@ def _grant(row: BudgetWindow, spool: str, had: int, granted: int) -> None:
     )
     if not BudgetLease.objects.filter(window=row, spool=spool).update(granted_nano=granted):
         BudgetLease.objects.create(window=row, spool=spool, granted_nano=granted)
-
-
-def _locked(window: Window, *, make: bool) -> BudgetWindow | None:
-    """The window's row, locked until the transaction ends; None without its budget."""
-    starts_at = datetime.fromtimestamp(window.starts_at, UTC)
-    rows = BudgetWindow.objects.select_for_update(of=("self",)).select_related("budget")
-    found = rows.filter(budget=window.budget_id, starts_at=starts_at).first()
-    if found is None and make and Budget.objects.filter(pk=window.budget_id, enabled=True).exists():
-        ends_at = None if window.ends_at is None else datetime.fromtimestamp(window.ends_at, UTC)
-        fresh = BudgetWindow(budget_id=window.budget_id, starts_at=starts_at, ends_at=ends_at)
-        BudgetWindow.objects.bulk_create([fresh], ignore_conflicts=True)
-        found = rows.filter(budget=window.budget_id, starts_at=starts_at).first()
-    return found

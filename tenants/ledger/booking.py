@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, models
 from django.db.models import F, Q
 
 from gateway_project.lib import clock
+from tenants.budgets import locks
+from tenants.budgets.windows import Window
 from tenants.ledger.open_calls import Booked, opened_at
 from tenants.ledger.records import BudgetShare
 from tenants.models import (
     ApiKey,
-    Budget,
     BudgetLease,
     BudgetWindow,
     DirtyHour,
@@ -73,48 +74,45 @@ def lock_windows(calls: Iterable[Booked], spool: str) -> None:
     """Lock what booking these calls and returning the spool's leases will change, in the order in which
     everybody locks it: needed where one transaction does both."""
     leases = BudgetLease.objects.filter(spool=spool)
-    shares = {share for call in calls for share in call.opened.budgets}
-    shares |= {
-        _share(window) for window in BudgetWindow.objects.filter(pk__in=leases.values("window"))
-    }
-    _locked(shares)
+    windows = {_of_share(share) for call in calls for share in call.opened.budgets}
+    windows |= {_of_row(row) for row in BudgetWindow.objects.filter(pk__in=leases.values("window"))}
+    _locked(windows)
 
 
-def _share(window: BudgetWindow) -> BudgetShare:
-    ends_at = None if window.ends_at is None else int(window.ends_at.timestamp())
-    return BudgetShare(window.budget_id, int(window.starts_at.timestamp()), ends_at)
+def _of_share(share: BudgetShare) -> Window:
+    return Window(share.budget_id, share.starts_at, share.ends_at)
 
 
-def _locked(shares: Iterable[BudgetShare]) -> dict[BudgetShare, BudgetWindow]:
-    """The windows of those budgets that there are still, made where they are missing."""
-    windows = {}
-    for share in sorted(shares, key=lambda share: (share.budget_id, share.starts_at)):
-        if Budget.objects.filter(pk=share.budget_id).exists():
-            ends_at = None if share.ends_at is None else datetime.fromtimestamp(share.ends_at, UTC)
-            window, _ = BudgetWindow.objects.get_or_create(
-                budget_id=share.budget_id,
-                starts_at=datetime.fromtimestamp(share.starts_at, UTC),
-                defaults={"ends_at": ends_at},
-            )
-            windows[share] = BudgetWindow.objects.select_for_update().get(pk=window.pk)
-    return windows
+def _of_row(row: BudgetWindow) -> Window:
+    ends_at = None if row.ends_at is None else int(row.ends_at.timestamp())
+    return Window(row.budget_id, int(row.starts_at.timestamp()), ends_at)
+
+
+def _locked(windows: Iterable[Window]) -> dict[Window, BudgetWindow]:
+    """The rows of those budgets that there are still, made where they are missing."""
+    rows = {}
+    for window in sorted(windows, key=lambda window: window.place):
+        row = locks.locked(window, make=True)
+        if row is not None:
+            rows[window] = row
+    return rows
 
 
 def _move_budgets(calls: Iterable[Booked], spool: str) -> None:
     """What was charged becomes spent, and is no longer reserved where a lease held it."""
-    charged: dict[BudgetShare, int] = defaultdict(int)
+    charged: dict[Window, int] = defaultdict(int)
     for call in calls:
         for share in call.opened.budgets:
-            charged[share] += call.charge_nano
-    for share, window in _locked(share for share in charged if charged[share]).items():
-        _spend(window, charged[share], spool)
+            charged[_of_share(share)] += call.charge_nano
+    for window, row in _locked(window for window in charged if charged[window]).items():
+        _spend(row, charged[window], spool)
 
 
-def _spend(window: BudgetWindow, nano: int, spool: str) -> None:
+def _spend(row: BudgetWindow, nano: int, spool: str) -> None:
     """Of a window that is locked; its lease comes after it, as with whoever takes one."""
-    lease = BudgetLease.objects.filter(window=window, spool=spool).first()
+    lease = BudgetLease.objects.filter(window=row, spool=spool).first()
     held = 0 if lease is None else min(nano, lease.granted_nano - lease.charged_nano)
-    BudgetWindow.objects.filter(pk=window.pk).update(
+    BudgetWindow.objects.filter(pk=row.pk).update(
         spent_nano=F("spent_nano") + nano, reserved_nano=F("reserved_nano") - held
     )
     if lease is not None:

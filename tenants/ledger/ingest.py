@@ -43,8 +43,9 @@ BATCH = 500
 READ_BYTES = 4 * 1024 * 1024
 # A record is written right after its instant was read from the clock; this is for those in between.
 WATERMARK_MARGIN = timedelta(seconds=2)
-# What says of a database that a row cannot be kept, not that the database is away.
-_UNKEEPABLE = (DataError, IntegrityError, OverflowError, ValueError, TypeError)
+# What is said of a row that cannot be kept: neither that the database is away, nor a fault of ours, either of
+# which leaves the record in its spool.
+_UNKEEPABLE = (DataError, IntegrityError, OverflowError)
 
 
 class Ingested(Struct):
@@ -59,7 +60,7 @@ class Ingested(Struct):
 
 
 def ingest_all(directory: Path) -> Ingested:
-    """Read once what every spool of this host holds. Raises django.db.Error; what was committed stays so."""
+    """Read once what every spool of this host holds. Raises as `look`; what was committed stays so."""
     ingester = Ingester(directory)
     try:
         return ingester.look()
@@ -79,23 +80,27 @@ class Ingester:
         OperationalError or InterfaceError where the database is away. What failed is read again."""
         found = Ingested()
         for place in _spools(self._directory):
-            reader = self._readers.get(place.name) or self._begin(place)
-            if reader is None:
-                continue
             try:
-                reader.read(found)
+                self._look_at(place, found)
             except (OperationalError, InterfaceError):
-                self._end(reader)
                 raise
             except Exception:
                 logger.exception("the spool %s cannot be read now", place.name)
-                self._end(reader)
                 found.failed += 1
-                continue
-            found.spools += 1
-            if reader.is_finished:
-                self._end(reader)
         return found
+
+    def _look_at(self, place: Path, found: Ingested) -> None:
+        reader = self._readers.get(place.name) or self._begin(place)
+        if reader is None:
+            return
+        try:
+            reader.read(found)
+        except BaseException:
+            self._end(reader)
+            raise
+        found.spools += 1
+        if reader.is_finished:
+            self._end(reader)
 
     def close(self) -> None:
         for reader in tuple(self._readers.values()):
@@ -174,9 +179,8 @@ class Reader:
     def read(self, found: Ingested) -> None:
         """Everything that is new; the rest of it, if its process is dead."""
         self._found, self._looked_at = found, clock.now()
-        is_alive_before = is_alive(
-            self._place
-        )  # asked first: what it wrote before it died is read below
+        # Asked first: what it wrote before it died is read below.
+        is_alive_before = is_alive(self._place)
         while self._read_file(is_complete=not is_alive_before):
             self._archive_read_files()
         self._commit()
@@ -265,6 +269,7 @@ class Reader:
             if len(calls) == 1:
                 self._set_aside(calls[0].values, f"{type(error).__name__}: {error}")
                 return 0
+        booking.lock_windows(calls, self._place.name)
         return sum(self._booked([call]) for call in calls)
 
     def _has_moved(self) -> bool:

@@ -61,7 +61,9 @@ def _look(ingester: Ingester) -> float:
         connections.close_all()
         return FAILED_SECONDS
     except OSError:
-        logger.exception("a spool cannot be read")
+        logger.exception("the spools cannot be read")
+        return FAILED_SECONDS
+    if found.failed:
         return FAILED_SECONDS
     return BUSY_SECONDS if found.rows else IDLE_SECONDS
 

@@ -7,6 +7,7 @@ note says, a settled one what it used. What is torn was never written.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from zlib import crc32
@@ -17,6 +18,8 @@ from msgspec import Struct
 _HEAD = struct.Struct(">II")
 HEAD_BYTES = _HEAD.size
 MAX_RECORD_BYTES = 64 * 1024
+# A length within bounds, a checksum, and the first byte of an object.
+_BEGINNING = re.compile(rb"\0[\0\1].{6}\{", re.DOTALL)
 
 
 class BudgetShare(Struct, frozen=True, array_like=True):
@@ -125,11 +128,10 @@ def read(data: bytes) -> Iterator[tuple[Record | Unreadable, int]]:
 
 def next_whole(data: bytes, offset: int) -> int | None:
     """Where the first whole record at or behind `offset` begins: the way past damage."""
-    # No record is so long that its length would need the first byte, and JSON holds no NUL.
-    while (offset := data.find(b"\0", offset)) >= 0:
-        if _end(data, offset) is not None:
-            return offset
-        offset += 1
+    while (found := _BEGINNING.search(data, offset)) is not None:
+        if _end(data, found.start()) is not None:
+            return found.start()
+        offset = found.start() + 1
     return None
 
 

@@ -30,11 +30,3 @@ def keep(
     logger.error(
         "a record of %s cannot be kept and was set aside in %s: %s", spool, directory / FILE, reason
     )
-
-
-def count(directory: Path) -> int:
-    """How many lines there are."""
-    try:
-        return len((directory / FILE).read_bytes().splitlines())
-    except FileNotFoundError:
-        return 0

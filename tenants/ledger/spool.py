@@ -59,7 +59,10 @@ class Spool:
         self._size = 0
         self._has_room = True
         self._lock = self._appear()
-        self._syncer = Syncer() if mode == "power" else None
+        self._syncer: Syncer | None = None
+        if mode == "power":
+            _sync_names(directory)
+            self._syncer = Syncer()
 
     @property
     def healthy(self) -> bool:
@@ -149,13 +152,16 @@ class Spool:
     def _next_file(self) -> None:
         path = self._directory / self.name / f"{self._number + 1:06d}.log"
         file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if self._syncer is not None:
+                _sync_names(path.parent)
+        except OSError:
+            os.close(file)
+            raise
         if self._file >= 0:
             self._leave_file()
         self._file, self._size = file, 0
         self._number += 1
-        if self._syncer is not None:
-            _sync_names(path.parent)
-            _sync_names(self._directory)
 
 
 def _sync_names(directory: Path) -> None:
@@ -177,6 +183,9 @@ class Syncer:
         self._retired: list[int] = []
         self._written = 0
         self._synced = 0
+        # What a failed sync was for is lost to every later one: the kernel reports its failure once.
+        self._lost = 0
+        self._failure: OSError | None = None
         self._waiting: list[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="tollgate-spool", daemon=True)
@@ -197,6 +206,8 @@ class Syncer:
         """Raises OSError if the disk refuses."""
         loop = asyncio.get_running_loop()
         with self._condition:
+            if self._failure is not None and self._lost >= self._written:
+                raise self._failure
             if self._synced >= self._written:
                 return
             done: asyncio.Future[None] = loop.create_future()
@@ -223,6 +234,8 @@ class Syncer:
             error = _synced(file, retired)
             with self._condition:
                 self._synced = written
+                if error is not None:
+                    self._lost, self._failure = written, error
                 ready = [entry for entry in self._waiting if entry[0] <= written]
                 self._waiting = [entry for entry in self._waiting if entry[0] > written]
             for _, loop, done in ready:

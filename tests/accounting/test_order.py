@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responses_api.exchange import Exchange
+from tenants.ledger.spool import Spool, SpoolFailed
 from tests.accounting.conftest import Rows
 from tests.support.rows import Customer
 
@@ -29,3 +30,17 @@ def test_a_call_is_settled_before_its_answer_is_stored(
     (row,) = booked()
     assert row.status == "completed"
     assert settled == [True]
+
+
+@pytest.mark.parametrize("door", ["chat", "responses"])
+def test_a_call_that_the_disk_may_forget_is_settled_but_not_told_as_ended_well(
+    post, booked: Rows, buyer: Customer, monkeypatch, door: str
+) -> None:
+    async def refusing(self: Spool) -> None:
+        raise SpoolFailed("the spool cannot be made durable")
+
+    monkeypatch.setattr(Spool, "durable", refusing)
+    answer = post(door, "good-chat", "Hello there")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    (row,) = booked()
+    assert row.status == "completed"

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from gateway_project.lib import clock
 from responses_api.storage import writer
 from responses_api.storage.writer import _Pending
-from tenants.budgets import leases
+from tenants.budgets import locks
 from tenants.budgets.leases import Draw, GiveBack, Part
 from tenants.budgets.windows import Place, Window, window
 from tenants.ledger import booking
@@ -48,13 +48,13 @@ def test_what_is_drawn_and_given_back_at_once_is_locked_in_one_order(
     first, second, third = windows(acme)
     commit(draw("a", third), draw("b", third))
     seen: list[Place] = []
-    lock = leases._locked
+    lock = locks.locked
 
     def locked(of: Window, *, make: bool) -> BudgetWindow | None:
         seen.append(of.place)
         return lock(of, make=make)
 
-    monkeypatch.setattr(leases, "_locked", locked)
+    monkeypatch.setattr(locks, "locked", locked)
     commit(
         GiveBack("a", third, 0), draw("a", second, first), draw("b", first), GiveBack("b", third, 0)
     )
@@ -74,15 +74,14 @@ def test_a_dead_process_is_booked_and_its_leases_returned_in_the_same_order(
 ) -> None:
     first, second, third = windows(acme)
     commit(draw("dead", third), draw("dead", first))
-    seen: list[tuple[int, int]] = []
-    lock = booking._locked
+    seen: list[Place] = []
+    lock = locks.locked
 
-    def locked(shares: Any) -> Any:
-        found = lock(shares)
-        seen.extend((share.budget_id, share.starts_at) for share in found)
-        return found
+    def locked(of: Window, *, make: bool) -> BudgetWindow | None:
+        seen.append(of.place)
+        return lock(of, make=make)
 
-    monkeypatch.setattr(booking, "_locked", locked)
+    monkeypatch.setattr(locks, "locked", locked)
     call = booked(acme, second, charge_nano=10)
     with transaction.atomic():
         booking.lock_windows([call], "dead")

@@ -1,0 +1,1 @@
+"""The spool and its readers: damage, bad records, failing disks, reading again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,13 @@ from gateway_project.lib import clock, ids
 from tenants.ledger.records import Opened, Settled
 from tenants.ledger.row_ids import row_id
 from tenants.ledger.spool import Spool
-from tests.support import rows
-
-Write = Callable[[Spool], Opened]
 
 
-def opened(customer: rows.Customer | None = None, **fields: Any) -> Opened:
+def opened(**fields: Any) -> Opened:
     """A call about to be sent."""
     known = {
-        "tenant_id": customer.tenant.pk if customer else 1,
-        "key_id": customer.key.pk if customer else 1,
+        "tenant_id": 1,
+        "key_id": 1,
         "id": row_id(ids.request_id(), 0),
         "leg": 0,
         "at_ms": int(clock.timestamp() * 1000),

@@ -76,6 +76,8 @@ def test_a_disk_that_refuses_is_told_and_asked_again(spools: Path) -> None:
         ):
             await asyncio.wait_for(spool.durable(), PATIENCE_SECONDS)
         assert not spool.healthy
+        with pytest.raises(SpoolFailed):  # a later sync knows nothing of what this one lost
+            await asyncio.wait_for(spool.durable(), PATIENCE_SECONDS)
         spool.append(opened())
         await asyncio.wait_for(spool.durable(), PATIENCE_SECONDS)
 

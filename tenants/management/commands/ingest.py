@@ -33,6 +33,12 @@ class Command(AnsweringCommand):
             "abandoned": found.abandoned,
             "spools": found.spools,
             "finished": found.finished,
+            "set_aside": found.set_aside,
+            "failed": found.failed,
         }
         text = f"{found.rows} rows, {found.abandoned} abandoned calls, from {found.spools} spools."
-        return Answer(fields, text)
+        if found.set_aside:
+            text += f" {found.set_aside} records cannot be kept and were set aside."
+        if found.failed:
+            text += f" {found.failed} spools cannot be read now; the log says why."
+        return Answer(fields, text, ok=not found.failed)

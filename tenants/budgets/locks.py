@@ -1,0 +1,27 @@
+"""The row of a budget's window, locked: the one way in which workers and ingesters get hold of it.
+
+Whoever locks several does so in the order of `Window.place`, so that none wait for each other in a ring;
+whoever then waited sees what others committed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tenants.budgets.windows import Window
+from tenants.models import Budget, BudgetWindow
+
+
+def locked(window: Window, *, make: bool) -> BudgetWindow | None:
+    """With its budget, until the transaction of the caller ends; made if it is missing and `make` says so.
+    None without its budget."""
+    starts_at = datetime.fromtimestamp(window.starts_at, UTC)
+    rows = BudgetWindow.objects.select_for_update(of=("self",)).select_related("budget")
+    wanted = rows.filter(budget=window.budget_id, starts_at=starts_at)
+    found = wanted.first()
+    if found is None and make and Budget.objects.filter(pk=window.budget_id).exists():
+        ends_at = None if window.ends_at is None else datetime.fromtimestamp(window.ends_at, UTC)
+        fresh = BudgetWindow(budget_id=window.budget_id, starts_at=starts_at, ends_at=ends_at)
+        BudgetWindow.objects.bulk_create([fresh], ignore_conflicts=True)
+        found = wanted.first()
+    return found
