@@ -92,7 +92,9 @@ def test_a_fault_of_ours_leaves_the_records_in_their_spool(
     spool = Spool(spools)
     call = write_call(spool)
     spool.close()
-    monkeypatch.setattr(ingest.booking, "book", None)  # a TypeError for whoever calls it
+    monkeypatch.setattr(
+        "tenants.ledger.ingest.booking.book", None
+    )  # a TypeError for whoever calls it
     found = ingest_all(spools)
     assert (found.rows, found.set_aside, found.failed) == (0, 0, 1)
     monkeypatch.undo()
