@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from gateway_project.lib import db
-from tests.support import flushing, rows
+from tests.support import flushing, rows, tls
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 
 
 def pytest_configure() -> None:
-    flushing.let_through_triggers()
+    flushing.flush_quickly()
+    tls.share_default_context()
 
 
 @pytest.fixture(scope="session")
