@@ -16,10 +16,11 @@ from gateway_project import health  # noqa: E402
 from gateway_project.lib import ids  # noqa: E402
 from gateway_project.lib.asgi import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
 from gateway_project.lib.errors import NotFound  # noqa: E402
-from responses_api import worker  # noqa: E402
+from responses_api import guard, worker  # noqa: E402
 from responses_api.background import follow  # noqa: E402
 from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
-from responses_api.views import PREFIXES  # noqa: E402
+from responses_api.prefixes import PREFIXES  # noqa: E402
+from responses_api.reply import HttpReply  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
@@ -52,11 +53,16 @@ def _unlisted(scope: Scope) -> ASGIApp:
 
 async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
     """Django's pages and routes; every response carries an x-request-id as the others do."""
-    request_id = (b"x-request-id", ids.request_id().encode())
+    request_id = ids.request_id()
+    header = (b"x-request-id", request_id.encode())
+    if (refusal := await guard.refusal(scope)) is not None:
+        await HttpReply(send, request_id).error(refusal)
+        return
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], request_id]}
+            await guard.answered(scope, message["status"])
+            message = {**message, "headers": [*message["headers"], header]}
         await send(message)
 
     await _django(dict(scope), receive, send_with_id)

@@ -156,6 +156,13 @@ SPOOL_LEAST_FREE_PERCENT = env.integer("TOLLGATE_SPOOL_LEAST_FREE_PERCENT", 5, a
 DURABILITY: Any = env.choice("TOLLGATE_DURABILITY", ("process", "power"), "process")
 BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
 BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)
+WORKERS = env.integer("TOLLGATE_WORKERS", 1, at_least=1)
+KEY_LIMITS = env.rates("TOLLGATE_KEY_LIMITS")
+IP_LIMITS = env.rates("TOLLGATE_IP_LIMITS", only="requests")
+FAILED_AUTH_LIMIT = env.rates("TOLLGATE_FAILED_AUTH_LIMIT", "100 requests/minute", only="requests")
+LIMITS_WITHOUT_REDIS: Any = env.choice(
+    "TOLLGATE_LIMITS_WITHOUT_REDIS", ("share", "refuse"), "share"
+)
 SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)
 MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES

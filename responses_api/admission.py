@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from gateway_project.lib.asgi import Receive, Scope, read_body
-from gateway_project.lib.client_address import client_address
 from gateway_project.lib.errors import Draining
-from responses_api import state, targets
+from responses_api import expected_tokens, state, targets
 from responses_api.cells import Door
 from responses_api.doors.shapes import ModelCall
 from responses_api.state import Memory, Resolved
 from responses_api.storage.keepers import Keeper, ResponseKeeper
 from routing.route import Route, Target
 from tenants.caller import Caller
+from tenants.limits.gate import FREE, Ticket
 
 if TYPE_CHECKING:
     from responses_api.worker import Worker
@@ -43,7 +43,8 @@ class Request:
 
 class Admitted(Struct, frozen=True):
     """A request that may go upstream. `keeper` keeps the answer, if anybody does; `resolved` is what a
-    call to the Responses API continues from, its own input and what the answer says of both."""
+    call to the Responses API continues from, its own input and what the answer says of both. Whoever ends
+    the request settles its `ticket`."""
 
     request_id: str
     door: Door
@@ -55,6 +56,7 @@ class Admitted(Struct, frozen=True):
     resolved: Resolved | None = None
     keeper: Keeper | None = None
     socket: str | None = None
+    ticket: Ticket = FREE
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -75,20 +77,29 @@ async def authenticate(worker: Worker, request: Request) -> Caller:
     """Whose request it is, noted in it; raises GatewayError unless they may generate, and from here."""
     if worker.registry.draining:
         raise Draining
-    request.caller = caller = await worker.authenticator.authenticate(request.scope["headers"])
-    caller.admit("generate", address_of(worker, request.scope))
-    return caller
+    request.caller = await worker.doorkeeper.authenticated(request.scope, "generate")
+    return request.caller
 
 
-def address_of(worker: Worker, scope: Scope) -> str:
-    """The address of the client, seen through trusted proxies."""
-    return client_address(scope.get("client"), scope["headers"], worker.trusted_proxies)
+async def authenticate_turn(worker: Worker, request: Request, *, counts: bool = True) -> Caller:
+    """The same for what comes by an open connection; `counts` unless it is only looked whether it may."""
+    if worker.registry.draining:
+        raise Draining
+    request.caller = await worker.doorkeeper.authenticated_again(
+        request.scope, "generate", counts=counts
+    )
+    return request.caller
 
 
 async def admit_call(
-    worker: Worker, request: Request, call: ModelCall, memory: Memory | None = None
+    worker: Worker,
+    request: Request,
+    call: ModelCall,
+    memory: Memory | None = None,
+    charged: int | None = None,
 ) -> Admitted:
-    """A call of an authenticated request. Raises GatewayError."""
+    """A call of an authenticated request, which counts from now on: the last thing that can refuse it is a
+    rate limit. `charged`: it was let in before, for so many tokens. Raises GatewayError."""
     caller, door = request.caller, request.door
     assert caller is not None
     request.call = call
@@ -97,17 +108,23 @@ async def admit_call(
     resolved, keeper = await _state(worker, caller, route, call, memory)
     if resolved is not None and resolved.call is not call:
         targets.refuse_foreign_ids(door, resolved.call, usable)  # what is stored may name some too
+    call = resolved.call if resolved is not None else call
+    if charged is None:
+        ticket = await worker.gate.admit(caller.limits, expected_tokens.of_call(call))
+    else:
+        ticket = worker.gate.resumed(caller.limits, charged)
     return Admitted(
         request_id=request.id,
         door=door,
         caller=caller,
-        call=resolved.call if resolved is not None else call,
+        call=call,
         route=route,
         targets=usable,
         upstream_headers=_upstream_headers(request, call),
         resolved=resolved,
         keeper=keeper,
         socket=request.socket,
+        ticket=ticket,
     )
 
 

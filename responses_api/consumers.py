@@ -12,7 +12,7 @@ from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send
 from gateway_project.lib.errors import Draining, GatewayError, Internal
 from responses_api import counting, worker
-from responses_api.admission import Admitted, Request, address_of, admit_call, read
+from responses_api.admission import Admitted, Request, admit_call, read
 from responses_api.background import entry, follow
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
 from responses_api.exchange import Exchange
@@ -77,7 +77,10 @@ class GenerationConsumer(LeanHttpConsumer):
         """Raises GatewayError for a request that is refused, ClientGone for one that was abandoned."""
 
         async def run(admitted: Admitted, reply: Reply) -> None:
-            await self.run(here, admitted, reply, receive)
+            try:
+                await self.run(here, admitted, reply, receive)
+            finally:
+                admitted.ticket.settle(None)  # where the call did not get so far that it did
 
         body = await read(here, request, receive)
         assert request.call is not None
@@ -146,9 +149,14 @@ class InputTokensConsumer(GenerationConsumer):
         assert request.call is not None
         admitted = await admit_call(here, request, request.call)
         began = clock.monotonic()
-        count = await counting.count(here, admitted)
+        try:
+            count = await counting.count(here, admitted)
+        finally:
+            admitted.ticket.settle(None)
         here.record(facts(admitted, admitted.route), unbilled(200, clock.monotonic() - began))
-        await reply.json(200, orjson.dumps(count.body()), count.headers)
+        await reply.json(
+            200, orjson.dumps(count.body()), {**admitted.ticket.headers, **count.headers}
+        )
 
 
 class FollowConsumer(LeanHttpConsumer):
@@ -161,8 +169,7 @@ class FollowConsumer(LeanHttpConsumer):
         try:
             if here.registry.draining:
                 raise Draining
-            caller = await here.authenticator.authenticate(scope["headers"])
-            caller.admit("read", address_of(here, scope))
+            caller = await here.doorkeeper.authenticated(scope, "read")
             follower, after = await follow.opened(here, caller, scope, reply, request_id)
         except GatewayError as error:
             await reply.error(error)

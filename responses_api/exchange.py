@@ -283,7 +283,7 @@ class Exchange:
             leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
             payload = _serialised(leg.body)
         self._relay = leg.relay
-        self._reply.headers = leg.reply_headers
+        self._reply.headers = {**self._admitted.ticket.headers, **leg.reply_headers}
         self._enter(Phase.WAITING)
         self._leg.sent_at = clock.monotonic()
         self._answer = answer = await self._worker.transport.post(
@@ -457,6 +457,7 @@ class Exchange:
         self._settle_leg(status, error, error_code, http_status)
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
+        admitted.ticket.settle(0 if outcome.usage is None else outcome.usage.total)
         self._worker.record(facts(admitted, admitted.route), outcome)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:

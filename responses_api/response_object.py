@@ -131,7 +131,7 @@ def usage_report(usage: Usage | None) -> Json | None:
         },
         "output_tokens": usage.output_total,
         "output_tokens_details": {"reasoning_tokens": usage.output_reasoning},
-        "total_tokens": usage.input_total + usage.output_total,
+        "total_tokens": usage.total,
     }
 
 

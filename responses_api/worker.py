@@ -13,6 +13,7 @@ from gateway_project.lib.log import CallLog, wants_json
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
+from responses_api.doorkeeper import Doorkeeper
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
 from responses_api.periodic import Periodic
@@ -27,6 +28,7 @@ from routing.transport import Transport
 from tenants.authentication import Authenticator
 from tenants.budgets.accounts import Accounts
 from tenants.ledger.spool import Spool
+from tenants.limits import gate
 
 
 class Worker:
@@ -36,6 +38,14 @@ class Worker:
         # Kept here because asking asyncio for the running loop is a system call on Python 3.11.
         self.loop = asyncio.get_running_loop()
         self.authenticator = Authenticator()
+        self.gate = gate.from_settings()
+        self.doorkeeper = Doorkeeper(
+            self.gate,
+            self.authenticator,
+            trusted_proxies=settings.TRUSTED_PROXIES,
+            all_traffic=settings.IP_LIMITS,
+            failures=settings.FAILED_AUTH_LIMIT,
+        )
         self.router = Router()
         self.registry = Registry()
         self.transport = Transport(
@@ -59,7 +69,6 @@ class Worker:
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
-        self.trusted_proxies: list[str] = settings.TRUSTED_PROXIES
         self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
         self.watcher = RevisionWatcher(
             self.forget,
@@ -69,6 +78,7 @@ class Worker:
         self.periodic = Periodic(settings.TASKS)
 
     def start(self) -> None:
+        self.gate.start()
         self.books.start()
         self.budgets.start()
         self.watcher.start()
@@ -86,6 +96,7 @@ class Worker:
         await self.budgets.stop()
         await self.writer.stop()
         await self.transport.close()
+        await self.gate.stop()
         await self.books.stop()
 
     def forget(self) -> None:

@@ -70,5 +70,9 @@ class Usage:
         return self.cache_write + self.cache_write_long
 
     @property
+    def total(self) -> int:
+        return self.input_total + self.output_total
+
+    @property
     def output_total(self) -> int:
         return self.output_visible + self.output_audio + self.output_reasoning

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from gateway_project.lib import durations
+from gateway_project.lib import durations, rates
+from gateway_project.lib.rates import Rate
 from gateway_project.lib.secret import Secret
 
 T = TypeVar("T")
@@ -58,6 +59,16 @@ class Env:
             return durations.parse(self.text(name, default))
         except durations.DurationError as error:
             raise SettingError(f"{name}: {error}") from error
+
+    def rates(self, name: str, default: str = "", *, only: str = "") -> tuple[Rate, ...]:
+        """Such as 60 requests/minute, 20 concurrency; rates.py. `only` names the one metric that can be."""
+        try:
+            found = rates.parse(self.text(name, default))
+        except rates.RateError as error:
+            raise SettingError(f"{name}: {error}") from error
+        if only and any(rate.metric != only for rate in found):
+            raise SettingError(f"{name} is {self.text(name)!r}; only {only} can be counted here.")
+        return found
 
     def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
         """A comma-separated list."""

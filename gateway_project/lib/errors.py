@@ -20,6 +20,7 @@
     ├── NotFound 404 not_found
     │   └── ModelNotFound 404 model_not_found     unknown, not granted, or not offered upstream
     ├── MethodNotAllowed 405 method_not_allowed
+    ├── RateLimited 429 rate_limit_exceeded       too many requests, tokens or calls at the same time
     ├── BudgetExhausted 429 insufficient_quota    a budget does not pay for the call
     ├── IdempotentAnswerTooLarge 409 idempotent_answer_too_large
     ├── PayloadTooLarge 413 request_too_large
@@ -234,6 +235,32 @@ class NotFound(GatewayError):
 
 class ModelNotFound(NotFound):
     code = "model_not_found"
+
+
+class RateLimited(GatewayError):
+    """Our own limit, as OpenAI tells of its own: Codex reads the pause out of the message, SDKs read headers.
+
+    `wait_seconds` None: no pause helps. `limit_headers` tell how full the limits are.
+    """
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        wait_seconds: float | None = None,
+        limit_headers: dict[str, str] | None = None,
+    ) -> None:
+        if wait_seconds is not None:
+            wait_seconds = math.ceil(wait_seconds * 1000) / 1000  # what is told is what is meant
+            shown = f"{wait_seconds:.3f}".rstrip("0").rstrip(".")
+            message = f"{message} Please try again in {shown}s."
+        super().__init__(message, retry_after_seconds=wait_seconds)
+        self._limit_headers = limit_headers or {}
+
+    def headers(self) -> dict[str, str]:
+        never = {"x-should-retry": "false"} if self.retry_after_seconds is None else {}
+        return {**self._limit_headers, **super().headers(), **never}
 
 
 class BudgetExhausted(GatewayError):

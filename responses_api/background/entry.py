@@ -69,8 +69,9 @@ async def _in_background(
         raise cannot_store() from error
     worker.runs.launch(keeping.tenant_id, identity.id)
     if not streams:
-        await reply.json(200, orjson.dumps(response))
+        await reply.json(200, orjson.dumps(response), admitted.ticket.headers)
         return
+    reply.headers = admitted.ticket.headers
     state = State(Status.QUEUED, opening.last)
     place = (admitted.request_id, keeping.tenant_id, identity.id)
     await Follower(worker, reply, *place, state).run(receive, after=-1)

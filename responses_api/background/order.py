@@ -29,6 +29,7 @@ def packed(body: Json, admitted: Admitted) -> bytes:
         "body": {**body, "store": True, "stream": True},
         "size": admitted.call.size,
         "headers": admitted.upstream_headers,
+        "tokens": admitted.ticket.tokens,
     }
     try:
         return orjson.dumps(kept)
@@ -36,9 +37,15 @@ def packed(body: Json, admitted: Admitted) -> bytes:
         raise BadRequest("The body is nested too deep.") from None
 
 
-def unpacked(packet: bytes) -> tuple[Request, ModelCall]:
-    """The request as if it came in now, but for its caller. Raises BadRequest."""
+def unpacked(packet: bytes) -> tuple[Request, ModelCall, int]:
+    """The request as if it came in now, but for its caller, and for how many tokens limits were charged.
+    Raises BadRequest."""
     kept = orjson.loads(packet)
     headers = [(name.encode(), value.encode("latin-1")) for name, value in kept["headers"].items()]
     request = Request(kept["request_id"], RESPONSES, {"headers": headers})
-    return request, responses.understood(kept["body"], kept["size"])
+    call = responses.understood(kept["body"], kept["size"])
+    return (
+        request,
+        call,
+        kept.get("tokens", 0),
+    )  # nothing in what was queued before there were limits

@@ -39,8 +39,8 @@ async def run(worker: Worker, tenant_id: int, response_id: str) -> None:
     queued = await in_database_thread(runs.load, tenant_id, response_id)
     if queued is None:
         return
-    request, call = order.unpacked(queued.request)
-    admitted, failure = await _admitted(worker, queued, request, call)
+    request, call, charged = order.unpacked(queued.request)
+    admitted, failure = await _admitted(worker, queued, request, call, charged)
     if worker.registry.draining:
         return
     started = await in_database_thread(runs.start, queued, worker.runs.owner)
@@ -62,7 +62,7 @@ async def run(worker: Worker, tenant_id: int, response_id: str) -> None:
 
 
 async def _admitted(
-    worker: Worker, queued: Order, request: Request, call: ModelCall
+    worker: Worker, queued: Order, request: Request, call: ModelCall, charged: int
 ) -> tuple[Admitted | None, GatewayError | None]:
     """The call as it may be made now, or why it may not: keys, models and what it continues from may have
     gone since it was queued."""
@@ -72,7 +72,7 @@ async def _admitted(
             raise PermissionDenied("The API key that asked for this response is no longer valid.")
         found.admit_later("generate")
         request.caller = found
-        return await admit_call(worker, request, call), None
+        return await admit_call(worker, request, call, charged=charged), None
     except GatewayError as error:
         return None, error
 

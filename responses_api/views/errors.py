@@ -8,7 +8,7 @@ from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from gateway_project.lib.errors import BadRequest, GatewayError, Internal, NotFound
-from responses_api.views import PREFIXES
+from responses_api.prefixes import is_api
 
 
 def refused_by_django(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -23,11 +23,6 @@ def failed_in_django(request: HttpRequest) -> HttpResponse:
     if not is_api(request.path):
         return defaults.server_error(request)
     return _json(Internal())
-
-
-def is_api(path: str) -> bool:
-    """Whether a path is served in OpenAI's formats, errors included."""
-    return path.startswith(PREFIXES)
 
 
 @csrf_exempt

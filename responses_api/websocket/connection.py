@@ -15,7 +15,7 @@ from gateway_project.lib.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responses_api.admission import authenticate
+from responses_api.admission import authenticate, authenticate_turn
 from responses_api.interruption import Interruption
 from responses_api.outcome import facts, refused
 from responses_api.websocket import ending, frames
@@ -178,7 +178,8 @@ class Connection:
         if self._worker.registry.draining:
             return True
         try:
-            caller = await authenticate(self._worker, request(self.id, self._scope, self.id))
+            again = request(self.id, self._scope, self.id)
+            caller = await authenticate_turn(self._worker, again, counts=False)
         except Unavailable:
             return None
         except GatewayError as error:

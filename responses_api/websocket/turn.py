@@ -14,7 +14,7 @@ from gateway_project.lib.asgi import Scope
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Internal
 from responses_api import response_events, response_object
-from responses_api.admission import Admitted, Request, admit_call, authenticate
+from responses_api.admission import Admitted, Request, admit_call, authenticate_turn
 from responses_api.cells import RESPONSES
 from responses_api.doors.responses import understood
 from responses_api.exchange import Exchange
@@ -91,7 +91,7 @@ class Turn:
     async def _answer(self, memory: TurnMemory, refusal: Refusal) -> None:
         if isinstance(self._asked, GatewayError):
             raise self._asked
-        await authenticate(self._worker, self._request)
+        await authenticate_turn(self._worker, self._request)
         _raise(refusal())
         body, size = frames.parsed(self._asked), len(self._asked)
         self._asked = ""  # it was taken apart, and may be large
@@ -100,9 +100,14 @@ class Turn:
         body, is_wanted = frames.request(body)
         call = understood(body, size)
         admitted = await admit_call(self._worker, self._request, call, memory)
-        _raise(refusal())
-        keeper = memory.around(admitted.keeper, admitted.resolved)
-        admitted = structs.replace(admitted, keeper=keeper)
+        try:
+            _raise(refusal())
+            keeper = memory.around(admitted.keeper, admitted.resolved)
+            await self._respond(structs.replace(admitted, keeper=keeper), is_wanted)
+        finally:
+            admitted.ticket.settle(0)  # where no model was asked
+
+    async def _respond(self, admitted: Admitted, is_wanted: bool) -> None:
         if is_wanted:
             self._exchange = Exchange(self._worker, admitted, self._reply)
             await self._exchange.run(None)

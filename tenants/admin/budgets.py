@@ -10,9 +10,10 @@ from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from tenants.access import Area, Right
+from tenants.admin.bounds import BoundAdmin
 from tenants.budgets import dollars
 from tenants.models import Budget, BudgetWindow
-from tenants.scoped_admin import TenantInline, TenantModelAdmin, TenantRelatedFilter, access
+from tenants.scoped_admin import TenantInline, TenantRelatedFilter
 from tenants.scoped_forms import TenantForm
 
 
@@ -70,14 +71,9 @@ class WindowInline(TenantInline):
 
 
 @admin.register(Budget)
-class BudgetAdmin(TenantModelAdmin):
-    """Of a whole tenant it is the operators' to change, of a key also its tenant's."""
-
-    area = Area.LIMITS
+class BudgetAdmin(BoundAdmin):
     form = BudgetForm
-    fixed_fields = ("tenant", "api_key")
     list_display = ("name", "tenant", "api_key", "amount", "period", "mode", "used", "enabled")
-    list_select_related = ("tenant", "api_key")
     list_filter = ("period", "mode", "enabled", ("tenant", TenantRelatedFilter))
     search_fields = ("name", "tenant__name", "api_key__name")
     fields = (
@@ -93,14 +89,7 @@ class BudgetAdmin(TenantModelAdmin):
         "created_at",
     )
     readonly_fields = ("created_at",)
-    autocomplete_fields = ("tenant", "api_key")
     inlines = (WindowInline,)
-
-    def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
-        if not super().may(right, request, row):
-            return False
-        is_of_tenant = isinstance(row, Budget) and row.api_key_id is None
-        return right == "view" or not is_of_tenant or access(request).is_operator
 
     @admin.display(description="Amount ($)", ordering="amount_nano")
     def amount(self, budget: Budget) -> str:

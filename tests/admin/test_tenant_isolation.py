@@ -587,13 +587,13 @@ def test_the_platforms_credentials_and_addresses_are_not_shown(world: World):
 
 ADMINISTERED = {
     "tenant", "membership", "apikey", "provider", "providermodel", "credential", "alias",
-    "webhookendpoint", "budget",
+    "webhookendpoint", "budget", "ratelimit",
 }  # fmt: skip
 CHANGES = {
     "owner": ADMINISTERED,
     "admin": ADMINISTERED,
     "developer": {"apikey", "alias", "webhookendpoint"},
-    "billing": {"budget"},
+    "billing": {"budget", "ratelimit"},
     "viewer": set(),
 }
 # What the gateway wrote can be removed, not edited.

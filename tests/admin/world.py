@@ -26,6 +26,7 @@ from tenants.models import (
     Invoice,
     Membership,
     PriceVersion,
+    RateLimit,
     Tenant,
     UsageDay,
     UsageHour,
@@ -64,6 +65,7 @@ class Side(Platform):
     member: Membership
     key: ApiKey
     budget: Budget
+    limit: RateLimit
     response: StoredResponse
     conversation: Conversation
     endpoint: WebhookEndpoint
@@ -105,6 +107,9 @@ def _side(name: str) -> Side:
         member,
         key,
         _budget(name, tenant, key),
+        RateLimit.objects.create(
+            tenant=tenant, api_key=key, metric="requests", window="day", amount=1_000
+        ),
         said[0],
         said[1],
         webhook[0],

@@ -13,8 +13,8 @@ from websockets.sync.client import connect
 
 from gateway_project.asgi import SOCKET_TABLE, TABLE
 from responses_api.consumers import SOCKETS
+from responses_api.prefixes import PREFIXES
 from responses_api.urls import urlpatterns
-from responses_api.views import PREFIXES
 from tests.isolation.entries import ENTRIES, Probe, Route
 from tests.isolation.world import CANARY, UNKNOWN, Belongings, everything, furnish
 from tests.support import rows

@@ -18,7 +18,7 @@ import pytest
 
 from routing.sandbox import SandboxServer
 from tests.faults.wire import close_all
-from tests.processes.served import Served, environment, manage, shell
+from tests.processes.served import REDIS_AWAY, Served, environment, manage, shell
 
 ROWS = """
 import json
@@ -89,6 +89,8 @@ def serve(prepared: Prepared) -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(*arguments: str, **variables: str) -> Served:
+            if "--workers" in arguments:
+                variables.setdefault("REDIS_URL", REDIS_AWAY)
             served = Served(environment(prepared.data_dir, **variables), *arguments)
             return running.enter_context(served)
 

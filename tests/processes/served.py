@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,10 @@ READY = "Tollgate serves "
 START_SECONDS = 40.0
 
 
+# Several workers want a Redis. Where a test is not about it, one that is away will do.
+REDIS_AWAY = "redis://127.0.0.1:1/0"
+
+
 def environment(data_dir: Path, **variables: str) -> dict[str, str]:
     """Nothing of the test run's own settings."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -30,6 +35,7 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
         **inherited,
         "TOLLGATE_DATA_DIR": str(data_dir),
         "TOLLGATE_LOG_FORMAT": "json",
+        "TOLLGATE_FAILED_AUTH_LIMIT": "none",  # everybody is at one address, also with a revoked key
         **variables,
     }
 
@@ -211,6 +217,12 @@ class Served:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.stderr += line
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def kill(pid: int, number: int) -> None:

@@ -81,6 +81,7 @@ class LiveGateway:
 
         def fresh() -> None:
             self.worker.forget()
+            self.worker.gate.clear()
             self.worker.limits = limits_from_settings()
             self.worker.socket_limits = socket_limits_from_settings()
             self.worker.registry.draining = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from gateway_project import migrating, quickstart
@@ -18,7 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
-        parser.add_argument("--workers", type=int, default=1)
+        parser.add_argument("--workers", type=int, default=settings.WORKERS)
         parser.add_argument(
             "--quickstart",
             action="store_true",
@@ -28,6 +29,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
+        if options["workers"] > 1 and settings.REDIS_URL is None:
+            raise CommandError(
+                "Several workers count rate limits together through Redis: set REDIS_URL, or serve with one."
+            )
+        settings.WORKERS = options["workers"]  # the workers share a limit where Redis is away
         address = serve.address(options["host"], options["port"])
         if options["quickstart"]:
             ready = quickstart.ensure(f"{address}/v1")

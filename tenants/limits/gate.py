@@ -1,0 +1,175 @@
+"""Who may go on now: all limits of a request at once, and what is told of them.
+
+One worker counts in its memory. Several share their counts through Redis; where that is away, each counts
+for itself with its share of every limit, or refuses (TOLLGATE_LIMITS_WITHOUT_REDIS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from django.conf import settings
+
+from gateway_project.lib import ids
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.errors import RateLimited, Unavailable
+from tenants.limits import headers
+from tenants.limits.memory import Buckets
+from tenants.limits.policy import CONCURRENCY, TOKENS, Limit
+from tenants.limits.verdict import Store, Verdict
+
+if TYPE_CHECKING:
+    from tenants.limits.shared import SharedBuckets
+
+WITHOUT_REDIS_RETRY_SECONDS = 1
+
+
+class Ticket:
+    """A request that was let in. `tokens` are those it was charged for; whoever knows better says so."""
+
+    __slots__ = ("_levels", "_limits", "_store", "holder", "is_settled", "tokens")
+
+    def __init__(
+        self,
+        store: Store | None,
+        limits: Sequence[Limit] = (),
+        tokens: int = 0,
+        holder: str = "",
+        levels: Sequence[float] = (),
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._levels = levels
+        self.tokens = tokens
+        self.holder = holder
+        self.is_settled = store is None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return headers.of(self._limits, self._levels) if self._levels else {}
+
+    def settle(self, tokens: int | None) -> None:
+        """The call is over and took so many tokens; None: what was charged stays. Only once."""
+        store = self._store
+        if self.is_settled or store is None:
+            return
+        self.is_settled = True
+        if tokens is not None and tokens != self.tokens:
+            of_tokens = [limit for limit in self._limits if limit.metric == TOKENS]
+            if of_tokens:
+                store.correct(of_tokens, tokens - self.tokens)
+        at_once = [limit for limit in self._limits if limit.metric == CONCURRENCY]
+        if at_once and self._levels:
+            store.release(at_once, self.holder)
+
+
+FREE = Ticket(None)
+ADDRESS, FAILED = (
+    "address",
+    "failed",
+)  # owners: a network address, and one from which wrong keys came
+
+
+class Gate:
+    """One per worker. `workers`: how many there are to share a limit where Redis is away."""
+
+    def __init__(
+        self, shared: SharedBuckets | None, *, workers: int, alone: Literal["share", "refuse"]
+    ) -> None:
+        self._shared = shared
+        self._alone = alone
+        self._local = Buckets(1 / workers if shared is not None else 1)
+
+    def start(self) -> None:
+        if self._shared is not None:
+            self._shared.start()
+
+    async def stop(self) -> None:
+        if self._shared is not None:
+            await self._shared.stop()
+
+    async def admit(self, limits: Sequence[Limit], tokens: int) -> Ticket:
+        """Charge a request that may take `tokens`. Raises RateLimited, Unavailable."""
+        if not limits:
+            return FREE
+        for limit in limits:
+            if limit.metric == TOKENS and tokens > limit.amount:
+                raise _too_large(limit, tokens)
+        holder = ids.request_id() if self._shared is not None else ""
+        store, verdict = await self._taken(limits, tokens, holder)
+        if verdict.refused >= 0:
+            raise _refused(limits, verdict, tokens)
+        return Ticket(store, limits, tokens, holder, verdict.levels)
+
+    def resumed(self, limits: Sequence[Limit], tokens: int) -> Ticket:
+        """Of a request that was let in and charged before, perhaps by another process; it holds no place
+        among calls at the same time."""
+        return Ticket(self._shared or self._local, limits, tokens) if limits else FREE
+
+    async def look(self, limits: Sequence[Limit]) -> None:
+        """Whether another request would be let in, without charging it. Raises RateLimited."""
+        if not limits:
+            return
+        verdict = (await self._taken(limits, 0, "", commit=False))[1]
+        if verdict.refused >= 0:
+            raise _refused(limits, verdict, 0)
+
+    def clear(self) -> None:
+        """Forget what this process counted."""
+        self._local.clear()
+
+    async def _taken(
+        self, limits: Sequence[Limit], tokens: int, holder: str, *, commit: bool = True
+    ) -> tuple[Store, Verdict]:
+        if self._shared is not None:
+            try:
+                return self._shared, await self._shared.take(limits, tokens, holder, commit=commit)
+            except StoreUnavailable as error:
+                if self._alone == "refuse":
+                    message = "The rate limits cannot be looked at now; try again."
+                    raise Unavailable(
+                        message, retry_after_seconds=WITHOUT_REDIS_RETRY_SECONDS
+                    ) from error
+        return self._local, self._local.take_now(limits, tokens, commit=commit)
+
+
+def from_settings() -> Gate:
+    """On the running loop."""
+    shared = None
+    if settings.REDIS_URL is not None:
+        from tenants.limits.shared import SharedBuckets  # noqa: PLC0415  # redis only where it is used
+
+        shared = SharedBuckets(settings.REDIS_URL)
+    return Gate(shared, workers=settings.WORKERS, alone=settings.LIMITS_WITHOUT_REDIS)
+
+
+_WHOSE = {
+    "key": "of this API key",
+    "tenant": "of your organization",
+    ADDRESS: "of your network address",
+}
+
+
+def _refused(limits: Sequence[Limit], verdict: Verdict, tokens: int) -> RateLimited:
+    limit = limits[verdict.refused]
+    whose = _WHOSE.get(limit.owner, "")
+    if limit.owner == FAILED:
+        what = "Too many wrong API keys came from your network address."
+    elif limit.metric == CONCURRENCY:
+        what = f"As many calls {whose} run as may at the same time: {limit.amount}."
+    else:
+        asked = f", requested {tokens}" if limit.metric == TOKENS else ""
+        left = headers.remaining(limit, verdict.levels[verdict.refused])
+        what = (
+            f"Rate limit {whose} reached: {limit.amount} {limit.metric} per {limit.window}, "
+            f"{left} left{asked}."
+        )
+    return RateLimited(what, verdict.wait, headers.of(limits, verdict.levels))
+
+
+def _too_large(limit: Limit, tokens: int) -> RateLimited:
+    return RateLimited(
+        f"The request may take {tokens} tokens, more than the {limit.amount} per {limit.window} that the "
+        f"limit {_WHOSE[limit.owner]} ever lets in. Send less, or lower 'max_output_tokens'."
+    )

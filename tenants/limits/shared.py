@@ -1,0 +1,219 @@
+"""Buckets in Redis, for all workers of all hosts: one round trip for all limits of a request.
+
+A worker has one connection for them. What is asked while a round trip is under way goes out together with
+the next. The clock is Redis's own, so that hosts need not agree on the time. Calls at the same time are
+counted by leases, which run out where a worker died without releasing them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import redis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+
+from gateway_project.lib import aio, clock
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.secret import Secret
+from tenants.limits.policy import Limit
+from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
+
+logger = logging.getLogger("tollgate.limits")
+
+PREFIX = "tollgate:limit:"
+ROUND_TRIP_SECONDS = 0.5
+AWAY_SECONDS = 1.0
+LEASE_SECONDS = 60.0
+RENEW_SECONDS = 20.0
+MICROSECONDS = 1e6
+
+_LEASE = int(LEASE_SECONDS * MICROSECONDS)
+_SCRIPTS = {
+    name: Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    for name in ("take", "correct", "release", "renew")
+}
+
+
+class _Asked(NamedTuple):
+    """`script` with its keys and arguments; nobody waits for what has no `answer`."""
+
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[str | int]
+    answer: asyncio.Future[Any] | None = None
+
+
+class SharedBuckets:
+    """Start it on the loop it serves, and stop it there."""
+
+    def __init__(self, url: Secret) -> None:
+        self._pool = ConnectionPool.from_url(url.reveal(), socket_timeout=None)
+        self._connection: AbstractConnection | None = None
+        self._digests: dict[str, bytes] = {}  # of the scripts, as Redis knows them
+        self._waiting: list[_Asked] = []
+        self._wake = asyncio.Event()
+        self._away_until = 0.0
+        self._leases: set[tuple[str, str]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        running, renewing = self._run(), self._renew()
+        self._tasks = [aio.hold(running, "limits"), aio.hold(renewing, "limits-renew")]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            await aio.end(task)
+        await self._flush()
+        await self._disconnect()
+
+    # Store
+
+    async def take(
+        self, limits: Sequence[Limit], tokens: int, holder: str, *, commit: bool = True
+    ) -> Verdict:
+        """Raises StoreUnavailable."""
+        if clock.monotonic() < self._away_until:
+            raise StoreUnavailable("Redis does not answer")
+        arguments: list[str | int] = [holder, int(commit), _LEASE]
+        for limit in limits:
+            arguments += _told(limit, limit.units(tokens))
+        answer = self._loop.create_future()
+        self._ask("take", limits, arguments, answer)
+        if commit:
+            self._leases.update((limit.bucket, holder) for limit in limits if not limit.seconds)
+        try:
+            refused, wait, *levels = await answer
+        except BaseException:
+            self.release(limits, holder)  # it may have been charged all the same
+            raise
+        if refused:
+            self._leases.difference_update((limit.bucket, holder) for limit in limits)
+        return _verdict(limits, refused, wait, levels)
+
+    def correct(self, limits: Sequence[Limit], units: int) -> None:
+        self._ask("correct", limits, [f"{units * _interval(limit):.3f}" for limit in limits])
+
+    def release(self, limits: Sequence[Limit], holder: str) -> None:
+        held = [limit for limit in limits if (limit.bucket, holder) in self._leases]
+        if held:
+            self._leases.difference_update((limit.bucket, holder) for limit in held)
+            self._ask("release", held, [holder])
+
+    # The connection
+
+    def _ask(
+        self,
+        script: str,
+        limits: Sequence[Limit],
+        arguments: Sequence[str | int],
+        answer: asyncio.Future[Any] | None = None,
+    ) -> None:
+        keys = [PREFIX + limit.bucket for limit in limits]
+        self._waiting.append(_Asked(script, keys, arguments, answer))
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """One round trip with everything that waits."""
+        batch, self._waiting = self._waiting, []
+        self._wake.clear()
+        if not batch:
+            return
+        try:
+            async with asyncio.timeout(ROUND_TRIP_SECONDS):
+                await self._round_trip(batch)
+        except asyncio.CancelledError:
+            self._fail(batch, "stopped")
+            raise
+        except Exception as error:  # whoever waits must hear of it, and the next be served
+            if not isinstance(error, redis.RedisError | OSError | TimeoutError):
+                logger.exception("limits cannot be asked for")
+            self._go_away(error)
+            self._fail(batch, type(error).__name__)
+            await self._disconnect()
+
+    async def _round_trip(self, batch: list[_Asked]) -> None:
+        connection = self._connection or await self._connect()
+        digests = self._digests
+        packed = connection.pack_commands(
+            ("EVALSHA", digests[asked.script], len(asked.keys), *asked.keys, *asked.arguments)
+            for asked in batch
+        )
+        await connection.send_packed_command(packed, check_health=False)
+        for asked in batch:
+            said = await connection.read_response()
+            if asked.answer is not None and not asked.answer.done():
+                asked.answer.set_result(said)
+
+    async def _connect(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        self._connection = connection
+        await connection.connect()  # type: ignore[no-untyped-call]
+        loads = connection.pack_commands(("SCRIPT", "LOAD", text) for text in _SCRIPTS.values())
+        await connection.send_packed_command(loads, check_health=False)
+        self._digests = {name: await connection.read_response() for name in _SCRIPTS}
+        if self._away_until:
+            logger.warning("redis answers again: limits are shared")
+            self._away_until = 0.0
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    def _go_away(self, error: Exception) -> None:
+        if not self._away_until:
+            logger.error("redis: %s: limits cannot be shared", type(error).__name__)
+        self._away_until = clock.monotonic() + AWAY_SECONDS
+
+    def _fail(self, batch: list[_Asked], why: str) -> None:
+        for asked in batch:
+            if asked.answer is not None and not asked.answer.done():
+                asked.answer.set_exception(StoreUnavailable(f"Redis: {why}"))
+
+    # Leases
+
+    async def _renew(self) -> None:
+        """Also those of calls that last for hours."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for bucket, holder in self._leases:
+                self._waiting.append(_Asked("renew", [PREFIX + bucket], [holder, _LEASE]))
+            self._wake.set()
+
+
+def _interval(limit: Limit) -> float:
+    return limit.interval * MICROSECONDS
+
+
+def _told(limit: Limit, units: int) -> list[str | int]:
+    """Of a rate: what it takes and what it may be, in microseconds. Of calls at the same time: 0, and how
+    many."""
+    if not limit.seconds:
+        return [0, limit.amount]
+    interval = _interval(limit)
+    most = limit.seconds * MICROSECONDS + interval * SLACK_UNITS
+    return [f"{units * interval:.3f}", f"{most:.3f}"]
+
+
+def _verdict(limits: Sequence[Limit], refused: int, wait: int, levels: list[int]) -> Verdict:
+    """From Redis's whole microseconds. `refused` counts from one."""
+    told = [
+        level / MICROSECONDS if limit.seconds else level
+        for limit, level in zip(limits, levels, strict=True)
+    ]
+    seconds = wait / MICROSECONDS
+    if refused and not limits[refused - 1].seconds:
+        seconds = CONCURRENCY_WAIT_SECONDS
+    return Verdict(refused - 1, seconds, told)

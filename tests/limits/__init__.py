@@ -1,0 +1,1 @@
+"""How fast callers may go."""

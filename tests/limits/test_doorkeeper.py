@@ -1,0 +1,151 @@
+"""Limits by network address: of all traffic, and of wrong keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from gateway_project.lib import rates
+from responses_api.doorkeeper import limits_of
+from tests.limits.conftest import Clock
+from tests.support.live import LiveGateway
+from tests.support.rows import Customer
+from tests.support.sockets import opened
+
+Configure = Callable[..., None]
+WRONG = {"authorization": "Bearer tg_live_0123456789_wrong"}
+CHAT = {"model": "sandbox-chat", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.fixture
+def configure(gateway: LiveGateway, pass_time: Clock) -> Iterator[Configure]:
+    """Set the doorkeeper's limits; addresses are then whatever X-Forwarded-For says."""
+    keeper = gateway.worker.doorkeeper
+    before = keeper._all_traffic, keeper._failures, keeper._trusted_proxies
+
+    def to(all_traffic: str = "none", failures: str = "none") -> None:
+        keeper._all_traffic = rates.parse(all_traffic)
+        keeper._failures = rates.parse(failures)
+        keeper._trusted_proxies = ["127.0.0.1/32"]
+
+    yield to
+    keeper._all_traffic, keeper._failures, keeper._trusted_proxies = before
+
+
+def ask(
+    gateway: LiveGateway, address: str, headers: dict[str, str], path: str = "chat/completions"
+) -> httpx.Response:
+    sent = {**headers, "x-forwarded-for": address}
+    url = f"{gateway.base_url}/{path}"
+    if path == "models":
+        return httpx.get(url, headers=sent)
+    return httpx.post(url, json=CHAT, headers=sent)
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses", "models"])
+def test_who_sends_too_many_wrong_keys_is_told_to_wait(
+    gateway: LiveGateway, configure: Configure, pass_time: Clock, path: str
+) -> None:
+    configure(failures="5 requests/minute")
+    answers = [ask(gateway, "203.0.113.5", WRONG, path) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
+    error = answers[-1].json()["error"]
+    assert error["code"] == "rate_limit_exceeded"
+    assert "network address" in error["message"]
+    assert answers[-1].headers["retry-after"] == "12"
+    assert answers[-1].headers["x-request-id"]
+    assert ask(gateway, "203.0.113.6", WRONG, path).status_code == 401
+    pass_time(12)
+    assert ask(gateway, "203.0.113.5", WRONG, path).status_code == 401
+    assert ask(gateway, "203.0.113.5", WRONG, path).status_code == 429
+
+
+def test_no_key_is_looked_up_for_an_address_that_guesses_but_known_ones_go_on(
+    gateway: LiveGateway, configure: Configure, acme: Customer
+) -> None:
+    configure(failures="1 requests/minute")
+    assert ask(gateway, "203.0.113.5", acme.headers).status_code == 200  # known from now on
+    assert [ask(gateway, "203.0.113.5", WRONG).status_code for _ in range(2)] == [401, 429]
+    assert ask(gateway, "203.0.113.5", acme.headers).status_code == 200
+    gateway.call(gateway.worker.forget)
+    assert ask(gateway, "203.0.113.5", acme.headers).status_code == 429
+    assert ask(gateway, "203.0.113.6", acme.headers).status_code == 200
+    assert ask(gateway, "203.0.113.5", acme.headers).status_code == 200
+
+
+def test_good_keys_do_not_count_as_failed(
+    gateway: LiveGateway, configure: Configure, acme: Customer
+) -> None:
+    configure(failures="1 requests/minute")
+    for _ in range(3):
+        gateway.call(gateway.worker.forget)
+        assert ask(gateway, "203.0.113.5", acme.headers).status_code == 200
+        assert ask(gateway, "203.0.113.5", acme.headers, "models").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "models"])
+def test_all_traffic_of_an_address_is_counted_whatever_it_is(
+    gateway: LiveGateway, configure: Configure, acme: Customer, path: str
+) -> None:
+    configure(all_traffic="3 requests/minute")
+    statuses = [
+        ask(gateway, "203.0.113.5", headers, path).status_code
+        for headers in (acme.headers, WRONG, acme.headers, acme.headers)
+    ]
+    assert statuses == [200, 401, 200, 429]
+    assert ask(gateway, "203.0.113.6", acme.headers, path).status_code == 200
+
+
+def test_pages_count_and_their_files_do_not(gateway: LiveGateway, configure: Configure) -> None:
+    configure(all_traffic="2 requests/minute")
+    sent = {"x-forwarded-for": "203.0.113.5"}
+
+    def status(path: str) -> int:
+        return httpx.get(f"{gateway.root_url}{path}", headers=sent).status_code
+
+    assert [status("/static/console.css") for _ in range(3)] == [404] * 3
+    assert [status("/console/login/") for _ in range(3)] == [200, 200, 429]
+    assert status("/healthz") == 200
+
+
+def test_a_handshake_counts_like_any_request(
+    gateway: LiveGateway, configure: Configure, acme: Customer
+) -> None:
+    configure(all_traffic="3 requests/minute")
+    headers = {**acme.headers, "x-forwarded-for": "203.0.113.5"}
+    with opened(gateway, headers) as socket:
+        socket.turn()
+        socket.turn()
+        assert socket.refused() == (429, "rate_limit_exceeded")
+    with pytest.raises(InvalidStatus) as refused, opened(gateway, headers):
+        pass
+    assert refused.value.response.status_code == 429
+
+
+def test_an_open_socket_goes_on_when_its_neighbours_guess(
+    gateway: LiveGateway, configure: Configure, acme: Customer
+) -> None:
+    configure(failures="1 requests/minute")
+    headers = {**acme.headers, "x-forwarded-for": "203.0.113.5"}
+    with opened(gateway, headers) as socket:
+        assert [ask(gateway, "203.0.113.5", WRONG).status_code for _ in range(2)] == [401, 429]
+        gateway.call(gateway.worker.forget)
+        socket.turn()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:203.0.113.5", "203.0.113.5", True),
+        ("203.0.113.5", "203.0.113.6", False),
+        ("", "", True),
+    ],
+)
+def test_an_address_of_ipv6_stands_for_its_network(one: str, other: str, is_same: bool) -> None:
+    of = rates.parse("1 requests/minute")
+    assert (limits_of("address", one, of) == limits_of("address", other, of)) == is_same

@@ -1,0 +1,221 @@
+"""Limits that four workers keep together through Redis, and what happens when it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from tests.faults import wire
+from tests.processes.conftest import Prepared, Serve
+from tests.processes.served import Served, environment, eventually, free_port, shell
+
+WORKERS = 4
+CLIENTS = 16
+
+LIMITS = """
+import json
+from gateway_project.lib import rates
+from tenants.models import ApiKey, RateLimit
+key = ApiKey.objects.get(public_id={key_id!r})
+for rate in rates.parse({text!r}):
+    RateLimit.objects.create(
+        tenant=key.tenant, api_key=key, metric=rate.metric, amount=rate.amount, window=rate.window
+    )
+print(json.dumps(None))
+"""
+BOOKED = """
+import json
+from tenants.models import UsageRow
+print(json.dumps(UsageRow.objects.count()))
+"""
+
+
+def give(prepared: Prepared, text: str) -> None:
+    script = LIMITS.format(key_id=prepared.key_id, text=text)
+    shell(environment(prepared.data_dir), script)
+
+
+class Asked:
+    """What a load got: how many of each status, between when and when."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.began = time.monotonic()
+        self.ended = self.began
+
+
+async def load(
+    served: Served, prepared: Prepared, go_on: Callable[[Asked], bool], clients: int = CLIENTS
+) -> Asked:
+    """Ask as fast as they are answered, each client over connections of its own, so that all workers are."""
+    asked = Asked()
+    body = {"model": "sandbox-chat", "messages": [{"role": "user", "content": "Hi"}]}
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(
+            base_url=served.root_url,
+            headers={"authorization": f"Bearer {prepared.secret}"},
+            timeout=20,
+            trust_env=False,
+        ) as client:
+            while go_on(asked):
+                answer = await client.post("/v1/chat/completions", json=body)
+                asked.statuses[answer.status_code] += 1
+
+    await asyncio.gather(*(ask() for _ in range(clients)))
+    asked.ended = time.monotonic()
+    return asked
+
+
+def for_seconds(seconds: float) -> Callable[[Asked], bool]:
+    return lambda asked: time.monotonic() - asked.began < seconds
+
+
+class PrivateRedis:
+    """One that a test may stop and start."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir"]
+        program = shutil.which("redis-server")
+        assert program is not None
+        self._process = subprocess.Popen(
+            [program, *options, str(self._home)], stdout=subprocess.DEVNULL
+        )
+        eventually(self._answers)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@pytest.fixture
+def private_redis(tmp_path: Path) -> Iterator[PrivateRedis]:
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server here whose end a test could wait for")
+    found = PrivateRedis(tmp_path)
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.mark.redis
+@pytest.mark.long
+def test_four_workers_let_in_what_is_allowed_and_not_one_more(
+    serve: Serve, prepared: Prepared
+) -> None:
+    give(prepared, "240 requests/minute")
+    served = serve("--workers", str(WORKERS), REDIS_URL=os.environ["REDIS_URL"])
+    asked = asyncio.run(load(served, prepared, for_seconds(10)))
+    assert set(asked.statuses) == {200, 429}
+    assert asked.statuses[429] > asked.statuses[200]
+    most = 240 + (asked.ended - asked.began) * 240 / 60
+    assert asked.statuses[200] <= math.floor(most)
+    assert asked.statuses[200] >= 240 + 9 * 240 / 60  # and it is let in as it comes free
+    eventually(lambda: shell(environment(prepared.data_dir), BOOKED) == asked.statuses[200])
+
+
+@pytest.mark.redis
+def test_calls_at_the_same_time_are_counted_over_all_workers(
+    serve: Serve, prepared: Prepared
+) -> None:
+    give(prepared, "3 concurrency")
+    served = serve("--workers", str(WORKERS), REDIS_URL=os.environ["REDIS_URL"])
+    body = wire.body("chat", "endless", "[pace=20]", stream=True)
+    with ExitStack() as open_now:
+        clients = [wire.Wire(served.root_url) for _ in range(10)]
+        for client in clients:
+            open_now.callback(client.socket.close)
+            client.send(wire.request("chat", prepared, body))
+            assert client.receive()
+        begun = [client for client in clients if b" 200 " in client.received[:20]]
+        assert len(begun) == 3
+        begun[0].socket.close()
+
+        def is_let_in() -> bool:
+            return wire.ask(served.root_url, "chat", prepared, "sandbox-chat").status == 200
+
+        eventually(is_let_in)
+
+
+@pytest.mark.redis
+@pytest.mark.long
+def test_while_redis_is_away_each_worker_has_its_share_and_no_usage_is_lost(
+    serve: Serve, prepared: Prepared, private_redis: PrivateRedis
+) -> None:
+    give(prepared, "400 requests/day")
+    served = serve("--workers", str(WORKERS), REDIS_URL=private_redis.url)
+    first = asyncio.run(load(served, prepared, lambda asked: asked.statuses.total() < 100))
+    assert set(first.statuses) == {200}
+
+    async def stopped_midway() -> Asked:
+        loading = asyncio.ensure_future(load(served, prepared, for_seconds(8)))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(private_redis.stop)
+        return await loading
+
+    second = asyncio.run(stopped_midway())
+    assert set(second.statuses) <= {200, 429}
+    # What Redis had let in, and then at most a hundred by each worker.
+    assert first.statuses[200] + second.statuses[200] <= 400 + 400
+    assert second.statuses[429] > 0
+    assert "limits cannot be shared" in served.stderr
+    private_redis.start()
+
+    def is_shared_again() -> bool:
+        wire.ask(served.root_url, "chat", prepared, "sandbox-chat")
+        return "limits are shared" in served.stderr
+
+    eventually(is_shared_again)
+    answered = first.statuses[200] + second.statuses[200]
+    eventually(lambda: shell(environment(prepared.data_dir), BOOKED) >= answered, 20)
+
+
+@pytest.mark.redis
+def test_where_that_is_wanted_nothing_is_let_in_while_redis_is_away(
+    serve: Serve, prepared: Prepared
+) -> None:
+    give(prepared, "400 requests/day")
+    served = serve("--workers", "2", TOLLGATE_LIMITS_WITHOUT_REDIS="refuse")
+    answer = wire.ask(served.root_url, "chat", prepared, "sandbox-chat")
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["error"]["message"] == (
+        "The rate limits cannot be looked at now; try again."
+    )
+
+
+def test_several_workers_without_redis_are_refused_in_words(prepared: Prepared) -> None:
+    served = Served(environment(prepared.data_dir), "--workers", "2")
+    assert served.wait(20) == 1
+    assert "set REDIS_URL, or serve with one" in served.stderr
+    assert "Traceback" not in served.stderr
