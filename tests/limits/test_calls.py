@@ -22,8 +22,6 @@ from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 from tests.support.sockets import opened
 
-pytestmark = pytest.mark.persistence
-
 Give = Callable[..., None]
 
 

@@ -1,0 +1,87 @@
+"""A gateway that counts in a real Redis: calls are let in, corrected and given back as in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+import redis
+
+from gateway_project.lib.secret import Secret
+from tenants.limits.gate import Gate
+from tenants.limits.shared import PREFIX, SharedBuckets
+from tests.limits.conftest import Ask
+from tests.support.live import LiveGateway
+from tests.support.rows import Customer
+
+pytestmark = pytest.mark.redis
+
+Give = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def counts_in_redis(gateway: LiveGateway) -> Iterator[None]:
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as server:
+        for name in server.scan_iter(f"{PREFIX}*"):  # another test's tenant had the same number
+            server.delete(name)
+    worker = gateway.worker
+    before = worker.gate
+
+    def begin() -> None:
+        shared = SharedBuckets(Secret(os.environ["REDIS_URL"]))
+        worker.gate = worker.doorkeeper._gate = Gate(shared, workers=1, alone="refuse")
+        worker.gate.start()
+
+    gateway.call(begin)
+    yield
+    gateway.idle()
+    gateway.run(worker.gate.stop())
+    worker.gate = worker.doorkeeper._gate = before
+
+
+@pytest.mark.parametrize("door", ["chat", "responses", "input_tokens"])
+def test_requests_are_counted_told_and_refused(ask: Ask, limit: Give, door: str) -> None:
+    limit("2 requests/day")
+    answers = [ask(door) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == [
+        "1",
+        "0",
+        "0",
+    ]
+    assert 43_190 <= int(answers[-1].headers["retry-after"]) <= 43_200
+
+
+def test_tokens_are_corrected_by_what_was_used(gateway: LiveGateway, ask: Ask, limit: Give) -> None:
+    limit("60000 tokens/day")
+    first = ask()
+    estimated = 60_000 - int(first.headers["x-ratelimit-remaining-tokens"])
+    gateway.idle()
+    second = ask()
+    left = int(second.headers["x-ratelimit-remaining-tokens"])
+    assert 60_000 - left - estimated == first.json()["usage"]["total_tokens"]
+
+
+def test_a_place_is_given_back_when_the_call_ends(
+    gateway: LiveGateway, ask: Ask, limit: Give, acme: Customer
+) -> None:
+    limit("1 concurrency")
+    body = {"model": "sandbox-chat", "messages": [{"role": "user", "content": "[pace=20] Hi"}]}
+    url = f"{gateway.base_url}/chat/completions"
+    with httpx.stream("POST", url, json={**body, "stream": True}, headers=acme.headers) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        assert ask().status_code == 429
+    gateway.idle()
+    assert ask().status_code == 200
+
+
+def test_a_background_response_holds_no_place_while_it_waits(
+    gateway: LiveGateway, ask: Ask, limit: Give
+) -> None:
+    limit("1 concurrency, 3 requests/day")
+    asked = ask("responses", protocol="responses", background=True)
+    assert asked.headers["x-ratelimit-remaining-requests"] == "2"
+    assert ask("responses", protocol="responses").status_code == 200
