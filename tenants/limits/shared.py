@@ -198,13 +198,11 @@ def _interval(limit: Limit) -> float:
 
 
 def _told(limit: Limit, units: int) -> list[str | int]:
-    """Of a rate: what it takes and what it may be, in microseconds. Of calls at the same time: 0, and how
-    many."""
+    """What the script wants to know of it."""
     if not limit.seconds:
-        return [0, limit.amount]
-    interval = _interval(limit)
-    most = limit.seconds * MICROSECONDS + interval * SLACK_UNITS
-    return [f"{units * interval:.3f}", f"{most:.3f}"]
+        return [0, limit.amount, 0]
+    interval, most = _interval(limit), int(limit.seconds * MICROSECONDS)
+    return [f"{units * interval:.3f}", most, f"{interval * SLACK_UNITS:.6f}"]
 
 
 def _verdict(limits: Sequence[Limit], refused: int, wait: int, levels: list[int]) -> Verdict:

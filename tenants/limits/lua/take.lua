@@ -2,9 +2,10 @@
 --
 -- KEYS   the buckets
 -- ARGV   who holds places among calls at the same time; whether to charge; how long a place is held (us);
---        and of each bucket two numbers:
---          a rate: how much the request fills it, and how full it may be, both as time (us)
---          calls at the same time: 0, and how many
+--        and of each bucket three numbers:
+--          a rate: how much the request fills it, how full it may be, and how little above that is
+--          not looked at, all as time (us)
+--          calls at the same time: 0, how many, 0
 -- gives  which bucket refuses (0: none), how long to wait (us), and how full each one is (us, or calls)
 
 local time = redis.call('TIME')
@@ -15,7 +16,7 @@ local before, after = {}, {}
 local refused, wait = 0, 0
 
 for i, key in ipairs(KEYS) do
-    local share, most = ARGV[2 + 2 * i], tonumber(ARGV[3 + 2 * i])
+    local share, most, slack = ARGV[1 + 3 * i], tonumber(ARGV[2 + 3 * i]), tonumber(ARGV[3 + 3 * i])
     local over
     if share == '0' then
         redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
@@ -27,7 +28,7 @@ for i, key in ipairs(KEYS) do
         after[i] = before[i] + tonumber(share)
         over = after[i] - most
     end
-    if over > wait then
+    if over > slack and over > wait then
         refused, wait = i, over
     end
 end
@@ -36,7 +37,7 @@ if refused > 0 or not commit then
     return {refused, math.ceil(wait), unpack(before)}
 end
 for i, key in ipairs(KEYS) do
-    if ARGV[2 + 2 * i] == '0' then
+    if ARGV[1 + 3 * i] == '0' then
         redis.call('ZADD', key, now + lease, holder)
         redis.call('PEXPIRE', key, lease / 1000)
     else
