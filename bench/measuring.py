@@ -101,6 +101,16 @@ class Bench:
                 samples[server.name].append(await self.sample(server, call, count, concurrency))
         return samples
 
+    async def compare_also(
+        self, other: Server, call: Call, count: int, concurrency: int
+    ) -> Samples:
+        """The same, with another server in the gateway's place."""
+        samples: Samples = {"gateway": [], "floor": []}
+        for _ in range(self.scale.rounds):
+            samples["gateway"].append(await self.sample(other, call, count, concurrency))
+            samples["floor"].append(await self.sample(self.stage.floor, call, count, concurrency))
+        return samples
+
     async def sample(self, server: Server, call: Call, count: int, concurrency: int) -> Sample:
         async with self.load(server, concurrency) as load:
             if not call.is_stream:
@@ -110,7 +120,7 @@ class Bench:
         return Sample(tally, used)
 
     async def send(self, server: Server, load: Load, call: Call, count: int) -> Tally:
-        if server is self.stage.gateway:
+        if server.port == self.stage.gateway.port:
             self.sent_to_gateway += count
         return await load.run(call, count)
 

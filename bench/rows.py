@@ -8,16 +8,45 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from bench.calls import UPSTREAMS
 from bench.processes import ROOT
 
 SECRET_VARIABLE = "BENCH_PROVIDER_KEY"
+# What binds a metered key: more than a bench can use up, so that everything is counted and nothing refused.
+METERED = """
+from gateway_project.lib import clock
+from tenants.models import ApiKey, Budget, PriceLine, PriceVersion, RateLimit
+key = ApiKey.objects.get(name="metered")
+for api_key in (None, key):
+    name = "key" if api_key else "tenant"
+    Budget.objects.create(tenant=key.tenant, api_key=api_key, name=name, amount_nano=10**15, period="monthly")
+    for metric, window in (("requests", "minute"), ("tokens", "minute"), ("concurrency", "")):
+        RateLimit.objects.create(
+            tenant=key.tenant, api_key=api_key, metric=metric, window=window, amount=10**9
+        )
+for provider in {providers!r}:
+    version = PriceVersion.objects.create(
+        book="cost", provider=provider, model="sandbox-1", effective_from=clock.now()
+    )
+    for token_class, pico in (("input_fresh", 1_000_000), ("output_visible", 4_000_000)):
+        PriceLine.objects.create(version=version, token_class=token_class, pico_per_token=pico)
+    PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
+"""
 
 
-def make(variables: dict[str, str], sandbox_port: int) -> str:
-    """Migrate and make the rows; the API key."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """`plain`: bound by nothing; `metered`: by two budgets and six limits, its own and its tenant's."""
+
+    plain: str
+    metered: str
+
+
+def make(variables: dict[str, str], sandbox_port: int) -> Keys:
+    """Migrate and make the rows."""
     with_secret = {**variables, SECRET_VARIABLE: "bench-provider-secret"}
     _manage(variables, "migrate", "--verbosity", "0")
     _answer(variables, "create_tenant", "Bench", "--slug", "bench")
@@ -28,8 +57,12 @@ def make(variables: dict[str, str], sandbox_port: int) -> str:
             "--base-url", f"http://127.0.0.1:{sandbox_port}/v1", "--secret-env", SECRET_VARIABLE,
         )  # fmt: skip
         _answer(variables, "add_alias", f"sandbox-{upstream}", "--target", f"{provider}/sandbox-1")
-    key: str = _answer(variables, "create_key", "--tenant", "bench", "--name", "bench")["key"]
-    return key
+    _answer(variables, "create_tenant", "Metered", "--slug", "metered")
+    plain = _answer(variables, "create_key", "--tenant", "bench", "--name", "bench")
+    metered = _answer(variables, "create_key", "--tenant", "metered", "--name", "metered")
+    script = METERED.format(providers=[f"bench-{upstream}" for upstream in UPSTREAMS])
+    _manage(variables, "shell", "--no-imports", "-v", "0", "-c", script)
+    return Keys(plain["key"], metered["key"])
 
 
 def _answer(variables: dict[str, str], *arguments: str) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import orjson
 from websockets.asyncio.client import ClientConnection
@@ -25,7 +27,7 @@ from bench.calls import (
 from bench.figures import Figure, quantile
 from bench.measuring import Bench, Sample, Samples, middle
 from bench.processes import ROOT
-from bench.stage import Server
+from bench.stage import Server, counting_in_redis
 
 BODY_KILOBYTES = (1, 50)
 JSON_CONCURRENCY = 32
@@ -79,6 +81,27 @@ async def json(bench: Bench) -> list[Figure]:
             samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
             at_most = (0.20 if cell.is_relay else 0.35) if kilobytes == 1 else None
             found += _json_figures(f"json {kilobytes} KB", cell, samples, at_most)
+    return found
+
+
+async def metered(bench: Bench) -> list[Figure]:
+    """The price of a JSON call with everything on: priced, two budgets, six limits; counted in memory, and in
+    Redis where REDIS_URL names one."""
+    gateway = replace(bench.stage.gateway, key=bench.stage.metered_key)
+    found = await _metered(bench, gateway, "metered 1 KB", at_most=0.30)
+    if redis_url := os.environ.get("REDIS_URL"):
+        with counting_in_redis(bench.stage, redis_url) as other:
+            found += await _metered(bench, other, "metered 1 KB, Redis", at_most=0.45)
+    return found
+
+
+async def _metered(bench: Bench, server: Server, name: str, at_most: float) -> list[Figure]:
+    found = []
+    for cell in RELAYS:
+        call = json_call(cell, 1_000)
+        count = bench.scale.json_calls
+        samples = await bench.compare_also(server, call, count, JSON_CONCURRENCY)
+        found += _json_figures(name, cell, samples, at_most)
     return found
 
 
@@ -326,6 +349,7 @@ def _rate(
 SCENARIOS: dict[str, Scenario] = {
     "memory": memory,
     "json": json,
+    "metered": metered,
     "stored": stored,
     "codex": codex,
     "burst": burst,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import processes, rows
+from bench.rows import Keys
 
 CALL_LINE = b'"event":"call"'
 MAX_COMPLAINTS = 5
@@ -31,6 +32,7 @@ class Stage:
     direct: Server
     floor: Server
     gateway: Server
+    metered_key: str
     log: Path
 
     @property
@@ -60,8 +62,19 @@ def stage() -> Iterator[Stage]:
         data_dir = Path(folder)
         direct = on.enter_context(_sandbox(data_dir))
         floor = on.enter_context(_floor(data_dir, direct))
-        gateway = on.enter_context(_gateway(data_dir, direct))
-        yield Stage(direct, floor, gateway, data_dir / "gateway.log")
+        log = data_dir / "gateway.log"
+        gateway, keys = on.enter_context(_gateway(data_dir, direct, log))
+        yield Stage(direct, floor, gateway, keys.metered, log)
+
+
+@contextlib.contextmanager
+def counting_in_redis(beside: Stage, redis_url: str) -> Iterator[Server]:
+    """Another gateway before the same sandbox, with Redis; its key is metered."""
+    with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
+        data_dir = Path(folder)
+        started = _gateway(data_dir, beside.direct, data_dir / "gateway.log", REDIS_URL=redis_url)
+        with started as (gateway, keys):
+            yield replace(gateway, name="with redis", key=keys.metered)
 
 
 @contextlib.contextmanager
@@ -83,12 +96,14 @@ def _floor(data_dir: Path, sandbox: Server) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _gateway(data_dir: Path, sandbox: Server) -> Iterator[Server]:
+def _gateway(
+    data_dir: Path, sandbox: Server, log: Path, **settings: str
+) -> Iterator[tuple[Server, Keys]]:
     """As in production: the supervisor and one worker, keys checked, a log line in JSON per call."""
-    variables = processes.environment(data_dir, TOLLGATE_LOG_FORMAT="json")
-    port, log = processes.free_port(), data_dir / "gateway.log"
-    key = rows.make(variables, sandbox.port)
+    variables = processes.environment(data_dir, TOLLGATE_LOG_FORMAT="json", **settings)
+    port = processes.free_port()
+    keys = rows.make(variables, sandbox.port)
     arguments = ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with processes.running(arguments, variables, log) as supervisor:
         processes.wait_until_ready(port, "/readyz", log)
-        yield Server("gateway", port, processes.only_worker(supervisor), key)
+        yield Server("gateway", port, processes.only_worker(supervisor), keys.plain), keys

@@ -18,7 +18,7 @@ from tenants.authentication import Authenticator, credential_of
 from tenants.caller import Caller
 from tenants.limits import policy
 from tenants.limits.gate import ADDRESS, FAILED, Gate
-from tenants.limits.policy import Limit
+from tenants.limits.policy import Limits
 
 # What one customer is given, and so as easily changed as a single address of IPv4.
 IPV6_NETWORK_BITS = 64
@@ -91,9 +91,9 @@ class Doorkeeper:
 
 
 @functools.lru_cache(maxsize=4096)
-def limits_of(owner: str, address: str, rates: tuple[Rate, ...]) -> tuple[Limit, ...]:
+def limits_of(owner: str, address: str, rates: tuple[Rate, ...]) -> Limits:
     """Of the address; of its network where everybody has a network of their own."""
-    return policy.of_rates(owner, _who(address), rates)
+    return Limits(policy.of_rates(owner, _who(address), rates))
 
 
 def _who(address: str) -> str:

@@ -13,7 +13,7 @@ from tenants import peppers
 from tenants.budgets import terms
 from tenants.budgets.terms import BudgetTerms
 from tenants.limits import policy
-from tenants.limits.policy import Limit
+from tenants.limits.policy import NO_LIMITS, Limits
 from tenants.models import ApiKey, KeySecret, Tenant
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,7 +34,7 @@ class Caller:
     expires_at: float | None
     store_by_default: bool = True
     retention_days: int = 30
-    limits: tuple[Limit, ...] = ()
+    limits: Limits = NO_LIMITS
     budgets: tuple[BudgetTerms, ...] = ()
 
     def admit(self, scope: str, client_address: str) -> None:

@@ -16,7 +16,7 @@ from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import RateLimited, Unavailable
 from tenants.limits import headers
 from tenants.limits.memory import Buckets
-from tenants.limits.policy import CONCURRENCY, TOKENS, Limit
+from tenants.limits.policy import CONCURRENCY, NO_LIMITS, TOKENS, Limit, Limits
 from tenants.limits.verdict import Store, Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Ticket:
     def __init__(
         self,
         store: Store | None,
-        limits: Sequence[Limit] = (),
+        limits: Limits = NO_LIMITS,
         tokens: int = 0,
         holder: str = "",
         levels: Sequence[float] = (),
@@ -55,13 +55,10 @@ class Ticket:
         if self.is_settled or store is None:
             return
         self.is_settled = True
-        if tokens is not None and tokens != self.tokens:
-            of_tokens = [limit for limit in self._limits if limit.metric == TOKENS]
-            if of_tokens:
-                store.correct(of_tokens, tokens - self.tokens)
-        at_once = [limit for limit in self._limits if limit.metric == CONCURRENCY]
-        if at_once and self._levels:
-            store.release(at_once, self.holder)
+        if tokens is not None and tokens != self.tokens and self._limits.of_tokens:
+            store.correct(self._limits, tokens - self.tokens)
+        if self._limits.at_once and self._levels:
+            store.release(self._limits, self.holder)
 
 
 FREE = Ticket(None)
@@ -89,12 +86,12 @@ class Gate:
         if self._shared is not None:
             await self._shared.stop()
 
-    async def admit(self, limits: Sequence[Limit], tokens: int) -> Ticket:
+    async def admit(self, limits: Limits, tokens: int) -> Ticket:
         """Charge a request that may take `tokens`. Raises RateLimited, Unavailable."""
         if not limits:
             return FREE
-        for limit in limits:
-            if limit.metric == TOKENS and tokens > limit.amount:
+        for limit in limits.of_tokens:
+            if tokens > limit.amount:
                 raise _too_large(limit, tokens)
         holder = ids.request_id() if self._shared is not None else ""
         store, verdict = await self._taken(limits, tokens, holder)
@@ -102,12 +99,12 @@ class Gate:
             raise _refused(limits, verdict, tokens)
         return Ticket(store, limits, tokens, holder, verdict.levels)
 
-    def resumed(self, limits: Sequence[Limit], tokens: int) -> Ticket:
+    def resumed(self, limits: Limits, tokens: int) -> Ticket:
         """Of a request that was let in and charged before, perhaps by another process; it holds no place
         among calls at the same time."""
         return Ticket(self._shared or self._local, limits, tokens) if limits else FREE
 
-    async def look(self, limits: Sequence[Limit]) -> None:
+    async def look(self, limits: Limits) -> None:
         """Whether another request would be let in, without charging it. Raises RateLimited."""
         if not limits:
             return
@@ -120,7 +117,7 @@ class Gate:
         self._local.clear()
 
     async def _taken(
-        self, limits: Sequence[Limit], tokens: int, holder: str, *, commit: bool = True
+        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
     ) -> tuple[Store, Verdict]:
         if self._shared is not None:
             try:
@@ -151,8 +148,8 @@ _WHOSE = {
 }
 
 
-def _refused(limits: Sequence[Limit], verdict: Verdict, tokens: int) -> RateLimited:
-    limit = limits[verdict.refused]
+def _refused(limits: Limits, verdict: Verdict, tokens: int) -> RateLimited:
+    limit = limits.all[verdict.refused]
     whose = _WHOSE.get(limit.owner, "")
     if limit.owner == FAILED:
         what = "Too many wrong API keys came from your network address."

@@ -6,28 +6,32 @@ OpenAI has one limit of requests and one of tokens; where we have several, their
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from tenants.limits.policy import CONCURRENCY, REQUESTS, TOKENS, Limit
+from tenants.limits.policy import Limit, Limits
 
 Headers = dict[str, str]
-Filled = tuple[Limit, float]
-
-_UNITS = {TOKENS: ';qu="tokens"', CONCURRENCY: ';qu="concurrent-requests"'}
 
 
-def of(limits: Sequence[Limit], levels: Sequence[float]) -> Headers:
+def of(limits: Limits, levels: Sequence[float]) -> Headers:
     """`levels` are a Verdict's."""
-    filled = tuple(zip(limits, levels, strict=True))
     headers: Headers = {}
-    for metric in (REQUESTS, TOKENS):
-        if of_metric := [pair for pair in filled if pair[0].metric == metric]:
-            limit, level = min(of_metric, key=_slackness)
+    least: dict[str, tuple[int, float]] = {}
+    states = []
+    for limit, level in zip(limits.all, levels, strict=True):
+        left = remaining(limit, level)
+        if not limit.seconds:
+            states.append(f'"{limit.label}";r={left}')
+            continue
+        states.append(f'"{limit.label}";r={left};t={math.ceil(level)}')
+        metric, slack = limit.metric, (left, -level)
+        if metric not in least or slack < least[metric]:
+            least[metric] = slack
             headers[f"x-ratelimit-limit-{metric}"] = str(limit.amount)
-            headers[f"x-ratelimit-remaining-{metric}"] = str(remaining(limit, level))
+            headers[f"x-ratelimit-remaining-{metric}"] = str(left)
             headers[f"x-ratelimit-reset-{metric}"] = go_duration(level)
-    headers["ratelimit-policy"] = _policies(limits)
-    headers["ratelimit"] = ", ".join(_state(limit, level) for limit, level in filled)
+    headers["ratelimit-policy"] = limits.described
+    headers["ratelimit"] = ", ".join(states)
     return headers
 
 
@@ -49,22 +53,3 @@ def go_duration(seconds: float) -> str:
         return shown
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{shown}" if hours else f"{minutes}m{shown}"
-
-
-def _slackness(filled: Filled) -> tuple[int, float]:
-    limit, level = filled
-    return remaining(limit, level), -level
-
-
-def _policies(limits: Iterable[Limit]) -> str:
-    return ", ".join(
-        f'"{limit.label}";q={limit.amount}'
-        + (f";w={limit.seconds}" if limit.seconds else "")
-        + _UNITS.get(limit.metric, "")
-        for limit in limits
-    )
-
-
-def _state(limit: Limit, level: float) -> str:
-    left = f'"{limit.label}";r={remaining(limit, level)}'
-    return f"{left};t={math.ceil(level)}" if limit.seconds else left

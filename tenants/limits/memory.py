@@ -7,10 +7,8 @@ at most a window ahead. Exact, smooth, and it says to the millisecond when to co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gateway_project.lib import clock
-from tenants.limits.policy import Limit
+from tenants.limits.policy import Limits
 from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
 
 SWEEP_AT_LEAST = 10_000
@@ -20,45 +18,62 @@ class Buckets:
     """`share` is the part of each limit that this process may use: 1 if it is the only one."""
 
     def __init__(self, share: float = 1.0) -> None:
-        self._share = share
+        self._stretch = 1 / share
         self._empty_at: dict[str, float] = {}
         self._running: dict[str, int] = {}
         self._sweep_at = SWEEP_AT_LEAST
 
     async def take(
-        self, limits: Sequence[Limit], tokens: int, holder: str, *, commit: bool = True
+        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
     ) -> Verdict:
         return self.take_now(limits, tokens, commit=commit)
 
-    def take_now(self, limits: Sequence[Limit], tokens: int, *, commit: bool = True) -> Verdict:
+    def take_now(self, limits: Limits, tokens: int, *, commit: bool = True) -> Verdict:
         """Without awaiting."""
-        now = clock.monotonic()
+        now, stretch = clock.monotonic(), self._stretch
+        empty_at, running = self._empty_at, self._running
         refused, wait = -1, 0.0
+        before: list[float] = []
         after: list[float] = []
-        for index, limit in enumerate(limits):
-            level, over = self._asked(limit, limit.units(tokens), now)
-            after.append(level)
-            if over > wait:
+        for index, limit in enumerate(limits.all):
+            if limit.seconds:
+                level = max(empty_at.get(limit.bucket, 0.0) - now, 0.0)
+                interval = limit.interval * stretch
+                filled = level + (tokens if limit.counts_tokens else 1) * interval
+                over = filled - limit.seconds
+                # Where nothing was asked for, a part of a limit lets in what the whole of it would.
+                is_over = level and over > interval * SLACK_UNITS
+            else:
+                level = running.get(limit.bucket, 0)
+                filled, over = level + 1, CONCURRENCY_WAIT_SECONDS
+                is_over = filled > max(int(limit.amount / stretch), 1)
+            before.append(level)
+            after.append(filled)
+            if is_over and over > wait:
                 refused, wait = index, over
         if refused >= 0 or not commit:
-            return Verdict(refused, wait, [self._level(limit, now) for limit in limits])
-        for limit, level in zip(limits, after, strict=True):
+            return Verdict(refused, wait, before)
+        self._commit(limits, after, now)
+        return Verdict(-1, 0.0, after)
+
+    def _commit(self, limits: Limits, levels: list[float], now: float) -> None:
+        for limit, level in zip(limits.all, levels, strict=True):
             if limit.seconds:
                 self._empty_at[limit.bucket] = now + level
             else:
                 self._running[limit.bucket] = int(level)
         if len(self._empty_at) > self._sweep_at:
             self._sweep(now)
-        return Verdict(-1, 0.0, after)
 
-    def correct(self, limits: Sequence[Limit], units: int) -> None:
+    def correct(self, limits: Limits, tokens: int) -> None:
         now = clock.monotonic()
-        for limit in limits:
-            level = self._level(limit, now) + units * limit.interval / self._share
+        for limit in limits.of_tokens:
+            level = max(self._empty_at.get(limit.bucket, 0.0) - now, 0.0)
+            level += tokens * limit.interval * self._stretch
             self._empty_at[limit.bucket] = now + max(level, 0.0)
 
-    def release(self, limits: Sequence[Limit], holder: str) -> None:
-        for limit in limits:
+    def release(self, limits: Limits, holder: str) -> None:
+        for limit in limits.at_once:
             running = self._running.get(limit.bucket, 0) - 1
             if running > 0:
                 self._running[limit.bucket] = running
@@ -72,23 +87,6 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self._empty_at) + len(self._running)
-
-    def _level(self, limit: Limit, now: float) -> float:
-        if not limit.seconds:
-            return self._running.get(limit.bucket, 0)
-        return max(self._empty_at.get(limit.bucket, now) - now, 0.0)
-
-    def _asked(self, limit: Limit, units: int, now: float) -> tuple[float, float]:
-        """The level if this is let in, and the seconds that is too early. Where nothing was asked for, a
-        part of a limit lets in what the whole of it would."""
-        before = self._level(limit, now)
-        if not limit.seconds:
-            is_full = before >= max(int(limit.amount * self._share), 1)
-            return before + 1, CONCURRENCY_WAIT_SECONDS if is_full else 0.0
-        interval = limit.interval / self._share
-        level = before + units * interval
-        over = level - limit.seconds
-        return level, over if before and over > interval * SLACK_UNITS else 0.0
 
     def _sweep(self, now: float) -> None:
         """Forget what is empty, which is as if it had never been asked for."""

@@ -11,12 +11,18 @@ from msgspec import Struct
 from gateway_project.lib.rates import WINDOW_SECONDS, Rate
 from tenants.models import ApiKey, RateLimit
 
-REQUESTS, TOKENS, CONCURRENCY = "requests", "tokens", "concurrency"
+TOKENS, CONCURRENCY = "tokens", "concurrency"
+# As the draft names what is counted, where it is not requests.
+_UNITS = {TOKENS: ';qu="tokens"', CONCURRENCY: ';qu="concurrent-requests"'}
 
 
 class Limit(Struct, frozen=True):
     """At most `amount` of `metric` per `window` of `seconds` (0: at the same time), for `owner`, which is a
-    key, a tenant or an address. `bucket` names who that is, and what is counted."""
+    key, a tenant or an address.
+
+    `bucket` names who that is and what is counted, `label` what headers call it. `interval` is the seconds in
+    which one more is allowed.
+    """
 
     bucket: str
     owner: str
@@ -24,23 +30,38 @@ class Limit(Struct, frozen=True):
     window: str
     amount: int
     seconds: int
-
-    @property
-    def interval(self) -> float:
-        """The seconds in which one more is allowed."""
-        return self.seconds / self.amount
-
-    @property
-    def label(self) -> str:
-        """What headers call it."""
-        return "-".join(filter(None, (self.owner, self.metric, self.window)))
-
-    def units(self, tokens: int) -> int:
-        """What a request of so many tokens takes of it."""
-        return tokens if self.metric == TOKENS else 1
+    label: str
+    interval: float
+    counts_tokens: bool
 
 
-def of_key(key: ApiKey) -> tuple[Limit, ...]:
+def _described(limit: Limit) -> str:
+    window = f";w={limit.seconds}" if limit.seconds else ""
+    return f'"{limit.label}";q={limit.amount}{window}{_UNITS.get(limit.metric, "")}'
+
+
+class Limits:
+    """All that bind somebody. Made once per caller, so that a request finds everything at hand.
+
+    `described` is what the header RateLimit-Policy tells of them.
+    """
+
+    __slots__ = ("all", "at_once", "described", "of_tokens")
+
+    def __init__(self, found: Iterable[Limit] = ()) -> None:
+        self.all = tuple(found)
+        self.of_tokens = tuple(limit for limit in self.all if limit.counts_tokens)
+        self.at_once = tuple(limit for limit in self.all if not limit.seconds)
+        self.described = ", ".join(map(_described, self.all))
+
+    def __bool__(self) -> bool:
+        return bool(self.all)
+
+
+NO_LIMITS = Limits()
+
+
+def of_key(key: ApiKey) -> Limits:
     """Those of the key, of its tenant, and of any key where the key has none of the kind itself."""
     rows = RateLimit.objects.filter(Q(api_key=None) | Q(api_key=key), tenant=key.tenant_id)
     of_tenant, own = [], {}
@@ -52,10 +73,11 @@ def of_key(key: ApiKey) -> tuple[Limit, ...]:
             own[rate.metric, rate.window] = rate
     for rate in settings.KEY_LIMITS:
         own.setdefault((rate.metric, rate.window), rate)
-    return (
+    of_both = (
         *of_rates("key", str(key.pk), own.values()),
         *of_rates("tenant", str(key.tenant_id), of_tenant),
     )
+    return Limits(of_both) if of_both else NO_LIMITS
 
 
 def _bucket(of: str, rate: Rate) -> str:
@@ -67,14 +89,19 @@ def _bucket(of: str, rate: Rate) -> str:
 
 def of_rates(owner: str, who: str, rates: Iterable[Rate]) -> tuple[Limit, ...]:
     """`who` tells owners of a kind apart."""
-    return tuple(
-        Limit(
-            bucket=_bucket(f"{owner}:{who}", rate),
-            owner=owner,
-            metric=rate.metric,
-            window=rate.window,
-            amount=rate.amount,
-            seconds=WINDOW_SECONDS.get(rate.window, 0),
-        )
-        for rate in rates
+    return tuple(_limit(owner, f"{owner}:{who}", rate) for rate in rates)
+
+
+def _limit(owner: str, of: str, rate: Rate) -> Limit:
+    seconds = WINDOW_SECONDS.get(rate.window, 0)
+    return Limit(
+        bucket=_bucket(of, rate),
+        owner=owner,
+        metric=rate.metric,
+        window=rate.window,
+        amount=rate.amount,
+        seconds=seconds,
+        label="-".join(filter(None, (owner, rate.metric, rate.window))),
+        interval=seconds / rate.amount,
+        counts_tokens=rate.metric == TOKENS,
     )

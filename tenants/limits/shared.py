@@ -20,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.secret import Secret
-from tenants.limits.policy import Limit
+from tenants.limits.policy import Limit, Limits
 from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
 
 logger = logging.getLogger("tollgate.limits")
@@ -75,32 +75,33 @@ class SharedBuckets:
     # Store
 
     async def take(
-        self, limits: Sequence[Limit], tokens: int, holder: str, *, commit: bool = True
+        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
     ) -> Verdict:
         """Raises StoreUnavailable."""
         if clock.monotonic() < self._away_until:
             raise StoreUnavailable("Redis does not answer")
         arguments: list[str | int] = [holder, int(commit), _LEASE]
-        for limit in limits:
-            arguments += _told(limit, limit.units(tokens))
+        for limit in limits.all:
+            arguments += _told(limit, tokens if limit.counts_tokens else 1)
         answer = self._loop.create_future()
-        self._ask("take", limits, arguments, answer)
-        if commit:
-            self._leases.update((limit.bucket, holder) for limit in limits if not limit.seconds)
+        self._ask("take", limits.all, arguments, answer)
+        if commit and limits.at_once:
+            self._leases.update((limit.bucket, holder) for limit in limits.at_once)
         try:
             refused, wait, *levels = await answer
         except BaseException:
             self.release(limits, holder)  # it may have been charged all the same
             raise
         if refused:
-            self._leases.difference_update((limit.bucket, holder) for limit in limits)
-        return _verdict(limits, refused, wait, levels)
+            self._leases.difference_update((limit.bucket, holder) for limit in limits.at_once)
+        return _verdict(limits.all, refused, wait, levels)
 
-    def correct(self, limits: Sequence[Limit], units: int) -> None:
-        self._ask("correct", limits, [f"{units * _interval(limit):.3f}" for limit in limits])
+    def correct(self, limits: Limits, tokens: int) -> None:
+        of = limits.of_tokens
+        self._ask("correct", of, [f"{tokens * _interval(limit):.3f}" for limit in of])
 
-    def release(self, limits: Sequence[Limit], holder: str) -> None:
-        held = [limit for limit in limits if (limit.bucket, holder) in self._leases]
+    def release(self, limits: Limits, holder: str) -> None:
+        held = [limit for limit in limits.at_once if (limit.bucket, holder) in self._leases]
         if held:
             self._leases.difference_update((limit.bucket, holder) for limit in held)
             self._ask("release", held, [holder])

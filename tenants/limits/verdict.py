@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from tenants.limits.policy import Limit
+from tenants.limits.policy import Limits
 
 # A bucket that a request fills to the brim is not over it, whatever became of the last digit.
 SLACK_UNITS = 0.001
@@ -28,15 +28,15 @@ class Verdict(NamedTuple):
 
 class Store(Protocol):
     async def take(
-        self, limits: Sequence[Limit], tokens: int, holder: str, *, commit: bool = True
+        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
     ) -> Verdict:
         """Charge a request that `holder` names, or only ask. Raises StoreUnavailable."""
         ...
 
-    def correct(self, limits: Sequence[Limit], units: int) -> None:
-        """Charge rates `units` more, or less if negative, whatever they allow."""
+    def correct(self, limits: Limits, tokens: int) -> None:
+        """Charge limits of tokens more, or less if negative, whatever they allow."""
         ...
 
-    def release(self, limits: Sequence[Limit], holder: str) -> None:
+    def release(self, limits: Limits, holder: str) -> None:
         """The call no longer runs."""
         ...

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from gateway_project.lib import rates
 from tenants.limits import headers, memory, policy
 from tenants.limits.memory import Buckets
-from tenants.limits.policy import Limit
+from tenants.limits.policy import Limits
 
 
-def limits(text: str, who: str = "1") -> tuple[Limit, ...]:
-    return policy.of_rates("key", who, rates.parse(text))
+def limits(text: str, who: str = "1") -> Limits:
+    return Limits(policy.of_rates("key", who, rates.parse(text)))
 
 
 class Clock:
@@ -62,10 +62,10 @@ def test_whenever_they_come_no_more_are_let_in_than_the_limit_and_what_time_has_
             fake.now += pause
             verdict = buckets.take_now(of, 0)
             admitted += verdict.refused < 0
-            most = amount + (fake.now - began) * amount / of[0].seconds
+            most = amount + (fake.now - began) * amount / of.all[0].seconds
             assert admitted <= math.floor(most + 0.01)
             if verdict.refused >= 0:
-                assert headers.remaining(of[0], verdict.levels[0]) == 0
+                assert headers.remaining(of.all[0], verdict.levels[0]) == 0
                 fake.now += verdict.wait
                 assert buckets.take_now(of, 0, commit=False).refused < 0
                 fake.now -= verdict.wait
@@ -78,7 +78,7 @@ def test_all_limits_are_charged_or_none(clock: Clock) -> None:
     assert buckets.take_now(of, 60).refused == 1
     left = [
         headers.remaining(limit, level)
-        for limit, level in zip(of, buckets.take_now(of, 0, commit=False).levels, strict=True)
+        for limit, level in zip(of.all, buckets.take_now(of, 0, commit=False).levels, strict=True)
     ]
     assert left == [4, 40, 1]
 
@@ -95,11 +95,13 @@ def test_what_was_charged_too_much_comes_back_and_what_was_too_little_is_owed(cl
     buckets, of = Buckets(), limits("600 tokens/minute")
     buckets.take_now(of, 500)
     buckets.correct(of, -400)
-    assert headers.remaining(of[0], buckets.take_now(of, 0).levels[0]) == 500
+    assert headers.remaining(of.all[0], buckets.take_now(of, 0).levels[0]) == 500
     buckets.correct(of, 1_100)
     assert buckets.take_now(of, 1).wait == pytest.approx(60.1)
     buckets.correct(of, -10_000)
-    assert headers.remaining(of[0], buckets.take_now(of, 0).levels[0]) == 600  # never more than all
+    assert (
+        headers.remaining(of.all[0], buckets.take_now(of, 0).levels[0]) == 600
+    )  # never more than all
 
 
 def test_places_are_given_back(clock: Clock) -> None:

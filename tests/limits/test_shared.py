@@ -14,15 +14,15 @@ from gateway_project.lib import rates
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.secret import Secret
 from tenants.limits import headers, policy, shared
-from tenants.limits.policy import Limit
+from tenants.limits.policy import Limits
 from tenants.limits.shared import SharedBuckets
 
 pytestmark = pytest.mark.redis
 
 
-def limits(text: str) -> tuple[Limit, ...]:
+def limits(text: str) -> Limits:
     """Of somebody nobody else is."""
-    return policy.of_rates("key", secrets.token_hex(8), rates.parse(text))
+    return Limits(policy.of_rates("key", secrets.token_hex(8), rates.parse(text)))
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 Two = tuple[SharedBuckets, SharedBuckets]
 
 
-def left(of: Sequence[Limit], levels: Sequence[float]) -> list[int]:
-    return [headers.remaining(*filled) for filled in zip(of, levels, strict=True)]
+def left(of: Limits, levels: Sequence[float]) -> list[int]:
+    return [headers.remaining(*filled) for filled in zip(of.all, levels, strict=True)]
 
 
 async def test_two_workers_count_together(stores: Two) -> None:
@@ -142,7 +142,7 @@ async def test_nothing_is_kept_of_what_is_empty_again(stores: Two) -> None:
     stores[0].release(of, "call")
     await stores[0].take(limits("1 requests/day"), 0, "")  # has the release behind it
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as server:
-        names = [shared.PREFIX + limit.bucket for limit in of]
+        names = [shared.PREFIX + limit.bucket for limit in of.all]
 
         async def is_gone() -> bool:
             return not server.exists(*names)
