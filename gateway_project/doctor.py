@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Exists, OuterRef, Q
 
 from gateway_project import migrating
+from gateway_project.lib import clock
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError, key_id_of
 from responses_api.models import WebhookEndpoint
@@ -24,10 +27,12 @@ from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Credential, Provider, Target
 from tenants import peppers, triggers
-from tenants.models import ApiKey, Tenant
+from tenants.ledger import archive, ingest, set_aside
+from tenants.models import ApiKey, SpoolPosition, Tenant
 
 Level = Literal["ok", "hint", "broken"]
 REDIS_SECONDS = 2.0
+UNREAD_AFTER = timedelta(minutes=1)  # many times longer than an ingester lets a spool be
 MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
 
 # Below these, known holes are open: Django CVE-2025-14550 and CVE-2026-5766, Daphne CVE-2026-44545 and
@@ -222,6 +227,43 @@ def _webhooks() -> Findings:
             yield Finding("broken", f"webhook endpoint {endpoint.pk}", message)
 
 
+def _spools() -> Findings:
+    """Usage on its way into the ledger, and what did not get there."""
+    directory: Path = settings.SPOOL_DIR
+    if not directory.is_dir():
+        yield Finding("ok", "spools", "none on this host yet")
+        return
+    if aside := set_aside.count(directory):
+        message = (
+            f"{aside} records could not be booked and lie in {directory / set_aside.FILE}; book what they "
+            "say with correct_usage or grant_credit, then move that file away"
+        )
+        yield Finding("broken", "set aside", message)
+    if damaged := archive.damaged(directory):
+        message = f"of {len(damaged)} files something could not be read, the first is {damaged[0]}"
+        yield Finding("hint", "damaged spools", message)
+    disk = shutil.disk_usage(directory)
+    free = 100 * disk.free // disk.total
+    if free < settings.SPOOL_LEAST_FREE_PERCENT:
+        message = f"{free} % of the disk below {directory} is free: calls are refused with 503"
+        yield Finding("broken", "spools", message)
+        return
+    yield _unread(directory)
+
+
+def _unread(directory: Path) -> Finding:
+    names = [place.name for place in ingest.spools(directory)]
+    since = clock.now() - UNREAD_AFTER
+    read = SpoolPosition.objects.filter(spool__in=names, updated_at__gte=since).count()
+    if read < len(names):
+        message = (
+            f"{len(names) - read} of {len(names)} were not read for a minute; serve and "
+            "ingest read them, ingest --once reads them now"
+        )
+        return Finding("hint", "spools", message)
+    return Finding("ok", "spools", f"{len(names)} on this host, all being read")
+
+
 def _providers() -> Findings:
     usable = Credential.objects.filter(provider=OuterRef("pk"), enabled=True)
     without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
@@ -259,4 +301,11 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _tasks,
     _database,
 )
-ROW_CHECKS: tuple[Check, ...] = (_credentials, _webhooks, _providers, _aliases, _tenants)
+ROW_CHECKS: tuple[Check, ...] = (
+    _credentials,
+    _webhooks,
+    _spools,
+    _providers,
+    _aliases,
+    _tenants,
+)

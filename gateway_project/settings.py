@@ -153,6 +153,7 @@ if TASKS == "celery" and REDIS_URL is None:
     raise SettingError("TOLLGATE_TASKS is 'celery', which needs REDIS_URL.")
 SPOOL_DIR = Path(env.text("TOLLGATE_SPOOL_DIR", str(DATA_DIR / "spool"))).resolve()
 SPOOL_LEAST_FREE_PERCENT = env.integer("TOLLGATE_SPOOL_LEAST_FREE_PERCENT", 5, at_least=0)
+SPOOL_ARCHIVE_DAYS = env.integer("TOLLGATE_SPOOL_ARCHIVE_DAYS", 35, at_least=0)
 DURABILITY: Any = env.choice("TOLLGATE_DURABILITY", ("process", "power"), "process")
 BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
 BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)

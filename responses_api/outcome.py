@@ -88,10 +88,12 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
         fields |= {
             "usage_source": outcome.usage_source,
             "input_fresh": usage.input_fresh,
+            "input_audio": usage.input_audio,
             "cache_read": usage.cache_read,
             "cache_write": usage.cache_write,
             "cache_write_long": usage.cache_write_long,
             "output_visible": usage.output_visible,
+            "output_audio": usage.output_audio,
             "output_reasoning": usage.output_reasoning,
             "usage_anomaly": usage.anomaly,
         }

@@ -33,5 +33,8 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
         say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
         sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
-    helpers = {"ingester": lambda: run_forever(settings.SPOOL_DIR), **sandbox.helper()}
+    def ingest() -> None:
+        run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
+
+    helpers = {"ingester": ingest, **sandbox.helper()}
     Supervisor(listener, workers, announce).run(helpers)

@@ -27,7 +27,7 @@ from django.db import (
 from msgspec import Struct
 
 from gateway_project.lib import clock
-from tenants.ledger import booking, set_aside
+from tenants.ledger import archive, booking, set_aside
 from tenants.ledger.open_calls import Booked, OpenCall, abandoned, settled
 from tenants.ledger.records import Noted, Opened, Record, Unreadable, next_whole, read
 from tenants.ledger.spool import LOCK, NEWBORN
@@ -37,8 +37,6 @@ from tenants.prices import book
 logger = logging.getLogger("tollgate.ledger")
 
 INGEST_LOCK = "ingest.lock"
-ARCHIVE = "archive"
-DAMAGED = ".damaged"
 BATCH = 500
 READ_BYTES = 4 * 1024 * 1024
 # A record is written right after its instant was read from the clock; this is for those in between.
@@ -79,7 +77,7 @@ class Ingester:
         """Read what there is. What fails with one spool is logged, and the others are read; raises
         OperationalError or InterfaceError where the database is away. What failed is read again."""
         found = Ingested()
-        for place in _spools(self._directory):
+        for place in spools(self._directory):
             try:
                 self._look_at(place, found)
             except (OperationalError, InterfaceError):
@@ -126,13 +124,14 @@ class Ingester:
         os.close(reader.lock)
 
 
-def _spools(directory: Path) -> list[Path]:
+def spools(directory: Path) -> list[Path]:
+    """Those of this host that are not read to their end."""
     if not directory.is_dir():
         return []
     return sorted(
         place
         for place in directory.iterdir()
-        if place.is_dir() and place.name != ARCHIVE and not place.name.startswith(NEWBORN)
+        if place.is_dir() and place.name != archive.FOLDER and not place.name.startswith(NEWBORN)
     )
 
 
@@ -338,10 +337,8 @@ class Reader:
         self.is_finished = True
 
     def _archived(self, path: Path) -> None:
-        archive = self._directory / ARCHIVE / self._place.name
-        archive.mkdir(mode=0o700, parents=True, exist_ok=True)
-        suffix = DAMAGED if int(path.stem) in self._damaged else ""
-        path.rename(archive / f"{path.name}{suffix}")
+        is_damaged = int(path.stem) in self._damaged
+        archive.keep(self._directory, self._place.name, path, is_damaged=is_damaged)
 
     def _file(self, number: int) -> Path:
         return self._place / f"{number:06d}.log"

@@ -6,11 +6,14 @@ import fcntl
 import logging
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
 from django.db import Error, connections
 
+from gateway_project.lib import clock
+from tenants.ledger import archive
 from tenants.ledger.ingest import Ingester
 
 logger = logging.getLogger("tollgate.ledger")
@@ -19,13 +22,17 @@ HOST_LOCK = "ingester.lock"
 BUSY_SECONDS = 0.05
 IDLE_SECONDS = 0.2
 FAILED_SECONDS = 1.0
+TIDY_SECONDS = 3600.0
 
 
 class Loop:
-    """Looks again and again, until it is told to stop; then once more."""
+    """Looks again and again, until it is told to stop; then once more. Files that were read are deleted
+    after `archive_days`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, archive_days: int) -> None:
         self._directory = directory
+        self._kept_for = timedelta(days=archive_days)
+        self._tidied_at = float("-inf")
         self._stop = threading.Event()
 
     def stop(self, sig: int = 0, frame: FrameType | None = None) -> None:
@@ -40,13 +47,23 @@ class Loop:
             ingester = Ingester(self._directory)
             while not self._stop.is_set():
                 self._stop.wait(_look(ingester))
+                self._tidy()
             _look(ingester)
             ingester.close()
 
+    def _tidy(self) -> None:
+        if clock.monotonic() - self._tidied_at < TIDY_SECONDS:
+            return
+        self._tidied_at = clock.monotonic()
+        try:
+            archive.delete_before(self._directory, clock.now() - self._kept_for)
+        except OSError:
+            logger.exception("archived spool files cannot be deleted")
 
-def run_forever(directory: Path) -> None:
+
+def run_forever(directory: Path, archive_days: int) -> None:
     """The main function of a process of its own."""
-    loop = Loop(directory)
+    loop = Loop(directory, archive_days)
     signal.signal(signal.SIGTERM, loop.stop)
     signal.signal(signal.SIGINT, loop.stop)
     loop.run()

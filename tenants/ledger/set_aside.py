@@ -13,6 +13,15 @@ logger = logging.getLogger("tollgate.ledger")
 FILE = "set-aside.jsonl"
 
 
+def count(directory: Path) -> int:
+    """How many records were set aside."""
+    try:
+        with (directory / FILE).open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0
+
+
 def keep(
     directory: Path, spool: str, file_number: int, offset: int, *, what: object, reason: str
 ) -> None:

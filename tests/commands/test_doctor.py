@@ -14,8 +14,12 @@ from gateway_project.lib import keyring
 from gateway_project.lib.secret import Secret
 from responses_api.webhooks import endpoints
 from routing.models import Alias, Provider
+from tenants.ledger import set_aside
+from tenants.ledger.ingest import ingest_all
+from tenants.ledger.spool import Spool
 from tenants.models import Tenant
 from tests.commands.running import answer, failed_answer, text
+from tests.ledger.conftest import log_of, opened, write_call
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
 
@@ -149,3 +153,40 @@ def test_pending_migrations_are_broken_and_stop_the_rest(monkeypatch: pytest.Mon
 def test_a_person_reads_one_line_a_finding() -> None:
     lines = text("doctor").strip().splitlines()
     assert any(line.startswith("ok      database: ") for line in lines)
+
+
+def test_usage_that_does_not_get_into_the_ledger_is_told(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.SPOOL_DIR = tmp_path / "spool"
+    assert about(answer("doctor"), "spools") == [("ok", "none on this host yet")]
+    spool = Spool(settings.SPOOL_DIR)
+    write_call(spool)
+    assert "1 of 1 were not read for a minute" in about(answer("doctor"), "spools")[0][1]
+    ingest_all(settings.SPOOL_DIR)
+    assert about(answer("doctor"), "spools") == [("ok", "1 on this host, all being read")]
+    with log_of(spool, settings.SPOOL_DIR).open("ab") as file:
+        file.write(b"\x05\x00\x00\x00rubbish and more of it")
+    write_call(spool)
+    spool.append(opened())
+    spool.close()
+    ingest_all(settings.SPOOL_DIR)
+    assert "the first is" in about(answer("doctor"), "damaged spools")[0][1]
+
+
+def test_what_was_set_aside_makes_doctor_fail_until_somebody_looked(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.SPOOL_DIR = tmp_path
+    for offset in (0, 50):
+        set_aside.keep(tmp_path, "host.1", 1, offset, what={"id": "x"}, reason="too large")
+    found = failed_answer("doctor")
+    ((level, message),) = about(found, "set aside")
+    assert level == "broken"
+    assert message.startswith(f"2 records could not be booked and lie in {tmp_path}")
+
+
+def test_a_disk_that_is_too_full_to_take_calls_is_told(settings: Settings, tmp_path: Path) -> None:
+    settings.SPOOL_DIR = tmp_path
+    settings.SPOOL_LEAST_FREE_PERCENT = 101
+    assert "calls are refused with 503" in about(failed_answer("doctor"), "spools")[0][1]

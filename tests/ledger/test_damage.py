@@ -8,7 +8,8 @@ from unittest import mock
 
 import pytest
 
-from tenants.ledger.ingest import ARCHIVE, ingest_all
+from tenants.ledger.archive import FOLDER
+from tenants.ledger.ingest import ingest_all
 from tenants.ledger.records import Unreadable, framed, next_whole, read
 from tenants.ledger.spool import Spool, SpoolFailed
 from tenants.models import SpoolPosition, UsageRow
@@ -43,7 +44,7 @@ def test_a_torn_end_falls_back_to_what_was_written_before_it(spools: Path, keep:
     ingest_all(spools)
     statuses = {row.pk.hex: row.status for row in UsageRow.objects.all()}
     assert statuses == {first.id: "completed", last.id: "abandoned"}
-    assert [path.name for path in (spools / ARCHIVE / spool.name).iterdir()] == ["000001.log"]
+    assert [path.name for path in (spools / FOLDER / spool.name).iterdir()] == ["000001.log"]
 
 
 def test_damage_costs_the_record_it_hit_and_is_told(
@@ -60,7 +61,7 @@ def test_damage_costs_the_record_it_hit_and_is_told(
     ingest_all(spools)
     assert {row.pk.hex for row in UsageRow.objects.all()} == {first.id, last.id}
     assert "is damaged" in caplog.text
-    archived = [entry.name for entry in (spools / ARCHIVE / spool.name).iterdir()]
+    archived = [entry.name for entry in (spools / FOLDER / spool.name).iterdir()]
     assert archived == ["000001.log.damaged"]
 
 
@@ -101,7 +102,7 @@ def test_reading_every_spool_three_times_changes_nothing(spools: Path) -> None:
     first = list(UsageRow.objects.order_by("pk").values())
     assert len(first) == 21
     for _ in range(3):
-        (spools / ARCHIVE / spool.name).rename(spools / spool.name)
+        (spools / FOLDER / spool.name).rename(spools / spool.name)
         SpoolPosition.objects.all().delete()
         assert ingest_all(spools).rows == 0
         assert list(UsageRow.objects.order_by("pk").values()) == first

@@ -25,7 +25,7 @@ class Command(AnsweringCommand):
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
         if not options["once"]:
-            run_forever(settings.SPOOL_DIR)
+            run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
             return Answer({}, "Stopped.")
         found = ingest_all(settings.SPOOL_DIR)
         fields = {

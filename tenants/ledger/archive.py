@@ -1,0 +1,42 @@
+"""Spool files that are booked: kept for a while, to be looked at or read again, then deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import datetime
+from pathlib import Path
+
+logger = logging.getLogger("tollgate.ledger")
+
+FOLDER = "archive"
+DAMAGED = ".damaged"
+
+
+def keep(directory: Path, spool: str, path: Path, *, is_damaged: bool) -> None:
+    """Move a file of a spool out of its ingester's way."""
+    folder = directory / FOLDER / spool
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.rename(folder / f"{path.name}{DAMAGED if is_damaged else ''}")
+
+
+def damaged(directory: Path) -> list[Path]:
+    """Files of which something could not be read."""
+    return sorted((directory / FOLDER).glob(f"*/*{DAMAGED}"))
+
+
+def delete_before(directory: Path, horizon: datetime) -> int:
+    """Delete files last written before then, damaged ones too; how many those were. Others may delete at the
+    same time."""
+    deleted = 0
+    for path in sorted((directory / FOLDER).glob("*/*")):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < horizon.timestamp():
+                path.unlink()
+                deleted += 1
+    for folder in (directory / FOLDER).glob("*"):
+        with contextlib.suppress(OSError):  # not empty, or gone
+            folder.rmdir()
+    if deleted:
+        logger.info("%s archived spool files were deleted", deleted)
+    return deleted

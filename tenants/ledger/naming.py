@@ -1,0 +1,38 @@
+"""How people name a call of the ledger, and the tokens it took."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from tenants.ledger.row_ids import row_id
+from tenants.token_classes import TOKEN_CLASSES, Usage
+
+_REQUEST = re.compile(r"req_[0-9a-f]{32}\Z")
+_COUNT = re.compile(r"\d{1,12}\Z")
+
+
+def row(text: str, leg: int = 0) -> UUID:
+    """A row's id, or a request's and the number of its leg. Raises ValueError."""
+    if _REQUEST.match(text):
+        return UUID(hex=row_id(text, leg))
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a request's id (req_…) nor a row's (a UUID)."
+        ) from None
+
+
+def usage(text: str) -> Usage:
+    """Such as input_fresh=120,output_visible=30. Raises ValueError."""
+    counts: dict[str, int] = {}
+    for word in filter(None, map(str.strip, text.split(","))):
+        name, _, count = word.partition("=")
+        if name not in TOKEN_CLASSES or name in counts or not _COUNT.match(count):
+            known = ", ".join(TOKEN_CLASSES)
+            raise ValueError(
+                f"{word!r} is not a count of tokens; write class=number, once per {known}."
+            )
+        counts[name] = int(count)
+    return Usage.of(counts.get(name, 0) for name in TOKEN_CLASSES)
