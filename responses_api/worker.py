@@ -40,7 +40,7 @@ class Worker:
         self.authenticator = Authenticator()
         self.gate = gate.from_settings()
         self.doorkeeper = Doorkeeper(
-            self.gate,
+            self.gate.lenient(),
             self.authenticator,
             trusted_proxies=settings.TRUSTED_PROXIES,
             all_traffic=settings.IP_LIMITS,

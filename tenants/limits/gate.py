@@ -69,14 +69,19 @@ ADDRESS, FAILED = (
 
 
 class Gate:
-    """One per worker. `workers`: how many there are to share a limit where Redis is away."""
+    """One per worker. `local` counts where nothing is shared, or Redis is away and `alone` says so."""
 
     def __init__(
-        self, shared: SharedBuckets | None, *, workers: int, alone: Literal["share", "refuse"]
+        self, shared: SharedBuckets | None, local: Buckets, alone: Literal["share", "refuse"]
     ) -> None:
         self._shared = shared
+        self._local = local
         self._alone = alone
-        self._local = Buckets(1 / workers if shared is not None else 1)
+
+    def lenient(self) -> Gate:
+        """The same counts for limits of addresses, which do not refuse anybody because Redis is away. It is
+        started and stopped with this one."""
+        return Gate(self._shared, self._local, "share")
 
     def start(self) -> None:
         if self._shared is not None:
@@ -138,7 +143,8 @@ def from_settings() -> Gate:
         from tenants.limits.shared import SharedBuckets  # noqa: PLC0415  # redis only where it is used
 
         shared = SharedBuckets(settings.REDIS_URL)
-    return Gate(shared, workers=settings.WORKERS, alone=settings.LIMITS_WITHOUT_REDIS)
+    share = 1 / settings.WORKERS if shared is not None else 1.0
+    return Gate(shared, Buckets(share), settings.LIMITS_WITHOUT_REDIS)
 
 
 _WHOSE = {

@@ -67,4 +67,6 @@ class RateLimit(RevisionedModel):
             raise ValidationError({"api_key": "Choose a key of the same tenant."})
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.metric} {self.get_window_display()}".strip()
+        if not self.window:
+            return f"{self.amount} calls at the same time"
+        return f"{self.amount} {self.metric} {self.get_window_display()}"

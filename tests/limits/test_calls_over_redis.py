@@ -11,6 +11,7 @@ import redis
 
 from gateway_project.lib.secret import Secret
 from tenants.limits.gate import Gate
+from tenants.limits.memory import Buckets
 from tenants.limits.shared import PREFIX, SharedBuckets
 from tests.limits.conftest import Ask
 from tests.support.live import LiveGateway
@@ -31,14 +32,14 @@ def counts_in_redis(gateway: LiveGateway) -> Iterator[None]:
 
     def begin() -> None:
         shared = SharedBuckets(Secret(os.environ["REDIS_URL"]))
-        worker.gate = worker.doorkeeper._gate = Gate(shared, workers=1, alone="refuse")
+        worker.gate = Gate(shared, Buckets(), "refuse")
         worker.gate.start()
 
     gateway.call(begin)
     yield
     gateway.idle()
     gateway.run(worker.gate.stop())
-    worker.gate = worker.doorkeeper._gate = before
+    worker.gate = before
 
 
 @pytest.mark.parametrize("door", ["chat", "responses", "input_tokens"])

@@ -212,6 +212,8 @@ def test_where_that_is_wanted_nothing_is_let_in_while_redis_is_away(
     assert answer.json()["error"]["message"] == (
         "The rate limits cannot be looked at now; try again."
     )
+    wrong = httpx.get(f"{served.root_url}/v1/models", headers={"authorization": "Bearer wrong"})
+    assert wrong.status_code == 401  # whoever is bound by nothing is refused for nothing
 
 
 def test_several_workers_without_redis_are_refused_in_words(prepared: Prepared) -> None:
