@@ -62,10 +62,8 @@ class Ticket:
 
 
 FREE = Ticket(None)
-ADDRESS, FAILED = (
-    "address",
-    "failed",
-)  # owners: a network address, and one from which wrong keys came
+# Owners of limits beside keys and tenants: a network address, and one from which wrong keys came.
+ADDRESS, FAILED = "address", "failed"
 
 
 class Gate:
@@ -98,7 +96,7 @@ class Gate:
         for limit in limits.of_tokens:
             if tokens > limit.amount:
                 raise _too_large(limit, tokens)
-        holder = ids.request_id() if self._shared is not None else ""
+        holder = ids.request_id() if self._shared is not None and limits.at_once else ""
         store, verdict = await self._taken(limits, tokens, holder)
         if verdict.refused >= 0:
             raise _refused(limits, verdict, tokens)

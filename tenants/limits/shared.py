@@ -17,7 +17,7 @@ import redis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
-from gateway_project.lib import aio, clock
+from gateway_project.lib import aio
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.secret import Secret
 from tenants.limits.policy import Limit, Limits
@@ -57,7 +57,7 @@ class SharedBuckets:
         self._digests: dict[str, bytes] = {}  # of the scripts, as Redis knows them
         self._waiting: list[_Asked] = []
         self._wake = asyncio.Event()
-        self._away_until = 0.0
+        self._is_away = False
         self._leases: set[tuple[str, str]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class SharedBuckets:
         self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
     ) -> Verdict:
         """Raises StoreUnavailable."""
-        if clock.monotonic() < self._away_until:
+        if self._is_away:
             raise StoreUnavailable("Redis does not answer")
         arguments: list[str | int] = [holder, int(commit), _LEASE]
         for limit in limits.all:
@@ -115,6 +115,8 @@ class SharedBuckets:
         arguments: Sequence[str | int],
         answer: asyncio.Future[Any] | None = None,
     ) -> None:
+        if self._is_away:
+            return
         keys = [PREFIX + limit.bucket for limit in limits]
         self._waiting.append(_Asked(script, keys, arguments, answer))
         self._wake.set()
@@ -123,6 +125,8 @@ class SharedBuckets:
         while True:
             await self._wake.wait()
             await self._flush()
+            if self._is_away:
+                await self._come_back()
 
     async def _flush(self) -> None:
         """One round trip with everything that waits."""
@@ -139,7 +143,8 @@ class SharedBuckets:
         except Exception as error:  # whoever waits must hear of it, and the next be served
             if not isinstance(error, redis.RedisError | OSError | TimeoutError):
                 logger.exception("limits cannot be asked for")
-            self._go_away(error)
+            logger.error("redis: %s: limits cannot be shared", type(error).__name__)
+            self._is_away = True
             self._fail(batch, type(error).__name__)
             await self._disconnect()
 
@@ -163,20 +168,26 @@ class SharedBuckets:
         loads = connection.pack_commands(("SCRIPT", "LOAD", text) for text in _SCRIPTS.values())
         await connection.send_packed_command(loads, check_health=False)
         self._digests = {name: await connection.read_response() for name in _SCRIPTS}
-        if self._away_until:
-            logger.warning("redis answers again: limits are shared")
-            self._away_until = 0.0
         return connection
+
+    async def _come_back(self) -> None:
+        """Once Redis answers again. Nobody waits for that but this task: a Redis that hangs must not hold
+        up requests each time it is tried."""
+        while self._is_away:
+            await asyncio.sleep(AWAY_SECONDS)
+            try:
+                async with asyncio.timeout(ROUND_TRIP_SECONDS):
+                    await self._connect()
+            except (redis.RedisError, OSError, TimeoutError):
+                await self._disconnect()
+            else:
+                self._is_away = False
+                logger.warning("redis answers again: limits are shared")
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-
-    def _go_away(self, error: Exception) -> None:
-        if not self._away_until:
-            logger.error("redis: %s: limits cannot be shared", type(error).__name__)
-        self._away_until = clock.monotonic() + AWAY_SECONDS
 
     def _fail(self, batch: list[_Asked], why: str) -> None:
         for asked in batch:
@@ -189,9 +200,10 @@ class SharedBuckets:
         """Also those of calls that last for hours."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            for bucket, holder in self._leases:
-                self._waiting.append(_Asked("renew", [PREFIX + bucket], [holder, _LEASE]))
-            self._wake.set()
+            if not self._is_away:
+                held = ((PREFIX + bucket, holder) for bucket, holder in self._leases)
+                self._waiting += [_Asked("renew", [key], [holder, _LEASE]) for key, holder in held]
+                self._wake.set()
 
 
 def _interval(limit: Limit) -> float:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 import redis
+from redis.asyncio import ConnectionPool
 
 from gateway_project.lib import rates
 from gateway_project.lib.cache import StoreUnavailable
@@ -169,7 +170,46 @@ async def test_a_script_redis_has_forgotten_is_loaded_again(stores: Two) -> None
     assert left(of, (await stores[0].take(of, 0, "")).levels) == [8]
 
 
-async def test_who_is_away_is_told_at_once_and_asked_again_soon() -> None:
+async def test_who_asks_for_a_redis_that_hangs_waits_once_and_nobody_after_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes connections and says nothing; later one that answers takes its place."""
+    monkeypatch.setattr(shared, "ROUND_TRIP_SECONDS", 0.05)
+    monkeypatch.setattr(shared, "AWAY_SECONDS", 0.05)
+    connected = []
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(writer)
+        await reader.read()
+
+    silent = await asyncio.start_server(hang, "127.0.0.1", 0)
+    store = SharedBuckets(Secret(f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}/0"))
+    store.start()
+    of = limits("10 requests/day")
+    asked = [asyncio.ensure_future(store.take(of, 0, "")) for _ in range(5)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(error) for error in found} == {StoreUnavailable}
+    tried = len(connected)
+    for _ in range(100):  # at once, which is to say without letting go of the loop
+        with pytest.raises(StoreUnavailable):
+            store.take(of, 0, "").send(None)
+    assert len(connected) == tried
+
+    store._pool = ConnectionPool.from_url(os.environ["REDIS_URL"])
+
+    async def is_there_again() -> bool:
+        return not store._is_away
+
+    await until(is_there_again)
+    assert left(of, (await store.take(of, 0, "")).levels) == [9]
+    await store.stop()
+    silent.close()
+    for writer in connected:
+        writer.close()
+    await silent.wait_closed()
+
+
+async def test_a_redis_that_is_not_there_is_told_at_once() -> None:
     store = SharedBuckets(Secret("redis://127.0.0.1:1/0"))
     store.start()
     for _ in range(100):
