@@ -27,6 +27,8 @@ logger = logging.getLogger("tollgate.writer")
 
 MAX_BATCH = 512
 RETRY_SECONDS = 1.0
+# Of a transaction that waits for somebody else's lock, or for a server that does not answer.
+STUCK_SECONDS = 2.0
 
 WriteMany = Callable[[CursorWrapper, Sequence[Any]], Sequence[Any]]
 _WRITERS: dict[type, WriteMany] = {}
@@ -64,13 +66,15 @@ class Writer:
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failed_at: float | None = None
+        self._began_at: float | None = None  # of the transaction that is under way
 
     @property
     def is_failing(self) -> bool:
         """Whether it is no use to try now. After a while somebody has to, or nobody would notice that it
         works again."""
-        failed_at = self._failed_at
-        return failed_at is not None and clock.monotonic() - failed_at < RETRY_SECONDS
+        failed_at, began_at, now = self._failed_at, self._began_at, clock.monotonic()
+        is_stuck = began_at is not None and now - began_at > STUCK_SECONDS
+        return is_stuck or (failed_at is not None and now - failed_at < RETRY_SECONDS)
 
     async def write(self, record: Any) -> Any:
         """The record's result once it is committed. Raises StoreUnavailable, django.db.Error.
@@ -97,7 +101,9 @@ class Writer:
     def _work(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
+                self._began_at = clock.monotonic()
                 self._write_batch(batch)
+                self._began_at = None
                 try:
                     self._loop.call_soon_threadsafe(_resolve, batch)
                 except RuntimeError:
@@ -146,10 +152,13 @@ class Writer:
 
 
 def _commit_again_if_dropped(batch: list[_Pending]) -> None:
-    """A connection that the server dropped is noticed when it is used; a fresh one may do."""
+    """A connection that the server dropped is noticed when it is used; a fresh one may do. SQLite drops
+    none: there a failure means that another process held the lock for as long as we waited."""
     try:
         _commit(batch)
     except (OperationalError, InterfaceError):
+        if connections["default"].vendor == "sqlite":
+            raise
         connections.close_all()
         _commit(batch)
 
