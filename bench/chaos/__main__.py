@@ -26,11 +26,11 @@ def main() -> int:
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     plan = Plan(
         options.seconds, workers, (options.least_pause, options.most_pause), seed,
-        options.control, options.clients,
+        options.control, options.clients, options.budget and int(options.budget * 10**9),
     )  # fmt: skip
     folder = Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
     try:
-        with stage(folder, options.database) as made:
+        with stage(folder, options.database, plan.amount_nano) as made:
             outcome = uvloop.run(run(made, plan))
     except NotReady as error:
         print(f"chaos: {error}", file=sys.stderr)
@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--least-pause", type=float, default=PAUSE_SECONDS[0], metavar="SECONDS")
     parser.add_argument("--most-pause", type=float, default=PAUSE_SECONDS[1], metavar="SECONDS")
+    parser.add_argument(
+        "--budget", type=float, metavar="DOLLARS", help="a hard budget that is to end mid-run"
+    )
     parser.add_argument("--seed", type=int, help="of all chance; a random one is printed")
     parser.add_argument("--control", action="store_true", help="lose data on purpose")
     parser.add_argument("--expect-loss", action="store_true", help="exit 0 only if data was lost")

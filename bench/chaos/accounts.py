@@ -25,7 +25,8 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the ledger. `other_tokens` are those of classes the upstream never reports."""
+    """A row of the ledger. `other_tokens` are those of classes the upstream never reports; what the call's
+    budget did not pay for is `unfunded_nano`."""
 
     id: str
     marker: str
@@ -36,6 +37,7 @@ class Row:
     other_tokens: int
     charge_nano: int
     cost_nano: int
+    unfunded_nano: int = 0
 
     @property
     def output(self) -> int:

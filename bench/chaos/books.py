@@ -1,7 +1,7 @@
 """The gateway's database before and after a run.
 
-A program of its own, because it needs Django's settings. `prepare PORT` makes what the run needs and prints
-the API key; `read` prints what is booked: rows, their sums, the roll-ups' sums, and what budgets hold.
+A program of its own, because it needs Django's settings. `prepare PORT NANO` makes what the run needs, and
+prints the API key; `read` prints what is booked: rows, their sums, the roll-ups' sums, and what budgets hold.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import orjson
 from bench.chaos.accounts import CLASSES
 from bench.chaos.rates import CHARGES, COSTS, MODEL
 
-AMOUNT_NANO = 1_000_000 * 10**9
-_AMOUNTS = ("charge_nano", "cost_nano", *CLASSES)
+_AMOUNTS = ("charge_nano", "cost_nano", "unfunded_nano", *CLASSES)
 
 
-def prepare(port: int) -> dict[str, Any]:
+def prepare(port: int, budget_nano: int) -> dict[str, Any]:
     """With the commands an operator would use."""
     from django.core.management import call_command  # noqa: PLC0415  # after the settings, as what follows
 
@@ -36,7 +35,7 @@ def prepare(port: int) -> dict[str, Any]:
         _command("add_alias", alias, "--target", f"{provider}/{MODEL}")
         _command("set_price", "--alias", alias, *charge.options)
         _command("set_price", "--provider", provider, "--model", MODEL, *COSTS[alias].options)
-    _budget()
+    _budget(budget_nano)
     return _command("create_key", "--tenant", "chaos", "--name", "chaos")
 
 
@@ -49,21 +48,20 @@ def _command(name: str, *arguments: str) -> dict[str, Any]:
     return answer
 
 
-def _budget() -> None:
-    """Large enough never to refuse, so that its arithmetic alone is looked at."""
+def _budget(amount_nano: int) -> None:
     from tenants.models import Budget, Tenant  # noqa: PLC0415
 
     Budget.objects.create(
         tenant=Tenant.objects.get(slug="chaos"),
         name="chaos",
-        amount_nano=AMOUNT_NANO,
+        amount_nano=amount_nano,
         period="total",
     )
 
 
 def read() -> dict[str, Any]:
     from tenants.billing import rollups, selfcheck  # noqa: PLC0415
-    from tenants.models import BudgetLease, UsageDay, UsageHour, UsageRow  # noqa: PLC0415
+    from tenants.models import Budget, BudgetLease, UsageDay, UsageHour, UsageRow  # noqa: PLC0415
 
     while rollups.recompute_dirty():
         pass
@@ -75,6 +73,7 @@ def read() -> dict[str, Any]:
             "days": _sums(UsageDay, calls=_total(UsageDay, "calls")),
         },
         "budget": {
+            "amount_nano": _total(Budget, "amount_nano"),
             "spent_nano": _window("spent_nano"),
             "reserved_nano": _window("reserved_nano"),
             "leases": BudgetLease.objects.count(),
@@ -100,6 +99,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
         "other_tokens": sum(values[name] for name in TOKEN_CLASSES if name not in CLASSES),
         "charge_nano": values["charge_nano"],
         "cost_nano": values["cost_nano"],
+        "unfunded_nano": values["unfunded_nano"],
     }
 
 
@@ -125,7 +125,7 @@ def main() -> None:
 
     django.setup()
     is_before = sys.argv[1] == "prepare"
-    sys.stdout.buffer.write(orjson.dumps(prepare(int(sys.argv[2])) if is_before else read()))
+    sys.stdout.buffer.write(orjson.dumps(prepare(*map(int, sys.argv[2:])) if is_before else read()))
 
 
 if __name__ == "__main__":

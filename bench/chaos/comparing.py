@@ -37,8 +37,15 @@ class Findings:
         return [*self.lost, *self.duplicated, *self.mispriced, *self.undercounted]
 
 
-def compare(sent: Iterable[Sent], rows: Iterable[Row], seen: Iterable[Seen]) -> Findings:
-    """Calls belong together by the marker that stands in their prompt and in their row's tags."""
+def compare(
+    sent: Iterable[Sent],
+    rows: Iterable[Row],
+    seen: Iterable[Seen],
+    *,
+    may_end_early: bool = False,
+) -> Findings:
+    """Calls belong together by the marker that stands in their prompt and in their row's tags. Where a budget
+    may be used up, answers may end early: what was written until then is counted by us."""
     sent_by, rows_by = defaultdict[str, list[Sent]](list), defaultdict[str, list[Row]](list)
     for call in sorted(sent, key=lambda call: call.number):
         sent_by[call.marker].append(call)
@@ -47,7 +54,8 @@ def compare(sent: Iterable[Sent], rows: Iterable[Row], seen: Iterable[Seen]) -> 
     seen_by = {one.marker: one for one in seen}
     found = Findings()
     for marker in sorted({*sent_by, *rows_by, *seen_by}):
-        _Case(marker, sent_by[marker], rows_by[marker], seen_by.get(marker)).examine(found)
+        case = _Case(marker, sent_by[marker], rows_by[marker], seen_by.get(marker), may_end_early)
+        case.examine(found)
     return found
 
 
@@ -59,6 +67,7 @@ class _Case:
     sent: list[Sent]
     rows: list[Row]
     seen: Seen | None
+    may_end_early: bool
 
     def examine(self, found: Findings) -> None:
         found.sent += len(self.sent)
@@ -93,7 +102,8 @@ class _Case:
             return
         found.seen += self.seen.ends > 0
         is_right = any(
-            call.is_whole and row.source == "provider" and row.status == "completed"
+            (call.is_whole and row.source == "provider" and row.status == "completed")
+            or (self.may_end_early and row.status == "incomplete")
             for call, row in pairs
         )
         if self.seen.ends and not is_right:
@@ -159,6 +169,6 @@ def _misrated(row: Row) -> str:
     if row.other_tokens:
         return "tokens of classes that no upstream reported"
     charge, cost = CHARGES[row.alias].of(row.tokens), COSTS[row.alias].of(row.tokens)
-    if (row.charge_nano, row.cost_nano) != (charge, cost):
+    if (row.charge_nano + row.unfunded_nano, row.cost_nano) != (charge, cost):
         return f"charged {row.charge_nano} of {charge}, cost {row.cost_nano} of {cost}"
     return ""

@@ -42,6 +42,10 @@ def _table(outcome: Outcome, plan: Plan, database: str) -> Iterator[tuple[str, s
         "budget: spent = Σ rows, held 0",
         ("yes" if outcome.budget_agrees else f"NO: {outcome.budget}, rows {outcome.sums['rows']}"),
     )
+    if plan.budget_nano is not None:
+        spent, unfunded = outcome.budget["spent_nano"], outcome.sums["rows"]["unfunded_nano"]
+        yield "charged of the budget", f"{spent:,} of {plan.budget_nano:,} nano-dollars"
+        yield "unfunded", f"{unfunded:,} nano-dollars"
 
 
 def _kinds(outcome: Outcome) -> str:

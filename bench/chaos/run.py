@@ -18,13 +18,14 @@ from bench.chaos.stage import Stage, gateway
 from bench.chaos.wire import Wire
 
 CLIENTS = 20
+ENDLESS_NANO = 1_000_000 * 10**9
 # Runs of a dead worker are taken over when its lease is over.
 UNFINISHED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a run goes."""
+    """How a run goes. `budget_nano` is a hard budget that ends in its midst."""
 
     seconds: float
     workers: int
@@ -32,6 +33,12 @@ class Plan:
     seed: int
     is_control: bool = False
     clients: int = CLIENTS
+    budget_nano: int | None = None
+
+    @property
+    def amount_nano(self) -> int:
+        """What may be charged in all; without a budget to be used up, more than ever is."""
+        return ENDLESS_NANO if self.budget_nano is None else self.budget_nano
 
 
 @dataclass(slots=True)
@@ -55,9 +62,10 @@ class Outcome:
 
     @property
     def budget_agrees(self) -> bool:
-        """All that was charged is spent, and nothing is held any more."""
+        """All that was charged is spent, no more than there was, and nothing is held any more."""
         spent, held = self.budget["spent_nano"], self.budget["reserved_nano"]
-        return (spent, held) == (self.sums["rows"]["charge_nano"], 0)
+        agrees = (spent, held) == (self.sums["rows"]["charge_nano"], 0)
+        return agrees and spent <= self.budget["amount_nano"]
 
     @property
     def is_clean(self) -> bool:
@@ -73,7 +81,7 @@ async def run(on: Stage, plan: Plan) -> Outcome:
         await _storm(on, plan, port, diary, killer)
         await _finish(on, port, diary)
     ingested = on.ingest()
-    return _outcome(on, diary, killer, ingested)
+    return _outcome(on, plan, diary, killer, ingested)
 
 
 async def _storm(on: Stage, plan: Plan, port: int, diary: Diary, killer: Killer) -> None:
@@ -99,11 +107,14 @@ async def _finish(on: Stage, port: int, diary: Diary) -> None:
     wire.close()
 
 
-def _outcome(on: Stage, diary: Diary, killer: Killer, ingested: dict[str, Any]) -> Outcome:
+def _outcome(
+    on: Stage, plan: Plan, diary: Diary, killer: Killer, ingested: dict[str, Any]
+) -> Outcome:
     books = on.books()
     rows = [Row(**{**row, "tokens": tuple(row["tokens"])}) for row in books["rows"]]
+    sent = truth.calls(on.sandbox_log)
     return Outcome(
-        findings=compare(truth.calls(on.sandbox_log), rows, diary.seen),
+        findings=compare(sent, rows, diary.seen, may_end_early=plan.budget_nano is not None),
         killed=killer.killed,
         kinds=Counter(seen.kind for seen in diary.seen),
         ends=sum(seen.ends for seen in diary.seen),

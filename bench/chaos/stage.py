@@ -46,13 +46,13 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, database: str) -> Iterator[Stage]:
+def stage(folder: Path, database: str, budget_nano: int) -> Iterator[Stage]:
     """The sandbox is stopped last, so that its log holds every call."""
     processes.raise_file_limit()
     with _database(database) as where:
         variables = processes.environment(folder, **where, **_redis(), TOLLGATE_LOG_FORMAT="json")
         with _sandbox(folder) as (port, log):
-            key = _said(variables, "-m", BOOKS, "prepare", str(port))["key"]
+            key = _said(variables, "-m", BOOKS, "prepare", str(port), str(budget_nano))["key"]
             yield Stage(folder, variables, log, key)
 
 

@@ -52,6 +52,20 @@ def test_a_call_with_its_row_is_right() -> None:
     assert found_here.offenders == []
 
 
+def test_an_answer_that_ended_early_is_right_where_a_budget_may_have_ended_it() -> None:
+    early = replace(CUT_ROW, status="incomplete")
+    at_its_end = seen(ends=1)
+    assert len(compare([CUT_CALL], [early], [at_its_end]).mispriced) == 1
+    assert compare([CUT_CALL], [early], [at_its_end], may_end_early=True).offenders == []
+    assert compare([CUT_CALL], [CUT_ROW], [at_its_end], may_end_early=True).mispriced
+
+
+def test_what_a_budget_did_not_pay_for_is_part_of_the_price() -> None:
+    part = replace(ROW, charge_nano=ROW.charge_nano - 7)
+    assert len(found([CALL], [part]).mispriced) == 1
+    assert found([CALL], [replace(part, unfunded_nano=7)]).offenders == []
+
+
 def test_a_call_without_a_row_is_lost_and_named() -> None:
     (sentence,) = found([CALL], []).lost
     assert MARKER in sentence
