@@ -31,8 +31,8 @@ def _input(call: ModelCall) -> int:
 
 
 def _attachments(body: Any) -> tuple[int, int]:
-    """The characters of what is no text, and how many of it there are: long, and without a blank at its
-    beginning, where any text has one."""
+    """The characters of what is no text, and how many of it there are: long, in ASCII and without a blank,
+    as no text is for a thousand letters."""
     size = count = 0
     rest = [body]
     while rest:
@@ -41,7 +41,11 @@ def _attachments(body: Any) -> tuple[int, int]:
             rest.extend(value.values())
         elif isinstance(value, list):
             rest.extend(value)
-        elif isinstance(value, str) and len(value) >= LARGE_BYTES and " " not in value[:1024]:
+        elif isinstance(value, str) and len(value) >= LARGE_BYTES and _is_base64(value[:1024]):
             size += len(value)
             count += 1
     return size, count
+
+
+def _is_base64(beginning: str) -> bool:
+    return beginning.isascii() and " " not in beginning

@@ -15,6 +15,7 @@ from responses_api.models import Run
 from routing.models import Provider
 from routing.sandbox.faults import PREFIX
 from tenants import keys
+from tenants.models import RateLimit
 from tests.faults.wire import until
 from tests.limits.conftest import Ask, Clock
 from tests.support import rows
@@ -110,6 +111,36 @@ def test_requests_that_are_wrong_are_not_counted(ask: Ask, limit: Give, pass_tim
     assert ask(model="no-such-model").status_code == 404
     assert ask(temperature="hot").status_code == 400
     assert ask().status_code == 200
+
+
+def test_what_headers_say_is_left_is_what_the_next_request_finds(
+    ask: Ask, limit: Give, pass_time: Clock
+) -> None:
+    limit("4 requests/minute, 9 requests/hour")
+    answer, decisions = ask(), []
+    for pause in (0, 0, 0, 0, 14.9, 0.2, 0, 40, 0, 0, 0, 0, 0, 300, 100, 1):
+        pass_time(pause)
+        left = int(answer.headers["x-ratelimit-remaining-requests"])
+        reset = answer.headers["x-ratelimit-reset-requests"]
+        answer = ask()
+        if not pause:
+            assert (answer.status_code == 200) == (left > 0), (left, reset)
+        decisions.append(answer.status_code)
+        states = dict(re.findall(r'"([a-z-]+)";r=(\d+)', answer.headers["ratelimit"]))
+        assert min(map(int, states.values())) == int(
+            answer.headers["x-ratelimit-remaining-requests"]
+        )
+    assert {200, 429} == set(decisions)
+
+
+def test_a_limit_that_is_given_while_it_serves_holds_within_a_second(
+    gateway: LiveGateway, ask: Ask, acme: Customer
+) -> None:
+    assert ask().status_code == 200
+    RateLimit.objects.create(tenant=acme.tenant, metric="requests", window="day", amount=1)
+    until(lambda: ask().status_code == 429, 1.0)
+    RateLimit.objects.get().delete()
+    until(lambda: ask().status_code == 200, 1.0)
 
 
 # Tokens
