@@ -79,8 +79,11 @@ class GenerationConsumer(LeanHttpConsumer):
         async def run(admitted: Admitted, reply: Reply) -> None:
             try:
                 await self.run(here, admitted, reply, receive)
+            except GatewayError:
+                admitted.ticket.settle(0)  # nothing was begun
+                raise
             finally:
-                admitted.ticket.settle(None)  # where the call did not get so far that it did
+                admitted.ticket.settle(None)  # what was queued stays charged until it is made
 
         body = await read(here, request, receive)
         assert request.call is not None

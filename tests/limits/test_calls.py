@@ -11,6 +11,7 @@ import pytest
 from pytest_django import Settings
 
 from gateway_project.lib import rates
+from responses_api.background.runs import Begin
 from responses_api.models import Run
 from routing.models import Provider
 from routing.sandbox.faults import PREFIX
@@ -18,7 +19,7 @@ from tenants import keys
 from tenants.models import RateLimit
 from tests.faults.wire import until
 from tests.limits.conftest import Ask, Clock
-from tests.support import rows
+from tests.support import rows, storing
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 from tests.support.sockets import opened
@@ -288,6 +289,15 @@ def test_a_background_response_counts_when_it_is_asked_for_and_is_corrected_when
     estimated = 512 + 30
     assert int(second.headers["x-ratelimit-remaining-tokens"]) > 60_000 - 2 * estimated + 300
     assert ask("responses", protocol="responses").status_code == 429
+
+
+def test_a_background_response_that_cannot_be_queued_takes_no_tokens(
+    gateway: LiveGateway, ask: Ask, limit: Give, pass_time: Clock
+) -> None:
+    limit("10000 tokens/minute, 1 concurrency")
+    with storing.unreachable(Begin):
+        assert ask("responses", protocol="responses", background=True).status_code == 503
+    assert int(ask().headers["x-ratelimit-remaining-tokens"]) > 10_000 - 600
 
 
 def test_an_answer_that_is_given_again_does_not_count(
