@@ -102,10 +102,15 @@ def configuration() -> uvicorn.Config:
     )
 
 
-def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
-    """Serve until told to stop. Called in a process of its own."""
-    logging.getLogger("uvicorn.error").addFilter(DropExpected())
+def collect_seldom() -> None:
+    """How a worker's garbage is collected, once everything is loaded."""
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: later collections need not walk it
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
+    """Serve until told to stop. Called in a process of its own."""
+    logging.getLogger("uvicorn.error").addFilter(DropExpected())
+    collect_seldom()
     DrainingServer(configuration(), supervisor).run(sockets=[listener])
