@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Credential, Provider, Target
 from tenants import peppers, triggers
-from tenants.ledger import archive, ingest, set_aside
+from tenants.ledger import archive, ingest, set_aside, spool
 from tenants.models import ApiKey, SpoolPosition, Tenant
 
 Level = Literal["ok", "hint", "broken"]
@@ -242,10 +241,8 @@ def _spools() -> Findings:
     if damaged := archive.damaged(directory):
         message = f"of {len(damaged)} files something could not be read, the first is {damaged[0]}"
         yield Finding("hint", "damaged spools", message)
-    disk = shutil.disk_usage(directory)
-    free = 100 * disk.free // disk.total
-    if free < settings.SPOOL_LEAST_FREE_PERCENT:
-        message = f"{free} % of the disk below {directory} is free: calls are refused with 503"
+    if not spool.has_room(directory, settings.SPOOL_LEAST_FREE_PERCENT):
+        message = f"too little of the disk below {directory} is free: calls are refused with 503"
         yield Finding("broken", "spools", message)
         return
     yield _unread(directory)

@@ -44,8 +44,5 @@ def unpacked(packet: bytes) -> tuple[Request, ModelCall, int]:
     headers = [(name.encode(), value.encode("latin-1")) for name, value in kept["headers"].items()]
     request = Request(kept["request_id"], RESPONSES, {"headers": headers})
     call = responses.understood(kept["body"], kept["size"])
-    return (
-        request,
-        call,
-        kept.get("tokens", 0),
-    )  # nothing in what was queued before there were limits
+    charged = kept.get("tokens", 0)  # nothing in what was queued before there were limits
+    return request, call, charged

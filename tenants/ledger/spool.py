@@ -104,13 +104,7 @@ class Spool:
 
     def check(self) -> bool:
         """Look at the disk; cheap enough for twice a second."""
-        try:
-            disk = os.statvfs(self._directory)
-        except OSError:
-            self._has_room = False
-            return False
-        has_share = disk.f_bavail * 100 >= disk.f_blocks * self._least_free_percent
-        self._has_room = has_share and disk.f_bavail * disk.f_frsize >= LEAST_FREE_BYTES
+        self._has_room = has_room(self._directory, self._least_free_percent)
         if self._has_room:
             self.failed = False  # the next record shows
         return self.healthy
@@ -171,6 +165,16 @@ def _sync_names(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def has_room(directory: Path, least_free_percent: int) -> bool:
+    """Whether the disk below takes new calls."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return False
+    has_share = disk.f_bavail * 100 >= disk.f_blocks * least_free_percent
+    return has_share and disk.f_bavail * disk.f_frsize >= LEAST_FREE_BYTES
 
 
 class Syncer:

@@ -23,13 +23,8 @@ class Buckets:
         self._running: dict[str, int] = {}
         self._sweep_at = SWEEP_AT_LEAST
 
-    async def take(
-        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
-    ) -> Verdict:
-        return self.take_now(limits, tokens, commit=commit)
-
     def take_now(self, limits: Limits, tokens: int, *, commit: bool = True) -> Verdict:
-        """Without awaiting."""
+        """Charge a request, or only ask."""
         now, stretch = clock.monotonic(), self._stretch
         empty_at, running = self._empty_at, self._running
         refused, wait = -1, 0.0

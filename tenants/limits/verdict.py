@@ -27,11 +27,7 @@ class Verdict(NamedTuple):
 
 
 class Store(Protocol):
-    async def take(
-        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
-    ) -> Verdict:
-        """Charge a request that `holder` names, or only ask. Raises StoreUnavailable."""
-        ...
+    """Where a request was charged, and what is to be said there when it is over."""
 
     def correct(self, limits: Limits, tokens: int) -> None:
         """Charge limits of tokens more, or less if negative, whatever they allow."""
