@@ -9,7 +9,7 @@ UV := uv==0.13.8
 
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
-PYTEST := $(RUN) -m pytest
+PYTEST := $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal
 SELECTION := not client_programs$(if $(LONG),, and not long)
 PERSISTENCE := (persistence or postgres or redis)$(if $(LONG),, and not long)
 
@@ -39,7 +39,7 @@ up: $(RUNTIME_STAMP) ## install, migrate, seed on first boot and serve (PORT=800
 	@exec $(MANAGE) serve --quickstart --host 127.0.0.1 --port $(PORT)
 
 # The services of `make services`, when they answer, or those of DATABASE_URL and REDIS_URL.
-test: $(DEV_STAMP) ## run the tests, on PostgreSQL and Redis too where there are any (LONG=1: all)
+test: $(DEV_STAMP) ## run the tests, on PostgreSQL and Redis too where there are any (LONG=1: all; JOBS=0: in one process)
 	@if [ -z "$$DATABASE_URL$$REDIS_URL" ] && deploy/services status >/dev/null 2>&1; then \
 	    set -a; . var/services.env; set +a; \
 	fi; \

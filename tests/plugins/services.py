@@ -7,28 +7,64 @@ are not set. Two variables change that:
 * TOLLGATE_TEST_DATABASE=postgres runs everything selected on both servers, and fails unless the
   database really is PostgreSQL and a test passed on it.
 * TOLLGATE_REQUIRE_SERVICES=1 fails a run in which no `postgres` or no `redis` test passed.
+
+With `-n`, each of several processes has databases of its own (pytest-django names them) and, because what is
+published is heard in all databases of a server, a Redis of its own.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
+from tests.support.redis_server import PROGRAM, RedisServer
 
-URLS = {mark: os.environ.get(variable, "") for mark, variable in VARIABLES.items()}
+VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
+# More would want more connections than a PostgreSQL of factory settings gives.
+MOST_PROCESSES = 4
+
+
+def url_of(variable: str) -> str:
+    """What was set when the run began: its processes start when the variable is hidden already."""
+    kept = f"TOLLGATE_TESTS_{variable}"
+    return os.environ.setdefault(kept, os.environ.get(variable, ""))
+
+
+URLS = {mark: url_of(variable) for mark, variable in VARIABLES.items()}
 ON_POSTGRES = os.environ.get("TOLLGATE_TEST_DATABASE") == "postgres"
 REQUIRED = os.environ.get("TOLLGATE_REQUIRE_SERVICES") == "1"
+
+own_redis: RedisServer | None = None
+if os.environ.get("PYTEST_XDIST_WORKER") and URLS["redis"]:
+    _redis_home = tempfile.TemporaryDirectory(prefix="tollgate-tests-redis-")
+    own_redis = RedisServer(Path(_redis_home.name))
+    own_redis.start()
+    URLS["redis"] = own_redis.url
+    os.environ["REDIS_URL"] = own_redis.url
 
 if not ON_POSTGRES:
     # Here, because this module is imported before Django's settings read the environment.
     for variable in VARIABLES.values():
         os.environ.pop(variable, None)
 
-passed: set[str] = set()
-marked: dict[str, set[str]] = {mark: set() for mark in VARIABLES}
+passed: list[str] = []
+passed_with: set[str] = set()  # the marks of those that passed
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: a process per core, where each can have a Redis."""
+    if URLS["redis"] and PROGRAM is None:
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+
+
+def pytest_unconfigure() -> None:
+    if own_redis is not None:
+        own_redis.stop()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +85,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark, variable in VARIABLES.items():
             if item.get_closest_marker(mark) is None:
                 continue
-            marked[mark].add(item.nodeid)
             if not URLS[mark]:
                 item.add_marker(pytest.mark.skip(reason=f"{variable} is not set"))
 
@@ -63,7 +98,8 @@ def _service_urls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" and report.passed:
-        passed.add(report.nodeid)
+        passed.append(report.nodeid)
+        passed_with.update(VARIABLES.keys() & report.keywords)
 
 
 @pytest.hookimpl(trylast=True)
@@ -79,7 +115,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 
 def complaints(config: pytest.Config) -> list[str]:
     """What was promised of this run and did not happen."""
-    if config.option.collectonly:
+    if config.option.collectonly or hasattr(config, "workerinput"):
         return []
     found = []
     if ON_POSTGRES and database_vendor() != "postgresql":
@@ -91,7 +127,7 @@ def complaints(config: pytest.Config) -> list[str]:
             f"services are required, but no test marked {mark!r} passed ({variable} is "
             f"{'set' if URLS[mark] else 'not set'})"
             for mark, variable in VARIABLES.items()
-            if not marked[mark] & passed
+            if mark not in passed_with
         ]
     return found
 

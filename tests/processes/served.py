@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -217,12 +216,6 @@ class Served:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.stderr += line
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def kill(pid: int, number: int) -> None:

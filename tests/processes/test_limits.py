@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,11 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 
 from tests.faults import wire
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import Served, environment, eventually, free_port, shell
+from tests.processes.served import Served, environment, eventually, shell
+from tests.support.redis_server import PROGRAM, RedisServer
 
 WORKERS = 4
 CLIENTS = 16
@@ -83,46 +81,11 @@ def for_seconds(seconds: float) -> Callable[[Asked], bool]:
     return lambda asked: time.monotonic() - asked.began < seconds
 
 
-class PrivateRedis:
-    """One that a test may stop and start."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
-
-    def start(self) -> None:
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        program = shutil.which("redis-server")
-        assert program is not None
-        self._process = subprocess.Popen(
-            [program, *options, str(self._home)], stdout=subprocess.DEVNULL
-        )
-        eventually(self._answers)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            with redis.Redis.from_url(self.url) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
-
-
 @pytest.fixture
-def private_redis(tmp_path: Path) -> Iterator[PrivateRedis]:
-    if shutil.which("redis-server") is None:
+def private_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    if PROGRAM is None:
         pytest.skip("there is no redis-server here whose end a test could wait for")
-    found = PrivateRedis(tmp_path)
+    found = RedisServer(tmp_path)
     found.start()
     yield found
     found.stop()
@@ -170,7 +133,7 @@ def test_calls_at_the_same_time_are_counted_over_all_workers(
 @pytest.mark.redis
 @pytest.mark.long
 def test_while_redis_is_away_each_worker_has_its_share_and_no_usage_is_lost(
-    serve: Serve, prepared: Prepared, private_redis: PrivateRedis
+    serve: Serve, prepared: Prepared, private_redis: RedisServer
 ) -> None:
     give(prepared, "400 requests/day")
     served = serve("--workers", str(WORKERS), REDIS_URL=private_redis.url)

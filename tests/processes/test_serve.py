@@ -28,13 +28,13 @@ from tests.processes.served import (
     Served,
     environment,
     eventually,
-    free_port,
     is_running,
     kill,
     manage,
     resident_bytes,
     shell,
 )
+from tests.support.ports import free_port
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"

@@ -15,9 +15,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from routing.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import ROOT, Served, environment, eventually, free_port, shell
+from tests.processes.served import ROOT, Served, environment, eventually, shell
 from tests.processes.test_serve import sockets_of, stands_still
 from tests.support import grammar
+from tests.support.ports import free_port
 from tests.support.sockets import DeafClient, Socket, opened, text_of
 
 SHORT = "[chunks=20] [pace=20]"
