@@ -1,4 +1,5 @@
-"""What accounting for a call costs, without the call: hold, open, settle, and a lease now and then.
+"""What accounting for a call costs, without the call: hold, open, settle, and a lease now and then. Beside
+each, what its two records cost that are encoded and written, and nothing else.
 
 A program of its own, because it needs Django's settings; `python -m bench` runs it and reads its JSON.
 """
@@ -10,70 +11,124 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
 
+from bench.figures import quantile
+
 ROUNDS = 20_000
 WARM_UP = 2_000
 
 
-async def measure(directory: Path) -> list[int]:
-    """Nanoseconds of each round."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415  # after the settings, as what follows
+class Calls:
+    """Calls of a caller with two budgets, for a model with prices. Made once Django is set up."""
 
-    from responses_api.accounting.account import Account  # noqa: PLC0415
-    from responses_api.accounting.books import Books  # noqa: PLC0415
-    from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
-    from tenants.budgets.accounts import Accounts  # noqa: PLC0415
-    from tenants.budgets.leases import Draw, Drawn  # noqa: PLC0415
-    from tenants.budgets.terms import BudgetTerms  # noqa: PLC0415
-    from tenants.ledger.spool import Spool  # noqa: PLC0415
-    from tenants.prices.history import History  # noqa: PLC0415
-    from tenants.prices.rating import Line, terms  # noqa: PLC0415
-    from tenants.token_classes import Usage  # noqa: PLC0415
+    def __init__(self, directory: Path) -> None:
+        from responses_api.accounting.books import Books  # noqa: PLC0415  # after the settings
+        from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
+        from tenants.budgets.accounts import Accounts  # noqa: PLC0415
+        from tenants.ledger.spool import Spool  # noqa: PLC0415
+        from tenants.token_classes import Usage  # noqa: PLC0415
 
-    async def write(record: Any) -> Any:
-        """The database's part, which a call in a hundred or so waits for."""
-        if not isinstance(record, Draw):
-            return None
-        granted = tuple(part.known + 1_000_000_000 for part in record.parts)
-        return Drawn(granted, 25_000_000_000)
+        self.books = Books(Spool(directory, least_free_percent=0))
+        self._worker: Any = SimpleNamespace(
+            books=self.books, budgets=Accounts(_granted, self.books.name)
+        )
+        self._caller, self._target = _caller(), _target()
+        self._payload = orjson.dumps({"model": "gpt", "input": "x" * 900})
+        self._call = ModelCall(
+            "responses", "gpt", False, False, {"model": "gpt"}, len(self._payload)
+        )
+        self._usage = Usage(input_fresh=220, output_visible=120)
 
-    books = Books(Spool(directory, least_free_percent=0))
-    budgets = tuple(
-        BudgetTerms(n, "monthly", ZoneInfo("Europe/Berlin"), is_hard=True) for n in (1, 2)
-    )
-    priced = History(
-        (terms(1, 0.0, [Line("input_fresh", 3_000_000), Line("output_visible", 15_000_000)]),)
-    )
-    worker = SimpleNamespace(books=books, budgets=Accounts(write, books.name))
-    caller = SimpleNamespace(
-        tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets
-    )
-    target = SimpleNamespace(
-        cost=priced, charge=priced, provider="openai", model="gpt", max_output_tokens=None
-    )
-    payload = orjson.dumps({"model": "gpt", "input": "x" * 900})
-    call = ModelCall("responses", "gpt", False, False, {"model": "gpt"}, len(payload))
-    usage = Usage(input_fresh=220, output_visible=120)
-    taken = []
-    for number in range(ROUNDS + WARM_UP):
-        admitted = SimpleNamespace(
+    def admitted(self, number: int) -> Any:
+        return SimpleNamespace(
             request_id=f"req_{number:028x}0000",
-            caller=caller,
+            caller=self._caller,
             route=SimpleNamespace(alias="gpt"),
             socket=None,
         )
+
+    async def account(self, admitted: Any) -> None:
+        from responses_api.accounting.account import Account  # noqa: PLC0415
+
+        account = Account(self._worker, admitted)
+        leg, _ = await account.open(self._target, "responses", self._call, self._payload)
+        leg.settle(status="completed", usage=self._usage, usage_source="provider", http_status=200)
+
+
+async def _granted(record: Any) -> Any:
+    """The database's part, which a call in a hundred or so waits for."""
+    from tenants.budgets.leases import Draw, Drawn  # noqa: PLC0415
+
+    if not isinstance(record, Draw):
+        return None
+    return Drawn(tuple(part.known + 1_000_000_000 for part in record.parts), 25_000_000_000)
+
+
+def _caller() -> Any:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    from tenants.budgets.terms import BudgetTerms  # noqa: PLC0415
+
+    zone = ZoneInfo("Europe/Berlin")
+    budgets = tuple(BudgetTerms(number, "monthly", zone, is_hard=True) for number in (1, 2))
+    return SimpleNamespace(
+        tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets
+    )
+
+
+def _target() -> Any:
+    from tenants.prices.history import History  # noqa: PLC0415
+    from tenants.prices.rating import Line, terms  # noqa: PLC0415
+
+    lines = [Line("input_fresh", 3_000_000), Line("output_visible", 15_000_000)]
+    prices = History((terms(1, 0.0, lines),))
+    return SimpleNamespace(
+        cost=prices, charge=prices, provider="openai", model="gpt", max_output_tokens=None
+    )
+
+
+def _bare(spool: Path, file: int) -> Callable[[], None]:
+    """Encodes and writes the two records of the first call once more."""
+    from tenants.ledger.records import framed, read  # noqa: PLC0415
+
+    opened, settled = (record for record, _ in read((spool / "000001.log").read_bytes()))
+
+    def write() -> None:
+        os.write(file, framed(cast("Any", opened)))
+        os.write(file, framed(cast("Any", settled)))
+
+    return write
+
+
+async def measure(directory: Path) -> tuple[list[int], list[int]]:
+    """Nanoseconds of each call, and of writing its two records."""
+    calls = Calls(directory)
+    await calls.account(calls.admitted(0))
+    file = os.open(directory / "bare", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    write = _bare(directory / calls.books.name, file)
+    taken, written = [], []
+    for number in range(1, ROUNDS + WARM_UP):
+        admitted = calls.admitted(number)
         began = time.perf_counter_ns()
-        account = Account(cast("Any", worker), cast("Any", admitted))
-        leg, _ = await account.open(cast("Any", target), "responses", call, payload)
-        leg.settle(status="completed", usage=usage, usage_source="provider", http_status=200)
-        taken.append(time.perf_counter_ns() - began)
-    await books.stop()
-    return sorted(taken[WARM_UP:])
+        await calls.account(admitted)
+        between = time.perf_counter_ns()
+        write()
+        taken.append(between - began)
+        written.append(time.perf_counter_ns() - between)
+    os.close(file)
+    await calls.books.stop()
+    return taken[WARM_UP:], written[WARM_UP:]
+
+
+def quantiles(taken: list[int]) -> dict[str, float]:
+    """In microseconds."""
+    return {f"p{percent}": quantile(taken, percent) / 1000 for percent in (50, 99)}
 
 
 def main() -> None:
@@ -86,8 +141,8 @@ def main() -> None:
         from gateway_project.serving.server import collect_seldom  # noqa: PLC0415
 
         collect_seldom()  # as in a worker
-        taken = asyncio.run(measure(Path(folder) / "spool"))
-    figures = {"p50": taken[len(taken) // 2] / 1000, "p99": taken[len(taken) * 99 // 100] / 1000}
+        taken, written = asyncio.run(measure(Path(folder) / "spool"))
+    figures = {"whole": quantiles(taken), "writes": quantiles(written)}
     sys.stdout.write(orjson.dumps(figures).decode())
 
 

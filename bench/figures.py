@@ -12,7 +12,8 @@ class Figure:
     """One figure of the gateway, beside the same of the floor and of the direct call.
 
     `None` means that there is no such figure: nothing stands between in a direct call, and not every
-    machine counts instructions. `at_most` is the target, where there is one. `best` is the gateway's least
+    machine counts instructions. `at_most` is the target, where there is one, and `floor_then` the floor of
+    the machine it was set on, where it may be judged by that on slower ones. `best` is the gateway's least
     disturbed round: what else runs on a machine only ever adds to processor time.
     """
 
@@ -25,13 +26,25 @@ class Figure:
     direct: float | None = None
     at_most: float | None = None
     best: float | None = None
+    floor_then: float | None = None
 
     @property
     def verdict(self) -> str:
-        """`ok` or `over`; empty without a target or without a figure."""
+        """`ok` or `over`; `ratio ok` for what is over but no more floors than the target was; empty without a
+        target or without a figure."""
         if self.at_most is None or self.gateway is None:
             return ""
-        return "ok" if self.gateway <= self.at_most else "over"
+        if self.gateway <= self.at_most:
+            return "ok"
+        most, times = self.most_floors, self.times_floor
+        return "ratio ok" if most is not None and times is not None and times <= most else "over"
+
+    @property
+    def most_floors(self) -> float | None:
+        """The target in floors."""
+        if self.at_most is None or self.floor_then is None:
+            return None
+        return self.at_most / self.floor_then
 
     @property
     def times_floor(self) -> float | None:

@@ -83,12 +83,19 @@ def _cells(figure: Figure) -> tuple[str, ...]:
         figure.what,
         "not available" if figure.gateway is None else _amount(figure.gateway, figure.unit),
         _amount(figure.best, figure.unit),
-        "" if figure.at_most is None else f"≤ {figure.at_most:g} {figure.unit}".rstrip(),
+        _target(figure),
         figure.verdict,
         _amount(figure.floor, figure.unit),
         "" if ratio is None else f"{ratio:.1f}",
         _amount(figure.direct, figure.unit),
     )
+
+
+def _target(figure: Figure) -> str:
+    if figure.at_most is None:
+        return ""
+    floors = "" if figure.most_floors is None else f", {figure.most_floors:.1f} x"
+    return f"≤ {figure.at_most:g} {figure.unit}".rstrip() + floors
 
 
 def _amount(value: float | None, unit: str) -> str:

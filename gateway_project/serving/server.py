@@ -18,6 +18,7 @@ import uvicorn
 from django.conf import settings
 
 from gateway_project.lib import aio
+from gateway_project.serving.http import HttpProtocol
 from gateway_project.serving.websockets import WebSocketProtocol
 from responses_api import worker
 
@@ -86,7 +87,7 @@ def configuration() -> uvicorn.Config:
     return uvicorn.Config(
         APPLICATION,
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
         ws=WebSocketProtocol,
         ws_max_size=settings.MAX_BODY_BYTES,
         ws_per_message_deflate=False,  # three times the CPU and memory, for frames of 200 bytes

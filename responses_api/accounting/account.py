@@ -15,7 +15,7 @@ from tenants.budgets.bounds import input_bound
 from tenants.ledger.records import Opened
 from tenants.ledger.row_ids import row_id
 from tenants.ledger.spool import SpoolFailed
-from tenants.prices.rating import Terms
+from tenants.prices.rating import PICO_PER_NANO, Step, Terms
 
 if TYPE_CHECKING:
     from responses_api.admission import Admitted
@@ -46,14 +46,17 @@ class Account:
         """The leg of a call about to be sent, and the most output tokens it may ask for: None unless the
         budgets pay for less than it might use. Raises BudgetExhausted, UnpricedModel, Unavailable."""
         tier = facts.tier(call.body.get("service_tier"))
+        asked_for = facts.output_limit(call.body)
         bound = 0
         if self._admitted.caller.budgets:  # looking for images takes time
             bound = input_bound(len(payload), facts.images(payload))
         while True:
             asked_at = clock.timestamp()
             charge = self._charge(target, asked_at)
-            reserved = 0 if charge is None else nano(bound * charge.dearest_input(tier, bound))
-            hold = await self._hold(reserved, charge, tier, bound, call, asked_at)
+            step = None if charge is None else charge.step(tier, bound)
+            reserved = 0 if step is None else nano(bound * step.dearest_input)
+            usual = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
+            hold = await self._hold(reserved, step, min(usual, asked_for or usual), asked_at)
             # The ledger takes a period as complete two seconds after its end: a record's instant is that
             # at which it is written, however long the budget was waited for.
             at = clock.timestamp()
@@ -61,7 +64,8 @@ class Account:
                 break
             hold.release()
         cost = target.cost.at(at)
-        limit = _affordable(hold, reserved, charge, tier, bound, call, target)
+        might_come = asked_for or target.max_output_tokens or LONGEST_ANSWER
+        limit = _affordable(hold, reserved, step, might_come)
         opened = self._record(target, route, call, len(payload), tier, at, hold, charge, cost)
         try:
             self._worker.books.open(opened)
@@ -81,21 +85,16 @@ class Account:
             raise UnpricedModel(self._admitted.route.alias)
         return None
 
-    async def _hold(
-        self, reserved: int, charge: Terms | None, tier: str, bound: int, call: ModelCall, at: float
-    ) -> Hold:
-        """What the input may cost and a step of output; where that is too much, the least of answers."""
+    async def _hold(self, reserved: int, step: Step | None, wanted: int, at: float) -> Hold:
+        """What the input may cost and `wanted` tokens of output; where that is too much, the least answer."""
         accounts, budgets = self._worker.budgets, self._admitted.caller.budgets
-        if charge is None or not budgets:
+        if step is None or not budgets:
             return await accounts.hold(budgets, 0, at)
-        price = charge.dearest_output(tier, bound)
-        step = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
-        wanted = min(step, facts.output_limit(call.body) or step)
         try:
-            return await accounts.hold(budgets, reserved + nano(wanted * price), at)
+            return await accounts.hold(budgets, reserved + nano(wanted * step.dearest_output), at)
         except BudgetExhausted:
             least = min(wanted, LEAST_TOKENS)
-            return await accounts.hold(budgets, reserved + nano(least * price), at)
+            return await accounts.hold(budgets, reserved + nano(least * step.dearest_output), at)
 
     def _record(
         self,
@@ -138,21 +137,11 @@ class Account:
         )
 
 
-def _affordable(
-    hold: Hold,
-    reserved: int,
-    charge: Terms | None,
-    tier: str,
-    bound: int,
-    call: ModelCall,
-    target: Target,
-) -> int | None:
+def _affordable(hold: Hold, reserved: int, step: Step | None, might_come: int) -> int | None:
     """The most output tokens that what is left pays for, if that is fewer than might come."""
-    if hold.held is None or charge is None or (rest := hold.rest) is None:
+    if hold.held is None or step is None or (rest := hold.rest) is None:
         return None
-    price = charge.dearest_output(tier, bound)
-    if price == 0:
+    if step.dearest_output == 0:
         return None
-    paid = max((hold.held - reserved + rest) * 1000 // price, LEAST_TOKENS)
-    might_come = facts.output_limit(call.body) or target.max_output_tokens or LONGEST_ANSWER
+    paid = max((hold.held - reserved + rest) * PICO_PER_NANO // step.dearest_output, LEAST_TOKENS)
     return paid if paid < might_come else None

@@ -49,6 +49,8 @@ def output_limit(body: Json) -> int | None:
 
 def images(payload: bytes) -> int:
     """How many images a request names, counted by what every protocol calls them."""
+    if b"image" not in payload:  # one look instead of three at the most of calls
+        return 0
     return (
         payload.count(b'"image_url"') + payload.count(b'"input_image"') + payload.count(b'"image"')
     )

@@ -130,19 +130,23 @@ def _price(token_class: str, known: Mapping[str, int]) -> int:
 
 def rate(usage: Usage, tier: str, by: Terms) -> Rated:
     """What this usage amounts to."""
-    whole, shares, rests = 0, list(NOTHING.by_class), []
-    picos = by.step(tier, usage.input_total).picos
-    for number, count in enumerate(usage.counts):
+    whole = 0
+    shares: list[int] = []
+    rests: list[tuple[int, int]] = []
+    for count, pico in zip(usage.counts, by.step(tier, usage.input_total).picos, strict=True):
+        share = 0
         if count:
-            exact = count * picos[number]
+            exact = count * pico
             whole += exact
-            shares[number], rest = divmod(exact, PICO_PER_NANO)
+            share, rest = divmod(exact, PICO_PER_NANO)
             if rest:
-                rests.append((-rest, number))
+                rests.append((-rest, len(shares)))
+        shares.append(share)
+    if not rests:
+        return Rated(whole // PICO_PER_NANO, tuple(shares))
     total = _half_even(whole)
-    for _, number in sorted(rests)[
-        : total - sum(shares)
-    ]:  # what rounding left over, to the largest rests
+    # What rounding left over goes to the largest rests.
+    for _, number in sorted(rests)[: total - sum(shares)]:
         shares[number] += 1
     return Rated(total, tuple(shares))
 

@@ -1,0 +1,174 @@
+"""When an answer's head goes out: with its body, and never not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway_project.serving.http import HttpProtocol
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+LENGTH_2 = [(b"content-length", b"2")]
+
+
+class Counted(HttpProtocol):
+    """Knows what was written, write by write."""
+
+    writes: list[bytes]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(Recorder(transport, self.writes))  # type: ignore[arg-type]
+
+
+class Recorder:
+    def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
+        self._transport = transport
+        self._writes = writes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._writes.append(data)
+        self._transport.write(data)
+
+    def writelines(self, pieces: tuple[bytes, ...]) -> None:
+        self.write(b"".join(pieces))
+
+
+class Asked:
+    """A server of `app`, and a connection to it."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writes: list[bytes]
+    ) -> None:
+        self._reader, self._writer, self.writes = reader, writer, writes
+
+    def say(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def ask(self, method: str = "GET", head: str = "", body: bytes = b"") -> None:
+        self.say(f"{method} / HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode() + body)
+
+    async def until(self, end: bytes) -> bytes:
+        return await asyncio.wait_for(self._reader.readuntil(end), 10)
+
+    async def rest(self) -> bytes:
+        """Until the server closes."""
+        return await asyncio.wait_for(self._reader.read(), 10)
+
+
+@contextlib.asynccontextmanager
+async def served(app: App) -> AsyncIterator[Asked]:
+    writes: list[bytes] = []
+    protocol = type("Protocol", (Counted,), {"writes": writes})
+    config = uvicorn.Config(
+        app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = asyncio.create_task(server.serve([listener]))
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    yield Asked(reader, writer, writes)
+    writer.close()
+    server.should_exit = True
+    await running
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": LENGTH_2})
+    await send({"type": "http.response.body", "body": b"hi"})
+
+
+async def test_head_and_body_are_one_write_on_every_request_of_a_connection() -> None:
+    async with served(hello) as asked:
+        for number in (1, 2):
+            asked.ask()
+            assert (await asked.until(b"hi")).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert len(asked.writes) == number
+
+
+async def test_requests_that_come_at_once_are_answered_in_order() -> None:
+    async with served(hello) as asked:
+        asked.ask()
+        asked.ask()
+        asked.ask(head="connection: close\r\n")
+        assert (await asked.rest()).count(b"HTTP/1.1 200 OK\r\n") == 3
+        assert len(asked.writes) == 3
+
+
+async def test_an_answer_to_head_has_its_head() -> None:
+    async with served(hello) as asked:
+        asked.ask("HEAD")
+        assert (await asked.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_client_that_waits_for_leave_to_send_its_body_gets_it() -> None:
+    async with served(hello) as asked:
+        asked.ask("POST", "expect: 100-continue\r\ncontent-length: 3\r\n")
+        assert await asked.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        asked.say(b"abc")
+        assert (await asked.until(b"hi")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_pieces_of_a_stream_go_out_one_by_one() -> None:
+    go_on = asyncio.Event()
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b"one", b"two"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await go_on.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    async with served(stream) as asked:
+        asked.ask()
+        assert (await asked.until(b"one\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+        go_on.set()
+        assert await asked.until(b"0\r\n\r\n") == b"3\r\ntwo\r\n0\r\n\r\n"
+        assert len(asked.writes) == 3
+
+
+async def test_a_head_alone_may_be_sent_with_a_body_of_nothing() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": LENGTH_2})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    async with served(slow) as asked:
+        asked.ask()
+        await asked.until(b"\r\n\r\n")
+        go_on.set()
+        assert await asked.until(b"hi") == b"hi"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_a_body_has_its_head(status: int) -> None:
+    async def empty(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with served(empty) as asked:
+        asked.ask(head="connection: close\r\n")
+        assert (await asked.rest()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_an_application_that_stops_after_the_head_is_cut_after_the_head() -> None:
+    async def stops(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": LENGTH_2})
+
+    async with served(stops) as asked:
+        asked.ask()
+        assert (await asked.rest()).endswith(b"\r\n\r\n")
