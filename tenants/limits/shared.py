@@ -27,6 +27,7 @@ logger = logging.getLogger("tollgate.limits")
 
 PREFIX = "tollgate:limit:"
 ROUND_TRIP_SECONDS = 0.5
+LAST_LOOK_SECONDS = 0.25
 AWAY_SECONDS = 1.0
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
@@ -134,8 +135,10 @@ class SharedBuckets:
         self._wake.clear()
         if not batch:
             return
+        patience = asyncio.timeout(None)
+        timer = self._loop.call_later(ROUND_TRIP_SECONDS, self._last_look, patience)
         try:
-            async with asyncio.timeout(ROUND_TRIP_SECONDS):
+            async with patience:
                 await self._round_trip(batch)
         except asyncio.CancelledError:
             self._fail(batch, "stopped")
@@ -145,8 +148,17 @@ class SharedBuckets:
                 logger.exception("limits cannot be asked for")
             logger.error("redis: %s: limits cannot be shared", type(error).__name__)
             self._is_away = True
-            self._fail(batch, type(error).__name__)
+            # Also those that have asked meanwhile: nothing is sent any more until Redis is back.
+            meanwhile, self._waiting = self._waiting, []
+            self._fail(batch + meanwhile, type(error).__name__)
             await self._disconnect()
+        finally:
+            timer.cancel()
+
+    def _last_look(self, patience: asyncio.Timeout) -> None:
+        """It may be this worker that stood still, and Redis's answer be there already: a loop that comes back
+        runs its timers before it reads."""
+        patience.reschedule(self._loop.time() + LAST_LOOK_SECONDS)
 
     async def _round_trip(self, batch: list[_Asked]) -> None:
         connection = self._connection or await self._connect()

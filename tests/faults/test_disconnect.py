@@ -24,13 +24,13 @@ from tests.faults.conftest import Outcomes
 from tests.faults.wire import Wire, until
 from tests.support import rows
 from tests.support.live import LiveGateway
+from tests.support.patience import NOISE_SECONDS
 from tests.support.rows import Customer
 
 DOORS = ("chat", "responses")
 each_door = pytest.mark.parametrize("door", DOORS)
 streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 PROMISED_SECONDS = 0.1
-GENEROUS_SECONDS = 1.0  # one run on a busy machine; the percentile is proved by the long variant
 ENDLESS = PREFIX + "never-ending"
 OUTPUT = {"chat": b'"content":', "responses": b"response.output_text.delta"}
 
@@ -90,7 +90,7 @@ def test_a_client_that_leaves_before_the_providers_headers(
 ) -> None:
     client = start(gateway, door, customer, "silent", stream=stream)
     call = sandbox_received(gateway)
-    assert noticed_after(gateway, call, leave(client)) < GENEROUS_SECONDS
+    assert noticed_after(gateway, call, leave(client)) < NOISE_SECONDS
     (line,) = outcomes()
     assert (line["status"], line["http_status"], line["error"]) == ("client_gone", 0, "client_gone")
 
@@ -103,7 +103,7 @@ def test_a_client_that_leaves_before_the_first_output(
     client = start(gateway, door, customer, "headers", stream=stream)
     call = sandbox_received(gateway)
     until(lambda: call.first_byte_at is not None)
-    assert noticed_after(gateway, call, leave(client)) < GENEROUS_SECONDS
+    assert noticed_after(gateway, call, leave(client)) < NOISE_SECONDS
     assert [line["status"] for line in outcomes()] == ["client_gone"]
 
 
@@ -114,7 +114,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream(
     client = start(gateway, door, customer, "good", "[chunks=1000] [pace=10]")
     client.wait_for(OUTPUT[door])
     call = sandbox_received(gateway)
-    assert noticed_after(gateway, call, leave(client)) < GENEROUS_SECONDS
+    assert noticed_after(gateway, call, leave(client)) < NOISE_SECONDS
     (line,) = outcomes()
     assert (line["status"], line["http_status"], line["usage_source"]) == (
         "client_gone",
@@ -131,7 +131,7 @@ def test_a_client_that_leaves_while_it_takes_nothing(
     client = start(gateway, door, customer, "endless")
     call = sandbox_received(gateway)
     until(lambda: is_blocked(gateway))
-    assert noticed_after(gateway, call, leave(client)) < GENEROUS_SECONDS
+    assert noticed_after(gateway, call, leave(client)) < NOISE_SECONDS
     assert [line["status"] for line in outcomes()] == ["client_gone"]
 
 
@@ -175,7 +175,7 @@ def test_a_client_that_leaves_while_the_provider_says_nothing_at_all(
         left_at = leave(client)
         while peer.recv(65536):
             pass
-        assert time.monotonic() - left_at < GENEROUS_SECONDS
+        assert time.monotonic() - left_at < NOISE_SECONDS
         peer.close()
     assert [line["status"] for line in outcomes()] == ["client_gone"]
 
@@ -206,7 +206,7 @@ def test_a_client_that_leaves_while_the_connection_is_being_made(
     until(lambda: gateway.worker.transport.open_connections == 1)
     left_at = leave(client)
     until(lambda: len(gateway.worker.registry) == 0)
-    assert time.monotonic() - left_at < GENEROUS_SECONDS
+    assert time.monotonic() - left_at < NOISE_SECONDS
     assert [line["status"] for line in outcomes()] == ["client_gone"]
 
 
@@ -422,7 +422,7 @@ def test_other_traffic_goes_on_beside_readers_that_do_not_read(
         until(lambda: len(gateway.worker.registry) == 20 and is_blocked(gateway))
         asked_at = time.monotonic()
         answers = [wire.ask(gateway.root_url, "chat", customer, "good-chat") for _ in range(20)]
-        assert time.monotonic() - asked_at < 2.0
+        assert time.monotonic() - asked_at < 1.0 + NOISE_SECONDS
         assert {answer.status for answer in answers} == {200}
         for client in stuck:
             leave(client)

@@ -186,7 +186,7 @@ def ask(
         return wire.answer()
 
 
-def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for a condition that announces itself to nobody."""
     deadline = time.monotonic() + seconds
     while not holds():

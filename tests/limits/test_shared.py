@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
@@ -175,6 +176,7 @@ async def test_who_asks_for_a_redis_that_hangs_waits_once_and_nobody_after_that(
 ) -> None:
     """It takes connections and says nothing; later one that answers takes its place."""
     monkeypatch.setattr(shared, "ROUND_TRIP_SECONDS", 0.05)
+    monkeypatch.setattr(shared, "LAST_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(shared, "AWAY_SECONDS", 0.05)
     connected = []
 
@@ -187,7 +189,11 @@ async def test_who_asks_for_a_redis_that_hangs_waits_once_and_nobody_after_that(
     store.start()
     of = limits("10 requests/day")
     asked = [asyncio.ensure_future(store.take(of, 0, "")) for _ in range(5)]
-    found = await asyncio.gather(*asked, return_exceptions=True)
+    while not connected:  # noqa: ASYNC110  # whoever asks from now on does so during a round trip
+        await asyncio.sleep(0.001)
+    asked += [asyncio.ensure_future(store.take(of, 0, "")) for _ in range(5)]
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(error) for error in found} == {StoreUnavailable}
     tried = len(connected)
     for _ in range(100):  # at once, which is to say without letting go of the loop
@@ -207,6 +213,18 @@ async def test_who_asks_for_a_redis_that_hangs_waits_once_and_nobody_after_that(
     for writer in connected:
         writer.close()
     await silent.wait_closed()
+
+
+async def test_a_worker_that_stood_still_itself_does_not_take_redis_for_away(stores: Two) -> None:
+    of = limits("10 requests/day")
+    await stores[0].take(of, 0, "")
+    asking = asyncio.ensure_future(stores[0].take(of, 0, ""))
+    for _ in range(3):  # until it is asked, and until that is sent
+        await asyncio.sleep(0)
+    assert not stores[0]._waiting
+    time.sleep(shared.ROUND_TRIP_SECONDS + 0.1)  # noqa: ASYNC251  # that is what is tested
+    assert left(of, (await asking).levels) == [8]
+    assert not stores[0]._is_away
 
 
 async def test_a_redis_that_is_not_there_is_told_at_once() -> None:

@@ -23,8 +23,8 @@ from tests.plugins.services import URLS
 from tests.processes.cluster import Cluster, Place, Shared, events_in, prepare
 from tests.processes.served import Served, environment, eventually, kill, manage
 from tests.support import grammar
+from tests.support.patience import NOISE_SECONDS
 
-NOISE_SECONDS = 0.5
 PACED = "[chunks=25] [pace=40]"
 PROTOCOLS = ("chat", "responses", "anthropic")
 REDIS_DATABASE = 9  # its queues are of these tests alone

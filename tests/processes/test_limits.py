@@ -97,9 +97,14 @@ def test_four_workers_let_in_what_is_allowed_and_not_one_more(
     serve: Serve, prepared: Prepared
 ) -> None:
     give(prepared, "240 requests/minute")
-    served = serve("--workers", str(WORKERS), REDIS_URL=os.environ["REDIS_URL"])
+    served = serve(
+        "--workers",
+        str(WORKERS),
+        REDIS_URL=os.environ["REDIS_URL"],
+        TOLLGATE_LIMITS_WITHOUT_REDIS="refuse",  # or a Redis that this machine starves adds shares
+    )
     asked = asyncio.run(load(served, prepared, for_seconds(10)))
-    assert set(asked.statuses) == {200, 429}
+    assert {200, 429} <= set(asked.statuses) <= {200, 429, 503}
     assert asked.statuses[429] > asked.statuses[200]
     most = 240 + (asked.ended - asked.began) * 240 / 60
     assert asked.statuses[200] <= math.floor(most)

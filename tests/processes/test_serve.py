@@ -34,11 +34,11 @@ from tests.processes.served import (
     resident_bytes,
     shell,
 )
+from tests.support.patience import NOISE_SECONDS
 from tests.support.ports import free_port
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"
-NOISE_SECONDS = 0.5  # what a busy machine may add to a promise
 OUTPUT = {"chat": b'"content":', "responses": b"response.output_text.delta"}
 
 
@@ -127,7 +127,7 @@ def test_an_idle_server_stops_at_once(serve: Serve) -> None:
     served = serve("--workers", "2")
     asked_at = served.signal()
     assert served.wait(10) == 0
-    assert time.monotonic() - asked_at < 2.0
+    assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
     assert "Traceback" not in served.stderr
 
 
@@ -151,7 +151,7 @@ def test_a_second_signal_ends_the_streams_at_once(serve: Serve, prepared: Prepar
         asked_at = served.signal()
         assert_ended_by_drain("responses", client.answer())
     assert served.wait(10) == 0
-    assert time.monotonic() - asked_at < 2.5
+    assert time.monotonic() - asked_at < 2.5 + NOISE_SECONDS
 
 
 def test_a_client_that_takes_nothing_does_not_hold_the_exit(
@@ -525,5 +525,5 @@ def test_two_workers_serve_on_postgres(
         load.assert_revoked_within(1.0, revoked_at)
         asked_at = served.signal()
         assert served.wait(10) == 0
-        assert time.monotonic() - asked_at < 2.0
+        assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
         assert "Traceback" not in served.stderr
