@@ -18,6 +18,10 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.transport = HeldHead(cycle)  # type: ignore[assignment]  # as much of one as a cycle uses
         super()._start_asgi_task(cycle, app)
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # which holds this: it is free at once
+
 
 class HeldHead:
     """A transport that keeps an answer's head until its body begins. ASGI asks for that, uvicorn writes it at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 import redis
 
@@ -21,6 +19,7 @@ from tests.faults import wire
 from tests.faults.wire import Wire
 from tests.plugins.services import URLS
 from tests.processes.cluster import Cluster, Place, Shared, events_in, prepare
+from tests.processes.conftest import new_database, url_of
 from tests.processes.served import Served, environment, eventually, kill, manage
 from tests.support import grammar
 from tests.support.patience import NOISE_SECONDS
@@ -46,22 +45,18 @@ def on_sqlite(
 
 @pytest.fixture(scope="module")
 def on_postgres(
-    provider: SandboxServer, tmp_path_factory: pytest.TempPathFactory
+    provider: SandboxServer, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, str], str]]:
     """The same on PostgreSQL, Redis and Celery."""
-    url, name = URLS["postgres"], f"background_{secrets.token_hex(6)}"
     broker = urlsplit(URLS["redis"])._replace(path=f"/{REDIS_DATABASE}").geturl()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+    with new_database(like=postgres_template) as name:
         variables = environment(
             tmp_path_factory.mktemp("postgres"),
-            DATABASE_URL=urlsplit(url)._replace(path=f"/{name}").geturl(),
+            DATABASE_URL=url_of(name),
             REDIS_URL=broker,
             TOLLGATE_TASKS="celery",
         )
-        manage(variables, "migrate", "-v", "0")
         yield variables, prepare(variables, provider)
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 PLACES = ["sqlite", pytest.param("celery", marks=[pytest.mark.postgres, pytest.mark.redis])]

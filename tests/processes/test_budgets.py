@@ -73,10 +73,8 @@ def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, s
     more = {"TOLLGATE_SPOOL_LEAST_FREE_PERCENT": "0"}
     if request.param == "sqlite":
         return environment(prepared.data_dir, **more)
-    url: str = request.getfixturevalue("scratch_database")
-    found = environment(prepared.data_dir, DATABASE_URL=url, **more)
-    manage(found, "migrate", "-v", "0")
-    return found
+    url: str = request.getfixturevalue("migrated_postgres")
+    return environment(prepared.data_dir, DATABASE_URL=url, **more)
 
 
 class Spender:

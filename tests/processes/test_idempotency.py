@@ -14,7 +14,7 @@ from routing.sandbox import SandboxServer
 from tests.faults import wire
 from tests.faults.wire import Answer, Wire
 from tests.processes.conftest import ROWS, Prepared
-from tests.processes.served import Served, environment, kill, manage, shell
+from tests.processes.served import Served, environment, kill, shell
 
 SIGN_OF_LIFE = b": keep-alive\n\n"
 ServeTwo = Callable[..., tuple[Served, Served]]
@@ -25,7 +25,7 @@ def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, s
     """The environment of both processes, which share one database."""
     if request.param == "sqlite":
         return environment(prepared.data_dir)
-    url: str = request.getfixturevalue("scratch_database")
+    url: str = request.getfixturevalue("migrated_postgres")
     return environment(prepared.data_dir, DATABASE_URL=url)
 
 
@@ -35,7 +35,6 @@ def customer(
 ) -> Prepared:
     if "DATABASE_URL" not in variables:
         return prepared
-    manage(variables, "migrate", "-v", "0")
     key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
     return Prepared(tmp_path, key_id, secret)
 

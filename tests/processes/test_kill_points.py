@@ -43,9 +43,8 @@ def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, s
     """Of a database with a key and a budget."""
     more = {"TOLLGATE_SPOOL_LEAST_FREE_PERCENT": "0"}
     if request.param == "postgres":
-        more["DATABASE_URL"] = request.getfixturevalue("scratch_database")
+        more["DATABASE_URL"] = request.getfixturevalue("migrated_postgres")
     found = environment(prepared.data_dir, **more)
-    manage(found, "migrate", "-v", "0")
     shell(found, ROWS)
     return found
 

@@ -30,7 +30,6 @@ from tests.processes.served import (
     eventually,
     is_running,
     kill,
-    manage,
     resident_bytes,
     shell,
 )
@@ -512,11 +511,10 @@ def test_without_redis_at_hand_the_poll_notices(serve: Serve, prepared: Prepared
 
 @pytest.mark.postgres
 def test_two_workers_serve_on_postgres(
-    tmp_path: Path, scratch_database: str, provider: SandboxServer
+    tmp_path: Path, migrated_postgres: str, provider: SandboxServer
 ) -> None:
     provider.calls.clear()
-    variables = environment(tmp_path, DATABASE_URL=scratch_database, REDIS_URL=REDIS_AWAY)
-    manage(variables, "migrate", "-v", "0")
+    variables = environment(tmp_path, DATABASE_URL=migrated_postgres, REDIS_URL=REDIS_AWAY)
     key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
     prepared = Prepared(tmp_path, key_id, secret)
     with Served(variables, "--workers", "2") as served:

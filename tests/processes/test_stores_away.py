@@ -186,16 +186,16 @@ def assert_all_is_booked(served: Served, buyer: Prepared, calls: int, **variable
 @pytest.mark.postgres
 @pytest.mark.long
 def test_calls_go_on_without_postgresql_for_longer_than_keys_are_fresh(
-    tmp_path: Path, scratch_database: str, provider: SandboxServer
+    tmp_path: Path, migrated_postgres: str, provider: SandboxServer
 ) -> None:
-    address = urlsplit(scratch_database)
+    address = urlsplit(migrated_postgres)
     proxy = Proxy(address.hostname or "127.0.0.1", address.port or 5432)
     user = address.netloc.rpartition("@")[0]
     behind = address._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
-    buyer = furnished(tmp_path, provider, DATABASE_URL=scratch_database)
+    buyer = furnished(tmp_path, provider, DATABASE_URL=migrated_postgres)
     with Served(environment(tmp_path, DATABASE_URL=behind)) as served:
         calls = went_on_without(served, buyer, provider, postgres_away(proxy), 40, True)
-        assert_all_is_booked(served, buyer, calls, DATABASE_URL=scratch_database)
+        assert_all_is_booked(served, buyer, calls, DATABASE_URL=migrated_postgres)
 
 
 @pytest.mark.long
