@@ -38,8 +38,7 @@ from tests.admin.pages import (
 )
 from tests.admin.world import CANARY, World
 
-# Django builds the same queries for both databases: crawling every page as every role once is enough.
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
 
 REGISTRY = django_admin.site._registry
 TENANT_MODELS = [model for model in REGISTRY if ownership.paths(model)]

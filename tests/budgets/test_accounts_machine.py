@@ -24,7 +24,7 @@ from tests.budgets import bank
 from tests.budgets.bank import Bank, booked
 from tests.support import rows
 
-EXAMPLES, STEPS = (60, 60) if os.environ.get("LONG") == "1" else (8, 30)
+EXAMPLES, STEPS = (150, 60) if os.environ.get("LONG") == "1" else (8, 30)
 AMOUNT = 3_000
 NANO = st.integers(min_value=0, max_value=400)
 WHICH = st.integers(min_value=0, max_value=30)
