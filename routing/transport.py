@@ -110,7 +110,8 @@ class Answer:
 
     def close(self) -> None:
         """Close the connection at once, unless the body was read to its end."""
-        self._response.close()
+        if not self._response.closed:  # then its connection serves others already
+            self._response.close()
 
 
 class Transport:

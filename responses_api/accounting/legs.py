@@ -29,7 +29,7 @@ class Leg:
 
     __slots__ = (
         "_books", "_charge", "_cost", "_hold", "_noted_at", "_noted_tokens", "_opened", "_opened_at",
-        "_out_pico", "_reserved_input", "sent_at", "settled",
+        "_out_pico", "_rating", "_reserved_input", "sent_at", "settled",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,7 @@ class Leg:
         self._out_pico = output_price(charge, opened)
         self._opened_at = self._noted_at = self.sent_at = clock.monotonic()
         self._noted_tokens = 0
+        self._rating: tuple[Usage, str | None, Rated] | None = None
         self.settled = False
 
     @property
@@ -92,7 +93,7 @@ class Leg:
         held = self._hold.held
         if held is None or self._charge is None:
             return
-        missing = self._rated(usage, service_tier, self._charge).total - held
+        missing = self._charged(usage, service_tier).total - held
         if missing > 0 and not self._hold.extend_now(missing):
             await self._hold.extend(missing)
 
@@ -146,13 +147,21 @@ class Leg:
 
     def _amounts(self, usage: Usage, service_tier: str | None) -> tuple[Rated, int, int]:
         """What is charged, what would have been beyond what was held, and what it costs us."""
-        whole = self._rated(usage, service_tier, self._charge)
+        whole = self._charged(usage, service_tier)
         # Where the cost is passed on, it need not be rated twice.
         is_passed_on = self._cost is self._charge
         cost = whole if is_passed_on else self._rated(usage, service_tier, self._cost)
         held = self._hold.held
         charge = whole if held is None else whole.capped(held)
         return charge, whole.total - charge.total, cost.total
+
+    def _charged(self, usage: Usage, service_tier: str | None) -> Rated:
+        """By its charge; once where a call is funded and settled by the same report."""
+        known = self._rating
+        if known is None or known[0] is not usage or known[1] != service_tier:
+            rated = self._rated(usage, service_tier, self._charge)
+            known = self._rating = (usage, service_tier, rated)
+        return known[2]
 
     def _rated(self, usage: Usage, service_tier: str | None, by: Terms | None) -> Rated:
         if by is None:

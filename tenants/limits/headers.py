@@ -15,8 +15,7 @@ Headers = dict[str, str]
 
 def of(limits: Limits, levels: Sequence[float]) -> Headers:
     """`levels` are a Verdict's."""
-    headers: Headers = {}
-    least: dict[str, tuple[int, float]] = {}
+    tightest: dict[str, tuple[int, float, Limit]] = {}
     states = []
     for limit, level in zip(limits.all, levels, strict=True):
         left = remaining(limit, level)
@@ -24,12 +23,14 @@ def of(limits: Limits, levels: Sequence[float]) -> Headers:
             states.append(f'"{limit.label}";r={left}')
             continue
         states.append(f'"{limit.label}";r={left};t={math.ceil(level)}')
-        metric, slack = limit.metric, (left, -level)
-        if metric not in least or slack < least[metric]:
-            least[metric] = slack
-            headers[f"x-ratelimit-limit-{metric}"] = str(limit.amount)
-            headers[f"x-ratelimit-remaining-{metric}"] = str(left)
-            headers[f"x-ratelimit-reset-{metric}"] = go_duration(level)
+        known = tightest.get(limit.metric)
+        if known is None or (left, -level) < (known[0], -known[1]):
+            tightest[limit.metric] = (left, level, limit)
+    headers: Headers = {}
+    for metric, (left, level, limit) in tightest.items():
+        headers[f"x-ratelimit-limit-{metric}"] = str(limit.amount)
+        headers[f"x-ratelimit-remaining-{metric}"] = str(left)
+        headers[f"x-ratelimit-reset-{metric}"] = go_duration(level)
     headers["ratelimit-policy"] = limits.described
     headers["ratelimit"] = ", ".join(states)
     return headers

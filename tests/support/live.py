@@ -24,6 +24,8 @@ from responses_api import worker as workers
 from responses_api.background import local
 from responses_api.worker import Worker, limits_from_settings, socket_limits_from_settings
 from routing.sandbox.server import SandboxServer
+from tenants import revision
+from tests.faults.wire import until
 
 T = TypeVar("T")
 WAIT_SECONDS = 30
@@ -109,6 +111,10 @@ class LiveGateway:
     def idle(self) -> None:
         """Wait until neither the gateway nor the sandbox is busy with a call."""
         self.run(self._idle())
+
+    def catch_up(self) -> None:
+        """Wait until it knows the configuration as it is: until then it may forget whom it knows."""
+        until(lambda: self.worker.watcher._seen == revision.current())
 
     async def _idle(self) -> None:
         await self.worker.registry._idle.wait()
