@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ UNKNOWN = Figure("json 1 KB", "chat", "instructions per request", "M", None, at_
 
 def test_a_figure_is_judged_by_its_target() -> None:
     assert [figure.verdict for figure in (CHEAP, DEAR, UNKNOWN)] == ["ok", "over", ""]
+
+
+def test_on_a_slower_machine_a_figure_is_judged_by_its_floor_too() -> None:
+    slow = replace(DEAR, floor=0.2, floor_then=0.1)
+    assert [one.verdict for one in (slow, replace(slow, gateway=0.5))] == ["ratio ok", "over"]
+    assert "| ≤ 0.2 ms, 2.0 x | ratio ok |" in report.markdown([slow], UNDER)
 
 
 def test_what_could_not_be_measured_is_not_available() -> None:
