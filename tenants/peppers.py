@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
-from functools import cache
+import hashlib
+from functools import cache, lru_cache
 
 from django.conf import settings
 
@@ -30,5 +30,21 @@ def digests(key: Secret | str) -> dict[bytes, str]:
 
 
 def _hmac(pepper: bytes, key: Secret | str) -> bytes:
+    """RFC 2104 from the two states that depend on the pepper alone: every request asks for one, and
+    `hmac.digest` takes four times as long to set itself up."""
     text = key.reveal() if isinstance(key, Secret) else key
-    return hmac.digest(pepper, text.encode(), "sha256")
+    inner, outer = _states(pepper)
+    hashed, keyed = inner.copy(), outer.copy()
+    hashed.update(text.encode())
+    keyed.update(hashed.digest())
+    return keyed.digest()
+
+
+@lru_cache(maxsize=16)
+def _states(pepper: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    block = hashlib.sha256().block_size
+    padded = (hashlib.sha256(pepper).digest() if len(pepper) > block else pepper).ljust(
+        block, b"\0"
+    )
+    inner, outer = (bytes(byte ^ mask for byte in padded) for mask in (0x36, 0x5C))
+    return hashlib.sha256(inner), hashlib.sha256(outer)

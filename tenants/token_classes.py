@@ -6,7 +6,8 @@ No Django: protocol code counts in these (routing/protocols/usage.py), the ledge
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 # In the order in which the ledger keeps them.
 TOKEN_CLASSES = (
@@ -23,8 +24,7 @@ INPUT_CLASSES = TOKEN_CLASSES[:5]
 OUTPUT_CLASSES = TOKEN_CLASSES[5:]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens per class. `anomaly`: the report contradicted itself.
 
     What is written into a cache costs by how long it is kept: `cache_write` for the vendor's usual time

@@ -7,9 +7,10 @@ during a stream: a Meter keeps the largest of each count and never adds two repo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from operator import add
 from typing import Any
+
+from msgspec import structs
 
 from tenants.token_classes import Usage
 
@@ -30,10 +31,11 @@ def of_chat(report: dict[str, Any]) -> Usage:
     total = _count(report, "total_tokens")
     if reasoning and total == prompt + completion + reasoning:
         completion += reasoning  # xAI counts reasoning beside the completion, not in it
-    counted = Inclusive(
+    return disjoint(
         prompt,
         completion,
         total,
+        suspicious=_has_nonsense(report),
         cached=cached,
         written=_count(inside, "cache_write_tokens"),
         written_long=_long_lived(inside),
@@ -41,16 +43,16 @@ def of_chat(report: dict[str, Any]) -> Usage:
         reasoning=reasoning,
         output_audio=_count(outside, "audio_tokens"),
     )
-    return counted.disjoint(suspicious=_has_nonsense(report))
 
 
 def of_responses(report: dict[str, Any]) -> Usage:
     """From `usage` of a Response object (wire.md 3.2)."""
     inside, outside = _details(report, "input_tokens"), _details(report, "output_tokens")
-    counted = Inclusive(
+    return disjoint(
         _count(report, "input_tokens"),
         _count(report, "output_tokens"),
         _count(report, "total_tokens"),
+        suspicious=_has_nonsense(report),
         cached=_count(inside, "cached_tokens"),
         written=_count(inside, "cache_write_tokens"),
         written_long=_long_lived(inside),
@@ -58,7 +60,6 @@ def of_responses(report: dict[str, Any]) -> Usage:
         reasoning=_count(outside, "reasoning_tokens"),
         output_audio=_count(outside, "audio_tokens"),
     )
-    return counted.disjoint(suspicious=_has_nonsense(report))
 
 
 def of_anthropic(report: dict[str, Any]) -> Usage:
@@ -71,15 +72,15 @@ def of_anthropic(report: dict[str, Any]) -> Usage:
     by_lifetime = _count(lifetimes, "ephemeral_5m_input_tokens") + long
     written = _count(report, "cache_creation_input_tokens") or by_lifetime
     cached = _count(report, "cache_read_input_tokens")
-    counted = Inclusive(
+    return disjoint(
         _count(report, "input_tokens") + cached + written,
         _count(report, "output_tokens"),
+        suspicious=_has_nonsense(report),
         cached=cached,
         written=written,
         written_long=long,
         reasoning=_count(_details(report, "output_tokens"), "thinking_tokens"),
     )
-    return counted.disjoint(suspicious=_has_nonsense(report))
 
 
 def total(one: Usage, other: Usage) -> Usage:
@@ -106,43 +107,46 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-@dataclass(frozen=True, slots=True)
-class Inclusive:
-    """Counts as most vendors tell them: two wholes, and parts of them."""
-
-    inputs: int
-    outputs: int
-    total: int = 0
-    cached: int = 0
-    written: int = 0
-    written_long: int = 0
-    input_audio: int = 0
-    reasoning: int = 0
-    output_audio: int = 0
-
-    def disjoint(self, *, suspicious: bool) -> Usage:
-        """Taken apart; parts that exceed their whole mark the report as an anomaly."""
-        unread = self.inputs - self.cached - self.written
-        unthought = self.outputs - self.reasoning
-        fresh, visible = unread - self.input_audio, unthought - self.output_audio
-        contradicts = fresh < 0 or visible < 0 or self.written_long > self.written
-        contradicts |= self.total > 0 and self.total != self.inputs + self.outputs
-        return Usage(
-            input_fresh=max(fresh, 0),
-            input_audio=max(min(self.input_audio, unread), 0),
-            cache_read=self.cached,
-            cache_write=max(self.written - self.written_long, 0),
-            cache_write_long=self.written_long,
-            output_visible=max(visible, 0),
-            output_audio=max(min(self.output_audio, unthought), 0),
-            output_reasoning=self.reasoning,
-            anomaly=contradicts or suspicious,
-        )
+def disjoint(
+    inputs: int,
+    outputs: int,
+    total: int = 0,
+    *,
+    suspicious: bool,
+    cached: int = 0,
+    written: int = 0,
+    written_long: int = 0,
+    input_audio: int = 0,
+    reasoning: int = 0,
+    output_audio: int = 0,
+) -> Usage:
+    """Counts as most vendors tell them, two wholes and parts of them, taken apart. Parts that exceed their
+    whole mark the report as an anomaly, and so does `suspicious`."""
+    unread, unthought = inputs - cached - written, outputs - reasoning
+    fresh, visible = unread - input_audio, unthought - output_audio
+    contradicts = fresh < 0 or visible < 0 or written_long > written
+    contradicts |= total > 0 and total != inputs + outputs
+    if contradicts:
+        input_audio = max(min(input_audio, unread), 0)
+        output_audio = max(min(output_audio, unthought), 0)
+    return Usage(
+        fresh if fresh > 0 else 0,
+        input_audio,
+        cached,
+        written - written_long if written > written_long else 0,
+        written_long,
+        visible if visible > 0 else 0,
+        output_audio,
+        reasoning,
+        contradicts or suspicious,
+    )
 
 
 def _count(report: dict[str, Any], name: str) -> int:
     value = report.get(name)
-    return min(value, MOST_TOKENS) if isinstance(value, int) and value > 0 else 0
+    if not value or not isinstance(value, int) or value < 0:
+        return 0
+    return value if value < MOST_TOKENS else MOST_TOKENS
 
 
 def _details(report: dict[str, Any], name: str) -> dict[str, Any]:
@@ -155,13 +159,16 @@ def _object(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _long_lived(inside: dict[str, Any]) -> int:
-    return _count(_details(inside, "cache_write_tokens"), "ttl_12h_tokens")
+    details = inside.get("cache_write_tokens_details")
+    return _count(details, "ttl_12h_tokens") if isinstance(details, dict) else 0
 
 
 def _fresh_audio(inside: dict[str, Any]) -> int:
     """Audio that no cache held: what one held is priced as read from it, whatever it was."""
-    cached = _count(_details(inside, "cached_tokens"), "audio_tokens")
-    return max(_count(inside, "audio_tokens") - cached, 0)
+    heard = _count(inside, "audio_tokens")
+    if not heard:
+        return 0
+    return max(heard - _count(_details(inside, "cached_tokens"), "audio_tokens"), 0)
 
 
 def _has_nonsense(report: dict[str, Any]) -> bool:
@@ -193,7 +200,7 @@ class Meter:
         self._report = merged(self._report, report) if self._report else report
         usage = self._read(self._report)
         if self.own is not None and self.own.anomaly:
-            usage = replace(
+            usage = structs.replace(
                 usage, anomaly=True
             )  # once a report contradicted itself, none is trusted
         self.own = usage

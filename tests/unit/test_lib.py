@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import hmac
 import json
 import logging
 import pickle
@@ -572,6 +573,11 @@ def test_well_formed_keys_that_differ_in_one_character_have_different_digests(
     one, two = key_of(public_id, secret), key_of(public_id, sibling)
     assert (peppers.digest(one) == peppers.digest(two)) == (one == two)
     assert len(peppers.digest(one)) == 32
+
+
+@given(st.binary(min_size=1, max_size=200), st.text(st.characters(codec="utf-8")))
+def test_a_digest_is_the_standard_librarys_hmac(pepper: bytes, text: str) -> None:
+    assert peppers._hmac(pepper, text) == hmac.digest(pepper, text.encode(), "sha256")
 
 
 def test_a_key_never_answers_for_one_that_differs_in_a_single_character(
