@@ -31,7 +31,7 @@ def digests(key: Secret | str) -> dict[bytes, str]:
 
 def _hmac(pepper: bytes, key: Secret | str) -> bytes:
     """RFC 2104 from the two states that depend on the pepper alone: every request asks for one, and
-    `hmac.digest` takes four times as long to set itself up."""
+    `hmac.digest` takes two to five times as long, most of it to set itself up."""
     text = key.reveal() if isinstance(key, Secret) else key
     inner, outer = _states(pepper)
     hashed, keyed = inner.copy(), outer.copy()

@@ -47,6 +47,7 @@ class Account:
         budgets pay for less than it might use. Raises BudgetExhausted, UnpricedModel, Unavailable."""
         tier = facts.tier(call.body.get("service_tier"))
         asked_for = facts.output_limit(call.body)
+        usual = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
         bound = 0
         if self._admitted.caller.budgets:  # looking for images takes time
             bound = input_bound(len(payload), facts.images(payload))
@@ -55,7 +56,6 @@ class Account:
             charge = self._charge(target, asked_at)
             step = None if charge is None else charge.step(tier, bound)
             reserved = 0 if step is None else nano(bound * step.dearest_input)
-            usual = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
             hold = await self._hold(reserved, step, min(usual, asked_for or usual), asked_at)
             # The ledger takes a period as complete two seconds after its end: a record's instant is that
             # at which it is written, however long the budget was waited for.

@@ -159,8 +159,7 @@ def _object(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _long_lived(inside: dict[str, Any]) -> int:
-    details = inside.get("cache_write_tokens_details")
-    return _count(details, "ttl_12h_tokens") if isinstance(details, dict) else 0
+    return _count(_details(inside, "cache_write_tokens"), "ttl_12h_tokens")
 
 
 def _fresh_audio(inside: dict[str, Any]) -> int:

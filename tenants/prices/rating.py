@@ -63,12 +63,8 @@ class Terms(Struct, frozen=True):
                 return step
         return steps[-1]
 
-    def dearest_input(self, tier: str, input_tokens: int) -> int:
-        """Pico-dollars that no input token of such a call costs more than."""
-        return self.step(tier, input_tokens).dearest_input
-
     def dearest_output(self, tier: str, input_tokens: int) -> int:
-        """The same of an output token."""
+        """Pico-dollars that no output token of such a call costs more than."""
         return self.step(tier, input_tokens).dearest_output
 
 

@@ -96,6 +96,19 @@ def test_many_follow_one_run_from_different_numbers(http, gateway, acme):
     assert found == [whole[n:] for n in range(8)]
 
 
+def test_who_follows_hears_at_once_that_it_may_wait(http, gateway, acme):
+    gateway.limit(keepalive=60)
+    response_id = http.begun("chat", "[wait=60000]")
+    until(lambda: Run.objects.get().last_number >= 0)
+    with Client(base_url=gateway.base_url, headers=acme.headers, timeout=10) as client:
+        last = Run.objects.get().last_number
+        url = f"/responses/{response_id}?stream=true&starting_after={last}"
+        with client.stream("GET", url) as answer:
+            assert answer.status_code == 200
+            assert Run.objects.get().last_number == last
+    http.cancel(response_id)
+
+
 def test_who_follows_before_a_worker_took_it_misses_nothing(http, gateway, acme):
     order = queued(acme.tenant.pk, model="sandbox-chat")
     StoredResponse.objects.update(key_public_id=acme.key.public_id)

@@ -82,7 +82,7 @@ def test_the_order_of_lines_does_not_matter(usage, prices, random) -> None:
 
 @given(usages, tiers, all_terms)
 def test_no_token_costs_more_than_the_dearest_of_its_side(usage, tier, by) -> None:
-    most = usage.input_total * by.dearest_input(tier, usage.input_total)
+    most = usage.input_total * by.step(tier, usage.input_total).dearest_input
     most += usage.output_total * by.dearest_output(tier, usage.input_total)
     assert exact(usage, tier, by) * 1000 <= most
 

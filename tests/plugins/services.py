@@ -24,7 +24,7 @@ from _pytest.terminal import TerminalReporter
 from tests.support.redis_server import PROGRAM, RedisServer
 
 VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
-# More would want more connections than a PostgreSQL of factory settings gives.
+# Each has connections of one PostgreSQL, which allows a hundred in its factory settings.
 MOST_PROCESSES = 4
 
 

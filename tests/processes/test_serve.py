@@ -18,6 +18,7 @@ import httpx
 import pytest
 import redis
 
+from bench.processes import free_port
 from responses_api.announcements import CHANNEL
 from routing.sandbox import SandboxServer
 from tests.faults import wire
@@ -34,7 +35,6 @@ from tests.processes.served import (
     shell,
 )
 from tests.support.patience import NOISE_SECONDS
-from tests.support.ports import free_port
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"

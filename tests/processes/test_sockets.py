@@ -13,13 +13,13 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bench.processes import free_port
 from routing.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
 from tests.processes.served import ROOT, Served, environment, eventually, shell
 from tests.processes.test_serve import sockets_of, stands_still
 from tests.support import grammar
 from tests.support.patience import NOISE_SECONDS
-from tests.support.ports import free_port
 from tests.support.sockets import DeafClient, Socket, opened, text_of
 
 SHORT = "[chunks=20] [pace=20]"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from tests.support.ports import free_port
+from bench.processes import free_port
 
 PROGRAM = shutil.which("redis-server")
 SECONDS_TO_ANSWER = 10

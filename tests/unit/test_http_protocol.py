@@ -54,8 +54,8 @@ class Asked:
     def say(self, data: bytes) -> None:
         self._writer.write(data)
 
-    def ask(self, method: str = "GET", head: str = "", body: bytes = b"") -> None:
-        self.say(f"{method} / HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode() + body)
+    def ask(self, method: str = "GET", head: str = "") -> None:
+        self.say(f"{method} / HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode())
 
     async def until(self, end: bytes) -> bytes:
         return await asyncio.wait_for(self._reader.readuntil(end), 10)
