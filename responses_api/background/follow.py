@@ -99,9 +99,8 @@ class Follower:
     async def _follow(self, after: int) -> None:
         if not self._reply.started:
             await self._reply.start_stream(closing=self._worker.registry.draining)
-            await self._send(
-                b"", more=True
-            )  # a head goes out with a body, and events may be long in coming
+            # A head goes out with the body that follows, and events may be long in coming.
+            await self._send(b"", more=True)
         while (state := self._state) is not None:
             if after < state.last_number:
                 page = await self._page(after, state.last_number)
