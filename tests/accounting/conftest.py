@@ -15,6 +15,7 @@ from routing.sandbox.faults import PREFIX
 from tenants.models import Budget, PriceLine, PriceVersion, UsageRow
 from tests.support import ledger, rows
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
 INPUT_PICO = 1_000_000  # $1 per million tokens
@@ -78,7 +79,9 @@ def post(gateway: LiveGateway, buyer: Customer) -> Callable[..., httpx.Response]
         )
         url = f"{gateway.base_url}/{'chat/completions' if door == 'chat' else 'responses'}"
         asked = {"model": model, **said, **body}
-        with httpx.stream("POST", url, json=asked, headers=buyer.headers, timeout=30) as answer:
+        with httpx.stream(
+            "POST", url, json=asked, headers=buyer.headers, timeout=GIVE_UP_SECONDS
+        ) as answer:
             raw = b""
             with contextlib.suppress(httpx.RemoteProtocolError):  # a chat stream that failed is cut
                 for piece in answer.iter_raw():

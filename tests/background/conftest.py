@@ -24,6 +24,7 @@ from routing.sandbox.log import Call
 from tests.faults.wire import until
 from tests.support import grammar, rows
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
 Json = dict[str, Any]
@@ -82,7 +83,7 @@ class Client(httpx.Client):
 @pytest.fixture
 def http(gateway: LiveGateway, acme: Customer) -> Iterator[Client]:
     until(lambda: gateway.worker.can_store)
-    with Client(base_url=gateway.base_url, headers=acme.headers, timeout=30) as client:
+    with Client(base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS) as client:
         yield client
     stop_everything(gateway)
 

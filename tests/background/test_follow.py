@@ -17,6 +17,7 @@ from responses_api.models import Run, StoredResponse
 from tests.background.conftest import PACED, Client, alias, ended, queued, upstream_call
 from tests.faults.wire import Wire, until
 from tests.support import grammar, rows
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = pytest.mark.persistence
 
@@ -87,7 +88,9 @@ def test_many_follow_one_run_from_different_numbers(http, gateway, acme):
     until(lambda: Run.objects.get().last_number > 6)
 
     def rest(after: int) -> list[Any]:
-        with Client(base_url=gateway.base_url, headers=acme.headers, timeout=30) as client:
+        with Client(
+            base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+        ) as client:
             return client.events(response_id, **({} if after < 0 else {"starting_after": after}))
 
     with ThreadPoolExecutor(8) as pool:
@@ -101,7 +104,7 @@ def test_who_follows_hears_at_once_that_it_may_wait(http, gateway, acme):
     order = queued(acme.tenant.pk, model="sandbox-chat")  # and nobody takes it
     last = Run.objects.get().last_number
     url = f"/responses/{order.response_id}?stream=true&starting_after={last}"
-    client = Client(base_url=gateway.base_url, headers=acme.headers, timeout=10)
+    client = Client(base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS)
     with client, client.stream("GET", url) as answer:
         assert answer.status_code == 200
     assert Run.objects.get().last_number == last
@@ -235,7 +238,9 @@ def test_a_response_without_events_says_which_have_them(http):
 def test_unknown_foreign_and_malformed_ids_give_the_same_answer(http, gateway):
     response_id = http.streamed()[0]["response"]["id"]
     other = rows.customer("other")
-    with Client(base_url=gateway.base_url, headers=other.headers, timeout=30) as stranger:
+    with Client(
+        base_url=gateway.base_url, headers=other.headers, timeout=GIVE_UP_SECONDS
+    ) as stranger:
         foreign = stranger.get(f"/responses/{response_id}?stream=true")
     answers = [
         http.get(f"/responses/{unknown}?stream=true{more}")

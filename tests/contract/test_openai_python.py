@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from routing.models import Provider
 from tests.support import rows
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = [pytest.mark.clients, pytest.mark.django_db(transaction=True)]
 
@@ -53,13 +54,15 @@ def failing_model(gateway, acme, protocol):
 
 @pytest.fixture
 def client(gateway, acme):
-    with OpenAI(base_url=gateway.base_url, api_key=acme.secret, timeout=10) as client:
+    with OpenAI(base_url=gateway.base_url, api_key=acme.secret, timeout=GIVE_UP_SECONDS) as client:
         yield client
 
 
 @pytest.fixture
 async def async_client(gateway, acme):
-    async with AsyncOpenAI(base_url=gateway.base_url, api_key=acme.secret, timeout=10) as client:
+    async with AsyncOpenAI(
+        base_url=gateway.base_url, api_key=acme.secret, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

@@ -14,6 +14,7 @@ from routing.models import Provider
 from routing.sandbox import Scripted
 from tenants.models import ApiKey
 from tests.support import rows
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = [pytest.mark.clients, pytest.mark.django_db(transaction=True)]
 
@@ -50,7 +51,9 @@ def user(text: str) -> list[Any]:
 @pytest.fixture(params=PREFIXES, ids=["v1", "openai-v1"])
 def client(request, gateway, acme):
     base_url = gateway.root_url + request.param
-    with OpenAI(base_url=base_url, api_key=acme.secret, max_retries=0, timeout=10) as client:
+    with OpenAI(
+        base_url=base_url, api_key=acme.secret, max_retries=0, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 
@@ -58,7 +61,7 @@ def client(request, gateway, acme):
 async def async_client(request, gateway, acme):
     base_url = gateway.root_url + request.param
     async with AsyncOpenAI(
-        base_url=base_url, api_key=acme.secret, max_retries=0, timeout=10
+        base_url=base_url, api_key=acme.secret, max_retries=0, timeout=GIVE_UP_SECONDS
     ) as client:
         yield client
 

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from routing.models import Alias, Provider
 from tests.faults.wire import until
 from tests.support import rows
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = [pytest.mark.clients, pytest.mark.django_db(transaction=True)]
 
@@ -21,7 +22,9 @@ FINAL = {"completed", "failed", "incomplete", "cancelled"}
 @pytest.fixture(params=["/v1", "/openai/v1"], ids=["v1", "openai-v1"])
 def client(request, gateway, acme):
     base_url = gateway.root_url + request.param
-    with OpenAI(base_url=base_url, api_key=acme.secret, max_retries=0, timeout=10) as client:
+    with OpenAI(
+        base_url=base_url, api_key=acme.secret, max_retries=0, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
     gateway.idle()
 
@@ -121,7 +124,7 @@ def test_what_cannot_be_taken_up_is_refused(client):
 
 async def test_the_asynchronous_client(gateway, acme):
     async with AsyncOpenAI(
-        base_url=gateway.base_url, api_key=acme.secret, max_retries=0, timeout=10
+        base_url=gateway.base_url, api_key=acme.secret, max_retries=0, timeout=GIVE_UP_SECONDS
     ) as client:
         stream = await client.responses.create(
             model="sandbox-chat", input="Hi", background=True, stream=True

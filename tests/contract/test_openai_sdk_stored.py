@@ -12,6 +12,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.support import stored
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.stored import assistant, user
 
 pytestmark = [pytest.mark.clients, pytest.mark.django_db(transaction=True)]
@@ -27,7 +28,7 @@ def client(request, gateway, acme):
         base_url=gateway.root_url + request.param,
         api_key=acme.secret,
         max_retries=0,
-        timeout=10,
+        timeout=GIVE_UP_SECONDS,
         _strict_response_validation=True,
     ) as client:
         yield client
@@ -36,7 +37,7 @@ def client(request, gateway, acme):
 @pytest.fixture
 async def async_client(gateway, acme):
     async with AsyncOpenAI(
-        base_url=gateway.base_url, api_key=acme.secret, max_retries=0, timeout=10
+        base_url=gateway.base_url, api_key=acme.secret, max_retries=0, timeout=GIVE_UP_SECONDS
     ) as client:
         yield client
 

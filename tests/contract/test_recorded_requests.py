@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from tests.support import grammar, reference
+from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
 
@@ -49,7 +50,7 @@ def replay(gateway, customer, protocol: str, request: Json) -> httpx.Response:
         gateway.root_url + request["path"],
         content=body,
         headers=[*headers, *customer.headers.items()],
-        timeout=30,
+        timeout=GIVE_UP_SECONDS,
         trust_env=False,
     )
 

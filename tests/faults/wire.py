@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from tests.support.patience import GIVE_UP_SECONDS
+
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
-WAIT_SECONDS = 20.0
 
 
 class KeyHolder(Protocol):
@@ -88,7 +89,7 @@ class Wire:
         _open.append(self)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(WAIT_SECONDS)
+        self.socket.settimeout(GIVE_UP_SECONDS)
         self.socket.connect((address.hostname, address.port))
         self.received = b""
 
@@ -186,7 +187,7 @@ def ask(
         return wire.answer()
 
 
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = GIVE_UP_SECONDS) -> None:
     """Wait for a condition that announces itself to nobody."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -18,6 +18,7 @@ from responses_api.urls import urlpatterns
 from tests.isolation.entries import ENTRIES, Probe, Route
 from tests.isolation.world import CANARY, UNKNOWN, Belongings, everything, furnish
 from tests.support import rows
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = pytest.mark.persistence
 
@@ -65,7 +66,9 @@ def mine(victim) -> Belongings:
 
 @pytest.fixture
 def http(gateway, mine):
-    with httpx.Client(base_url=gateway.base_url, headers=mine.owner.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.base_url, headers=mine.owner.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

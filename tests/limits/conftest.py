@@ -10,6 +10,7 @@ import pytest
 from gateway_project.lib import rates
 from tenants.models import ApiKey, RateLimit
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
 Clock = Callable[[float], None]
@@ -49,7 +50,9 @@ def limit(gateway: LiveGateway, acme: Customer) -> Callable[..., None]:
 @pytest.fixture
 def ask(gateway: LiveGateway, acme: Customer) -> Iterator[Ask]:
     """Ask the sandbox through a door."""
-    with httpx.Client(base_url=gateway.base_url, headers=acme.headers, timeout=20) as client:
+    with httpx.Client(
+        base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
 
         def post(door: str = "chat", text: str = "Hi", **fields: object) -> httpx.Response:
             protocol = fields.pop("protocol", "chat")

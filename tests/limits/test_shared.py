@@ -18,6 +18,7 @@ from gateway_project.lib.secret import Secret
 from tenants.limits import headers, policy, shared
 from tenants.limits.policy import Limits
 from tenants.limits.shared import SharedBuckets
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = pytest.mark.redis
 
@@ -40,7 +41,7 @@ async def stores() -> AsyncIterator[tuple[SharedBuckets, SharedBuckets]]:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         while not await holds():  # noqa: ASYNC110  # another process makes it so
             await asyncio.sleep(0.02)
 
@@ -192,7 +193,7 @@ async def test_who_asks_for_a_redis_that_hangs_waits_once_and_nobody_after_that(
     while not connected:  # noqa: ASYNC110  # whoever asks from now on does so during a round trip
         await asyncio.sleep(0.001)
     asked += [asyncio.ensure_future(store.take(of, 0, "")) for _ in range(5)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         found = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(error) for error in found} == {StoreUnavailable}
     tried = len(connected)

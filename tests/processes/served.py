@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from tests.faults.wire import until
+from tests.support.patience import GIVE_UP_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY = "Tollgate serves "
@@ -202,7 +203,7 @@ class Served:
         return code
 
     def ready(self) -> httpx.Response:
-        return httpx.get(f"{self.root_url}/readyz", timeout=5, trust_env=False)
+        return httpx.get(f"{self.root_url}/readyz", timeout=GIVE_UP_SECONDS, trust_env=False)
 
     def _read_stdout(self) -> None:
         assert self._process.stdout is not None
@@ -239,7 +240,7 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = GIVE_UP_SECONDS) -> None:
     until(holds, seconds)
 
 

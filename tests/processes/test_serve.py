@@ -34,7 +34,7 @@ from tests.processes.served import (
     resident_bytes,
     shell,
 )
-from tests.support.patience import NOISE_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"
@@ -419,7 +419,7 @@ class Load:
         self._came.set()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(GIVE_UP_SECONDS):
             while not holds():
                 self._came.clear()
                 await self._came.wait()

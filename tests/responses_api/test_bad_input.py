@@ -21,6 +21,7 @@ from gateway_project.lib import clock
 from tenants import keys
 from tenants.models import ApiKey, KeySecret, Tenant
 from tests.support import rows
+from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
 
@@ -38,21 +39,23 @@ GENERATED_LONG = 10_000
 
 @pytest.fixture
 def http_client(gateway, acme):
-    with httpx.Client(base_url=gateway.root_url, headers=acme.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.root_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 
 @pytest.fixture
 def stranger(gateway):
     """A client without any credential."""
-    with httpx.Client(base_url=gateway.root_url, timeout=10) as client:
+    with httpx.Client(base_url=gateway.root_url, timeout=GIVE_UP_SECONDS) as client:
         yield client
 
 
 @pytest.fixture
 def connection(gateway):
-    """A plain connection that is kept alive; raises TimeoutError where nothing comes for 5 seconds."""
-    plain = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=5)
+    """A plain connection that is kept alive; raises TimeoutError where nothing comes."""
+    plain = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=GIVE_UP_SECONDS)
     with contextlib.closing(plain):
         yield plain
 
@@ -344,7 +347,7 @@ def test_a_declared_length_above_the_limit_is_refused_at_once(gateway, acme, mon
     monkeypatch.setattr(gateway.worker, "max_body_bytes", MEGABYTE)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {acme.secret}\r\n"
     head += f"content-length: {MEGABYTE + 1}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS) as plain:
         plain.sendall(head.encode())
         answer = plain.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413")
@@ -357,7 +360,7 @@ def test_a_body_is_refused_while_it_is_read_and_never_waited_for(gateway, acme, 
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {acme.secret}\r\n"
     head += "transfer-encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS) as plain:
         plain.sendall(head.encode() + chunk * 17)  # and no end
         answer = plain.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413")
@@ -387,7 +390,7 @@ def test_an_upload_that_stalls_is_given_up(gateway, acme, monkeypatch):
     monkeypatch.setattr(gateway.worker, "body_stall_seconds", 0.2)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {acme.secret}\r\n"
     head += "content-length: 100\r\n\r\n{"
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS) as plain:
         plain.sendall(head.encode())
         answer = plain.recv(65536)
     assert answer.startswith(b"HTTP/1.1 400")
@@ -590,7 +593,9 @@ def test_five_thousand_hostile_credentials_ask_the_database_nothing(connection, 
 
 def test_control_characters_in_a_credential_ask_the_database_nothing(gateway, acme, queries):
     for code in (*range(0x20), 0x7F):
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as plain:
+        with socket.create_connection(
+            ("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS
+        ) as plain:
             value = b"Bearer tg_live_" + bytes([code]) + acme.secret[8:].encode()
             plain.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: " + value)
             plain.sendall(b"\r\nconnection: close\r\n\r\n")
@@ -876,6 +881,6 @@ def test_no_forwarded_header_makes_the_gateway_fail(connection, acme):
 def test_ten_thousand_headers_are_no_trouble(gateway, acme):
     head = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-api-key: {acme.secret}\r\n"
     head += "x-codex-a: b\r\n" * 10_000 + "connection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS) as plain:
         plain.sendall(head.encode())
         assert plain.recv(65536).startswith(b"HTTP/1.1 ")

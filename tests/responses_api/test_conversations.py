@@ -20,6 +20,7 @@ from responses_api.models import Conversation, ConversationItem
 from responses_api.query import Paging
 from tenants.models import ApiKey
 from tests.support import reference, rows, stored
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.stored import assistant, user
 
 pytestmark = pytest.mark.persistence
@@ -43,7 +44,7 @@ RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"
 @pytest.fixture
 def http(gateway, acme):
     url = gateway.root_url
-    with httpx.Client(base_url=url, headers=acme.headers, timeout=10) as client:
+    with httpx.Client(base_url=url, headers=acme.headers, timeout=GIVE_UP_SECONDS) as client:
         yield client
 
 
@@ -55,7 +56,9 @@ def bob(gateway, acme):
 @pytest.fixture
 def as_bob(gateway, bob):
     """Another tenant's client."""
-    with httpx.Client(base_url=gateway.root_url, headers=bob.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.root_url, headers=bob.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import pytest
 from routing.models import Provider
 from routing.sandbox import Scripted
 from tests.support import grammar, rows
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.reference import (
     event_validators,
     explain,
@@ -99,7 +100,9 @@ HARMLESS = ("crlf-split", "utf8-split", "slow-drip", "duplicate-terminal", "trai
 
 @pytest.fixture
 def http(gateway, acme):
-    with httpx.Client(base_url=gateway.base_url, headers=acme.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

@@ -20,6 +20,7 @@ from routing.sandbox.reply import Scripted
 from tests.support import chat_grammar, grammar, meaning, rows
 from tests.support.live import LiveGateway
 from tests.support.meaning import Meaning
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.recorded import (
     ALIAS,
     PROTOCOLS,
@@ -294,7 +295,10 @@ def client(gateway: LiveGateway) -> Iterator[httpx.Client]:
         provider = rows.provider(protocol, gateway.sandbox.base_url)
         rows.alias(protocol, (provider, f"recorded-{protocol}"))
     with httpx.Client(
-        base_url=gateway.base_url, headers=customer.headers, timeout=30, trust_env=False
+        base_url=gateway.base_url,
+        headers=customer.headers,
+        timeout=GIVE_UP_SECONDS,
+        trust_env=False,
     ) as http:
         yield http
 

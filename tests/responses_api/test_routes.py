@@ -14,6 +14,7 @@ from routing.models import Alias, AliasGrant, Provider
 from tenants import keys
 from tenants.models import ApiKey
 from tests.support import rows
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.reference import json_of
 
 Json = dict[str, Any]
@@ -29,7 +30,9 @@ SECRET = "upstream-secret-0123456789"
 
 @pytest.fixture
 def http(gateway, acme):
-    with httpx.Client(base_url=gateway.root_url, headers=acme.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.root_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 
@@ -37,7 +40,9 @@ def http(gateway, acme):
 def as_bob(gateway, acme):
     """Another tenant's client."""
     bob = rows.customer("bob")
-    with httpx.Client(base_url=gateway.root_url, headers=bob.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.root_url, headers=bob.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from responses_api.query import Paging
 from responses_api.storage import completions
 from tenants.models import ApiKey
 from tests.support import reference, rows, stored
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = pytest.mark.persistence
 
@@ -35,7 +36,7 @@ NO_IDS = (
 @pytest.fixture
 def http(gateway, acme):
     url = gateway.root_url
-    with httpx.Client(base_url=url, headers=acme.headers, timeout=10) as client:
+    with httpx.Client(base_url=url, headers=acme.headers, timeout=GIVE_UP_SECONDS) as client:
         yield client
 
 
@@ -43,7 +44,9 @@ def http(gateway, acme):
 def as_bob(gateway, acme):
     """Another tenant's client."""
     bob = rows.customer("bob")
-    with httpx.Client(base_url=gateway.root_url, headers=bob.headers, timeout=10) as client:
+    with httpx.Client(
+        base_url=gateway.root_url, headers=bob.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

@@ -19,6 +19,7 @@ from routing.sandbox.plan import REASONING, REFUSAL
 from routing.sandbox.reply import Scripted
 from tests.support import grammar, rows
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.reference import event_validators, explain, response_validator
 from tests.support.rows import Customer
 
@@ -55,7 +56,10 @@ class Door:
     def __init__(self, gateway: LiveGateway, customer: Customer) -> None:
         self._gateway = gateway
         self._http = httpx.Client(
-            base_url=gateway.base_url, headers=customer.headers, timeout=30, trust_env=False
+            base_url=gateway.base_url,
+            headers=customer.headers,
+            timeout=GIVE_UP_SECONDS,
+            trust_env=False,
         )
         self.headers: dict[str, str] = {}
 

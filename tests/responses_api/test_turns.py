@@ -21,6 +21,7 @@ from routing.sandbox.reply import Scripted
 from tests.support import chat_grammar, grammar, meaning, rows
 from tests.support.live import LiveGateway
 from tests.support.meaning import Meaning, parsed
+from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
 
@@ -123,7 +124,10 @@ def client(gateway: LiveGateway) -> Iterator[Client]:
         )
         rows.alias(f"able-{protocol}", (provider, "sandbox-2"))
     with httpx.Client(
-        base_url=gateway.base_url, headers=customer.headers, timeout=30, trust_env=False
+        base_url=gateway.base_url,
+        headers=customer.headers,
+        timeout=GIVE_UP_SECONDS,
+        trust_env=False,
     ) as http:
         yield Client(gateway, http)
 

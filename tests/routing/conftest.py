@@ -5,6 +5,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from routing.sandbox import SandboxServer
+from tests.support.patience import GIVE_UP_SECONDS
 
 CREATED = 1_800_000_000
 
@@ -18,7 +19,7 @@ async def sandbox():
 
 @pytest.fixture
 async def http(sandbox):
-    async with httpx.AsyncClient(base_url=sandbox.base_url, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=sandbox.base_url, timeout=GIVE_UP_SECONDS) as client:
         yield client
 
 

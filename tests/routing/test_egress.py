@@ -23,6 +23,7 @@ from routing import egress
 from routing.sandbox.reply import Scripted
 from tests.support import rows
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
 GATEWAY_THREAD = "live-gateway"
@@ -144,7 +145,10 @@ PRIVATE_ANSWERS = {
 def ask(gateway: LiveGateway, customer: Customer, **body: Any) -> httpx.Response:
     payload = {"model": "target", "input": "Hi", **body}
     return httpx.post(
-        f"{gateway.base_url}/responses", json=payload, headers=customer.headers, timeout=20
+        f"{gateway.base_url}/responses",
+        json=payload,
+        headers=customer.headers,
+        timeout=GIVE_UP_SECONDS,
     )
 
 
@@ -286,7 +290,7 @@ def ask_briefly(gateway: LiveGateway, customer: Customer) -> None:
             f"{gateway.base_url}/responses",
             json={"model": "target", "input": "Hi"},
             headers=customer.headers,
-            timeout=0.2,
+            timeout=httpx.Timeout(GIVE_UP_SECONDS, read=0.2),
         )
     except httpx.TimeoutException:
         return
@@ -369,7 +373,10 @@ def test_no_field_of_a_request_leads_the_call_or_the_key_elsewhere(
         ):
             body = {"model": f"target-{door}", **said, field: value, "metadata": {field: url}}
             answer = httpx.post(
-                f"{gateway.base_url}/{path}", json=body, headers=customer.headers, timeout=10
+                f"{gateway.base_url}/{path}",
+                json=body,
+                headers=customer.headers,
+                timeout=GIVE_UP_SECONDS,
             )
             assert answer.status_code in {200, 400}
             assert CANARY_KEY not in answer.text
@@ -401,7 +408,7 @@ def test_no_header_of_a_request_leads_the_call_elsewhere(
         f"{gateway.base_url}/responses",
         content=json.dumps({"model": "target", "input": "Hi"}),
         headers={**customer.headers, header: url},
-        timeout=10,
+        timeout=GIVE_UP_SECONDS,
     )
     assert answer.status_code in {200, 400}
     assert not was_called(canary)

@@ -14,6 +14,7 @@ from openai import AuthenticationError, NotFoundError
 from pydantic import BaseModel
 
 from routing.sandbox import SandboxServer, Scripted
+from tests.support.patience import GIVE_UP_SECONDS
 
 SCHEMA = Path(__file__).resolve().parents[2] / (
     "../shared/data/openai-sdk-3.52.0-response_stream_event.schema.json"
@@ -337,7 +338,7 @@ async def test_nonsense_in_known_fields_does_no_harm(sandbox, http, stream):
     fields = {"input": items, "messages": items, "tools": tools, "stream_options": 1, **nonsense}
     for path in ("/chat/completions", "/responses", "/messages"):
         assert (await http.post(path, json=junk | fields)).status_code in (200, 400)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         await sandbox.idle()
 
 
@@ -421,7 +422,7 @@ async def test_a_client_that_leaves_is_noticed_at_once(sandbox, order):
     writer.write(head + body)
     await sandbox.received(1)
     writer.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         await sandbox.idle()
     assert sandbox.calls[-1].ended == "client_closed"
     assert sandbox.calls[-1].client_closed_at is not None
@@ -442,7 +443,7 @@ async def test_a_client_that_reads_nothing_holds_an_endless_stream_back(sandbox)
             await asyncio.sleep(0)
     assert events > 0
     writer.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         await sandbox.idle()
     assert sandbox.calls[-1].ended == "client_closed"
 

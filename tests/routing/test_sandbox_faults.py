@@ -9,6 +9,10 @@ import httpx
 import pytest
 
 from routing.sandbox import FAULTS
+from tests.support.patience import GIVE_UP_SECONDS
+
+# Of a client that does not wait for an answer, only for everything before it.
+IMPATIENT = httpx.Timeout(GIVE_UP_SECONDS, read=0.05)
 
 TEXT = "one two three four five six"
 REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -136,8 +140,9 @@ async def test_a_status_fault_refuses_with_that_status(sandbox, http, fault, pro
 @pytest.mark.parametrize("fault", sorted(SILENT))
 async def test_a_silent_fault_keeps_the_client_waiting(sandbox, http, fault, protocol, stream):
     with pytest.raises(httpx.ReadTimeout):
-        await http.post(**request(fault, protocol, stream), timeout=0.05)
-    async with asyncio.timeout(1):
+        await http.post(**request(fault, protocol, stream), timeout=IMPATIENT)
+    await sandbox.received(1)
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         await sandbox.idle()
     assert (sandbox.calls[-1].fault, sandbox.calls[-1].ended) == (fault, "client_closed")
 
@@ -279,7 +284,7 @@ async def test_text_never_ends(sandbox, http, protocol, stream):
             size += len(chunk)
             if size > 1_000_000:
                 break
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(GIVE_UP_SECONDS):
         await sandbox.idle()
     assert sandbox.calls[-1].ended == "client_closed"
 
@@ -368,5 +373,5 @@ async def test_fault_urls_fail_before_there_is_a_request(sandbox, http):
         await http.post(f"{sandbox.fault_urls['tls-fail']}/responses", json=body)
     silent = f"{sandbox.fault_urls['accept-silence']}/responses"
     with pytest.raises(httpx.ReadTimeout):
-        await http.post(silent, json=body, timeout=0.05)
+        await http.post(silent, json=body, timeout=IMPATIENT)
     assert len(sandbox.calls) == 0

@@ -10,6 +10,7 @@ import httpx
 
 from tests.support import grammar
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import PROTOCOLS, Customer
 
 Json = dict[str, Any]
@@ -20,7 +21,7 @@ def client_of(gateway: LiveGateway, customer: Customer) -> Iterator[httpx.Client
     with httpx.Client(
         base_url=gateway.base_url,
         headers=customer.headers,
-        timeout=30,
+        timeout=GIVE_UP_SECONDS,
         trust_env=False,
         limits=httpx.Limits(max_connections=None),
     ) as client:

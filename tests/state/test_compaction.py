@@ -12,6 +12,7 @@ from responses_api.models import StoredResponse
 from routing.models import ProviderModel
 from tests.support import grammar, reference, rows
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
 pytestmark = pytest.mark.persistence
@@ -35,7 +36,9 @@ CONVERSATION = [
 def http(gateway: LiveGateway, acme: Customer):
     provider = rows.provider("responses", gateway.sandbox.base_url, "bare")
     rows.alias("bare", (provider, "sandbox-bare"))
-    with httpx.Client(base_url=gateway.base_url, headers=acme.headers, timeout=30) as client:
+    with httpx.Client(
+        base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+    ) as client:
         yield client
 
 

@@ -23,6 +23,7 @@ from tests.faults.wire import Wire, until
 from tests.state.calls import client_of
 from tests.support import grammar, rows, storing
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
 pytestmark = pytest.mark.persistence
@@ -624,7 +625,7 @@ def test_a_claim_may_be_repeated_by_its_owner(gateway, acme):
 
 @streamed_or_not
 def test_the_official_sdk_sends_a_key_as_an_extra_header(gateway, acme, stream):
-    with OpenAI(base_url=gateway.base_url, api_key=acme.secret, timeout=10) as client:
+    with OpenAI(base_url=gateway.base_url, api_key=acme.secret, timeout=GIVE_UP_SECONDS) as client:
 
         def create() -> Any:
             made: Any = client.responses.create(

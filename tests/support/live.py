@@ -26,9 +26,9 @@ from responses_api.worker import Worker, limits_from_settings, socket_limits_fro
 from routing.sandbox.server import SandboxServer
 from tenants import revision
 from tests.faults.wire import until
+from tests.support.patience import GIVE_UP_SECONDS
 
 T = TypeVar("T")
-WAIT_SECONDS = 30
 NEVER = 1e6
 
 
@@ -56,19 +56,19 @@ class LiveGateway:
         # Tests look by themselves: it would do what they do, whenever it liked.
         local.LOOK_SECONDS = NEVER
         self._thread.start()
-        self._up.result(WAIT_SECONDS)
+        self._up.result(GIVE_UP_SECONDS)
         # It would do what tests do, whenever it liked; those that are about it start it again.
         self.run(self.worker.periodic.stop())
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(WAIT_SECONDS)
+        self._thread.join(GIVE_UP_SECONDS)
         assert not self._thread.is_alive(), "the gateway did not stop"
         db.close_pool_connections()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the gateway's loop and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(WAIT_SECONDS)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(GIVE_UP_SECONDS)
 
     def call(self, work: Callable[[], T]) -> T:
         """Run a function on the gateway's loop."""

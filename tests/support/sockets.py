@@ -12,10 +12,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.faults.wire import KeyHolder, Wire
 from tests.support import grammar, reference
+from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
-
-WAIT_SECONDS = 20
 
 
 def text_of(response: Json) -> str:
@@ -49,7 +48,7 @@ class Socket:
         self.send({"type": "response.create", "model": model, "input": "Hello", **fields})
 
     def receive(self) -> Json:
-        message = self.connection.recv(WAIT_SECONDS)
+        message = self.connection.recv(GIVE_UP_SECONDS)
         assert isinstance(message, str), "a binary frame"
         frame: Json = orjson.loads(message)
         if reference.FOLDER.exists():

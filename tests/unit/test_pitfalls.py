@@ -58,6 +58,7 @@ from gateway_project.lib.sse import Frame
 from responses_api.relay import Relay
 from tests.support import chat_grammar, grammar, meaning
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.recorded import Recorded, relay
 from tests.support.requests import ask, sent, target
 from tests.support.rows import Customer
@@ -453,7 +454,7 @@ def test_an_empty_text_and_bare_items_are_good_enough(protocol: str):
 @pytest.fixture
 def http(gateway: LiveGateway, acme: Customer) -> Iterator[httpx.Client]:
     with httpx.Client(
-        base_url=gateway.base_url, headers=acme.headers, timeout=30, trust_env=False
+        base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS, trust_env=False
     ) as client:
         yield client
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from tests.support import grammar, reference
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.sockets import Socket, opened, text_of
 
 pytestmark = pytest.mark.persistence
@@ -76,7 +77,7 @@ def test_websocket_compact_new_chain(gateway, acme, ws: Socket, model: str) -> N
         f"{gateway.base_url}/responses/compact",
         json={"model": model, "input": said, "prompt_cache_key": "k"},
         headers=acme.headers,
-        timeout=30,
+        timeout=GIVE_UP_SECONDS,
     )
     compacted = answer.json()["output"]
 
