@@ -9,7 +9,7 @@ UV := uv==0.13.8
 
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
-PYTEST := $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal
+PYTEST := $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(LONG),--durations=40)
 SELECTION := not client_programs$(if $(LONG),, and not long)
 PERSISTENCE := (persistence or postgres or redis)$(if $(LONG),, and not long)
 

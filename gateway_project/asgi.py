@@ -19,7 +19,7 @@ from gateway_project.lib.errors import NotFound  # noqa: E402
 from responses_api import guard, worker  # noqa: E402
 from responses_api.background import follow  # noqa: E402
 from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
-from responses_api.prefixes import PREFIXES  # noqa: E402
+from responses_api.prefixes import PREFIXES, is_api  # noqa: E402
 from responses_api.reply import HttpReply  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
@@ -56,16 +56,19 @@ async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
     request_id = ids.request_id()
     header = (b"x-request-id", request_id.encode())
     if (refusal := await guard.refusal(scope)) is not None:
-        await HttpReply(send, request_id).error(refusal)
+        reply = HttpReply(send, request_id)
+        await (reply.error(refusal) if is_api(scope["path"]) else reply.error_page(refusal))
         return
+
+    asked = dict(scope)
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
-            await guard.answered(scope, message["status"])
+            await guard.answered(asked, message["status"])
             message = {**message, "headers": [*message["headers"], header]}
         await send(message)
 
-    await _django(dict(scope), receive, send_with_id)
+    await _django(asked, receive, send_with_id)
 
 
 async def _no_socket(scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,8 @@ from channels.consumer import AsyncConsumer
 from gateway_project.lib import clock, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send
 from gateway_project.lib.errors import Draining, GatewayError, Internal
-from responses_api import counting, worker
+from gateway_project.lib.presence import Presence, of_client
+from responses_api import counting, guard, worker
 from responses_api.admission import Admitted, Request, admit_call, read
 from responses_api.background import entry, follow
 from responses_api.cells import CHAT, COMPACT, INPUT_TOKENS, RESPONSES, Door
@@ -75,10 +76,11 @@ class GenerationConsumer(LeanHttpConsumer):
         self, here: Worker, request: Request, receive: Receive, reply: HttpReply
     ) -> None:
         """Raises GatewayError for a request that is refused, ClientGone for one that was abandoned."""
+        presence = of_client(request.scope, receive)
 
         async def run(admitted: Admitted, reply: Reply) -> None:
             try:
-                await self.run(here, admitted, reply, receive)
+                await self.run(here, admitted, reply, presence)
             except GatewayError:
                 admitted.ticket.settle(0)  # nothing was begun
                 raise
@@ -91,11 +93,11 @@ class GenerationConsumer(LeanHttpConsumer):
         if key is None:
             await run(await admit_call(here, request, request.call), reply)
         else:
-            await once(here, request, key, reply, receive, run)
+            await once(here, request, key, reply, presence, run)
 
-    async def run(self, here: Worker, admitted: Admitted, reply: Reply, receive: Receive) -> None:
+    async def run(self, here: Worker, admitted: Admitted, reply: Reply, presence: Presence) -> None:
         """Make the answer. Raises GatewayError where nothing was begun."""
-        await Exchange(here, admitted, reply).run(receive)
+        await Exchange(here, admitted, reply).run(presence)
 
 
 class ChatConsumer(GenerationConsumer):
@@ -105,8 +107,8 @@ class ChatConsumer(GenerationConsumer):
 class ResponsesConsumer(GenerationConsumer):
     door = RESPONSES
 
-    async def run(self, here: Worker, admitted: Admitted, reply: Reply, receive: Receive) -> None:
-        await entry.answer(here, admitted, reply, receive)
+    async def run(self, here: Worker, admitted: Admitted, reply: Reply, presence: Presence) -> None:
+        await entry.answer(here, admitted, reply, presence)
 
 
 class WrongMethodConsumer(LeanHttpConsumer):
@@ -118,7 +120,9 @@ class WrongMethodConsumer(LeanHttpConsumer):
     async def respond(
         self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
     ) -> None:
-        await reply.error(method_not_allowed(scope["method"], scope["path"], self.allowed))
+        refusal = await guard.refusal(scope)
+        error = method_not_allowed(scope["method"], scope["path"], self.allowed)
+        await reply.error(refusal or error)
 
 
 class ResponsesSocket(AsyncConsumer):
@@ -155,7 +159,7 @@ class InputTokensConsumer(GenerationConsumer):
         try:
             count = await counting.count(here, admitted)
         finally:
-            admitted.ticket.settle(None)
+            admitted.ticket.settle(0)  # counting takes none
         here.record(facts(admitted, admitted.route), unbilled(200, clock.monotonic() - began))
         await reply.json(
             200, orjson.dumps(count.body()), {**admitted.ticket.headers, **count.headers}
@@ -177,7 +181,7 @@ class FollowConsumer(LeanHttpConsumer):
         except GatewayError as error:
             await reply.error(error)
         else:
-            await follower.run(receive, after)
+            await follower.run(of_client(scope, receive), after)
 
 
 FOLLOW: Any = FollowConsumer.as_asgi()

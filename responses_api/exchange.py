@@ -19,7 +19,6 @@ import orjson
 
 from gateway_project.lib import clock
 from gateway_project.lib.aio import hold
-from gateway_project.lib.asgi import Receive
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import (
     BadRequest,
@@ -30,6 +29,7 @@ from gateway_project.lib.errors import (
     UpstreamMalformed,
     UpstreamTimeout,
 )
+from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import refusals, shortening, targets
 from responses_api.accounting.account import Account
@@ -103,13 +103,14 @@ class Exchange:
 
     # The whole of it
 
-    async def run(self, receive: Receive | None) -> None:
+    async def run(self, presence: Presence | None) -> None:
         """Answer the call. Returns normally whatever happened, unless the server cancelled it. Without
-        `receive` nobody can leave."""
+        a `presence` nobody can leave."""
         self._task = asyncio.current_task(self._loop)
         self._worker.registry.add(self)
         watchdog = Watchdog(self, self._worker.limits, self._loop)
-        watcher = self._loop.create_task(self._watch_client(receive)) if receive else None
+        if presence is not None:
+            presence.watch(self._client_left)
         try:
             if self._interruption is None:
                 await self._answer_call()
@@ -127,19 +128,16 @@ class Exchange:
         finally:
             self.phase = Phase.ENDED
             watchdog.stop()
-            if watcher is not None:
-                watcher.cancel()
+            if presence is not None:
+                presence.unwatch()
             self._close_upstream()
             self._worker.registry.remove(self)
 
-    async def _watch_client(self, receive: Receive) -> None:
-        """The server reports a closed connection as a message; nothing else comes after the body."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    # Interruptions and signs of life, called by the watchdog, the registry and the client's presence
+
+    def _client_left(self) -> None:
         if not self.survives_client:
             self.interrupt(Interruption.CLIENT_GONE)
-
-    # Interruptions and signs of life, called by the watchdog, the registry and the client watcher
 
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside; only the first reason counts, and none once the answer is whole:
@@ -457,7 +455,7 @@ class Exchange:
         self._settle_leg(status, error, error_code, http_status)
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
-        admitted.ticket.settle(0 if outcome.usage is None else outcome.usage.total)
+        admitted.ticket.settle(self._account.used_tokens)
         self._worker.record(facts(admitted, admitted.route), outcome)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:

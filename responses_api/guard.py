@@ -1,13 +1,23 @@
-"""The doorkeeper before what Django serves: the resource routes, which look at keys themselves, and pages."""
+"""The doorkeeper before what looks at no key, and before what Django serves: the resource routes, which look
+at keys themselves, and the console, which looks at passwords."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
+from django.contrib.auth.signals import user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.urls import reverse
 
 from gateway_project.lib.asgi import Scope
 from gateway_project.lib.errors import GatewayError, RateLimited, Unauthenticated
 from responses_api import worker
 from responses_api.prefixes import is_api
+
+# Stands in the scope of a request by which somebody failed to sign in to the console.
+_WRONG_PASSWORD = "tollgate.wrong_password"
 
 
 async def refusal(scope: Scope) -> GatewayError | None:
@@ -19,7 +29,7 @@ async def refusal(scope: Scope) -> GatewayError | None:
     address = keeper.address_of(scope)
     try:
         await keeper.let_in(address)
-        if is_api(path):
+        if is_api(path) or _is_sign_in(scope):
             await keeper.look(address)
     except GatewayError as error:
         return error
@@ -27,11 +37,22 @@ async def refusal(scope: Scope) -> GatewayError | None:
 
 
 async def answered(scope: Scope, status: int) -> None:
-    """Note how it was answered: a wrong key counts here as elsewhere."""
-    if status != Unauthenticated.status or not is_api(scope["path"]):
+    """Note how it was answered: a wrong key counts here as elsewhere, and a wrong password as well."""
+    is_wrong_key = status == Unauthenticated.status and is_api(scope["path"])
+    if not is_wrong_key and _WRONG_PASSWORD not in scope:
         return
     keeper = worker.current().doorkeeper
     try:
         await keeper.failed(keeper.address_of(scope))
     except RateLimited:
         pass  # the next one is refused
+
+
+def _is_sign_in(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and scope["path"] == reverse("admin:login"))
+
+
+@receiver(user_login_failed)
+def _note_wrong_password(request: HttpRequest | None = None, **_: Any) -> None:
+    if (scope := getattr(request, "scope", None)) is not None:
+        scope[_WRONG_PASSWORD] = True

@@ -10,6 +10,7 @@ from gateway_project.lib.asgi import Send
 from gateway_project.lib.errors import GatewayError
 
 _JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 # Proxies must neither buffer nor cache a stream (wire.md, pitfall 13).
 _STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -55,6 +56,19 @@ class HttpReply:
 
     async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         """A whole answer."""
+        await self._whole(_JSON, status, body, headers)
+
+    async def error(self, error: GatewayError) -> None:
+        """An error as OpenAI's envelope."""
+        await self.json(error.http_status, orjson.dumps(error.body()), error.headers())
+
+    async def error_page(self, error: GatewayError) -> None:
+        """An error as a sentence, for somebody with a browser."""
+        await self._whole(_TEXT, error.http_status, error.message.encode(), error.headers())
+
+    async def _whole(
+        self, kind: tuple[bytes, bytes], status: int, body: bytes, headers: dict[str, str] | None
+    ) -> None:
         self.started = True
         length = (b"content-length", b"%d" % len(body))
         extra = _encoded(headers) if headers else ()
@@ -62,14 +76,10 @@ class HttpReply:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [_JSON, length, self._request_id, *extra],
+                "headers": [kind, length, self._request_id, *extra],
             }
         )
         await self._send({"type": "http.response.body", "body": body})
-
-    async def error(self, error: GatewayError) -> None:
-        """An error as OpenAI's envelope."""
-        await self.json(error.http_status, orjson.dumps(error.body()), error.headers())
 
     async def start_stream(self, *, closing: bool) -> None:
         """The headers of a stream; `closing` asks the client to use another connection next."""

@@ -1,11 +1,15 @@
-"""uvicorn's HTTP, with head and body of an answer in one write."""
+"""uvicorn's HTTP: an answer's head and body are one write, and a client's leaving is told without a task."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway_project.lib.presence import EXTENSION, Presence
 
 _CONTINUE = b"HTTP/1.1 100 "
 
@@ -13,14 +17,40 @@ _CONTINUE = b"HTTP/1.1 100 "
 class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
+    _presence: Presence
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._presence = ConnectionPresence(self.flow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._presence.leave()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if cycle.scope["method"] != "HEAD":  # an answer to it is a head alone
+        scope = cycle.scope
+        scope["extensions"] = {EXTENSION: self._presence}  # type: ignore[dict-item]  # not a dict, as ASGI has it
+        if scope["method"] != "HEAD":  # an answer to it is a head alone
             cycle.transport = HeldHead(cycle)  # type: ignore[assignment]  # as much of one as a cycle uses
         super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # which holds this: it is free at once
+
+
+class ConnectionPresence(Presence):
+    """Of whoever is at the other end of a connection."""
+
+    __slots__ = ("_flow",)
+
+    def __init__(self, flow: FlowControl) -> None:
+        super().__init__()
+        self._flow = flow
+
+    def watch(self, told: Callable[[], None]) -> None:
+        self._flow.resume_reading()  # a large body paused it, and who does not read sees no end
+        super().watch(told)
 
 
 class HeldHead:

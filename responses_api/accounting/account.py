@@ -33,12 +33,18 @@ LONGEST_ANSWER = 128_000
 class Account:
     """Made per request. Raises GatewayError where a call may not be made."""
 
-    __slots__ = ("_admitted", "_next_leg", "_worker")
+    __slots__ = ("_admitted", "_legs", "_next_leg", "_worker")
 
     def __init__(self, worker: Worker, admitted: Admitted) -> None:
         self._worker = worker
         self._admitted = admitted
         self._next_leg = 0
+        self._legs: list[Leg] = []
+
+    @property
+    def used_tokens(self) -> int:
+        """Of all calls that have ended, also of those whose answer nobody saw."""
+        return sum(leg.used_tokens for leg in self._legs)
 
     async def open(
         self, target: Target, route: str, call: ModelCall, payload: bytes
@@ -74,7 +80,9 @@ class Account:
             raise Unavailable(
                 "The gateway cannot account for calls now; try again.", retry_after_seconds=2
             ) from error
-        return Leg(self._worker.books, opened, hold, charge, cost, reserved), limit
+        leg = Leg(self._worker.books, opened, hold, charge, cost, reserved)
+        self._legs.append(leg)
+        return leg, limit
 
     def _charge(self, target: Target, at: float) -> Terms | None:
         """What is charged at this instant. Raises UnpricedModel where a budget would have to know."""

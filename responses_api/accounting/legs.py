@@ -29,7 +29,7 @@ class Leg:
 
     __slots__ = (
         "_books", "_charge", "_cost", "_hold", "_noted_at", "_noted_tokens", "_opened", "_opened_at",
-        "_out_pico", "_rating", "_reserved_input", "sent_at", "settled",
+        "_out_pico", "_rating", "_reserved_input", "sent_at", "settled", "used_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class Leg:
         self._noted_tokens = 0
         self._rating: tuple[Usage, str | None, Rated] | None = None
         self.settled = False
+        self.used_tokens = 0
 
     @property
     def input_estimate(self) -> int:
@@ -124,6 +125,7 @@ class Leg:
         if self.settled:
             return
         self.settled = True
+        self.used_tokens = usage.total
         charge, unfunded, cost_nano = self._amounts(usage, service_tier)
         self._hold.charge(charge.total)
         self._hold.release()

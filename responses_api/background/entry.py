@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from msgspec import structs
 
-from gateway_project.lib.asgi import Receive
 from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.presence import Presence
 from responses_api import response_events, response_object
 from responses_api.admission import Admitted
 from responses_api.background import order
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-async def answer(worker: Worker, admitted: Admitted, reply: Reply, receive: Receive) -> None:
+async def answer(worker: Worker, admitted: Admitted, reply: Reply, presence: Presence) -> None:
     """Answer an admitted call. Raises GatewayError where nothing was begun; otherwise returns normally,
     unless the server cancelled it."""
     resolved = admitted.resolved
     if resolved is None or (keeping := resolved.keeping) is None:
-        await Exchange(worker, admitted, reply).run(receive)
+        await Exchange(worker, admitted, reply).run(presence)
     elif resolved.given.get("background"):
-        await _in_background(worker, admitted, resolved, keeping, reply, receive)
+        await _in_background(worker, admitted, resolved, keeping, reply, presence)
     elif admitted.call.stream and admitted.route.resumable_streams:
-        await _resumably(worker, admitted, keeping, reply, receive)
+        await _resumably(worker, admitted, keeping, reply, presence)
     else:
-        await Exchange(worker, admitted, reply).run(receive)
+        await Exchange(worker, admitted, reply).run(presence)
 
 
 async def _in_background(
@@ -53,7 +53,7 @@ async def _in_background(
     resolved: Resolved,
     keeping: Keeping,
     reply: Reply,
-    receive: Receive,
+    presence: Presence,
 ) -> None:
     """Queue the call; who wants a stream then follows it like anybody else could."""
     identity, streams = _identity(admitted), admitted.call.stream
@@ -74,7 +74,7 @@ async def _in_background(
     reply.headers = admitted.ticket.headers
     state = State(Status.QUEUED, opening.last)
     place = (admitted.request_id, keeping.tenant_id, identity.id)
-    await Follower(worker, reply, *place, state).run(receive, after=-1)
+    await Follower(worker, reply, *place, state).run(presence, after=-1)
 
 
 def _opening(response: Json) -> Numbered:
@@ -86,7 +86,7 @@ def _opening(response: Json) -> Numbered:
 
 
 async def _resumably(
-    worker: Worker, admitted: Admitted, keeping: Keeping, reply: Reply, receive: Receive
+    worker: Worker, admitted: Admitted, keeping: Keeping, reply: Reply, presence: Presence
 ) -> None:
     """Stream as usual, but keep what is sent; the run goes on whether or not its client stays."""
     identity = _identity(admitted)
@@ -99,15 +99,15 @@ async def _resumably(
         return Begin(keeping, response, True, opening, owner=run.owner)
 
     stall_seconds = worker.limits.send_stall
-    kept = ResumableReply(reply, journal, keeper, begin, stall_seconds=stall_seconds)
+    kept = ResumableReply(reply, presence, journal, keeper, begin, stall_seconds=stall_seconds)
     exchange = Exchange(worker, structs.replace(admitted, keeper=keeper), kept, identity)
     with worker.runs.making(journal, exchange):
-        await exchange.run(kept.noticing(receive))
+        await exchange.run(presence)
     if kept.is_cut_off:
         # Somebody else ended the run: the client is told what they said.
         state = State(Status.IN_PROGRESS, kept.sent_number)
         place = (admitted.request_id, run.tenant_id, run.response_id)
-        await Follower(worker, reply, *place, state).run(receive, kept.sent_number)
+        await Follower(worker, reply, *place, state).run(presence, kept.sent_number)
 
 
 def _identity(admitted: Admitted) -> Identity:

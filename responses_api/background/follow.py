@@ -8,10 +8,11 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from gateway_project.lib.asgi import Receive, Scope
+from gateway_project.lib.asgi import Scope
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import BadRequest, Unavailable
+from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import DONE
 from responses_api import response_events
 from responses_api.background import events
@@ -58,14 +59,14 @@ class Follower:
         # The call it belongs to, which may run here too, has the id itself.
         self.request_id = f"{request_id} follows"
 
-    async def run(self, receive: Receive, after: int) -> None:
+    async def run(self, presence: Presence, after: int) -> None:
         """Send the events that follow number `after`. Returns normally, unless the server cancelled it.
 
         Who is not told the end is cut off, so that the stream cannot be taken for complete.
         """
         self._task = asyncio.current_task()
         self._worker.registry.add(self)
-        leaving = asyncio.create_task(self._watch_client(receive))
+        presence.watch(self._client_left)
         try:
             run = (self._tenant_id, self._response_id)
             with self._worker.hub.watching(*run, self._take, seen=self._state):
@@ -77,7 +78,7 @@ class Follower:
         except TimeoutError:
             return  # it takes nothing
         finally:
-            leaving.cancel()
+            presence.unwatch()
             self._worker.registry.remove(self)
 
     def interrupt(self, why: Interruption) -> None:
@@ -86,9 +87,7 @@ class Follower:
             self._interruption = why
             self._task.cancel()
 
-    async def _watch_client(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    def _client_left(self) -> None:
         if not self._reply.survives_client:
             self.interrupt(Interruption.CLIENT_GONE)
 

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from gateway_project.lib.asgi import Message, Receive
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Unavailable
+from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import DONE
 from responses_api import response_events
 from responses_api.background.events import KEEPALIVE, Numbered
@@ -76,6 +76,7 @@ class ResumableReply:
     def __init__(
         self,
         reply: Reply,
+        presence: Presence,
         journal: Journal,
         keeper: RunKeeper,
         begin: Callable[[Numbered], Begin],
@@ -83,13 +84,13 @@ class ResumableReply:
         stall_seconds: float,
     ) -> None:
         self._reply = reply
+        self._presence = presence
         self._journal = journal
         self._keeper = keeper
         self._begin: Callable[[Numbered], Begin] | None = begin
         self._stall_seconds = stall_seconds
         self._unsent = b""
         self._is_attached = True
-        self._client_left = False
         self._has_closed = False
         self.headers: dict[str, str] = {}
         self.started = False
@@ -105,16 +106,6 @@ class ResumableReply:
     def is_cut_off(self) -> bool:
         """Whether the client, if it is still there, was not told the end."""
         return self.started and self.keeps and not self._has_closed
-
-    def noticing(self, receive: Receive) -> Receive:
-        """`receive`, with the client's leaving noticed here too."""
-
-        async def noticed() -> Message:
-            message = await receive()
-            self._client_left = self._client_left or message["type"] == "http.disconnect"
-            return message
-
-        return noticed
 
     async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         raise AssertionError("a resumable answer is a stream")
@@ -153,7 +144,7 @@ class ResumableReply:
         except StoreUnavailable as error:
             self.keeps = False
             logger.error("a stream goes on without being kept: %s", error)
-        if self._client_left and not self.survives_client:
+        if self._presence.has_left and not self.survives_client:
             raise Unavailable("The client left, and nothing is kept that it could come back to.")
 
     async def _forward(self, *, more: bool) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gateway_project.lib import clock, ids
-from gateway_project.lib.asgi import ClientGone, Receive
+from gateway_project.lib.asgi import ClientGone
 from gateway_project.lib.errors import GatewayError, Unavailable
+from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import COMMENT, data_event
 from responses_api import response_events, response_object
 from responses_api.doors.shapes import ModelCall
@@ -38,37 +39,40 @@ class Joiner:
         self._call = call
         self._reply = reply
         self._interrupted: asyncio.Future[Interruption] = worker.loop.create_future()
+        self._client_left: asyncio.Future[None] = worker.loop.create_future()
 
     def interrupt(self, why: Interruption) -> None:
         """Called by the registry; the client is told."""
         if not self._interrupted.done():
             self._interrupted.set_result(why)
 
-    async def ending(self, found: Found, receive: Receive) -> Ending | None:
+    async def ending(self, found: Found, presence: Presence) -> Ending | None:
         """How the call of another ends, None if the other was lost before. Raises GatewayError,
         ClientGone."""
         ended = self._worker.idempotent_calls.ending(found)
-        client_left = self._worker.loop.create_task(_disconnected(receive))
+        presence.watch(self._notice_leaving)
         self._worker.registry.add(self)
         try:
-            return await self._wait(ended, client_left)
+            return await self._wait(ended)
         finally:
-            client_left.cancel()
+            presence.unwatch()
             self._worker.registry.remove(self)
 
-    async def _wait(
-        self, ended: asyncio.Future[Ending | None], client_left: asyncio.Task[None]
-    ) -> Ending | None:
+    def _notice_leaving(self) -> None:
+        if not self._client_left.done():
+            self._client_left.set_result(None)
+
+    async def _wait(self, ended: asyncio.Future[Ending | None]) -> Ending | None:
         patience = self._limits.commit
         while not ended.done():
             done, _ = await asyncio.wait(
-                (ended, client_left, self._interrupted),
+                (ended, self._client_left, self._interrupted),
                 timeout=patience if self._call.stream else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if self._interrupted in done:
                 raise self._interrupted.result().error()
-            if client_left in done:
+            if self._client_left in done:
                 raise ClientGone
             if not done:
                 patience = self._limits.keepalive
@@ -138,8 +142,3 @@ class Joiner:
                 await sending
         except TimeoutError:
             raise ClientGone from None
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

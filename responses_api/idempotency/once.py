@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from gateway_project.lib.asgi import Receive
 from gateway_project.lib.errors import GatewayError, IdempotencyMismatch
+from gateway_project.lib.presence import Presence
 from responses_api.admission import Admitted, Request, admit_call
 from responses_api.idempotency.calls import Key
 from responses_api.idempotency.joining import Joiner
@@ -25,7 +25,7 @@ PATIENCE = 0.5
 
 
 async def once(
-    worker: Worker, request: Request, key: Key, reply: Reply, receive: Receive, run: Run
+    worker: Worker, request: Request, key: Key, reply: Reply, presence: Presence, run: Run
 ) -> None:
     """Answer a request that was read and carries a key, with `run` if nobody else does. Raises
     GatewayError if nothing was sent, ClientGone."""
@@ -38,17 +38,17 @@ async def once(
     while (found := await calls.claim(caller.tenant_id, key, request.id)).owner != request.id:
         if not found.is_same_request:
             raise IdempotencyMismatch
-        if await _joined(worker, request, joiner, found, receive):
+        if await _joined(worker, request, joiner, found, presence):
             return
     await _run(worker, request, found, reply, run)
 
 
 async def _joined(
-    worker: Worker, request: Request, joiner: Joiner, found: Found, receive: Receive
+    worker: Worker, request: Request, joiner: Joiner, found: Found, presence: Presence
 ) -> bool:
     """Whether the request was answered; if not, the call it had joined was lost."""
     try:
-        ending = await joiner.ending(found, receive)
+        ending = await joiner.ending(found, presence)
     except GatewayError as error:
         await joiner.error(error)
         worker.record(facts(request), refused("refused", error.http_status, error.code))

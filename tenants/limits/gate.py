@@ -156,7 +156,7 @@ def _refused(limits: Limits, verdict: Verdict, tokens: int) -> RateLimited:
     limit = limits.all[verdict.refused]
     whose = _WHOSE.get(limit.owner, "")
     if limit.owner == FAILED:
-        what = "Too many wrong API keys came from your network address."
+        what = "Too many wrong API keys or passwords came from your network address."
     elif limit.metric == CONCURRENCY:
         what = f"As many calls {whose} run as may at the same time: {limit.amount}."
     else:

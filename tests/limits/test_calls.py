@@ -19,7 +19,7 @@ from tenants import keys
 from tenants.models import RateLimit
 from tests.faults.wire import until
 from tests.limits.conftest import Ask, Clock
-from tests.support import rows, storing
+from tests.support import ledger, rows, storing
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 from tests.support.sockets import opened
@@ -190,6 +190,30 @@ def test_a_failed_call_takes_no_tokens(
     fault(gateway, "500")
     assert ask(model="500").status_code >= 500
     gateway.idle()
+    assert int(ask().headers["x-ratelimit-remaining-tokens"]) > 10_000 - 600
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_was_billed_takes_its_tokens_though_nobody_saw_its_answer(
+    gateway: LiveGateway, ask: Ask, limit: Give, pass_time: Clock, stream: bool
+) -> None:
+    ledger.begin_here(gateway)
+    limit("10000 tokens/minute")
+    fault(gateway, "cut-before-output")
+    answer = ask(model="cut-before-output", text="word " * 800, stream=stream)
+    assert answer.status_code >= 500
+    billed = sum(row.input_fresh for row in ledger.rows(gateway))
+    assert billed > 1_000
+    estimated = 512 + 30
+    left = int(ask().headers["x-ratelimit-remaining-tokens"])
+    assert 10_000 - billed - estimated <= left <= 10_000 - billed
+
+
+def test_counting_tokens_takes_none(
+    gateway: LiveGateway, ask: Ask, limit: Give, pass_time: Clock
+) -> None:
+    limit("10000 tokens/minute")
+    assert ask("input_tokens", text="word " * 800).status_code == 200
     assert int(ask().headers["x-ratelimit-remaining-tokens"]) > 10_000 - 600
 
 

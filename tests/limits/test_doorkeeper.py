@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
 from websockets.exceptions import InvalidStatus
 
 from gateway_project.lib import rates
@@ -63,6 +64,36 @@ def test_who_sends_too_many_wrong_keys_is_told_to_wait(
     assert ask(gateway, "203.0.113.5", WRONG, path).status_code == 429
 
 
+def test_wrong_passwords_count_as_wrong_keys(
+    gateway: LiveGateway, configure: Configure, pass_time: Clock
+) -> None:
+    configure(failures="2 requests/minute")
+    User.objects.create_superuser("operator", password="right")
+    at = {"x-forwarded-for": "203.0.113.5"}
+
+    def sign_in(browser: httpx.Client, password: str) -> httpx.Response:
+        assert browser.get("/console/login/").status_code == 200
+        form = {"username": "operator", "password": password}
+        token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        return browser.post("/console/login/", data=form | token)
+
+    with (
+        httpx.Client(base_url=gateway.root_url, headers=at) as operator,
+        httpx.Client(base_url=gateway.root_url, headers=at) as guesser,
+    ):
+        assert sign_in(operator, "right").status_code == 302  # which does not count
+        assert [sign_in(guesser, "wrong").status_code for _ in range(2)] == [200, 200]
+        refused = sign_in(guesser, "right")
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "30"
+        assert refused.headers["content-type"].startswith("text/plain")
+        assert "passwords" in refused.text
+        assert ask(gateway, "203.0.113.5", WRONG).status_code == 429
+        assert operator.get("/console/").status_code == 200  # whoever is signed in goes on
+        pass_time(30)
+        assert sign_in(guesser, "right").status_code == 302
+
+
 def test_no_key_is_looked_up_for_an_address_that_guesses_but_known_ones_go_on(
     gateway: LiveGateway, configure: Configure, acme: Customer
 ) -> None:
@@ -98,6 +129,16 @@ def test_all_traffic_of_an_address_is_counted_whatever_it_is(
     ]
     assert statuses == [200, 401, 200, 429]
     assert ask(gateway, "203.0.113.6", acme.headers, path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses", "responses/compact"])
+def test_a_wrong_method_counts_like_any_request(
+    gateway: LiveGateway, configure: Configure, path: str
+) -> None:
+    configure(all_traffic="2 requests/minute")
+    sent = {"x-forwarded-for": "203.0.113.5"}
+    url = f"{gateway.base_url}/{path}"
+    assert [httpx.delete(url, headers=sent).status_code for _ in range(3)] == [405, 405, 429]
 
 
 def test_pages_count_and_their_files_do_not(gateway: LiveGateway, configure: Configure) -> None:

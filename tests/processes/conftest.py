@@ -47,7 +47,8 @@ def provider() -> Iterator[SandboxServer]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="provider")
     thread.start()
-    server = SandboxServer()
+    # A fast machine makes more calls in a test than a sandbox remembers by itself.
+    server = SandboxServer(remembered_calls=1_000_000)
     asyncio.run_coroutine_threadsafe(server.start(), loop).result()
     yield server
     asyncio.run_coroutine_threadsafe(server.stop(), loop).result()

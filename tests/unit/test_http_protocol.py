@@ -3,83 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-import uvicorn
 
-from gateway_project.serving.http import HttpProtocol
-
-App = Callable[[Any, Any, Any], Awaitable[None]]
+from tests.support.one_app import served
 
 LENGTH_2 = [(b"content-length", b"2")]
-
-
-class Counted(HttpProtocol):
-    """Knows what was written, write by write."""
-
-    writes: list[bytes]
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Recorder(transport, self.writes))  # type: ignore[arg-type]
-
-
-class Recorder:
-    def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
-        self._transport = transport
-        self._writes = writes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        self._writes.append(data)
-        self._transport.write(data)
-
-    def writelines(self, pieces: tuple[bytes, ...]) -> None:
-        self.write(b"".join(pieces))
-
-
-class Asked:
-    """A server of `app`, and a connection to it."""
-
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writes: list[bytes]
-    ) -> None:
-        self._reader, self._writer, self.writes = reader, writer, writes
-
-    def say(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    def ask(self, method: str = "GET", head: str = "") -> None:
-        self.say(f"{method} / HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode())
-
-    async def until(self, end: bytes) -> bytes:
-        return await asyncio.wait_for(self._reader.readuntil(end), 10)
-
-    async def rest(self) -> bytes:
-        """Until the server closes."""
-        return await asyncio.wait_for(self._reader.read(), 10)
-
-
-@contextlib.asynccontextmanager
-async def served(app: App) -> AsyncIterator[Asked]:
-    writes: list[bytes] = []
-    protocol = type("Protocol", (Counted,), {"writes": writes})
-    config = uvicorn.Config(
-        app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    running = asyncio.create_task(server.serve([listener]))
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
-    yield Asked(reader, writer, writes)
-    writer.close()
-    server.should_exit = True
-    await running
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
