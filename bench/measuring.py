@@ -39,7 +39,7 @@ FULL = Scale(
     latency_calls=2_000,
     throughput_calls=2_000,
     held_chunks=200,
-    memory_calls=50_000,
+    memory_calls=100_000,
     replays=400,
 )
 QUICK = Scale(

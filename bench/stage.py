@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import processes, rows
 from bench.rows import Keys
+from gateway_project.serving.resources import raise_file_limit
 
 CALL_LINE = b'"event":"call"'
 MAX_COMPLAINTS = 5
@@ -54,7 +55,7 @@ class Stage:
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
     """Everything running and ready; stopped and removed afterwards."""
-    processes.raise_file_limit()
+    raise_file_limit()
     with (
         tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder,
         contextlib.ExitStack() as on,

@@ -17,6 +17,7 @@ import orjson
 import psycopg
 
 from bench import processes
+from gateway_project.serving.resources import raise_file_limit
 
 CONTROL_SETTINGS = "bench.chaos.forgetful"
 BOOKS = "bench.chaos.books"
@@ -48,7 +49,7 @@ class Stage:
 @contextlib.contextmanager
 def stage(folder: Path, database: str, budget_nano: int) -> Iterator[Stage]:
     """The sandbox is stopped last, so that its log holds every call."""
-    processes.raise_file_limit()
+    raise_file_limit()
     with _database(database) as where:
         variables = processes.environment(folder, **where, **_redis(), TOLLGATE_LOG_FORMAT="json")
         with _sandbox(folder) as (port, log):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from gateway_project.serving import sandbox
-from gateway_project.serving.supervisor import Supervisor, bind, raise_file_limit
+from gateway_project.serving import resources, sandbox
+from gateway_project.serving.supervisor import Supervisor, bind
 from tenants.ledger.ingester import run_forever
 
 
@@ -22,7 +22,8 @@ def address(host: str, port: int) -> str:
 
 def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> None:
     """Serve until told to stop. Raises PortInUse."""
-    raise_file_limit()
+    resources.raise_file_limit()
+    resources.share_one_arena()
     listener = bind(host, port)
     importlib.import_module(
         "gateway_project.asgi"

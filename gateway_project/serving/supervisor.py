@@ -6,7 +6,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import socket
 import threading
@@ -206,10 +205,3 @@ def _give_up_stalled_clients(listener: socket.socket) -> None:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         seconds = settings.SEND_STALL_SECONDS + STALL_MARGIN_SECONDS
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
-
-
-def raise_file_limit() -> None:
-    """Each running call needs two sockets; take as many as the system allows us."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
