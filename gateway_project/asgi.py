@@ -82,7 +82,7 @@ async def _live(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            worker.current()
+            await worker.start_up()
             await send({"type": "lifespan.startup.complete"})
         else:
             await worker.shut_down()

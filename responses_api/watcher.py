@@ -34,6 +34,7 @@ class RevisionWatcher:
         self._redis_url = redis_url
         self._seen: int | None = None
         self._wake = asyncio.Event()
+        self._has_looked = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
         self.is_current = False
@@ -48,6 +49,12 @@ class RevisionWatcher:
             listening = announcements.listen(self._redis_url, lambda _: self._wake.set())
             self._tasks.append(aio.hold(listening, "revision-listen"))
 
+    async def first_look(self, patience: float) -> None:
+        """Wait until there has been one, with or without success, or for so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._has_looked.wait()
+
     async def stop(self) -> None:
         revision.forget(self._wake_from_any_thread)
         for task in self._tasks:
@@ -60,6 +67,7 @@ class RevisionWatcher:
     async def _poll(self) -> None:
         while True:
             await self._look()
+            self._has_looked.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._wake.wait()

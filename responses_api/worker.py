@@ -154,6 +154,9 @@ def socket_limits_from_settings() -> SocketLimits:
     )
 
 
+# A worker whose database does not answer at all begins without it.
+FIRST_LOOK_SECONDS = 5.0
+
 _workers: dict[int, Worker] = {}
 
 
@@ -165,6 +168,12 @@ def current() -> Worker:
         worker = _workers[thread] = Worker()
         worker.start()
     return worker
+
+
+async def start_up() -> None:
+    """Start this thread's worker, and let it look at the configuration's revision before anybody is answered:
+    the first look makes it forget what it knows, and were the database away by then, nobody could go on."""
+    await current().watcher.first_look(FIRST_LOOK_SECONDS)
 
 
 async def shut_down() -> None:
