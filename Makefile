@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(LONG),--durations=40)
 SELECTION := not client_programs$(if $(LONG),, and not long)
-PERSISTENCE := (persistence or postgres or redis)$(if $(LONG),, and not long)
+PERSISTENCE := persistence$(if $(LONG),, and not long)
 
 # A stamp carries its lock file's checksum in its name: an unchanged lock costs no Python start.
 checksum = $(shell cksum < $(1) 2>/dev/null | tr ' ' -)

@@ -17,7 +17,7 @@ from tests.limits.conftest import Ask
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.persistence]
 
 Give = Callable[..., None]
 
