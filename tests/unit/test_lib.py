@@ -16,6 +16,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import RFC_4122, UUID
 
 import httpx
 import orjson
@@ -149,6 +150,7 @@ def test_threads_that_generate_a_keyring_at_once_get_the_same_one(tmp_path: Path
 GENERATE_MANY = """
 import sys
 from pathlib import Path
+from uuid import RFC_4122, UUID
 from gateway_project.lib import keyring
 for number in range(200):
     print(keyring.from_file(Path(sys.argv[1]) / str(number)).current)
@@ -698,3 +700,27 @@ def test_ids_with_a_time_are_in_its_order(monkeypatch: pytest.MonkeyPatch):
     before, same, after = made
     assert before < ids.first_uuid7(at) <= same < after
     assert [made_id.version for made_id in made] == [7, 7, 7]
+
+
+def test_request_ids_are_uuids_of_version_7_with_room_for_the_requests_calls():
+    made = [ids.request_id() for _ in range(1_000)]
+    assert len(set(made)) == len(made)
+    for request_id in made:
+        known = UUID(request_id.removeprefix("req_"))
+        assert (known.version, known.variant, known.int & 0xFFFF) == (7, RFC_4122, 0)
+
+
+FORKING = """
+import os
+from gateway_project.lib import clock, ids
+clock.timestamp = lambda: 1_800_000_000.0
+for _ in range(2):
+    if os.fork() == 0:
+        break
+print(ids.request_id(), flush=True)
+"""
+
+
+def test_a_forked_process_does_not_go_on_with_its_parents_request_ids():
+    run = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, check=True)
+    assert len(set(run.stdout.split())) == 3
