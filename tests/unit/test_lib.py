@@ -717,7 +717,7 @@ clock.timestamp = lambda: 1_800_000_000.0
 for _ in range(2):
     if os.fork() == 0:
         break
-print(ids.request_id(), flush=True)
+os.write(1, ids.request_id().encode() + b"\\n")  # whole, beside two others who write
 """
 
 
