@@ -139,6 +139,8 @@ class Writer:
             for pending in batch:
                 pending.error = StoreUnavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  # a bad record must not end the thread or the others
+            if not isinstance(error, Error):
+                connections.close_all()  # wherever that came from, its transaction may be open still
             self._write_each(batch, error)
 
     def _write_each(self, batch: list[_Pending], error: Exception) -> None:

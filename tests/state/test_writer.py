@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from django.db import Error, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.lib.cache import StoreUnavailable
 from responses_api.models import StoredResponse
@@ -174,3 +175,23 @@ def _count() -> int:
         return StoredResponse.objects.count()
     finally:
         connection.close()
+
+
+async def test_what_goes_wrong_after_a_commit_leaves_no_transaction_open(
+    writer, tenant_id, monkeypatch
+):
+    """Django ends a transaction by switching autocommit on: where that fails, none is committed any more."""
+    switch = BaseDatabaseWrapper.set_autocommit
+
+    def fail_once(self, autocommit, *arguments, **options):
+        if autocommit and threading.current_thread().name == "tollgate-writer":
+            monkeypatch.setattr(BaseDatabaseWrapper, "set_autocommit", switch)
+            raise RuntimeError("not now")
+        switch(self, autocommit, *arguments, **options)
+
+    await write(writer, record(tenant_id, 1))
+    monkeypatch.setattr(BaseDatabaseWrapper, "set_autocommit", fail_once)
+    with pytest.raises(RuntimeError):
+        await writer.write(record(tenant_id, 2))
+    await write(writer, record(tenant_id, 3))
+    assert await asyncio.to_thread(_count) == 3

@@ -5,6 +5,8 @@ a third of a small test's time. Here those two tables are left as `migrate` fill
 
 SQLite's tables are emptied with DELETE (PostgreSQL's with TRUNCATE, which no trigger of ours sees). Where
 guarded tables hold rows, the triggers are taken out within the flush, and put back after it.
+
+What a test left running may write meanwhile: where a deadlock comes of that, the flush is tried again.
 """
 
 from __future__ import annotations
@@ -13,14 +15,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.commands import flush
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.sqlite3.base import DatabaseWrapper
+from psycopg.errors import DeadlockDetected
 
 from tenants import triggers
+from tests.support.patience import GIVE_UP_SECONDS
 
 STATIC = frozenset({"django_content_type", "auth_permission"})
+MOST_DEADLOCKS = 5
 GUARDED = sorted({t.table for t in triggers.REGISTRY if t.event == "DELETE"})
 
 
@@ -29,6 +34,7 @@ def flush_quickly() -> None:
     for operations in (sqlite, PostgresOperations):
         _leave_static(operations)
     _let_through_triggers(sqlite)
+    _outlast_deadlocks(PostgresOperations)
     module: Any = flush
     module.emit_post_migrate_signal = _after_flush
 
@@ -54,6 +60,22 @@ def _let_through_triggers(operations: Any) -> None:
         return [*drops, *statements]
 
     operations.sql_flush = sql_flush
+
+
+def _outlast_deadlocks(operations: Any) -> None:
+    execute = operations.execute_sql_flush
+
+    def execute_sql_flush(self: Any, statements: Sequence[str]) -> None:
+        patient = [f"SET LOCAL lock_timeout = '{GIVE_UP_SECONDS}s'", *statements]
+        for _ in range(MOST_DEADLOCKS):
+            try:
+                return execute(self, patient)
+            except OperationalError as error:
+                if not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+        return execute(self, patient)
+
+    operations.execute_sql_flush = execute_sql_flush
 
 
 def _after_flush(verbosity: int, interactive: bool, db: str, **_: Any) -> None:
