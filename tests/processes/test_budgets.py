@@ -147,9 +147,9 @@ def test_processes_that_spend_at_once_never_hold_and_spend_more_than_there_is(
     assert watch.most > 4.8 * DOLLAR
 
 
-def until_more_is_held(watch: Watch, nano: int) -> None:
-    """While nothing is booked, whatever is added is held."""
-    eventually(lambda: watch.most > nano, 60)
+def until_they_hold(query: Reader, nano: int) -> None:
+    """While nothing is booked, what is spent is held as well."""
+    eventually(lambda: [row[3] >= nano for row in query(WINDOWS)] == [True, True], 60)
 
 
 @pytest.mark.long
@@ -159,9 +159,8 @@ def test_what_killed_processes_held_is_free_again_and_what_they_spent_is_spent(
     place = furnished(variables, provider, tenant=40 * DOLLAR, key=30 * DOLLAR)
     with Watch(variables) as watch:
         for _ in range(2):
-            before = watch.most
             processes = spenders(place, running)
-            until_more_is_held(watch, before + DOLLAR)
+            until_they_hold(query, DOLLAR)
             for spender in processes:
                 spender.kill()
             assert any(reserved for _, _, _, reserved in query(WINDOWS))
