@@ -18,7 +18,8 @@ def raise_file_limit() -> None:
 
 def share_one_arena() -> None:
     """Let all threads allocate from one place. glibc gives each of them an arena of its own, against a
-    contention that cannot be where one thread runs at a time; a worker then holds what the largest job of
-    each of its threads took, which looks like a leak until every thread has had one. Not glibc: nothing."""
+    contention that is rare where one thread at a time runs Python (docs/performance.md: none was measured,
+    with SQLite at work in another); a worker then holds what the largest job of each of its threads took,
+    which looks like a leak until every thread has had one. Not glibc: nothing."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -14,7 +14,7 @@ from openai import AuthenticationError, NotFoundError
 from pydantic import BaseModel
 
 from routing.sandbox import SandboxServer, Scripted
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
 
 SCHEMA = Path(__file__).resolve().parents[2] / (
     "../shared/data/openai-sdk-3.52.0-response_stream_event.schema.json"
@@ -422,7 +422,7 @@ async def test_a_client_that_leaves_is_noticed_at_once(sandbox, order):
     writer.write(head + body)
     await sandbox.received(1)
     writer.close()
-    async with asyncio.timeout(GIVE_UP_SECONDS):
+    async with asyncio.timeout(NOISE_SECONDS):
         await sandbox.idle()
     assert sandbox.calls[-1].ended == "client_closed"
     assert sandbox.calls[-1].client_closed_at is not None
