@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.db import transaction
 
 from gateway_project.lib import db
 from tests.support import flushing, rows, tls
@@ -44,5 +45,6 @@ def gateway(transactional_db: None, running_gateway: LiveGateway) -> Iterator[Li
 @pytest.fixture
 def acme(gateway: LiveGateway) -> Customer:
     """A tenant with a key, and the sandbox's three aliases."""
-    rows.sandbox_aliases(gateway.sandbox.base_url)
-    return rows.customer("acme")
+    with transaction.atomic():
+        rows.sandbox_aliases(gateway.sandbox.base_url)
+        return rows.customer("acme")

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from gateway_project.lib import clock
 from tenants.billing import credits as prepaid
 from tenants.billing import periods
 from tenants.ledger.row_ids import request_id_of
@@ -31,12 +32,9 @@ def billing(world: World) -> Client:
 
 @pytest.fixture
 def draft(world: World) -> Invoice:
-    at = usage_rows.AT - timedelta(days=334)
-    usage_rows.usage(world.ours.tenant, at, charges={"input_fresh": 70_000_000})
-    world.ours.tenant.billing_periods.filter(starts_at__lte=at, ends_at__gt=at).update(
-        state="closing"
-    )
-    periods.advance(world.ours.tenant)
+    now = clock.now()
+    usage_rows.usage(world.ours.tenant, now, charges={"input_fresh": 70_000_000})
+    periods.advance(world.ours.tenant, now + timedelta(days=32))
     return Invoice.objects.get(state="draft")
 
 

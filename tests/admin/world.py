@@ -137,8 +137,9 @@ def _webhook(name: str, tenant: Tenant) -> tuple[WebhookEndpoint, WebhookDeliver
 def _money(
     name: str, tenant: Tenant
 ) -> tuple[UsageRow, UsageHour, UsageDay, BillingPeriod, Invoice, CreditTransaction]:
-    """A finalized month with one call in it, paid from credit."""
-    at = usage_rows.AT - timedelta(days=365)
+    """A finalized month with one call in it, paid from credit: the last one, because every month since the
+    first call is closed with it."""
+    at = clock.now().replace(day=1) - timedelta(days=15)
     row = usage_rows.usage(
         tenant,
         at,

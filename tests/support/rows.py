@@ -1,8 +1,10 @@
-"""Rows a test needs, made through the same functions the product uses."""
+"""Rows a test needs, made through the same functions the product uses; each function in one transaction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from django.db import transaction
 
 from gateway_project.lib.secret import Secret
 from routing import credentials
@@ -26,12 +28,14 @@ class Customer:
         return {"authorization": f"Bearer {self.secret}"}
 
 
+@transaction.atomic
 def customer(slug: str = "acme", **tenant_fields: object) -> Customer:
     tenant = Tenant.objects.create(slug=slug, name=slug.title(), **tenant_fields)
     key, secret = keys.create(tenant, "test")
     return Customer(tenant, key, secret.reveal())
 
 
+@transaction.atomic
 def provider(
     protocol: str, base_url: str, name: str = "", secret: str = "", **fields: object
 ) -> Provider:
@@ -46,6 +50,7 @@ def provider(
     return row
 
 
+@transaction.atomic
 def alias(name: str, *targets: tuple[Provider, str], **fields: object) -> Alias:
     """An alias over (provider, upstream model) pairs, in order of preference."""
     row = Alias.objects.create(name=name, **fields)
@@ -55,6 +60,7 @@ def alias(name: str, *targets: tuple[Provider, str], **fields: object) -> Alias:
     return row
 
 
+@transaction.atomic
 def sandbox_aliases(base_url: str) -> None:
     """`sandbox-chat`, `sandbox-responses` and `sandbox-anthropic` for everybody."""
     for protocol in PROTOCOLS:
