@@ -21,12 +21,9 @@ OF_THE_CONNECTION = {"authorization", "connection", "content-length", "host"}
 def recorded() -> list[Any]:
     """Test parameters: each recorded request once, however often it was repeated."""
     found: dict[str, Any] = {}
-    for path in sorted(reference.FOLDER.glob("captures/*.json")):
-        for number, request in enumerate(orjson.loads(path.read_bytes()).get("requests", [])):
-            body = orjson.dumps({**request["body"], "model": ""}).decode()
-            found.setdefault(body, pytest.param(request, id=f"{path.stem}-{number}"))
-    if not found:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reference.ABSENT), id="absent")]
+    for name, request in reference.captures():
+        body = orjson.dumps({**request["body"], "model": ""}).decode()
+        found.setdefault(body, pytest.param(request, id=name))
     return list(found.values())
 
 

@@ -241,7 +241,7 @@ def test_items_get_ids_types_parts_and_a_status(http):
     }
     assert (answered["status"], called["status"]) == ("completed", "completed")
     assert (answered["id"][:4], called["id"][:3]) == ("msg_", "fc_")
-    document = reference.json_of("data/openai-openapi-2026-08-21-subset.json")
+    document = reference.json_of("schemas/openai-openapi-2026-08-21-subset.json")
     validator = Draft202012Validator(
         {"$ref": "#/components/schemas/Message", "components": document["components"]}
     )

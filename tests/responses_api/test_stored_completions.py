@@ -86,7 +86,7 @@ def test_a_completion_is_read_changed_and_deleted(http, acme, prefix):
 
 def test_a_completion_has_the_shape_the_sdk_knows(http, acme):
     whole = stored.completion(acme)
-    schema = reference.json_of("data/openai-sdk-3.52.0-chat_completion.schema.json")
+    schema = reference.json_of("schemas/openai-sdk-3.52.0-chat_completion.schema.json")
     found = http.get(f"{LIST}/{whole['id']}").json()
     assert reference.explain(Draft202012Validator(schema), found) == []
 

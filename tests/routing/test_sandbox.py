@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,10 +14,7 @@ from pydantic import BaseModel
 
 from routing.sandbox import SandboxServer, Scripted
 from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
-
-SCHEMA = Path(__file__).resolve().parents[2] / (
-    "../shared/data/openai-sdk-3.52.0-response_stream_event.schema.json"
-)
+from tests.support.reference import json_of
 
 WEATHER = {
     "type": "object",
@@ -178,9 +174,8 @@ async def test_a_responses_stream_ends_with_the_response_it_built(openai_client)
 
 @pytest.mark.parametrize("request_name", RESPONSES_REQUESTS)
 async def test_every_responses_event_fits_the_official_schema(http, request_name):
-    if not SCHEMA.exists():
-        pytest.skip("the shared folder with the official schemas is not beside this checkout")
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    schema = json_of("schemas/openai-sdk-3.52.0-response_stream_event.schema.json")
+    validator = Draft202012Validator(schema)
     body = {"model": "sandbox", "stream": True} | RESPONSES_REQUESTS[request_name]
     response = await http.post("/responses", json=body)
     events = events_of(response)

@@ -59,21 +59,17 @@ class Recorded:
 
 def streams() -> list[Any]:
     """Test parameters: every recorded stream that is an answer."""
-    found = [each for protocol in PROTOCOLS for each in _streams(protocol)]
-    return found if any(not each.marks for each in found) else found[:1]
+    return [each for protocol in PROTOCOLS for each in _streams(protocol)]
 
 
 def answers() -> list[Any]:
     """Test parameters: every recorded JSON answer."""
-    found = [each for protocol in PROTOCOLS for each in _answers(protocol)]
-    return found if any(not each.marks for each in found) else found[:1]
+    return [each for protocol in PROTOCOLS for each in _answers(protocol)]
 
 
 def _streams(protocol: str) -> list[Any]:
     made: list[Any] = []
     for each in recordings(protocol, ".sse"):
-        if each.marks:  # there are none
-            return [each]
         for number, stream in enumerate(meaning.streams_in(each.values[0].read_bytes())):
             # One stream of chunks is filed among the Responses.
             said = "chat" if b'"chat.completion.chunk"' in stream else protocol
@@ -87,8 +83,6 @@ def _streams(protocol: str) -> list[Any]:
 def _answers(protocol: str) -> list[Any]:
     made: list[Any] = []
     for each in recordings(protocol, ".json"):
-        if each.marks:
-            return [each]
         raw = each.values[0].read_bytes()
         if {"choices", "output", "content"} & orjson.loads(raw).keys():
             made.append(pytest.param(Recorded(protocol, raw, False), id=f"{protocol}-{each.id}"))
@@ -99,10 +93,8 @@ def failures() -> list[Any]:
     """Test parameters: every recorded answer that is an error, or none at all."""
     found: list[Any] = []
     for protocol in PROTOCOLS:
-        sound = {each.values[0].raw for each in _answers(protocol) if not each.marks}
+        sound = {each.values[0].raw for each in _answers(protocol)}
         for each in recordings(protocol, ".json"):
-            if each.marks:
-                return [each]
             if (raw := each.values[0].read_bytes()) not in sound:
                 made = Recorded(protocol, raw, streamed=False)
                 found.append(pytest.param(made, id=f"{protocol}-{each.id}"))
@@ -110,7 +102,7 @@ def failures() -> list[Any]:
 
 
 def spliced() -> Recorded:
-    """The stream in which a second message begins inside the first; skips the test without it."""
+    """The stream in which a second message begins inside the first."""
     raw = path_to(f"recordings/anthropic/{SPLICED}.sse").read_bytes()
     return Recorded("anthropic", raw, streamed=True)
 

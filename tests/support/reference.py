@@ -1,6 +1,7 @@
-"""The folder of reference data beside the checkout: recordings, schemas, captures.
+"""Reference data beside the tests: recorded exchanges, official schemas, captured requests of clients.
 
-It is no part of the project. A test that needs it is skipped, saying so, where it is absent.
+`tests/recordings` holds answers of real providers, `tests/schemas` what OpenAI and Open Responses publish,
+`tests/captures` what real clients sent. Each folder has a README that says where its files come from.
 """
 
 from __future__ import annotations
@@ -13,16 +14,12 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared"
-ABSENT = "the reference folder `shared` is not beside the checkout"
+FOLDER = Path(__file__).resolve().parents[1]
 
 
 def path_to(name: str) -> Path:
-    """A file of the folder; skips the test where there is none."""
-    found = FOLDER / name
-    if not found.exists():
-        pytest.skip(ABSENT)
-    return found
+    """Return the path of a file, given from the folder of tests."""
+    return FOLDER / name
 
 
 def json_of(name: str) -> Any:
@@ -30,12 +27,20 @@ def json_of(name: str) -> Any:
 
 
 def recordings(protocol: str, suffix: str) -> list[Any]:
-    """Test parameters: each recorded answer of a protocol, or one that is skipped."""
+    """Return test parameters: each recorded answer of a protocol."""
     names = sorted(FOLDER.glob(f"recordings/{protocol}/*{suffix}"))
     found = [path for path in names if not path.name.endswith(".request.json")]
-    if not found:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=ABSENT), id="absent")]
+    assert found, f"no recordings of {protocol}"
     return [pytest.param(path, id=path.stem) for path in found]
+
+
+def captures() -> list[tuple[str, Any]]:
+    """Return every request that clients were seen to send, each with a name for it."""
+    return [
+        (f"{path.stem}-{number}", request)
+        for path in sorted(FOLDER.glob("captures/*.json"))
+        for number, request in enumerate(orjson.loads(path.read_bytes()).get("requests", ()))
+    ]
 
 
 def explain(validator: Draft202012Validator, value: Any) -> list[str]:
@@ -48,12 +53,12 @@ def explain(validator: Draft202012Validator, value: Any) -> list[str]:
 
 def event_validators() -> dict[str, Draft202012Validator]:
     """A validator for each stream event of the Responses API, by its type."""
-    return _validators("data/openai-sdk-3.52.0-response_stream_event.schema.json")
+    return _validators("schemas/openai-sdk-3.52.0-response_stream_event.schema.json")
 
 
 def socket_event_validators() -> dict[str, Draft202012Validator]:
     """The same for each frame a server sends over a WebSocket."""
-    return _validators("data/openai-sdk-3.52.0-responses_ws_server_event.schema.json")
+    return _validators("schemas/openai-sdk-3.52.0-responses_ws_server_event.schema.json")
 
 
 @cache
@@ -72,12 +77,12 @@ def _validators(name: str) -> dict[str, Draft202012Validator]:
 @cache
 def response_validator() -> Draft202012Validator:
     """For a Response object, as the official SDK types it."""
-    return Draft202012Validator(json_of("data/openai-sdk-3.52.0-response.schema.json"))
+    return Draft202012Validator(json_of("schemas/openai-sdk-3.52.0-response.schema.json"))
 
 
 @cache
 def open_responses_validator(name: str) -> Draft202012Validator:
     """For a schema of the Open Responses specification, by its name."""
-    document = json_of("data/openresponses-openapi-2026-04-24.json")
+    document = json_of("schemas/openresponses-openapi-2026-04-24.json")
     reference = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     return Draft202012Validator(reference)

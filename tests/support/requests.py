@@ -62,10 +62,7 @@ def chat(*messages, **fields) -> dict:
 
 def recorded(door: str) -> list[Any]:
     """Test parameters: every request recorded or captured in a door's protocol."""
-    found = [*_recordings(door), *_captures(door)]
-    if not found:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reference.ABSENT), id="absent")]
-    return found
+    return [*_recordings(door), *_captures(door)]
 
 
 def _recordings(door: str):
@@ -77,11 +74,10 @@ def _recordings(door: str):
 
 def _captures(door: str):
     paths = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
-    for path in sorted(reference.FOLDER.glob("captures/*.json")):
-        for n, request in enumerate(orjson.loads(path.read_bytes()).get("requests", [])):
-            body = request.get("body")
-            if request["path"] == paths[door] and isinstance(body, dict) and not _needs_state(body):
-                yield pytest.param(body, id=f"{path.stem}-{n}")
+    for name, request in reference.captures():
+        body = request.get("body")
+        if request["path"] == paths[door] and isinstance(body, dict) and not _needs_state(body):
+            yield pytest.param(body, id=name)
 
 
 def _needs_state(body: dict) -> bool:
@@ -203,7 +199,7 @@ def _check_names(names: list[str]) -> None:
 def _openai(name: str) -> Draft202012Validator:
     """For a request as OpenAI describes it, but for its `oneOf`: the alternatives overlap, so that every
     message would be one too many of them."""
-    raw = reference.path_to("data/openai-openapi-2026-08-21-subset.json").read_bytes()
+    raw = reference.path_to("schemas/openai-openapi-2026-08-21-subset.json").read_bytes()
     document = orjson.loads(raw.replace(b'"oneOf"', b'"anyOf"'))
     found = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     return Draft202012Validator(found)

@@ -117,8 +117,6 @@ def streams() -> list[Any]:
     """Each stream of the recordings; some files hold several, one after the other."""
     found = []
     for recording in recordings("anthropic", ".sse"):
-        if recording.marks:  # there are none
-            return [recording]
         if recording.id != SPLICED:
             parts = [
                 part for part in BEGINNING.split(recording.values[0].read_bytes()) if part.strip()

@@ -225,7 +225,7 @@ def test_a_failed_chat_stream_ends_with_an_error_and_no_done():
 
 
 def test_chunks_fit_the_official_schema():
-    schema = json_of("data/openai-sdk-3.52.0-chat_completion_chunk.schema.json")
+    schema = json_of("schemas/openai-sdk-3.52.0-chat_completion_chunk.schema.json")
     validator = Draft202012Validator(schema)
     plain = [delta for delta in EVERYTHING if getattr(delta, "key", "") != "b"]
     for chunk in chunks(chat_stream(plain, include_usage=True)):
@@ -233,7 +233,7 @@ def test_chunks_fit_the_official_schema():
 
 
 def test_the_completion_fits_the_official_schema():
-    schema = json_of("data/openai-sdk-3.52.0-chat_completion.schema.json")
+    schema = json_of("schemas/openai-sdk-3.52.0-chat_completion.schema.json")
     assert explain(Draft202012Validator(schema), completion(EVERYTHING)) == []
 
 

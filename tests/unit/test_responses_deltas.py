@@ -96,8 +96,6 @@ def streams() -> list[Any]:
     """Each stream of the recordings; one file holds several, one after the other."""
     found = []
     for recording in recordings("responses", ".sse"):
-        if recording.marks:  # there are none
-            return [recording]
         whole = recording.values[0].read_bytes()
         if b"chat.completion.chunk" not in whole:
             parts = [part for part in BEGINNING.split(whole) if part.strip()]

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 PIECE = 333
 PROTOCOLS = ("chat", "responses", "anthropic")
 STREAMS = [
-    pytest.param(protocol, *param.values, id=f"{protocol}-{param.id}", marks=param.marks)
+    pytest.param(protocol, *param.values, id=f"{protocol}-{param.id}")
     for protocol in PROTOCOLS
     for param in recordings(protocol, ".sse")
 ]
@@ -236,7 +236,7 @@ def test_both_doors_say_the_same(protocol: str, recording: Path):
 @pytest.mark.parametrize(
     ("protocol", "recording"),
     [
-        pytest.param(protocol, *param.values, id=f"{protocol}-{param.id}", marks=param.marks)
+        pytest.param(protocol, *param.values, id=f"{protocol}-{param.id}")
         for protocol in ("chat", "anthropic")
         for param in recordings(protocol, ".json")
     ],

@@ -25,7 +25,7 @@ def model(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def specified() -> dict[str, str]:
     """The specification's schema for each type of frame."""
-    document = reference.json_of("data/openresponses-openapi-2026-04-24.json")
+    document = reference.json_of("schemas/openresponses-openapi-2026-04-24.json")
     schemas: Json = document["components"]["schemas"]
     names = [name for name in schemas if name.endswith("StreamingEvent")]
     names = [name for name in names if name != "ErrorStreamingEvent"]
