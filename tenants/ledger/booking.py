@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-from django.db import connection, models
+from django.db import models
 from django.db.models import F, Q
 
 from gateway_project.lib import clock
 from tenants.budgets import locks
 from tenants.budgets.windows import Window
+from tenants.ledger import columns
 from tenants.ledger.open_calls import Booked, opened_at
 from tenants.ledger.records import BudgetShare
 from tenants.models import (
@@ -23,7 +23,6 @@ from tenants.models import (
     UsageRow,
 )
 
-_FIELDS = list(UsageRow._meta.concrete_fields)
 _DEFAULTS = {"corrects": None, "reason": "", "actor": ""}
 
 
@@ -38,36 +37,12 @@ def book(calls: Sequence[Booked], spool: str) -> int:
     fresh = {call.values["id"]: call for call in calls if call.values["id"] not in known}
     new = list(fresh.values())
     if new:
-        _insert(new, spool)
+        own = {**_DEFAULTS, "spool": spool, "recorded_at": clock.now()}
+        columns.insert((call.values for call in new), own)
         _move_budgets(new, spool)
         _touch_keys(new)
         _mark_hours(new)
     return len(new)
-
-
-def _insert(calls: Sequence[Booked], spool: str) -> None:
-    """Rows as they are, without a model instance each: this runs for every call there is."""
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(field.column or "") for field in _FIELDS)
-    places = ", ".join(["%s"] * len(_FIELDS))
-    statement = f"INSERT INTO {quote(UsageRow._meta.db_table)} ({columns}) VALUES ({places})"  # noqa: S608
-    own = {**_DEFAULTS, "spool": spool, "recorded_at": clock.now()}
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, [_prepared({**call.values, **own}) for call in calls])
-
-
-def _prepared(values: dict[str, Any]) -> list[Any]:
-    return [
-        field.get_db_prep_save(_storable(values[field.attname], field.max_length), connection)
-        for field in _FIELDS
-    ]
-
-
-def _storable(value: Any, max_length: int | None) -> Any:
-    """Text without NUL, which PostgreSQL refuses, and no longer than its column."""
-    if not isinstance(value, str):
-        return value
-    return value.replace("\0", "")[:max_length]
 
 
 def lock_windows(calls: Iterable[Booked], spool: str) -> None:

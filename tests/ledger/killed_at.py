@@ -17,7 +17,7 @@ import django
 POINTS = {
     "position.made": ("tenants.ledger.ingest", "_position"),
     "records.read": ("tenants.ledger.ingest", "Reader._read_records"),
-    "rows.inserted": ("tenants.ledger.booking", "_insert"),
+    "rows.inserted": ("tenants.ledger.columns", "insert"),
     "budgets.moved": ("tenants.ledger.booking", "_move_budgets"),
     "keys.touched": ("tenants.ledger.booking", "_touch_keys"),
     "hours.marked": ("tenants.ledger.booking", "_mark_hours"),
