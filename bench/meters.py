@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,27 +32,60 @@ def rss_megabytes(pid: int) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
+def pss_megabytes(pids: Iterable[int]) -> float:
+    """Return the memory processes hold together, what they share counted once, in units of 10^6 bytes."""
+    rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii") for pid in pids)
+    lines = (line for rollup in rollups for line in rollup.splitlines() if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in lines) * 1024 / 1e6
+
+
 @dataclass(slots=True)
 class Reading:
-    """What a process used while it was read. `instructions` is None where they cannot be counted."""
+    """What a process used while it was read. `cpu_of_all` adds the processes that were read beside it;
+    `instructions` is None where they cannot be counted."""
 
     cpu: float = 0.0
+    cpu_of_all: float = 0.0
     instructions: float | None = None
 
 
 @contextlib.contextmanager
-def reading(pid: int, *, count_instructions: bool = False) -> Iterator[Reading]:
-    """Read a process while the block runs; the reading is complete after it."""
+def reading(
+    pid: int, *, beside: Iterable[int] = (), count_instructions: bool = False
+) -> Iterator[Reading]:
+    """Read a process, and others `beside` it, while the block runs; the reading is complete after it."""
     found = Reading()
+    others = set(beside) - {pid}
     counter = _start_counter(pid) if count_instructions else None
-    before = cpu_seconds(pid)
+    before, before_beside = cpu_seconds(pid), sum(map(cpu_seconds, others))
     try:
         yield found
     finally:
         found.cpu = cpu_seconds(pid) - before
+        found.cpu_of_all = found.cpu + sum(map(cpu_seconds, others)) - before_beside
         if counter is not None:
             counter.send_signal(signal.SIGINT)
             found.instructions = counted(counter.communicate()[1])
+
+
+@contextlib.contextmanager
+def on_one_processor(pids: Iterable[int]) -> Iterator[None]:
+    """Let these processes and this one share a processor while the block runs."""
+    tasks = [
+        int(task.name)
+        for pid in (*pids, os.getpid())
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    before = {task: os.sched_getaffinity(task) for task in tasks}
+    one = {min(os.sched_getaffinity(0))}
+    try:
+        for task in tasks:
+            os.sched_setaffinity(task, one)
+        yield
+    finally:
+        for task, processors in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(task, processors)
 
 
 def counts_instructions() -> bool:

@@ -20,12 +20,12 @@ HEADINGS = (
     "scenario",
     "cell",
     "figure",
+    "x floor",
     "gateway",
     "best",
     "target",
     "",
     "floor",
-    "x floor",
     "direct",
 )
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -52,7 +52,7 @@ def text(figures: list[Figure], under: dict[str, str]) -> str:
 
 def markdown(figures: list[Figure], under: dict[str, str]) -> str:
     """The same as a table of the documentation."""
-    rule = ("---", "---", "---", "--:", "--:", "--:", "---", "--:", "--:", "--:")
+    rule = ("---", "---", "---", "--:", "--:", "--:", "--:", "---", "--:", "--:")
     rows = [HEADINGS, rule, *map(_cells, figures)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     notes = "\n".join(f"* {name}: {value}" for name, value in under.items())
@@ -81,12 +81,12 @@ def _cells(figure: Figure) -> tuple[str, ...]:
         figure.scenario,
         figure.cell,
         figure.what,
+        "" if ratio is None else f"{ratio:.2f}",
         "not available" if figure.gateway is None else _amount(figure.gateway, figure.unit),
         _amount(figure.best, figure.unit),
         _target(figure),
         figure.verdict,
         _amount(figure.floor, figure.unit),
-        "" if ratio is None else f"{ratio:.1f}",
         _amount(figure.direct, figure.unit),
     )
 
@@ -110,7 +110,7 @@ def _amount(value: float | None, unit: str) -> str:
 def _padded(row: Iterable[str], widths: list[int]) -> list[str]:
     """Words to the left, figures to the right."""
     return [
-        cell.ljust(width) if column < 3 or column == 6 else cell.rjust(width)
+        cell.ljust(width) if column < 3 or column == 7 else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
 

@@ -48,7 +48,25 @@ FLAT_MEGABYTES = 2.0
 FLOOR_THEN_MS = 0.11
 TWO_RECORDS_THEN_US = 3.8
 
+# How long a gateway without calls is watched, and the longest until it has come to rest.
+REST_SECONDS = 20.0
+SETTLED_SECONDS = 5.0
+
 Scenario = Callable[[Bench], Awaitable[list[Figure]]]
+
+
+async def rest(bench: Bench) -> list[Figure]:
+    """What a gateway costs that nobody calls: all its processes, the ingester included."""
+    gateway = bench.stage.gateway
+    await asyncio.sleep(SETTLED_SECONDS)
+    with meters.reading(gateway.pid, beside=gateway.pids) as used:
+        await asyncio.sleep(REST_SECONDS)
+    cpu = used.cpu_of_all * 1e3 / REST_SECONDS
+    held = meters.pss_megabytes(gateway.pids)
+    return [
+        Figure("rest", "all", "CPU per second, all processes", "ms", cpu, at_most=3),
+        Figure("rest", "all", "PSS, all processes", "MB", held, at_most=140),
+    ]
 
 
 async def memory(bench: Bench) -> list[Figure]:
@@ -139,6 +157,7 @@ def _json_figures(
     return [
         _figure(name, cell, "CPU per request", "ms", samples, Sample.cpu_per_call, at_most=at_most,
                 floor_then=floor_then),
+        _figure(name, cell, "CPU per request, all processes", "ms", samples, Sample.cpu_of_all_per_call),
         _figure(name, cell, "instructions per request", "M", samples, Sample.instructions_per_call,
                 at_most=instructions),
     ]  # fmt: skip
@@ -214,6 +233,17 @@ def _latency_figures(name: str, cell: Cell, waited: dict[str, list[float]]) -> l
             Figure(name, str(cell), f"added p{percent}", "ms", gateway - direct, floor - direct,
                    at_most=target),
         ]  # fmt: skip
+    return found
+
+
+async def pinned(bench: Bench) -> list[Figure]:
+    """What a single call waits where everything shares one processor: who else wants it, such as the
+    ingester, must give way."""
+    found = []
+    with meters.on_one_processor(bench.stage.pids):
+        for cell in RELAYS:
+            waited = await _waited(bench, json_call(cell, 1_000))
+            found += _latency_figures("latency 1 KB, one processor", cell, waited)
     return found
 
 
@@ -369,6 +399,7 @@ def _rate(
 
 
 SCENARIOS: dict[str, Scenario] = {
+    "rest": rest,
     "memory": memory,
     "json": json,
     "metered": metered,
@@ -377,6 +408,7 @@ SCENARIOS: dict[str, Scenario] = {
     "burst": burst,
     "paced": paced,
     "latency": latency,
+    "pinned": pinned,
     "throughput": throughput,
     "streams": streams,
     "replay": replay,

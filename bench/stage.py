@@ -18,12 +18,13 @@ MAX_COMPLAINTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Something that answers calls. `pid` is the process to be measured."""
+    """Something that answers calls. `pid` is the process to be measured; `pids` are all that serve."""
 
     name: str
     port: int
     pid: int
     key: str
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Stage:
     @property
     def servers(self) -> tuple[Server, Server, Server]:
         return self.direct, self.floor, self.gateway
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Every process of the stage."""
+        return tuple(pid for server in self.servers for pid in (server.pids or (server.pid,)))
 
     def logged_calls(self) -> int:
         """The lines the gateway has written for calls that ended."""
@@ -107,4 +113,5 @@ def _gateway(
     arguments = ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with processes.running(arguments, variables, log) as supervisor:
         processes.wait_until_ready(port, "/readyz", log)
-        yield Server("gateway", port, processes.only_worker(supervisor), keys.plain), keys
+        worker, all_of_it = processes.only_worker(supervisor), processes.serving(supervisor)
+        yield Server("gateway", port, worker, keys.plain, all_of_it), keys

@@ -37,8 +37,8 @@ def test_what_could_not_be_measured_is_not_available() -> None:
 def test_the_table_holds_figure_target_verdict_floor_and_ratio() -> None:
     row = report.markdown([DEAR], UNDER).splitlines()[-1]
     assert row == (
-        "| json 1 KB | responses | CPU per request | 0.250 ms | 0.240 ms | ≤ 0.2 ms | over "
-        "| 0.100 ms | 2.5 |  |"
+        "| json 1 KB | responses | CPU per request | 2.50 | 0.250 ms | 0.240 ms | ≤ 0.2 ms | over "
+        "| 0.100 ms |  |"
     )
 
 
