@@ -35,8 +35,8 @@ UNREAD_AFTER = timedelta(minutes=1)  # many times longer than an ingester lets a
 MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
 
 # Below these, known holes are open: Django CVE-2025-14550 and CVE-2026-5766, Daphne CVE-2026-44545 and
-# CVE-2026-44546; aiohttp's floor is the release our transport was tested with.
-VERSION_FLOORS = {"django": (5, 2, 14), "daphne": (4, 2, 2), "aiohttp": (3, 13)}
+# CVE-2026-44546; httptools' floor is the release our client was tested with.
+VERSION_FLOORS = {"django": (5, 2, 14), "daphne": (4, 2, 2), "httptools": (0, 6, 4)}
 SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.json")
 
 

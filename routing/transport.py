@@ -1,21 +1,19 @@
-"""The hot path's HTTP client: the only module that knows aiohttp.
+"""The hot path's HTTP client: one POST to one target, and the answer's bytes.
 
-It sends one POST to one target and hands out the answer's bytes. Timeouts on reading are the caller's
-business (responses_api/watchdog.py); connecting and waiting for a connection are limited here. Redirects
-are not followed, cookies not kept, proxies of the environment not used.
+Timeouts on reading are the caller's business (responses_api/watchdog.py); connecting and waiting for a
+connection are limited here. Redirects are not followed, cookies not kept, proxies not used. The client is our
+own (http1.py, connections.py): a general one took a quarter of what a relayed call costs (docs/adr/0018).
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import io
+import ssl
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
-
-import aiohttp
-from yarl import URL
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from gateway_project.lib.errors import (
     UpstreamCut,
@@ -24,33 +22,34 @@ from gateway_project.lib.errors import (
     UpstreamMalformed,
     UpstreamUnreachable,
 )
-from routing import auth, egress
+from routing import auth
+from routing.connections import Connections, NoConnectionFree, Place
+from routing.http1 import BrokenHTTP, ConnectionCut, ResponseReader
 from routing.route import Target
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
-# Above this a body is handed over as a file, so that it is written piece by piece, as the socket takes it.
-LARGE_BODY_BYTES = 256 * 1024
-# What may wait here, doubled, before reading stops. A reader that takes nothing costs several such buffers;
-# the client library's default of 64 KB made them 2 MB a stream, this 0.4 MB, at the same CPU.
-READ_BUFFER_BYTES = 16 * 1024
-IDLE_CONNECTION_SECONDS = 15.0
 USER_AGENT = "tollgate/0.1"
 
-# What aiohttp raises and what it means; order matters, the first match counts.
+# What the client raises and what it means; order matters, the first match counts.
 _TRANSLATIONS: tuple[tuple[type[BaseException], type[UpstreamError], str], ...] = (
-    (aiohttp.ClientConnectorError, UpstreamUnreachable, "could not be reached"),
-    (aiohttp.ClientSSLError, UpstreamUnreachable, "could not be reached securely"),
-    (aiohttp.ConnectionTimeoutError, UpstreamUnreachable, "could not be reached in time"),
-    (aiohttp.InvalidURL, UpstreamUnreachable, "has an unusable address"),
-    (aiohttp.ClientResponseError, UpstreamMalformed, "answered with broken HTTP"),
-    (aiohttp.ClientError, UpstreamCut, "closed the connection before its answer was complete"),
-    (OSError, UpstreamCut, "closed the connection before its answer was complete"),
+    (BrokenHTTP, UpstreamMalformed, "answered with broken HTTP"),
+    (ConnectionCut, UpstreamCut, "closed the connection before its answer was complete"),
+    (
+        NoConnectionFree,
+        UpstreamUnreachable,
+        "could not be reached in time: all connections are in use",
+    ),
+    (ssl.SSLError, UpstreamUnreachable, "could not be reached securely"),
+    (TimeoutError, UpstreamUnreachable, "could not be reached in time"),
+    (OSError, UpstreamUnreachable, "could not be reached"),
+    (UnicodeError, UpstreamUnreachable, "has an unusable address"),
 )
+FOREIGN = (BrokenHTTP, ConnectionCut, NoConnectionFree, OSError, UnicodeError)
 
 
 def translate(error: BaseException, target: Target) -> UpstreamError:
-    """The one place where the client library's exceptions become ours."""
+    """The one place where the client's exceptions become ours."""
     if isinstance(error, OSError) and error.errno == errno.EACCES:
         return UpstreamForbiddenAddress(
             f"The provider {target.provider!r} lies at an address the egress policy refuses."
@@ -61,21 +60,18 @@ def translate(error: BaseException, target: Target) -> UpstreamError:
     raise error
 
 
-FOREIGN = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
-
-
 class Answer:
     """A target's answer whose body has not been read. Close it, whatever happens."""
 
-    __slots__ = ("_response", "status", "target")
+    __slots__ = ("_reader", "status", "target")
 
-    def __init__(self, response: aiohttp.ClientResponse, target: Target) -> None:
-        self._response = response
-        self.status = response.status
+    def __init__(self, reader: ResponseReader, target: Target) -> None:
+        self._reader = reader
+        self.status = reader.status
         self.target = target
 
     def header(self, name: str) -> str:
-        return self._response.headers.get(name, "")
+        return self._reader.header(name.lower().encode())
 
     @property
     def content_type(self) -> str:
@@ -85,7 +81,7 @@ class Answer:
     async def chunk(self) -> bytes:
         """All bytes that are there, waiting for some; empty at the end. Raises UpstreamError."""
         try:
-            return await self._response.content.readany()
+            return await self._reader.chunk()
         except FOREIGN as error:
             raise translate(error, self.target) from error
 
@@ -101,6 +97,8 @@ class Answer:
 
     async def drain(self, seconds: float) -> None:
         """Read what is left after the terminal event, so that the connection can be used again."""
+        if self._reader.is_complete:
+            return
         try:
             async with asyncio.timeout(seconds):
                 while await self.chunk():
@@ -110,8 +108,7 @@ class Answer:
 
     def close(self) -> None:
         """Close the connection at once, unless the body was read to its end."""
-        if not self._response.closed:  # then its connection serves others already
-            self._response.close()
+        self._reader.close()
 
 
 class Transport:
@@ -120,32 +117,10 @@ class Transport:
     def __init__(
         self, *, connect_seconds: float, pool_wait_seconds: float, max_connections: int
     ) -> None:
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=pool_wait_seconds + connect_seconds, sock_connect=connect_seconds
-        )
-        self._max_connections = max_connections
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
-
-    def _session(self, *, allow_private: bool) -> aiohttp.ClientSession:
-        session = self._sessions.get(allow_private)
-        if session is None:
-            session = self._sessions[allow_private] = self._new_session(allow_private)
-        return session
-
-    def _new_session(self, allow_private: bool) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._max_connections,
-            keepalive_timeout=IDLE_CONNECTION_SECONDS,
-            socket_factory=egress.socket_factory(allow_private=allow_private),
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            timeout=self._timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,
-            read_bufsize=READ_BUFFER_BYTES,
-            trust_env=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        self._connections = Connections(
+            connect_seconds=connect_seconds,
+            wait_seconds=pool_wait_seconds,
+            at_most=max_connections,
         )
 
     async def post(
@@ -156,28 +131,21 @@ class Transport:
         The credential is added here and nowhere else, for this target's address only. Raises
         UpstreamError; a cancelled call closes its connection.
         """
-        session = self._session(allow_private=target.allow_private_network)
         try:
-            response = await session.post(
-                _url(target.base_url + path),
-                data=body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body),
-                headers=_all_headers(target, headers),
-                allow_redirects=False,
-            )
+            address = _address(target.base_url + path, target.allow_private_network)
+            head = _head(address, _all_headers(target, headers), len(body))
+            connection = await self._connections.take(address.place)
+            return Answer(await connection.request(head, body), target)
         except FOREIGN as error:
             raise translate(error, target) from error
-        return Answer(response, target)
 
     @property
     def open_connections(self) -> int:
         """Connections in use, not counting idle ones kept for reuse."""
-        connectors: list[Any] = [session.connector for session in self._sessions.values()]
-        return sum(len(connector._acquired) for connector in connectors)
+        return self._connections.in_use
 
     async def close(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        self._connections.close()
 
 
 def _all_headers(target: Target, headers: Mapping[str, str]) -> dict[str, str]:
@@ -191,6 +159,42 @@ def _all_headers(target: Target, headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+class _Address(NamedTuple):
+    """A URL taken apart: where to connect, and what the request's first two lines say."""
+
+    place: Place
+    beginning: str
+
+
 @lru_cache(maxsize=4096)
-def _url(text: str) -> URL:
-    return URL(text, encoded=True)
+def _address(url: str, allow_private: bool) -> _Address:
+    """Raises UnicodeError for a URL nothing can be connected to."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise UnicodeError(str(error)) from None
+    if parts.hostname is None or parts.scheme not in {"http", "https"}:
+        raise UnicodeError("no host")
+    is_tls = parts.scheme == "https"
+    name = (
+        parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
+    )
+    host = f"[{name}]" if ":" in name else name
+    usual = 443 if is_tls else 80
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not target.isprintable() or " " in target:
+        raise UnicodeError("a path of unprintable characters")
+    authority = host if port in {None, usual} else f"{host}:{port}"
+    return _Address(
+        Place(name, port or usual, is_tls, allow_private),
+        f"POST {target} HTTP/1.1\r\nhost: {authority}\r\n",
+    )
+
+
+def _head(address: _Address, headers: Mapping[str, str], length: int) -> bytes:
+    """The request line and headers. Raises ValueError for a header with a line break in it."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ValueError("A header holds a character that no header may hold.")
+    return f"{address.beginning}{lines}content-length: {length}\r\n\r\n".encode()

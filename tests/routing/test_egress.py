@@ -5,6 +5,7 @@ What counts is which `connect` calls the process makes: an audit hook sees every
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import socket
@@ -14,12 +15,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import aiohttp
 import httpx
 import pytest
-from aiohttp.abc import ResolveResult
 
-from routing import egress
+from routing import connections, egress
 from routing.sandbox.reply import Scripted
 from tests.support import rows
 from tests.support.live import LiveGateway
@@ -208,19 +207,18 @@ class FakeDns:
         self.asked = 0
 
     async def resolve(
-        self, resolver: object, host: str, port: int = 0, family: int = socket.AF_INET
-    ) -> list[ResolveResult]:
+        self, loop: asyncio.AbstractEventLoop, host: str, port: int
+    ) -> list[egress.AddressInfo]:
         self.asked += 1
         left = self._answers[host]
         addresses = left.pop(0) if len(left) > 1 else left[0]
         return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=0,
+            (
+                socket.AF_INET6 if ":" in address else socket.AF_INET,
+                socket.SOCK_STREAM,
+                socket.IPPROTO_TCP,
+                "",
+                (address, port),
             )
             for address in addresses
         ]
@@ -228,13 +226,7 @@ class FakeDns:
 
 def fake_dns(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[list[str]]]) -> FakeDns:
     dns = FakeDns(answers)
-
-    async def resolve(
-        resolver: object, host: str, port: int = 0, family: int = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return await dns.resolve(resolver, host, port, family)
-
-    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(connections, "resolve", dns.resolve)
     return dns
 
 
@@ -260,7 +252,7 @@ def test_a_name_whose_second_answer_is_private_is_asked_once_and_held_to_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """DNS rebinding: public when checked, private when connected to."""
-    monkeypatch.setattr(aiohttp.TCPConnector, "_use_dns_cache", False, raising=False)
+    monkeypatch.setattr(connections, "NAMES_SECONDS", 0)
     public, private = ["192.0.0.9"], ["127.0.0.1"]  # an anycast address that is never answered here
     dns = fake_dns(monkeypatch, {"rebinding.test": [public, private]})
     seen: list[str] = []

@@ -1,0 +1,327 @@
+"""HTTP/1.1 towards upstreams: one connection that carries one request after the other.
+
+A response is pulled. What the upstream sends waits in the reader, and the socket is not read while more than
+`READ_BUFFER_BYTES` wait there. A connection goes back to its pool at the moment its response is complete, and
+is cut when a response is given up before that, which is how an upstream learns that nobody wants its answer.
+
+The parser is httptools, which the server uses too. RFC 9112 is cited where a rule is not obvious.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+
+import httptools
+
+READ_BUFFER_BYTES = 32 * 1024
+# Of a response's status line and headers.
+MAX_HEAD_BYTES = 64 * 1024
+# Larger request bodies are written in pieces, as the socket takes them.
+PIECE_BYTES = 64 * 1024
+LARGE_BODY_BYTES = 256 * 1024
+# The most that is made of compressed bytes at a time.
+INFLATED_BYTES = 256 * 1024
+_EITHER_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
+
+Header = tuple[bytes, bytes]
+
+
+class ConnectionCut(Exception):
+    """The upstream closed the connection before its response was complete."""
+
+
+class BrokenHTTP(Exception):
+    """What the upstream sent is not an HTTP response."""
+
+
+class ResponseReader:
+    """One response, from its head to its end. `status` is 0 until the head is there."""
+
+    __slots__ = (
+        "_connection", "_held", "_inflate", "_loop", "_pieces", "_waiter", "failure", "headers",
+        "is_complete", "status",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._inflate: Inflater | None = None
+        self.status = 0
+        self.headers: list[Header] = []
+        self.is_complete = False
+        self.failure: Exception | None = None
+
+    def header(self, name: bytes) -> str:
+        """Return the first header of this lower-case name, or an empty text."""
+        return next((v.decode("latin-1") for n, v in self.headers if n == name), "")
+
+    async def head(self) -> None:
+        """Wait for status and headers. Raises ConnectionCut, BrokenHTTP."""
+        while not self.status:
+            if self.failure is not None:
+                raise self.failure
+            await self._wait()
+
+    async def chunk(self) -> bytes:
+        """Return all bytes that are there, waiting for some; empty at the end. Raises as `head`."""
+        while True:
+            if self._inflate is not None and (inflated := self._inflate.next()):
+                return inflated
+            if self._pieces:
+                raw = self._take()
+                if self._inflate is None:
+                    return raw
+                self._inflate.feed(raw)
+            elif self.is_complete:
+                return b""
+            elif self.failure is not None:
+                raise self.failure
+            else:
+                await self._wait()
+
+    def close(self) -> None:
+        """Cut the connection, unless the response is complete: then it serves others already."""
+        if not self.is_complete:
+            self._connection.cut()
+
+    # Called by the connection
+
+    def begin_body(self) -> None:
+        encoding = self.header(b"content-encoding").strip().lower()
+        if encoding and encoding != "identity":
+            self._inflate = Inflater(encoding)
+        self._wake()
+
+    def add(self, piece: bytes) -> bool:
+        """Keep a piece of the body; whether the reader has enough for now."""
+        self._pieces.append(piece)
+        self._held += len(piece)
+        self._wake()
+        return self._held > READ_BUFFER_BYTES
+
+    def end(self, failure: Exception | None) -> None:
+        if failure is None:
+            self.is_complete = True
+        else:
+            self.failure = failure
+        self._wake()
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces, self._held = [], 0
+        self._connection.resume(self)
+        return raw
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Inflater:
+    """Decompresses what vendors compress although they were asked not to."""
+
+    __slots__ = ("_decompress", "_encoding", "_rest")
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._decompress = zlib.decompressobj(_EITHER_ZLIB_OR_GZIP)
+        self._rest = b""
+
+    def feed(self, raw: bytes) -> None:
+        if self._encoding not in {"gzip", "x-gzip", "deflate"}:
+            raise BrokenHTTP(f"content-encoding {self._encoding[:40]!r}")
+        self._rest += raw
+
+    def next(self) -> bytes:
+        """Return some of what the bytes so far stand for: little of them may stand for much."""
+        if not self._rest:
+            return b""
+        try:
+            out = self._decompress.decompress(self._rest, INFLATED_BYTES)
+        except zlib.error:
+            raise ConnectionCut from None
+        self._rest = self._decompress.unconsumed_tail
+        return out
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an upstream. `on_free` is called when it may carry another request, or is of no use
+    any more."""
+
+    __slots__ = (
+        "_can_write", "_ends_with_connection", "_head_bytes", "_is_paused", "_is_written", "_loop",
+        "_on_free", "_parser", "_reader", "_transport", "idle_since",
+    )  # fmt: skip
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_free: Callable[[Connection, bool], None]
+    ) -> None:
+        self._loop = loop
+        self._on_free = on_free
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._reader: ResponseReader | None = None
+        self._can_write: asyncio.Future[None] | None = None
+        self._is_paused = False
+        self._is_written = True
+        self._ends_with_connection = False
+        self._head_bytes = 0
+        self.idle_since = 0.0
+
+    @property
+    def is_usable(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def request(self, head: bytes, body: bytes) -> ResponseReader:
+        """Send a request; returns when the head of its response is there. Raises ConnectionCut, BrokenHTTP. A
+        cancelled call cuts the connection."""
+        reader = self._reader = ResponseReader(self, self._loop)
+        self._head_bytes = 0
+        try:
+            await self._write(head, body, reader)
+            await reader.head()
+        except BaseException:
+            self.cut()
+            raise
+        return reader
+
+    async def _write(self, head: bytes, body: bytes, reader: ResponseReader) -> None:
+        assert self._transport is not None
+        if len(body) <= LARGE_BODY_BYTES:
+            self._transport.write(head + body)
+            return
+        self._is_written = False
+        self._transport.write(head)
+        view = memoryview(body)
+        for start in range(0, len(body), PIECE_BYTES):
+            # An upstream may answer before it has read all (RFC 9112, 9.3): then it wants no more.
+            if reader.status or reader.failure is not None:
+                return
+            self._transport.write(view[start : start + PIECE_BYTES])
+            if self._can_write is not None:
+                await self._can_write
+        self._is_written = True
+
+    def cut(self) -> None:
+        """Close at once, without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def resume(self, reader: ResponseReader) -> None:
+        """Read on, if this is the response that is being read."""
+        if self._is_paused and reader is self._reader:
+            self._is_paused = False
+            assert self._transport is not None
+            self._transport.resume_reading()
+
+    # Called by the event loop
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a stream
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        if (
+            reader is None
+        ):  # nobody asked: whatever comes next would be taken for the answer to that
+            self.cut()
+            return
+        if not reader.status:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            # A body that breaks off is no other failure than one that is cut off.
+            self._fail(ConnectionCut() if reader.status else BrokenHTTP(str(error)))
+            return
+        if not reader.status and self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(BrokenHTTP("the head is too large"))
+
+    def eof_received(self) -> None:
+        """Close: nothing more will come."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.resume_writing()
+        reader = self._reader
+        if reader is None:
+            self._on_free(self, False)
+        elif self._ends_with_connection and exc is None:
+            self._complete(reader, keep=False)
+        else:
+            self._fail(ConnectionCut())
+
+    def pause_writing(self) -> None:
+        self._can_write = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._can_write is not None and not self._can_write.done():
+            self._can_write.set_result(None)
+        self._can_write = None
+
+    # Called by the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        assert self._reader is not None
+        self._reader.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        reader = self._reader
+        assert reader is not None
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        if sum(len(name) + len(value) for name, value in reader.headers) > MAX_HEAD_BYTES:
+            raise BrokenHTTP("the head is too large")
+        names = {name for name, _ in reader.headers}
+        self._ends_with_connection = not names & {b"content-length", b"transfer-encoding"}
+        reader.status = status
+        reader.begin_body()
+        self.resume_writing()
+
+    def on_body(self, piece: bytes) -> None:
+        assert self._reader is not None
+        if self._reader.add(piece) and not self._is_paused:
+            self._is_paused = True
+            assert self._transport is not None
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        reader = self._reader
+        assert reader is not None
+        if (
+            not reader.status
+        ):  # 100 Continue and the like: the response is still to come (RFC 9110, 15.2)
+            reader.headers = []
+            return
+        self._complete(reader, keep=self._parser.should_keep_alive())
+
+    # Its end
+
+    def _complete(self, reader: ResponseReader, *, keep: bool) -> None:
+        self.resume(reader)
+        self._reader = None
+        reader.end(None)
+        if not (keep and self._is_written and self.is_usable):
+            self.cut()
+            keep = False
+        self._on_free(self, keep)
+
+    def _fail(self, failure: Exception) -> None:
+        reader, self._reader = self._reader, None
+        self.cut()
+        if reader is not None:
+            reader.end(failure)
+        self._on_free(self, False)

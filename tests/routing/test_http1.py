@@ -1,0 +1,267 @@
+"""The hot path's HTTP client against a server that says exactly what a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from routing.connections import Connections, NoConnectionFree, Place
+from routing.http1 import MAX_HEAD_BYTES, PIECE_BYTES, BrokenHTTP, ConnectionCut
+
+REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+LARGE = b"x" * (2 * 1024 * 1024)
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Upstream:
+    """Counts what connects to it."""
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self.connected = 0
+        self.place = Place("127.0.0.1", 0, False, True)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected += 1
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def upstream(serve: Serve) -> AsyncIterator[Upstream]:
+    told = Upstream(serve)
+    server = await asyncio.start_server(told, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    told.place = told.place._replace(port=port)
+    try:
+        yield told
+    finally:
+        server.close()
+
+
+def answering(*answers: bytes, close: bool = False) -> Serve:
+    """Says each of these after one request each, and then keeps still or closes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            writer.write(answer)
+        if not close:
+            await reader.read()
+
+    return serve
+
+
+def pool(at_most: int = 10, wait: float = 30) -> Connections:
+    return Connections(connect_seconds=30, wait_seconds=wait, at_most=at_most)
+
+
+async def asked(connections: Connections, place: Place) -> tuple[int, bytes]:
+    """Status and body of a whole response."""
+    connection = await connections.take(place)
+    response = await connection.request(REQUEST, b"{}")
+    pieces = []
+    while piece := await response.chunk():
+        pieces.append(piece)
+    return response.status, b"".join(pieces)
+
+
+async def test_a_connection_is_used_again_when_its_response_is_complete():
+    async with upstream(answering(OK, OK, OK)) as server:
+        connections = pool()
+        for _ in range(3):
+            assert await asked(connections, server.place) == (200, b"ok")
+        assert (server.connected, connections.in_use) == (1, 0)
+        connections.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmore",
+        OK + b"\x00garbage",
+    ],
+    ids=["close", "HTTP/1.0", "a second response", "garbage"],
+)
+async def test_a_connection_that_may_not_or_cannot_be_trusted_is_not_used_again(answer: bytes):
+    async with upstream(answering(answer, OK)) as server:
+        connections = pool()
+        for _ in range(2):
+            assert (await asked(connections, server.place)) == (200, b"ok")
+        assert (server.connected, connections.in_use) == (2, 0)
+        connections.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok"),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK, b"ok"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(LARGE),
+            LARGE,
+        ),
+    ],
+    ids=["chunked", "until the end", "informational", "no content", "compressed"],
+)
+async def test_a_response_ends_where_HTTP_says(answer: bytes, body: bytes):  # noqa: N802
+    async with upstream(answering(answer, close=True)) as server:
+        connections = pool()
+        assert (await asked(connections, server.place))[1] == body
+        assert connections.in_use == 0
+        connections.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (b"", ConnectionCut),
+        (b"HTTP/1.1 200", ConnectionCut),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", ConnectionCut),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n", ConnectionCut),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", ConnectionCut),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\nplain", ConnectionCut),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", BrokenHTTP),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\nok", BrokenHTTP),
+        (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", BrokenHTTP),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * (2 * MAX_HEAD_BYTES), BrokenHTTP),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * MAX_HEAD_BYTES + b"\r\n", BrokenHTTP),
+    ],
+)  # fmt: skip
+async def test_a_response_that_is_cut_or_broken_fails(answer: bytes, failure: type[Exception]):
+    async with upstream(answering(answer, close=True)) as server:
+        connections = pool()
+        with pytest.raises(failure):
+            await asked(connections, server.place)
+        await until(lambda: connections.in_use == 0)
+        connections.close()
+
+
+async def test_an_upstream_that_answers_early_is_not_sent_the_rest():
+    early = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno"
+    taken = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(early)
+        while piece := await reader.read(PIECE_BYTES):
+            taken += len(piece)
+
+    async with upstream(serve) as server:
+        connections = pool()
+        connection = await connections.take(server.place)
+        body = b"x" * (64 * 1024 * 1024)
+        response = await connection.request(REQUEST, body)
+        assert (response.status, await response.chunk()) == (413, b"no")
+        assert connections.in_use == 0
+        assert not connection.is_usable
+        assert taken < len(body)
+        connections.close()
+
+
+async def test_a_reader_that_takes_nothing_stops_the_upstream():
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(1_000):
+            writer.write(LARGE[:PIECE_BYTES])
+            await writer.drain()
+            sent += PIECE_BYTES
+
+    async with upstream(serve) as server:
+        connections = pool()
+        response = await (await connections.take(server.place)).request(REQUEST, b"{}")
+        before = -1
+        while sent != before:  # until nothing more is taken from it
+            before = sent
+            for _ in range(1_000):
+                await asyncio.sleep(0)
+        assert sent < 32 * 1024 * 1024
+        whole = 0
+        while piece := await response.chunk():
+            whole += len(piece)
+        assert whole == 1_000 * PIECE_BYTES
+        connections.close()
+
+
+async def test_who_waits_for_a_connection_gets_it_in_turn_or_is_told():
+    async with upstream(answering(OK, OK, OK)) as server:
+        connections = pool(at_most=1)
+        first = await connections.take(server.place)
+        second = asyncio.create_task(asked(connections, server.place))
+        gone = asyncio.create_task(asked(connections, server.place))
+        third = asyncio.create_task(asked(connections, server.place))
+        await asyncio.sleep(0)
+        gone.cancel()
+        response = await first.request(REQUEST, b"{}")
+        while await response.chunk():
+            pass
+        assert await second == await third == (200, b"ok")
+        assert (server.connected, connections.in_use) == (1, 0)
+        connections.close()
+        hasty = pool(at_most=1, wait=0)
+        await hasty.take(server.place)
+        with pytest.raises(NoConnectionFree):
+            await hasty.take(server.place)
+        hasty.close()
+
+
+async def test_a_response_that_is_given_up_closes_its_connection_at_once():
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nbeginning")
+        try:
+            await reader.read()
+        finally:
+            closed.set()
+
+    async with upstream(serve) as server:
+        connections = pool()
+        response = await (await connections.take(server.place)).request(REQUEST, b"{}")
+        assert await response.chunk() == b"beginning"
+        waiting = asyncio.create_task(response.chunk())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        response.close()
+        await closed.wait()
+        await until(lambda: connections.in_use == 0)
+        connections.close()
+
+
+async def test_a_connection_that_fails_to_open_gives_its_place_back():
+    async with upstream(answering(OK)) as server:
+        place = server.place
+    connections = pool(at_most=1)
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"[Cc]onnect"):
+            await connections.take(place)
+    assert connections.in_use == 0
+    connections.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
+            await asyncio.sleep(0)
