@@ -275,7 +275,9 @@ class Exchange:
         drop_unsupported = self._admitted.route.drop_unsupported
         leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
         payload = _serialised(leg.body)
-        self._leg, limit = await self._account.open(target, self._door.name, call, payload)
+        self._leg, limit = await self._account.open(
+            target, self._door.name, call, leg.body, payload, can_limit=cell.can_limit
+        )
         if limit is not None:
             call = clamped(call, limit)
             leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)

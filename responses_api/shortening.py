@@ -91,7 +91,7 @@ async def _summary(
     leg = cell.open(asked, target, identity, drop_unsupported=drop_unsupported)
     headers = cell.headers({**admitted.upstream_headers, "accept": "application/json"})
     payload = orjson.dumps(leg.body)
-    entry, limit = await account.open(target, "summary", asked, payload)
+    entry, limit = await account.open(target, "summary", asked, leg.body, payload)
     if limit is not None:
         leg = cell.open(clamped(asked, limit), target, identity, drop_unsupported=drop_unsupported)
         payload = orjson.dumps(leg.body)

@@ -96,7 +96,7 @@ class Leg:
             return
         missing = self._charged(usage, service_tier).total - held
         if missing > 0 and not self._hold.extend_now(missing):
-            await self._hold.extend(missing)
+            await self._hold.extend_up_to(missing)
 
     def _missing(self, tokens: int) -> int:
         held = self._hold.held
