@@ -96,14 +96,18 @@ async def _summary(
         leg = cell.open(clamped(asked, limit), target, identity, drop_unsupported=drop_unsupported)
         payload = orjson.dumps(leg.body)
     answer: Answer | None = None
+    failure: BaseException | None = None
     try:
         answer = await worker.transport.post(target, cell.path, payload, headers)
         if answer.status != 200:
             raise await refusals.of_status(answer)
         leg.relay.body(await answer.body())
         await entry.fund(leg.relay.meter.own or Usage(), leg.relay.service_tier)
+    except BaseException as error:
+        failure = error
+        raise
     finally:
-        settle_whole(entry, leg.relay, answer)
+        settle_whole(entry, leg.relay, answer, failure)
         if answer is not None:
             answer.close()
     made = leg.relay.answer()
