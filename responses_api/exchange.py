@@ -490,12 +490,13 @@ class Exchange:
         return None if first is None else int((first - self._opened_at) * 1000)
 
     async def _is_covered(self, relay: Relay) -> bool:
-        """Whether the budgets pay for what is about to be forwarded."""
+        """Whether the budgets pay for what is about to be forwarded. What an upstream that keeps to its limit
+        may write is held already: only what is surely beyond it needs more."""
         leg = self._leg
         assert leg is not None
-        if not leg.is_limited or leg.covers(relay.tally.tokens):
+        if not leg.is_limited or leg.covers(relay.tally.at_least):
             return True
-        return await leg.cover(relay.tally.tokens)
+        return await leg.cover(relay.tally.at_least)
 
     async def _fund(self) -> None:
         """Hold what the answer costs by its provider's report, before it is settled."""

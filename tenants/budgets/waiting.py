@@ -11,7 +11,6 @@ import asyncio
 
 from gateway_project.lib.errors import BudgetExhausted, RateLimited, Unavailable
 from tenants.budgets.accounts import Accounts, Hold, Payers
-from tenants.budgets.purses import Purse
 from tenants.budgets.shares import SHORT_ANSWER, Need, share
 from tenants.budgets.terms import BudgetTerms
 
@@ -57,11 +56,13 @@ async def _first_of_all(accounts: Accounts, payers: Payers, need: Need, since: f
     loop, queue = asyncio.get_running_loop(), payers.queue
     pause, figures = FIRST_PAUSE, _figures(payers)
     while True:
+        # What was held when it was asked may have been given back by the time of the answer.
+        may_get_more = _may_get_more(payers)
         is_patient = loop.time() - since < PATIENCE_SECONDS
         try:
-            tokens = await _taken(accounts, payers, need, is_patient=is_patient)
+            tokens = await _taken(accounts, payers, need, is_patient, may_get_more)
         except BudgetExhausted as refusal:
-            if not any(map(_may_get_more, payers.purses)):
+            if not (may_get_more or _may_get_more(payers)):
                 raise
             figures, before = _figures(payers), figures
             if figures != before:
@@ -75,18 +76,23 @@ async def _first_of_all(accounts: Accounts, payers: Payers, need: Need, since: f
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-async def _taken(accounts: Accounts, payers: Payers, need: Need, *, is_patient: bool) -> int:
+async def _taken(
+    accounts: Accounts, payers: Payers, need: Need, is_patient: bool, may_get_more: bool
+) -> int:
     """The tokens that were paid for. Raises BudgetExhausted where too little is left for now, Unavailable."""
+    affordable = need.most
+    if not (is_patient and may_get_more):
+        affordable = max(need.tokens(_left(payers)), need.least)
     while True:
-        left = _left(payers)
-        tokens = share(need, left, payers.queue.waiting - 1)
-        if not is_patient or not any(map(_may_get_more, payers.purses)):
-            tokens = min(tokens, max(need.tokens(left), need.least))
+        tokens = min(share(need, _left(payers), payers.queue.waiting - 1), affordable)
         try:
             await accounts.take(payers.purses, need.nano(tokens))
         except BudgetExhausted:  # which told what is left
             affordable = need.tokens(_left(payers))
-            if affordable >= tokens or affordable < _least_wanted(payers, need, is_patient):
+            wanted = need.least
+            if is_patient and (may_get_more or _may_get_more(payers)):
+                wanted = max(min(need.most, SHORT_ANSWER), need.least)
+            if not wanted <= affordable < tokens:
                 raise
         except Unavailable:
             at_hand = _take_of_the_rest(accounts, payers, need)
@@ -95,13 +101,6 @@ async def _taken(accounts: Accounts, payers: Payers, need: Need, *, is_patient: 
             return at_hand
         else:
             return await _topped_up(accounts, payers, need, tokens)
-
-
-def _least_wanted(payers: Payers, need: Need, is_patient: bool) -> int:
-    """With fewer tokens it is better to wait."""
-    if is_patient and any(map(_may_get_more, payers.purses)):
-        return max(min(need.most, SHORT_ANSWER), need.least)
-    return need.least
 
 
 def _take_of_the_rest(accounts: Accounts, payers: Payers, need: Need) -> int | None:
@@ -133,8 +132,9 @@ def _left(payers: Payers) -> int:
     return min(purse.free + purse.rest for purse in payers.purses)
 
 
-def _may_get_more(purse: Purse) -> bool:
-    return purse.held > 0 or purse.elsewhere > 0
+def _may_get_more(payers: Payers) -> bool:
+    """Whether others hold something that they may give back."""
+    return any(purse.held > 0 or purse.elsewhere > 0 for purse in payers.purses)
 
 
 def _figures(payers: Payers) -> list[tuple[int, int, int]]:
