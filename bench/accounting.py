@@ -39,10 +39,9 @@ class Calls:
             books=self.books, budgets=Accounts(_granted, self.books.name)
         )
         self._caller, self._target = _caller(), _target()
-        self._payload = orjson.dumps({"model": "gpt", "input": "x" * 900})
-        self._call = ModelCall(
-            "responses", "gpt", False, False, {"model": "gpt"}, len(self._payload)
-        )
+        self._body = {"model": "gpt", "input": "x" * 900}
+        self._payload = orjson.dumps(self._body)
+        self._call = ModelCall("responses", "gpt", False, False, self._body, len(self._payload))
         self._usage = Usage(input_fresh=220, output_visible=120)
 
     def admitted(self, number: int) -> Any:
@@ -57,7 +56,9 @@ class Calls:
         from responses_api.accounting.account import Account  # noqa: PLC0415
 
         account = Account(self._worker, admitted)
-        leg, _ = await account.open(self._target, "responses", self._call, self._payload)
+        leg, _ = await account.open(
+            self._target, "responses", self._call, self._body, self._payload
+        )
         leg.settle(status="completed", usage=self._usage, usage_source="provider", http_status=200)
 
 
@@ -89,7 +90,13 @@ def _target() -> Any:
     lines = [Line("input_fresh", 3_000_000), Line("output_visible", 15_000_000)]
     prices = History((terms(1, 0.0, lines),))
     return SimpleNamespace(
-        cost=prices, charge=prices, provider="openai", model="gpt", max_output_tokens=None
+        cost=prices,
+        charge=prices,
+        provider="openai",
+        model="gpt",
+        max_output_tokens=None,
+        protocol="responses",
+        context_window=None,
     )
 
 

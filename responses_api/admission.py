@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from gateway_project.lib.asgi import Receive, Scope, read_body
-from gateway_project.lib.errors import Draining
+from gateway_project.lib.errors import BadRequest, Draining
 from responses_api import expected_tokens, state, targets
+from responses_api.accounting import facts
 from responses_api.cells import Door
 from responses_api.doors.shapes import ModelCall
 from responses_api.state import Memory, Resolved
@@ -103,6 +104,7 @@ async def admit_call(
     caller, door = request.caller, request.door
     assert caller is not None
     request.call = call
+    _check_choices(call, worker.max_choices)
     route = await worker.router.route(caller, call.model)
     usable = targets.usable(door, call, route)
     resolved, keeper = await _state(worker, caller, route, call, memory)
@@ -126,6 +128,12 @@ async def admit_call(
         socket=request.socket,
         ticket=ticket,
     )
+
+
+def _check_choices(call: ModelCall, most: int) -> None:
+    """Every choice costs a whole answer."""
+    if call.door == "chat" and facts.choices(call.body) > most:
+        raise BadRequest(f"'n' is {call.body['n']}; at most {most} choices may be asked for.", param="n")
 
 
 async def _state(

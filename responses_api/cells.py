@@ -52,13 +52,14 @@ class Cell:
     """How a call that came through a door is put to an upstream, and its answer brought back.
 
     `headers` makes those to send of those the door passes on. `instead` is another way for an upstream
-    that has no such route.
+    that has no such route. `can_limit`: the route takes a limit of output tokens.
     """
 
     path: str
     open: Opener
     headers: Callable[[dict[str, str]], dict[str, str]] = dict
     instead: Cell | None = None
+    can_limit: bool = True
 
 
 CHAT = Door(
@@ -158,6 +159,7 @@ CELLS: dict[tuple[str, str], Cell] = {
         instead=Cell(
             responses.PATH, translated(_COMPACT_CLIENT, _RESPONSES_UPSTREAM), _our_headers
         ),
+        can_limit=False,
     ),
     ("compact", "anthropic"): Cell(
         anthropic_request.PATH, translated(_COMPACT_CLIENT, _ANTHROPIC_UPSTREAM), _anthropic_headers

@@ -22,19 +22,17 @@ from gateway_project.lib.aio import hold
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import (
     BadRequest,
+    Draining,
     GatewayError,
     Internal,
-    UpstreamCut,
-    UpstreamError,
     UpstreamMalformed,
-    UpstreamTimeout,
 )
 from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import refusals, shortening, targets
 from responses_api.accounting.account import Account
 from responses_api.accounting.clamp import clamped
-from responses_api.accounting.legs import Leg
+from responses_api.accounting.legs import MAY_HAVE_RUN, Leg, never_ran
 from responses_api.admission import Admitted
 from responses_api.cells import CELLS, Cell
 from responses_api.doors.shapes import ModelCall
@@ -56,8 +54,8 @@ logger = logging.getLogger("tollgate.exchange")
 MAX_ATTEMPTS = 3
 DRAIN_UPSTREAM_SECONDS = 1.0
 LAST_WORD_SECONDS = 0.5
-# After these nobody knows whether the upstream did what it was asked, so it counts as done.
-_MAY_BE_BILLED = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
+# What ends a call without an answer by no fault of its client, although the upstream may have run it.
+_NOT_THE_CLIENTS = (*MAY_HAVE_RUN, Draining, Internal)
 OUT_OF_BUDGET = "The budget is used up; what was written until then was charged."
 _NOT_A_STREAM = frozenset({"application/json", "text/html"})
 
@@ -275,7 +273,9 @@ class Exchange:
         drop_unsupported = self._admitted.route.drop_unsupported
         leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
         payload = _serialised(leg.body)
-        self._leg, limit = await self._account.open(target, self._door.name, call, payload)
+        self._leg, limit = await self._account.open(
+            target, self._door.name, call, leg.body, payload, can_limit=cell.can_limit
+        )
         if limit is not None:
             call = clamped(call, limit)
             leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
@@ -490,12 +490,13 @@ class Exchange:
         return None if first is None else int((first - self._opened_at) * 1000)
 
     async def _is_covered(self, relay: Relay) -> bool:
-        """Whether the budgets pay for what is about to be forwarded."""
+        """Whether the budgets pay for what is about to be forwarded. What an upstream that keeps to its limit
+        may write is held already: only what is surely beyond it needs more."""
         leg = self._leg
         assert leg is not None
-        if not leg.is_limited or leg.covers(relay.tally.tokens):
+        if not leg.is_limited or leg.covers(relay.tally.at_least):
             return True
-        return await leg.cover(relay.tally.tokens)
+        return await leg.cover(relay.tally.at_least)
 
     async def _fund(self) -> None:
         """Hold what the answer costs by its provider's report, before it is settled."""
@@ -531,7 +532,13 @@ class Exchange:
             service_tier=relay.service_tier if relay is not None else None,
             ttft_ms=self._ttft_ms(),
             overhead_seconds=before + max(now - max(self._heard_at, leg.sent_at), 0.0),
+            is_unanswered=source != "provider" and self._is_unanswered(error),
         )
+
+    def _is_unanswered(self, error: GatewayError | None) -> bool:
+        """Whether nothing of an answer came, by no fault of the client."""
+        assert self._relay is not None
+        return isinstance(error, _NOT_THE_CLIENTS) and not self._relay.tally.tokens
 
     def _usage_of_leg(self, error: GatewayError | None) -> tuple[Usage, str]:
         """The provider's report of an answer that ended as it should; else what was seen, if anything can
@@ -540,8 +547,7 @@ class Exchange:
         assert relay is not None
         if relay.ended and relay.meter.own is not None and not self._is_cut_short:
             return relay.meter.own, "provider"
-        is_refusal = isinstance(error, UpstreamError) and not isinstance(error, _MAY_BE_BILLED)
-        if is_refusal and not relay.tally.tokens:
+        if never_ran(error, self._answer) and not relay.tally.tokens:
             return Usage(), "none"
         return self._counted(), "counted"
 

@@ -96,7 +96,7 @@ def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
         try:
             canonical = client.canonical(call.body)
             compacts = client.compacts or _is_triggered(call, canonical)
-            asked = summary_request(canonical) if compacts else canonical
+            asked = _summary(call, canonical) if compacts else canonical
             kept, dropped = parameters.prepare(asked, target.protocol, drop_unsupported)
             toolbox = Toolbox.of(kept, target)
             body = upstream.build(kept, toolbox, target)
@@ -115,6 +115,12 @@ def translated(client: ClientSide, upstream: UpstreamSide) -> Opener:
         return Leg(body, translation, (*names, *(() if native else toolbox.dropped)))
 
     return opened
+
+
+def _summary(call: ModelCall, canonical: Json) -> Json:
+    """Without the client's output limit, which is for answers, but with that of its budgets."""
+    asked = summary_request(canonical)
+    return asked if call.clamp is None else {**asked, "max_output_tokens": call.clamp}
 
 
 def _is_triggered(call: ModelCall, canonical: Json) -> bool:

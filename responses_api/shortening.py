@@ -91,19 +91,23 @@ async def _summary(
     leg = cell.open(asked, target, identity, drop_unsupported=drop_unsupported)
     headers = cell.headers({**admitted.upstream_headers, "accept": "application/json"})
     payload = orjson.dumps(leg.body)
-    entry, limit = await account.open(target, "summary", asked, payload)
+    entry, limit = await account.open(target, "summary", asked, leg.body, payload)
     if limit is not None:
         leg = cell.open(clamped(asked, limit), target, identity, drop_unsupported=drop_unsupported)
         payload = orjson.dumps(leg.body)
     answer: Answer | None = None
+    failure: BaseException | None = None
     try:
         answer = await worker.transport.post(target, cell.path, payload, headers)
         if answer.status != 200:
             raise await refusals.of_status(answer)
         leg.relay.body(await answer.body())
         await entry.fund(leg.relay.meter.own or Usage(), leg.relay.service_tier)
+    except BaseException as error:
+        failure = error
+        raise
     finally:
-        settle_whole(entry, leg.relay, answer)
+        settle_whole(entry, leg.relay, answer, failure)
         if answer is not None:
             answer.close()
     made = leg.relay.answer()

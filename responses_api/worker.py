@@ -67,6 +67,7 @@ class Worker:
         self.limits = limits_from_settings()
         self.socket_limits = socket_limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
+        self.max_choices: int = settings.MAX_CHOICES
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
         self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))

@@ -62,9 +62,11 @@ class Outcome:
 
     @property
     def budget_agrees(self) -> bool:
-        """All that was charged is spent, no more than there was, and nothing is held any more."""
+        """All that was charged is spent, and of what was not at most calls without an answer; no more than
+        there was, and nothing is held any more."""
         spent, held = self.budget["spent_nano"], self.budget["reserved_nano"]
-        agrees = (spent, held) == (self.sums["rows"]["charge_nano"], 0)
+        charged, unfunded = (self.sums["rows"][name] for name in ("charge_nano", "unfunded_nano"))
+        agrees = charged <= spent <= charged + unfunded and held == 0
         return agrees and spent <= self.budget["amount_nano"]
 
     @property

@@ -270,6 +270,7 @@ class BudgetExhausted(GatewayError):
     retry = False
 
     def __init__(self, budget: str, until: str) -> None:
+        self.budget = budget
         super().__init__(
             f"The budget {budget!r} does not pay for this request{until}. Ask for less, or have the budget "
             "raised."

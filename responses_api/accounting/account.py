@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import BudgetExhausted, Unavailable, UnpricedModel
 from responses_api.accounting import facts
-from responses_api.accounting.legs import STEP_TOKENS, Leg, nano
+from responses_api.accounting.estimates import Estimate, estimate
+from responses_api.accounting.legs import Leg, nano
 from responses_api.doors.shapes import ModelCall
 from routing.route import Target
+from tenants.budgets import waiting
 from tenants.budgets.accounts import Hold
-from tenants.budgets.bounds import input_bound
+from tenants.budgets.shares import USUAL_ANSWER, Need
 from tenants.ledger.records import Opened
 from tenants.ledger.row_ids import row_id
 from tenants.ledger.spool import SpoolFailed
-from tenants.prices.rating import PICO_PER_NANO, Step, Terms
+from tenants.prices.rating import DEFAULT_TIER, Terms
+
+Json = dict[str, Any]
 
 if TYPE_CHECKING:
     from responses_api.admission import Admitted
     from responses_api.worker import Worker
 
-BYTES_PER_TOKEN = 4
-# What is set aside for the output of a JSON answer, which is only seen when it is whole.
-WHOLE_STEP_TOKENS = 4096
 # Less output than this is no answer, and some providers refuse to be asked for it.
 LEAST_TOKENS = 16
-# A limit is only put on calls that could otherwise go beyond what is left.
+# What a model writes at most if neither the client nor the model's row says so.
 LONGEST_ANSWER = 128_000
 
 
@@ -47,22 +48,27 @@ class Account:
         return sum(leg.used_tokens for leg in self._legs)
 
     async def open(
-        self, target: Target, route: str, call: ModelCall, payload: bytes
+        self,
+        target: Target,
+        route: str,
+        call: ModelCall,
+        body: Json,
+        payload: bytes,
+        *,
+        can_limit: bool = True,
     ) -> tuple[Leg, int | None]:
-        """The leg of a call about to be sent, and the most output tokens it may ask for: None unless the
-        budgets pay for less than it might use. Raises BudgetExhausted, UnpricedModel, Unavailable."""
+        """The leg of a call about to be sent as `body`, and the output limit it must be sent with: None where
+        the body is right as it is. `can_limit`: the route takes a limit at all. Raises BudgetExhausted,
+        RateLimited, UnpricedModel, Unavailable."""
         tier = facts.tier(call.body.get("service_tier"))
-        asked_for = facts.output_limit(call.body)
-        usual = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
-        bound = 0
-        if self._admitted.caller.budgets:  # looking for images takes time
-            bound = input_bound(len(payload), facts.images(payload))
+        tokens = estimate(body, len(payload), target.context_window)
         while True:
             asked_at = clock.timestamp()
             charge = self._charge(target, asked_at)
-            step = None if charge is None else charge.step(tier, bound)
-            reserved = 0 if step is None else nano(bound * step.dearest_input)
-            hold = await self._hold(reserved, step, min(usual, asked_for or usual), asked_at)
+            need = _need(target, body, tokens, charge, tier, can_limit=can_limit)
+            hold, limit = await waiting.hold(
+                self._worker.budgets, self._admitted.caller.budgets, need, asked_at
+            )
             # The ledger takes a period as complete two seconds after its end: a record's instant is that
             # at which it is written, however long the budget was waited for.
             at = clock.timestamp()
@@ -70,9 +76,7 @@ class Account:
                 break
             hold.release()
         cost = target.cost.at(at)
-        might_come = asked_for or target.max_output_tokens or LONGEST_ANSWER
-        limit = _affordable(hold, reserved, step, might_come)
-        opened = self._record(target, route, call, len(payload), tier, at, hold, charge, cost)
+        opened = self._record(target, route, call, tokens.fair, tier, at, hold, charge, cost)
         try:
             self._worker.books.open(opened)
         except SpoolFailed as error:
@@ -80,9 +84,10 @@ class Account:
             raise Unavailable(
                 "The gateway cannot account for calls now; try again.", retry_after_seconds=2
             ) from error
-        leg = Leg(self._worker.books, opened, hold, charge, cost, reserved)
+        leg = Leg(self._worker.books, opened, hold, charge, cost, need.fixed)
         self._legs.append(leg)
-        return leg, limit
+        is_bound = hold.held is not None and need.pico > 0 and can_limit
+        return leg, limit if is_bound and limit != _known_limit(target, body) else None
 
     def _charge(self, target: Target, at: float) -> Terms | None:
         """What is charged at this instant. Raises UnpricedModel where a budget would have to know."""
@@ -93,23 +98,12 @@ class Account:
             raise UnpricedModel(self._admitted.route.alias)
         return None
 
-    async def _hold(self, reserved: int, step: Step | None, wanted: int, at: float) -> Hold:
-        """What the input may cost and `wanted` tokens of output; where that is too much, the least answer."""
-        accounts, budgets = self._worker.budgets, self._admitted.caller.budgets
-        if step is None or not budgets:
-            return await accounts.hold(budgets, 0, at)
-        try:
-            return await accounts.hold(budgets, reserved + nano(wanted * step.dearest_output), at)
-        except BudgetExhausted:
-            least = min(wanted, LEAST_TOKENS)
-            return await accounts.hold(budgets, reserved + nano(least * step.dearest_output), at)
-
     def _record(
         self,
         target: Target,
         route: str,
         call: ModelCall,
-        size: int,
+        input_estimate: int,
         tier: str,
         at: float,
         hold: Hold,
@@ -130,7 +124,7 @@ class Account:
             alias=admitted.route.alias,
             provider=target.provider,
             upstream_model=target.model,
-            input_estimate=size // BYTES_PER_TOKEN,
+            input_estimate=input_estimate,
             service_tier=tier,
             cost_version=None if cost is None else cost.version,
             charge_version=None if charge is None else charge.version,
@@ -145,11 +139,33 @@ class Account:
         )
 
 
-def _affordable(hold: Hold, reserved: int, step: Step | None, might_come: int) -> int | None:
-    """The most output tokens that what is left pays for, if that is fewer than might come."""
-    if hold.held is None or step is None or (rest := hold.rest) is None:
-        return None
-    if step.dearest_output == 0:
-        return None
-    paid = max((hold.held - reserved + rest) * PICO_PER_NANO // step.dearest_output, LEAST_TOKENS)
-    return paid if paid < might_come else None
+def _known_limit(target: Target, body: Json) -> int | None:
+    """The limit that need not be sent again. A model whose row has one may write more unless it is told."""
+    if (given := facts.output_limit(body)) is not None:
+        return given
+    return LONGEST_ANSWER if target.max_output_tokens is None else None
+
+
+def _need(
+    target: Target,
+    body: Json,
+    tokens: Estimate,
+    charge: Terms | None,
+    tier: str,
+    *,
+    can_limit: bool,
+) -> Need:
+    """What the call costs at most if its upstream keeps to the limit it is sent."""
+    most = facts.output_limit(body) or target.max_output_tokens or LONGEST_ANSWER
+    if charge is None:
+        return Need(0, most=most)
+    # What is asked for in a cheaper tier may be served in the usual one.
+    steps = [charge.step(each, tokens.bound) for each in {tier, DEFAULT_TIER}]
+    fixed = nano(tokens.bound * max(step.dearest_input for step in steps))
+    pico = max(step.dearest_output for step in steps)
+    if target.protocol == "chat":
+        pico *= facts.choices(body)
+    if not can_limit:
+        most = min(most, max(tokens.bound, USUAL_ANSWER))
+        return Need(fixed, pico, most, least=most)
+    return Need(fixed, pico, most, least=min(most, LEAST_TOKENS))

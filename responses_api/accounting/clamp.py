@@ -10,8 +10,10 @@ _CHAT_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 def clamped(call: ModelCall, limit: int) -> ModelCall:
-    """The call with its output limit no higher than `limit`, under the name its client used."""
+    """The call with this output limit, under every name its client used."""
     if call.door != "chat":
-        return structs.replace(call, body={**call.body, "max_output_tokens": limit})
-    name = next((name for name in _CHAT_LIMITS if call.body.get(name) is not None), _CHAT_LIMITS[0])
-    return structs.replace(call, body={**call.body, name: limit})
+        names = ["max_output_tokens"]
+    else:
+        names = [name for name in _CHAT_LIMITS if call.body.get(name) is not None]
+        names = names or [_CHAT_LIMITS[0]]
+    return structs.replace(call, body={**call.body, **dict.fromkeys(names, limit)}, clamp=limit)

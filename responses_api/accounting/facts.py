@@ -11,6 +11,7 @@ MAX_TAGS = 16
 MAX_TAG_LENGTH = 512
 MAX_TIER = 32
 DEFAULT_TIER = "default"
+OUTPUT_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 
 def end_user(body: Json) -> str:
@@ -39,21 +40,20 @@ def tier(named: Any) -> str:
 
 
 def output_limit(body: Json) -> int | None:
-    """The most tokens the client wants, by whichever name it says so."""
-    for name in ("max_output_tokens", "max_completion_tokens", "max_tokens"):
+    """The most output tokens a body allows. Where it has several limits the largest counts: an upstream may
+    know only that one."""
+    limit = None
+    for name in OUTPUT_LIMITS:
         value = body.get(name)
-        if isinstance(value, int):
-            return value
-    return None
+        if isinstance(value, int) and (limit is None or value > limit):
+            limit = value
+    return limit
 
 
-def images(payload: bytes) -> int:
-    """How many images a request names, counted by what every protocol calls them."""
-    if b"image" not in payload:  # one look instead of three at the most of calls
-        return 0
-    return (
-        payload.count(b'"image_url"') + payload.count(b'"input_image"') + payload.count(b'"image"')
-    )
+def choices(body: Json) -> int:
+    """How many answers a Chat Completions body asks for."""
+    n = body.get("n")
+    return n if isinstance(n, int) and n > 1 else 1
 
 
 def _clean(text: str) -> str:

@@ -9,6 +9,7 @@ settle  once, without awaiting: priced, capped by what was held, and in the spoo
 from __future__ import annotations
 
 from gateway_project.lib import clock
+from gateway_project.lib.errors import UpstreamCut, UpstreamError, UpstreamMalformed, UpstreamTimeout
 from responses_api.accounting import facts
 from responses_api.accounting.books import Books
 from responses_api.relay import Relay
@@ -18,6 +19,8 @@ from tenants.ledger.records import Noted, Opened, Settled
 from tenants.prices.rating import NOTHING, PICO_PER_NANO, Rated, Terms, rate
 from tenants.token_classes import Usage
 
+# After these nobody knows whether the upstream did what it was asked.
+MAY_HAVE_RUN = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
 NOTE_TOKENS = 64
 NOTE_SECONDS = 0.5
 # What is set aside for output at a time: small, so that a budget is not hoarded by those who may write much.
@@ -96,7 +99,7 @@ class Leg:
             return
         missing = self._charged(usage, service_tier).total - held
         if missing > 0 and not self._hold.extend_now(missing):
-            await self._hold.extend(missing)
+            await self._hold.extend_up_to(missing)
 
     def _missing(self, tokens: int) -> int:
         held = self._hold.held
@@ -120,14 +123,21 @@ class Leg:
         service_tier: str | None = None,
         ttft_ms: float | None = None,
         overhead_seconds: float = 0.0,
+        is_unanswered: bool = False,
     ) -> None:
-        """Once; further calls change nothing."""
+        """Once; further calls change nothing. `is_unanswered`: nobody is charged, but the budgets pay all the
+        same, so that what costs the operator cannot be repeated without end."""
         if self.settled:
             return
         self.settled = True
         self.used_tokens = usage.total
         charge, unfunded, cost_nano = self._amounts(usage, service_tier)
-        self._hold.charge(charge.total)
+        waived = 0
+        if is_unanswered:
+            unfunded += charge.total
+            waived = 0 if self._hold.held is None else charge.total
+            charge = NOTHING
+        self._hold.charge(charge.total + waived)
         self._hold.release()
         record = Settled(
             id=self._opened.id,
@@ -138,6 +148,7 @@ class Leg:
             charges_nano=charge.by_class,
             duration_ms=int((clock.monotonic() - self._opened_at) * 1000),
             unfunded_nano=unfunded,
+            waived_nano=waived,
             usage_anomaly=usage.anomaly,
             http_status=http_status,
             error_code=(error_code or "")[:100],
@@ -174,13 +185,15 @@ class Leg:
         return facts.tier(reported) if reported else self._opened.service_tier
 
 
-def settle_whole(leg: Leg, relay: Relay, answer: Answer | None) -> None:
+def settle_whole(
+    leg: Leg, relay: Relay, answer: Answer | None, failure: BaseException | None
+) -> None:
     """A call for a whole answer that nobody but us waits for, however it ended."""
     if relay.ended and relay.meter.own is not None:
         status, usage, source = "completed", relay.meter.own, "provider"
-    elif answer is not None and answer.status != 200:
+    elif never_ran(failure, answer):
         status, usage, source = "failed", Usage(), "none"
-    else:  # it may have been answered after all
+    else:
         status, usage, source = "failed", Usage(input_fresh=leg.input_estimate), "counted"
     leg.settle(
         status=status,
@@ -188,7 +201,16 @@ def settle_whole(leg: Leg, relay: Relay, answer: Answer | None) -> None:
         usage_source=source,
         http_status=answer.status if answer is not None else 0,
         service_tier=relay.service_tier,
+        is_unanswered=status == "failed" and isinstance(failure, UpstreamError),
     )
+
+
+def never_ran(failure: BaseException | None, answer: Answer | None) -> bool:
+    """Whether the provider surely ran nothing: it refused the call, could not be reached, or what answered
+    was another server's page."""
+    if answer is not None and (answer.status >= 400 or answer.content_type == "text/html"):
+        return True
+    return isinstance(failure, UpstreamError) and not isinstance(failure, MAY_HAVE_RUN)
 
 
 def output_price(charge: Terms | None, opened: Opened) -> int:

@@ -32,7 +32,8 @@ class ModelCall(msgspec.Struct, frozen=True):
 
     `references` are the positions of items in the input that stand for stored ones, `history` is how
     many items of the input the client did not send itself. `compaction` is there where a summary may be
-    asked for; `preceding` is an item to be shown before the answer's own.
+    asked for; `preceding` is an item to be shown before the answer's own. `clamp` is the output limit that
+    budgets put on the call, which holds for a summary made in its place too.
     """
 
     door: DoorName
@@ -45,6 +46,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     history: int = 0
     compaction: Compaction | None = None
     preceding: dict[str, Any] | None = None
+    clamp: int | None = None
 
     def named(self, param: str) -> str:
         """A field of `body` as the client knows it."""

@@ -8,6 +8,8 @@ script that needs three bytes is about one too).
 from __future__ import annotations
 
 BYTES_PER_TOKEN = 4
+# Of long words in scripts whose letters take two or three bytes.
+MOST_BYTES_PER_TOKEN = 12
 
 
 class Tally:
@@ -26,6 +28,11 @@ class Tally:
     @property
     def tokens(self) -> int:
         return max(self.deltas, self.size // BYTES_PER_TOKEN)
+
+    @property
+    def at_least(self) -> int:
+        """Fewer tokens than this have surely not gone by."""
+        return max(self.deltas, self.size // MOST_BYTES_PER_TOKEN)
 
 
 def length_of_delta(data: bytes) -> int:

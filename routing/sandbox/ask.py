@@ -8,7 +8,7 @@ from typing import Any, Literal
 from routing.sandbox.frames import Json
 
 _DIRECTIVE = re.compile(
-    r"\[(tools?|reason|chunks|pace|size|wait|refuse|after|unlimited)(?:=(\d{1,9}))?\]"
+    r"\[(tools?|reason|think|chunks|pace|size|wait|refuse|after|unlimited)(?:=(\d{1,9}))?\]"
 )
 
 

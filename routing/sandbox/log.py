@@ -20,7 +20,8 @@ class Call:
     """One request and what became of it. Mutable while the answer is being sent.
 
     Times are seconds of the monotonic clock. `ended` is None while the call runs, then `completed`,
-    `client_closed`, `server_stopped` or `fault:<name>`.
+    `client_closed`, `server_stopped` or `fault:<name>`. `generated` are the input and output tokens of the
+    whole answer, which a vendor would bill: it was made at once, also where only a part of it was read.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Call:
     body: Any = None
     fault: str | None = None
     status: int = 0
+    generated: tuple[int, int] = (0, 0)
     sent: Tally = field(default_factory=Tally)
     ended: str | None = None
     started_at: float = field(default_factory=monotonic)
@@ -79,6 +81,7 @@ class Call:
             "events_sent": self.sent.events,
             "text_bytes_sent": self.sent.text_bytes,
             "usage": self.sent.usage,
+            "generated": self.generated,
             "ended": self.ended,
             "started_at": self.started_at,
             "first_byte_at": self.first_byte_at,

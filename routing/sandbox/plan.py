@@ -93,11 +93,12 @@ def make(ask: Ask) -> Plan:
     text, stop_sequence = _until_stop(text, ask.stops)
     reasoning = REASONING if ask.reason or "reason" in orders else ""
     limit = None if "unlimited" in orders else ask.max_tokens
+    hidden, limit = _hidden(orders.get("think", 0), limit)
     text, chunks, reasoning, was_cut = _limited(text, chunks, reasoning, limit)
     pace_ms = orders.get("pace", 0)
     return Plan(
         text=text,
-        usage=_usage(ask, text, chunks, reasoning, refusal, tools),
+        usage=_usage(ask, text, chunks, reasoning, refusal, tools, hidden),
         chunks=chunks if text else 0,
         reasoning=reasoning,
         refusal=refusal,
@@ -154,6 +155,14 @@ def _until_stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
     return text[:place], stop
 
 
+def _hidden(wished: int, limit: int | None) -> tuple[int, int | None]:
+    """Tokens the model thinks and shows nobody, and the limit that is left for what it says."""
+    if limit is None:
+        return wished, None
+    hidden = min(wished, limit)
+    return hidden, limit - hidden
+
+
 def _limited(
     text: str, chunks: int, reasoning: str, max_tokens: int | None
 ) -> tuple[str, int, str, bool]:
@@ -161,18 +170,24 @@ def _limited(
     needed = words.tokens(reasoning) + (chunks or words.tokens(text))
     if max_tokens is None or needed <= max_tokens:
         return text, chunks, reasoning, False
-    budget = max(max_tokens, 1) - words.tokens(reasoning)
+    budget = max_tokens - words.tokens(reasoning)
     if budget <= 0:
-        return "", 0, words.first_tokens(reasoning, max(max_tokens, 1)), True
+        return "", 0, words.first_tokens(reasoning, max_tokens), True
     if chunks:
         return text[: len(text) * budget // chunks], budget, reasoning, True
     return words.first_tokens(text, budget), 0, reasoning, True
 
 
 def _usage(
-    ask: Ask, text: str, chunks: int, reasoning: str, refusal: str, tools: tuple[ToolUse, ...]
+    ask: Ask,
+    text: str,
+    chunks: int,
+    reasoning: str,
+    refusal: str,
+    tools: tuple[ToolUse, ...],
+    hidden: int,
 ) -> Usage:
-    thought = words.tokens(reasoning)
+    thought = words.tokens(reasoning) + hidden
     spoken = (chunks or words.tokens(text)) + words.tokens(refusal)
     called = sum(words.tokens(use.offer.name + use.arguments) for use in tools)
     entered = max(1, -(-ask.input_bytes // words.BYTES_PER_TOKEN))

@@ -279,6 +279,8 @@ def _reply(
     planned = plan.make(protocol.read(body))
     if fault is not None and fault.replan is not None:
         planned = fault.replan(planned)
+    if protocol.events is not None:
+        call.generated = (planned.usage.input, planned.usage.output)
     reply = _rendered(call, protocol, body, planned, stamp, headers)
     if fault is not None and fault.resend is not None:
         scene = Scene(protocol.name, call.stream, stamp.id("req_"), planned.after)

@@ -40,11 +40,11 @@ T = TypeVar("T")
 Write = Callable[[Any], Awaitable[Any]]
 
 
-class _Payers:
+class Payers:
     """The windows that pay for a caller's calls between two instants, looked up once. `purses` are those of
-    hard budgets."""
+    hard budgets; `queue` are the caller's calls that wait until others give back what they hold."""
 
-    __slots__ = ("begins", "budgets", "ends", "purses", "shares")
+    __slots__ = ("begins", "budgets", "ends", "purses", "queue", "shares")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class _Payers:
     ) -> None:
         self.budgets = budgets
         self.purses = purses
+        self.queue = Queue()
         self.shares = tuple(of.share for of in windows)
         self.begins = max((of.starts_at for of in windows), default=0)
         ends = (math.inf if of.ends_at is None else of.ends_at for of in windows)
@@ -63,13 +64,25 @@ class _Payers:
         return self.begins <= timestamp < self.ends
 
 
+class Queue:
+    """Calls of one caller that wait for its budgets, in the order in which they came. Whoever has the `lock`
+    is the first of them. `moved_at`: when something was last given back, in event-loop seconds."""
+
+    __slots__ = ("lock", "moved_at", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.moved_at = 0.0
+        self.waiting = 0
+
+
 class Hold:
     """What one call has of its budgets. `shares` are all windows that pay for it, `held` is None where none
     of them is hard."""
 
     __slots__ = ("_accounts", "_payers", "_purses", "held")
 
-    def __init__(self, accounts: Accounts, payers: _Payers) -> None:
+    def __init__(self, accounts: Accounts, payers: Payers) -> None:
         self._accounts = accounts
         self._payers = payers
         self._purses = payers.purses
@@ -83,13 +96,6 @@ class Hold:
         """Whether it is these windows that pay for a call at this instant."""
         return self._payers.holds(timestamp)
 
-    @property
-    def rest(self) -> int | None:
-        """About what more could be held; only the attempt shows."""
-        if self.held is None:
-            return None
-        return min(purse.free + purse.rest for purse in self._purses)
-
     def extend_now(self, nano: int) -> bool:
         """Hold more, if this process has it."""
         if self.held is None:
@@ -98,6 +104,13 @@ class Hold:
             return False
         self.held += nano
         return True
+
+    async def extend_up_to(self, nano: int) -> None:
+        """Hold as much more as the budgets have of it."""
+        wanted = nano
+        while wanted > 0 and self._purses and not await self.extend(wanted):
+            # The refusal told what is left.
+            wanted = min(wanted - 1, *(purse.free + purse.rest for purse in self._purses))
 
     async def extend(self, nano: int) -> bool:
         """Hold more, if the budgets have it."""
@@ -120,6 +133,8 @@ class Hold:
             if nano > self.held:
                 raise ValueError("more is charged than is held")
             self.held -= nano
+            for purse in self._purses:
+                purse.held -= nano
 
     def release(self) -> None:
         """What is still held belongs to no call any more. Further calls change nothing."""
@@ -137,12 +152,13 @@ class Accounts:
         self._spool = spool
         self._purses: dict[Place, Purse] = {}
         # By the identity of the caller's budgets, which are read anew when they change.
-        self._payers: dict[int, _Payers] = {}
+        self._payers: dict[int, Payers] = {}
         self._awake: set[Purse] = set()  # those that the next sweep has to look at
         self._forget_at = 0.0
         self._forgotten_until = 0
         self._sweeper: asyncio.Task[None] | None = None
-        self._unlimited = Hold(self, _Payers((), [], ()))
+        self._nobody = Payers((), [], ())
+        self._unlimited = Hold(self, self._nobody)
 
     def start(self) -> None:
         self._sweeper = aio.hold(self._sweep_again_and_again(), "budgets")
@@ -156,17 +172,27 @@ class Accounts:
     async def hold(self, budgets: tuple[BudgetTerms, ...], nano: int, timestamp: float) -> Hold:
         """Set this much aside in every hard budget; no I/O where this process has it already. Raises
         BudgetExhausted, Unavailable."""
+        payers = self.payers(budgets, timestamp)
+        if payers.purses and not self.take_now(payers.purses, nano):
+            await self.take(payers.purses, nano)
+        return self.held_by(payers, nano)
+
+    def payers(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> Payers:
+        """What pays for these budgets' calls at this instant. Raises Unavailable."""
         if not budgets:
-            return self._unlimited
+            return self._nobody
         payers = self._payers.get(id(budgets))
         if payers is None or payers.budgets is not budgets or not payers.holds(timestamp):
             payers = self._look_up(budgets, timestamp)
+        return payers
+
+    def held_by(self, payers: Payers, nano: int) -> Hold:
+        """A call's hold of what was taken of these payers."""
+        if payers is self._nobody:
+            return self._unlimited
         hold = Hold(self, payers)
-        if hold.held is None:
-            return hold
-        if not self.take_now(payers.purses, nano):
-            await self.take(payers.purses, nano)
-        hold.held = nano
+        if hold.held is not None:
+            hold.held = nano
         return hold
 
     def take_now(self, purses: tuple[Purse, ...], nano: int) -> bool:
@@ -175,9 +201,12 @@ class Accounts:
             if purse.free < nano:
                 return False
         for purse in purses:
-            purse.free -= nano
+            purse.free = free = purse.free - nano
+            purse.held += nano
             purse.taken += nano
-            if purse.free < purse.low:
+            if free < purse.least:
+                purse.least = free
+            if free < purse.low:
                 self._draw_soon(purse)
         return True
 
@@ -192,6 +221,8 @@ class Accounts:
         """What was taken and belongs to no call any more."""
         for purse in purses:
             purse.free += nano
+            purse.held -= nano
+            purse.taken -= nano
             self._awake.add(purse)
             if purse.is_tail:
                 self.return_soon(purse)
@@ -303,7 +334,7 @@ class Accounts:
 
     # Purses
 
-    def _look_up(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> _Payers:
+    def _look_up(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> Payers:
         windows = [window(terms, timestamp) for terms in budgets]
         purses = tuple(
             self._purse(of, terms.name)
@@ -312,7 +343,7 @@ class Accounts:
         )
         if len(self._payers) >= MAX_CALLERS:
             self._payers.clear()
-        payers = self._payers[id(budgets)] = _Payers(budgets, windows, purses)
+        payers = self._payers[id(budgets)] = Payers(budgets, windows, purses)
         return payers
 
     def _purse(self, of: Window, name: str) -> Purse:
@@ -357,7 +388,7 @@ def _refusal(purses: list[Purse], drawn: Drawn) -> GatewayError:
     assert drawn.exhausted is not None
     place = drawn.exhausted.place
     refusing = next(purse for purse in purses if purse.window.place == place)
-    refusing.lack(drawn.rest, is_tail=drawn.is_tail)
+    refusing.lack(drawn.rest, drawn.elsewhere, is_tail=drawn.is_tail)
     if drawn.is_gone:
         return Unavailable("A budget has just been changed; try again.", retry_after_seconds=1)
     return BudgetExhausted(refusing.name, _until(refusing.window))

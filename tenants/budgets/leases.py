@@ -18,8 +18,9 @@ from tenants.budgets import locks
 from tenants.budgets.windows import Place, Window
 from tenants.models import BudgetLease, BudgetWindow
 
-# A block is a twentieth of what is left, but no more than a dollar; while there are fewer than three of the
-# size that is needed, exactly what is needed, so that the last cent can be spent by whoever needs it.
+# A block is a twentieth of what is left, but no more than a dollar. Where that is less than three times what
+# is needed, exactly that is granted; and where what is needed is more than a twentieth of what is left, it is
+# given back at once when it is free again, so that the last cent can be spent by whoever needs it.
 BLOCK_SHARE = 20
 BLOCK_NANO = 1_000_000_000
 FEW_BLOCKS = 3
@@ -45,13 +46,15 @@ class Draw(Struct, frozen=True):
 class Drawn(Struct, frozen=True):
     """`granted` is what the process has of each window now, in all. It is empty if one of them, `exhausted`,
     has not what is needed; with `is_gone` it was deleted or disabled. `rest`: the least that any has left;
-    `is_tail`: there was no whole block, so that no more was given than was needed."""
+    `is_tail`: so little is left that what is not needed goes back at once. `elsewhere`: what other processes
+    have reserved of the one that is exhausted."""
 
     granted: tuple[int, ...]
     rest: int
     is_tail: bool = False
     exhausted: Window | None = None
     is_gone: bool = False
+    elsewhere: int = 0
 
 
 class GiveBack(Struct, frozen=True):
@@ -91,29 +94,33 @@ def _carried_out(order: Order, rows: _Locked) -> Drawn | None:
 
 def _draw(order: Draw, rows: _Locked) -> Drawn:
     """A budget that was deleted or disabled since grants nothing."""
-    held, rests = [], []
+    leases, rests = [], []
     for part in order.parts:
         row = rows[part.window.place]
         if row is None or not row.budget.enabled:
             return Drawn((), 0, exhausted=part.window, is_gone=True)
-        held.append(_held(row, order.spool))
+        granted, charged = _lease(row, order.spool)
         # What the lease has beyond what its process knows was granted before.
-        rest = _rest(row) + held[-1] - part.known
+        rest = _rest(row) + granted - part.known
         if rest < part.need:
-            return Drawn((), max(rest, 0), is_tail=order.is_ahead, exhausted=part.window)
+            elsewhere = max(row.reserved_nano - (granted - charged), 0)
+            return Drawn(
+                (), max(rest, 0), order.is_ahead, exhausted=part.window, elsewhere=elsewhere
+            )
+        leases.append(granted)
         rests.append(rest)
     need = max(part.need for part in order.parts)
-    block = _block(min(rests), need)
-    if block is None and order.is_ahead:
+    block, is_tail = _block(min(rests), need)
+    if is_tail and order.is_ahead:
         return Drawn((), min(rests), is_tail=True, exhausted=order.parts[0].window)
-    granted = []
-    for part, had in zip(order.parts, held, strict=True):
-        granted.append(max(had, part.known + (part.need if block is None else block)))
+    granted_now = []
+    for part, had in zip(order.parts, leases, strict=True):
+        granted_now.append(max(had, part.known + (part.need if block is None else block)))
         row = rows[part.window.place]
         assert row is not None
-        _grant(row, order.spool, had, granted[-1])
+        _grant(row, order.spool, had, granted_now[-1])
     rest = min(_rest(row) for part in order.parts if (row := rows[part.window.place]) is not None)
-    return Drawn(tuple(granted), rest, is_tail=block is None)
+    return Drawn(tuple(granted_now), rest, is_tail=is_tail)
 
 
 def _give_back(order: GiveBack, rows: _Locked) -> None:
@@ -128,20 +135,22 @@ def _give_back(order: GiveBack, rows: _Locked) -> None:
         _grant(row, order.spool, lease.granted_nano, left)
 
 
-def _block(rest: int, need: int) -> int | None:
-    """None where exactly what is needed is given."""
+def _block(rest: int, need: int) -> tuple[int | None, bool]:
+    """How much is granted, None for exactly what is needed; and whether this is the end of the budget."""
     block = min(rest // BLOCK_SHARE, BLOCK_NANO)
-    return block if block >= FEW_BLOCKS * need else None
+    if block >= FEW_BLOCKS * need:
+        return block, False
+    return None, need * BLOCK_SHARE > rest
 
 
 def _rest(row: BudgetWindow) -> int:
     return row.budget.amount_nano - row.spent_nano - row.reserved_nano
 
 
-def _held(row: BudgetWindow, spool: str) -> int:
-    """What the lease was granted, and was not given back."""
+def _lease(row: BudgetWindow, spool: str) -> tuple[int, int]:
+    """What the lease was granted and was not given back, and what of it was booked."""
     lease = BudgetLease.objects.filter(window=row, spool=spool)
-    return lease.values_list("granted_nano", flat=True).first() or 0
+    return lease.values_list("granted_nano", "charged_nano").first() or (0, 0)
 
 
 def _grant(row: BudgetWindow, spool: str, had: int, granted: int) -> None:

@@ -74,11 +74,11 @@ def _locked(windows: Iterable[Window]) -> dict[Window, BudgetWindow]:
 
 
 def _move_budgets(calls: Iterable[Booked], spool: str) -> None:
-    """What was charged becomes spent, and is no longer reserved where a lease held it."""
+    """What budgets pay becomes spent, and is no longer reserved where a lease held it."""
     charged: dict[Window, int] = defaultdict(int)
     for call in calls:
         for share in call.opened.budgets:
-            charged[_of_share(share)] += call.charge_nano
+            charged[_of_share(share)] += call.spent_nano
     for window, row in _locked(window for window in charged if charged[window]).items():
         _spend(row, charged[window], spool)
 

@@ -26,10 +26,10 @@ class OpenCall(Struct):
 
 
 class Booked(Struct, frozen=True):
-    """A call that has ended: what its record says of it, and the values of its row."""
+    """A call that has ended: what its record says of it, what its budgets pay, and the values of its row."""
 
     opened: Opened
-    charge_nano: int
+    spent_nano: int
     values: dict[str, Any]
 
 
@@ -38,7 +38,7 @@ def settled(opened: Opened, end: Settled) -> Booked:
     charges = Rated(sum(end.charges_nano), end.charges_nano)
     return Booked(
         opened,
-        charges.total,
+        charges.total + end.waived_nano,
         {
             **_opening(opened),
             **_amounts(end.tokens, charges, end.cost_nano, end.unfunded_nano),

@@ -79,7 +79,8 @@ class Noted(Struct, frozen=True, tag="note", omit_defaults=True):
 
 class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     """A call that has ended, priced. `tokens` and `charges_nano` are in the order of TOKEN_CLASSES; the
-    charges are what the tenant pays, and `unfunded_nano` what they would have paid beyond what was held."""
+    charges are what the tenant pays, and `unfunded_nano` what they would have paid beyond what was held, or
+    for a call without an answer. `waived_nano` of that is what its budgets pay all the same."""
 
     id: str
     status: str
@@ -89,6 +90,7 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     charges_nano: tuple[int, ...]
     duration_ms: int
     unfunded_nano: int = 0
+    waived_nano: int = 0
     usage_anomaly: bool = False
     http_status: int = 0
     error_code: str = ""

@@ -65,11 +65,18 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
         )
         history = History(versions)
         target = SimpleNamespace(
-            cost=history, charge=history, provider="p", model="gpt", max_output_tokens=None
+            cost=history,
+            charge=history,
+            provider="p",
+            model="gpt",
+            max_output_tokens=None,
+            protocol="responses",
+            context_window=None,
         )
-        asked = ModelCall("responses", "gpt", False, False, {"model": "gpt"}, len(PAYLOAD))
+        body = {"model": "gpt", "max_output_tokens": 4096}
+        asked = ModelCall("responses", "gpt", False, False, body, len(PAYLOAD))
         account = Account(cast("Any", worker), cast("Any", admitted))
-        await account.open(cast("Any", target), "responses", asked, PAYLOAD)
+        await account.open(cast("Any", target), "responses", asked, body, PAYLOAD)
 
     asyncio.run(call())
     (path,) = directory.glob("*/*.log")

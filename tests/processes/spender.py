@@ -28,10 +28,17 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
     lines = [Line("input_fresh", PICO), Line("output_visible", PICO)]
     priced = History((terms(1, 0.0, lines),))
     target = SimpleNamespace(
-        cost=priced, charge=priced, provider="p", model="m", max_output_tokens=None
+        cost=priced,
+        charge=priced,
+        provider="p",
+        model="m",
+        max_output_tokens=None,
+        protocol="responses",
+        context_window=None,
     )
     payload = b"x" * 100
-    call = ModelCall("responses", "m", True, False, {"max_output_tokens": 20}, len(payload))
+    body: Any = {"max_output_tokens": 20}
+    call = ModelCall("responses", "m", True, False, body, len(payload))
     route = SimpleNamespace(alias="m")
     while True:
         admitted = SimpleNamespace(
@@ -39,7 +46,9 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
         )
         account = Account(worker, cast("Any", admitted))
         try:
-            leg, _ = await account.open(cast("Any", target), "responses", call, payload)
+            leg, _ = await account.open(
+                cast("Any", target), "responses", call, body, payload
+            )
         except BudgetExhausted:
             if not is_endless:
                 return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ import httpx
 import pytest
 
 from routing.sandbox import SandboxServer
+from routing.sandbox.log import Call
+from tests.accounting.conftest import INPUT_PICO, OUTPUT_PICO
 from tests.processes.conftest import Prepared
 from tests.processes.money_watch import CHARGED, WINDOWS, Reader, Watch
 from tests.processes.served import (
@@ -232,6 +235,113 @@ def test_a_dollar_buys_no_more_than_a_dollar_of_an_upstream_that_ignores_limits(
     assert {answer.status_code for answer in answers} == {200, 429}
     assert_no_more_than_a_dollar(query, watch, len(provider.calls))
     assert query(CHARGED)[0][1] > 0.9 * DOLLAR
+
+
+KINDS = tuple(itertools.product(("chat", "responses"), ("chat", "responses", "anthropic")))
+
+
+def asked_of_all(number: int) -> tuple[str, dict[str, Any]]:
+    """Path and body of one of many calls: whole, streamed or in the background, with and without a limit, of
+    several choices, with thoughts that are not shown."""
+    door, protocol = KINDS[number % len(KINDS)]
+    text = f"[chunks={(5, 400, 3000)[number % 3]}][think={(0, 500, 4000)[number // 3 % 3]}]"
+    limit = (None, 6000, 300)[number // 7 % 3]
+    body: dict[str, Any] = {"model": f"sandbox-{protocol}", "stream": number % 4 == 1}
+    if door == "chat":
+        body["messages"] = [{"role": "user", "content": text}]
+        body |= {"max_completion_tokens": limit} if limit else {}
+        body |= {"n": (1, 8, 128)[number // 5 % 3]} if protocol == "chat" else {}
+        return "chat/completions", body
+    body["input"] = text
+    body |= {"max_output_tokens": limit} if limit else {}
+    body["background"] = number % 4 == 2
+    return "responses", body
+
+
+async def ask_for_all(
+    served: Served, place: Place, asked: list[tuple[str, dict[str, Any]]]
+) -> list[httpx.Response]:
+    """All at once; those in the background until they have ended."""
+    headers = {"authorization": f"Bearer {place.secret}"}
+
+    async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:
+        answer = await client.post(path, json=body)
+        if body.get("background") and answer.status_code == 200:
+            known = answer.json()
+            while known["status"] in {"queued", "in_progress"}:
+                await asyncio.sleep(0.05)
+                known = (await client.get(f"responses/{known['id']}")).json()
+        return answer
+
+    async with httpx.AsyncClient(
+        base_url=f"{served.root_url}/v1",
+        headers=headers,
+        limits=httpx.Limits(max_connections=len(asked)),
+        timeout=300,
+        trust_env=False,
+    ) as client:
+        return await asyncio.gather(*(ask(client, path, body) for path, body in asked))
+
+
+def upstream_cost(calls: Sequence[Call]) -> int:
+    """Nano-dollars of what the provider generated for these, read or not."""
+    tokens_in, tokens_out = (
+        sum(each) for each in zip(*(call.generated for call in calls), strict=True)
+    )
+    return int(tokens_in * INPUT_PICO + tokens_out * OUTPUT_PICO) // 1000
+
+
+@pytest.fixture
+def two_workers(variables: dict[str, str], running: ExitStack) -> Served:
+    variables = {**variables, "REDIS_URL": os.environ["REDIS_URL"]}
+    return running.enter_context(Served(variables, "--workers", "2"))
+
+
+@pytest.mark.long
+@pytest.mark.redis
+def test_an_upstream_that_keeps_to_its_limits_never_costs_more_than_the_budget(
+    variables: dict[str, str], provider: SandboxServer, two_workers: Served, query: Reader
+) -> None:
+    place = furnished(variables, provider, tenant=DOLLAR // 2, key=0)
+    before = len(provider.calls)
+    with Watch(variables) as watch:
+        answers = asyncio.run(
+            ask_for_all(two_workers, place, [asked_of_all(number) for number in range(64)])
+        )
+        made = list(provider.calls)[before:]
+        eventually(lambda: query(CHARGED)[0][0] == len(made), 60)
+    two_workers.signal()
+    two_workers.wait(60)
+    manage(variables, "ingest", "--once")
+    ((booked, charged, unfunded, cost),) = query(CHARGED)
+    ((_, amount, spent, reserved),) = query(WINDOWS)
+    sys.stdout.write(f"{booked} calls: cost {upstream_cost(made)}, charged {charged}\n")
+    assert {answer.status_code for answer in answers} <= {200, 429}
+    assert upstream_cost(made) == cost <= amount
+    assert (charged, unfunded) == (cost, 0)
+    assert (spent, reserved) == (charged, 0)
+    assert charged > 0.5 * amount
+    assert watch.overruns == []
+
+
+@pytest.mark.long
+@pytest.mark.redis
+def test_short_calls_on_two_workers_are_all_answered_where_the_budget_pays_for_them(
+    variables: dict[str, str], provider: SandboxServer, two_workers: Served, query: Reader
+) -> None:
+    place = furnished(variables, provider, tenant=20_000_000, key=0)
+    bodies = [
+        ("responses", {"model": f"sandbox-{protocol}", "input": "Hi [wait=100]", "stream": stream})
+        for protocol in ("chat", "responses", "anthropic", "chat")
+        for stream in (False, True)
+    ]
+    answers = asyncio.run(
+        ask_for_all(two_workers, place, [bodies[number % 8] for number in range(100)])
+    )
+    assert [answer.status_code for answer in answers] == [200] * 100
+    assert all("completed" in answer.text for answer in answers)
+    eventually(lambda: query(CHARGED)[0][0] == 100, 60)
+    assert 200 * (query(CHARGED)[0][1] // 100) <= 20_000_000
 
 
 def until_more_are_asked(provider: SandboxServer) -> None:

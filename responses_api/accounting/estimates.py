@@ -1,0 +1,223 @@
+"""How many tokens a request has, before its provider says: about, and at most.
+
+Text is worth a token per four bytes, and never more than one per byte. Images, recordings and files count by
+what they are, not by the bytes they take: an image by its size in pixels, a recording by its seconds, a file by
+its kind. What is only named, by a URL or an id, may be as large as such a thing can be.
+
+The vendors' rules, of which the upper bounds are the dearest:
+https://platform.openai.com/docs/guides/images-vision (tiles, and 33 times as much for small models)
+https://platform.claude.com/docs/en/build-with-claude/vision (pixels / 750)
+https://ai.google.dev/gemini-api/docs/tokens (32 tokens per second of audio)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from responses_api.accounting.media import Base64, image_size, wav_seconds
+
+Json = dict[str, Any]
+
+BYTES_PER_TOKEN = 4
+
+# OpenAI: scaled to fit into 2048 x 2048 and then to a shorter side of 768, cut into tiles of 512.
+IMAGE_SIDE, SHORT_SIDE, TILE_SIDE = 2048, 768, 512
+IMAGE_TOKENS, TILE_TOKENS = 85, 170
+DEAREST_IMAGE_TOKENS, DEAREST_TILE_TOKENS = 2_833, 5_667
+MOST_TILES = 8
+
+AUDIO_TOKENS_PER_SECOND = 10
+MOST_AUDIO_TOKENS_PER_SECOND = 50
+# Of a compressed recording: 64 kbit/s, and the least at which speech is still understood.
+AUDIO_BYTES_PER_SECOND = 8_000
+LEAST_AUDIO_BYTES_PER_SECOND = 800
+
+# A page as text and as an image, and the bytes it takes in a PDF or an office document.
+PAGE_TOKENS = 2_000
+PAGE_BYTES = 50_000
+# Of a file that is only named.
+NAMED_FILE_TOKENS = 10_000
+MOST_FILE_TOKENS = 1_000_000
+_TEXT_ENDINGS = ("csv", "html", "json", "log", "md", "txt", "xml", "yaml", "yml")
+_TEXT_TYPES = ("text/", "application/json", "application/xml")
+
+_LISTS = ("messages", "input", "system", "instructions")
+
+
+class Estimate(NamedTuple):
+    """Input tokens: `fair` is what is charged and counted where nothing better is known, `bound` what is
+    held because there cannot be more."""
+
+    fair: int
+    bound: int
+
+
+class _Worth(NamedTuple):
+    """Of one attachment: the characters of the request it takes, and its tokens, about and at most."""
+
+    size: int
+    fair: int
+    bound: int
+
+
+def estimate(body: Json, size: int, context_window: int | None = None) -> Estimate:
+    """Of a request of `size` bytes, in any protocol. Attachments never have more than the model's window."""
+    text, fair, bound = size, 0, 0
+    for part in _parts(body):
+        worth = _worth(part)
+        text -= worth.size
+        fair += worth.fair
+        bound += worth.bound
+    if context_window is not None and bound > context_window:
+        fair, bound = min(fair, context_window), context_window
+    text = max(text, 0)
+    return Estimate(text // BYTES_PER_TOKEN + fair, text + bound)
+
+
+def _parts(body: Json) -> Iterator[Json]:
+    """The attachments among the parts of all messages and tool results."""
+    for name in _LISTS:
+        items = body.get(name)
+        if not isinstance(items, list):
+            continue
+        for item in items:
+            if not isinstance(item, dict):
+                continue
+            if _is_attachment(item):
+                yield item
+            content = item.get("content")
+            if isinstance(content, list):
+                yield from _of_content(content)
+            output = item.get("output")
+            if output is not None and not isinstance(output, str):
+                yield from _of_content(output if isinstance(output, list) else [output])
+
+
+def _of_content(content: list[Any]) -> Iterator[Json]:
+    for part in content:
+        if not isinstance(part, dict):
+            continue
+        if _is_attachment(part):
+            yield part
+        elif part.get("type") == "tool_result" and isinstance(part.get("content"), list):
+            yield from _of_content(part["content"])
+
+
+def _is_attachment(part: Json) -> bool:
+    kind = part.get("type")
+    return isinstance(kind, str) and kind in _KINDS
+
+
+def _worth(part: Json) -> _Worth:
+    return _KINDS[part["type"]](part)
+
+
+# Kinds of parts, by the names all protocols have for them
+
+
+def _image_url(part: Json) -> _Worth:
+    """Chat has an object, Responses a string."""
+    named = part.get("image_url")
+    if isinstance(named, dict):
+        return _image(named.get("url"), named.get("detail"))
+    return _image(named, part.get("detail"))
+
+
+def _anthropic_image(part: Json) -> _Worth:
+    return _image(_fields(part.get("source")).get("data"))
+
+
+def _generated_image(part: Json) -> _Worth:
+    return _image(part.get("result"))
+
+
+def _audio(part: Json) -> _Worth:
+    text = _fields(part.get("input_audio") or part).get("data")
+    if not isinstance(text, str):
+        return _Worth(0, NAMED_FILE_TOKENS, MOST_FILE_TOKENS)
+    data = Base64(text)
+    seconds = wav_seconds(data)
+    if seconds is not None:
+        fair = most = seconds
+    else:
+        fair, most = data.size / AUDIO_BYTES_PER_SECOND, data.size / LEAST_AUDIO_BYTES_PER_SECOND
+    return _Worth(
+        len(text),
+        int(fair * AUDIO_TOKENS_PER_SECOND) + 1,
+        int(most * MOST_AUDIO_TOKENS_PER_SECOND) + 1,
+    )
+
+
+def _chat_file(part: Json) -> _Worth:
+    return _responses_file(_fields(part.get("file")))
+
+
+def _responses_file(part: Json) -> _Worth:
+    return _file(part.get("file_data"), str(part.get("filename") or ""))
+
+
+def _document(part: Json) -> _Worth:
+    source = _fields(part.get("source"))
+    if source.get("type") in {"text", "content"}:
+        return _Worth(0, 0, 0)  # it is text, and counted as such
+    return _file(source.get("data"), "", str(source.get("media_type") or ""))
+
+
+def _video(_: Json) -> _Worth:
+    return _Worth(0, NAMED_FILE_TOKENS, MOST_FILE_TOKENS)
+
+
+_KINDS = {
+    "computer_screenshot": _image_url,
+    "document": _document,
+    "file": _chat_file,
+    "image": _anthropic_image,
+    "image_generation_call": _generated_image,
+    "image_url": _image_url,
+    "input_audio": _audio,
+    "input_file": _responses_file,
+    "input_image": _image_url,
+    "input_video": _video,
+    "video_url": _video,
+}
+
+
+def _image(source: Any, detail: Any = None) -> _Worth:
+    """An image whose size cannot be read counts as the largest."""
+    text = source if isinstance(source, str) else ""
+    is_named = not text or text.startswith(("http:", "https:"))
+    begin = text.find(",") + 1 if text.startswith("data:") else 0
+    size = None if is_named else image_size(Base64(text[begin:]))
+    tiles = MOST_TILES if size is None else _tiles(*size)
+    fair = IMAGE_TOKENS if detail == "low" else IMAGE_TOKENS + TILE_TOKENS * tiles
+    taken = 0 if is_named else len(text)
+    return _Worth(taken, fair, DEAREST_IMAGE_TOKENS + DEAREST_TILE_TOKENS * tiles)
+
+
+def _tiles(width: int, height: int) -> int:
+    longer, shorter = max(width, height, 1), max(min(width, height), 1)
+    if longer > IMAGE_SIDE:
+        longer, shorter = IMAGE_SIDE, max(shorter * IMAGE_SIDE // longer, 1)
+    if shorter > SHORT_SIDE:
+        longer, shorter = longer * SHORT_SIDE // shorter, SHORT_SIDE
+    return min(-(-longer // TILE_SIDE) * -(-shorter // TILE_SIDE), MOST_TILES)
+
+
+def _file(data: Any, name: str, media_type: str = "") -> _Worth:
+    if not isinstance(data, str):
+        return _Worth(0, NAMED_FILE_TOKENS, MOST_FILE_TOKENS)
+    if data.startswith("data:"):
+        media_type = data[5 : data.find(";")]
+    if media_type.startswith("image/"):
+        return _image(data)
+    size = Base64(data).size
+    is_text = name.rpartition(".")[2].lower() in _TEXT_ENDINGS or media_type.startswith(_TEXT_TYPES)
+    if is_text:
+        return _Worth(len(data), size // BYTES_PER_TOKEN, size)
+    pages = size // PAGE_BYTES + 1
+    return _Worth(len(data), pages * PAGE_TOKENS, max(len(data), pages * 2 * PAGE_TOKENS))
+
+
+def _fields(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
