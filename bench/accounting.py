@@ -71,11 +71,10 @@ async def _granted(record: Any) -> Any:
 
 
 def _caller() -> Any:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
     from tenants.budgets.terms import BudgetTerms  # noqa: PLC0415
+    from tenants.budgets.zones import Switch  # noqa: PLC0415
 
-    zone = ZoneInfo("Europe/Berlin")
+    zone = (Switch("Europe/Berlin"),)
     budgets = tuple(BudgetTerms(number, "monthly", zone, is_hard=True) for number in (1, 2))
     return SimpleNamespace(
         tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets
