@@ -49,7 +49,7 @@ class Calls:
         return SimpleNamespace(
             request_id=f"req_{number:028x}0000",
             caller=self._caller,
-            route=SimpleNamespace(alias="gpt"),
+            route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
         )
 

@@ -90,7 +90,7 @@ class Account:
         if charge is not None or target.charge.is_free:
             return charge
         if any(terms.is_hard for terms in self._admitted.caller.budgets):
-            raise UnpricedModel(self._admitted.route.alias)
+            raise UnpricedModel(self._admitted.call.model)
         return None
 
     async def _hold(self, reserved: int, step: Step | None, wanted: int, at: float) -> Hold:
@@ -142,6 +142,7 @@ class Account:
             streamed=call.stream,
             background=bool(call.body.get("background")),
             websocket=admitted.socket is not None,
+            requested_model=admitted.route.requested_model,
         )
 
 

@@ -60,7 +60,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
         admitted = SimpleNamespace(
             request_id="req_" + "0" * 32,
             caller=caller,
-            route=SimpleNamespace(alias="gpt"),
+            route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
         )
         history = History(versions)

@@ -32,7 +32,7 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
     )
     payload = b"x" * 100
     call = ModelCall("responses", "m", True, False, {"max_output_tokens": 20}, len(payload))
-    route = SimpleNamespace(alias="m")
+    route = SimpleNamespace(alias="m", requested_model="")
     while True:
         admitted = SimpleNamespace(
             request_id=ids.request_id(), caller=caller, route=route, socket=None
