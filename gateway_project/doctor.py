@@ -266,6 +266,16 @@ def _providers() -> Findings:
     without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
     for provider in without:
         yield Finding("hint", f"provider {provider}", "has no enabled credential, calls to it fail")
+    private = Credential.objects.filter(tenant__isnull=False, provider__tenant=None, enabled=True)
+    private = private.filter(provider__allow_private_network=True).exclude(
+        provider__auth_kind="none"
+    )
+    for credential in private.filter(provider__allow_tenant_credentials=True).order_by("pk"):
+        message = (
+            f"tenant {credential.tenant} has a credential of its own for it, whose calls cost nothing: if it "
+            "accepts any credential, take 'allow tenant credentials' off it"
+        )
+        yield Finding("hint", f"provider {credential.provider}", message)
     count = Provider.objects.filter(enabled=True).count()
     yield Finding("ok" if count else "hint", "providers", f"{count} enabled")
 

@@ -53,6 +53,12 @@ def switches(kept: Kept, period: str) -> tuple[Switch, ...]:
     return tuple(Switch(*row) for row in kept.get(period, ()))
 
 
+def pending(kept: Kept, now: float) -> dict[str, Switch]:
+    """By kind of period, what was chosen and does not count yet."""
+    last = {period: switches(kept, period)[-1] for period in kept}
+    return {period: switch for period, switch in last.items() if switch.at > now}
+
+
 def span(period: str, known: Sequence[Switch], timestamp: float) -> tuple[int, int]:
     """Where the period that this instant lies in begins and ends."""
     current = known[0]

@@ -760,7 +760,9 @@ def test_what_operators_decide_is_not_for_owners(world: World):
         "retention_days": "30",
     }
 
-    client.post(url(world.ours.tenant, "change"), {**tenant, "allow_direct_targets": "on"})
+    posted = {**tenant, "allow_direct_targets": "on"}
+    told = client.post(url(world.ours.tenant, "change"), posted, follow=True)
+    assert "Budgets count in Europe/Berlin from their next period on: daily ones from" in text(told)
     client.post(url(Provider, "add"), provider_form(allow_private_network="on"))
 
     world.ours.tenant.refresh_from_db()
