@@ -48,7 +48,7 @@ class Calls:
         return SimpleNamespace(
             request_id=f"req_{number:028x}0000",
             caller=self._caller,
-            route=SimpleNamespace(alias="gpt"),
+            route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
         )
 
@@ -72,11 +72,10 @@ async def _granted(record: Any) -> Any:
 
 
 def _caller() -> Any:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
     from tenants.budgets.terms import BudgetTerms  # noqa: PLC0415
+    from tenants.budgets.zones import Switch  # noqa: PLC0415
 
-    zone = ZoneInfo("Europe/Berlin")
+    zone = (Switch("Europe/Berlin"),)
     budgets = tuple(BudgetTerms(number, "monthly", zone, is_hard=True) for number in (1, 2))
     return SimpleNamespace(
         tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets

@@ -23,7 +23,7 @@ from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError, key_id_of
 from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import endpoints
-from routing import credentials
+from routing import credentials, price_setting
 from routing.models import Alias, Credential, Provider, Target
 from tenants import peppers, triggers
 from tenants.ledger import archive, ingest, set_aside, spool
@@ -266,16 +266,51 @@ def _providers() -> Findings:
     without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
     for provider in without:
         yield Finding("hint", f"provider {provider}", "has no enabled credential, calls to it fail")
+    private = Credential.objects.filter(tenant__isnull=False, provider__tenant=None, enabled=True)
+    private = private.filter(provider__allow_private_network=True).exclude(
+        provider__auth_kind="none"
+    )
+    for credential in private.filter(provider__allow_tenant_credentials=True).order_by("pk"):
+        message = (
+            f"tenant {credential.tenant} has a credential of its own for it, whose calls cost nothing: if it "
+            "accepts any credential, take 'allow tenant credentials' off it"
+        )
+        yield Finding("hint", f"provider {credential.provider}", message)
     count = Provider.objects.filter(enabled=True).count()
     yield Finding("ok" if count else "hint", "providers", f"{count} enabled")
 
 
 def _aliases() -> Findings:
     usable = Target.objects.filter(alias=OuterRef("pk"), provider_model__provider__enabled=True)
-    for alias in Alias.objects.filter(~Exists(usable), enabled=True):
+    for alias in Alias.objects.filter(~Exists(usable), enabled=True, platform_alias=None):
         yield Finding("hint", f"alias {alias}", "has no target whose provider is enabled")
+    for alias in Alias.objects.filter(enabled=True, platform_alias__enabled=False):
+        message = f"is a link to {alias.platform_alias}, which is disabled: its name is unknown"
+        yield Finding("hint", f"alias {alias}", message)
+    yield from _legacy_targets()
     count = Alias.objects.filter(enabled=True).count()
     yield Finding("ok" if count else "hint", "aliases", f"{count} enabled")
+
+
+def _legacy_targets() -> Findings:
+    """Aliases of tenants from before links, and prices that were published under their names."""
+    legacy = Target.objects.filter(is_legacy=True).select_related(
+        "alias__tenant", "provider_model__provider"
+    )
+    for target in legacy:
+        slug = target.alias.tenant.slug if target.alias.tenant is not None else ""
+        message = (
+            f"of tenant {slug} leads to the platform's {target.provider_model}, past its aliases, and is "
+            "charged what that model is; make it a link: add_alias --link"
+        )
+        yield Finding("hint", f"alias {target.alias}", message)
+    for version in price_setting.uncounted():
+        whose = f"for tenant {version.tenant.slug}" if version.tenant else "for every tenant"
+        message = (
+            f"{whose} charges nobody: only a tenant's alias has that name. Publish it for the platform's "
+            "alias, for provider/model, or for * (calls to tenants' own providers)"
+        )
+        yield Finding("hint", f"price of {version.model}", message)
 
 
 def _tenants() -> Findings:

@@ -68,10 +68,12 @@ def codex_entry(name: str, context_window: int | None, priority: int) -> dict[st
 
 
 def _context_windows(aliases: list[Alias]) -> dict[int, int | None]:
-    """The context window of each alias's first target, in one query."""
+    """The context window of each alias's first target, in one query; a link has no targets of its own."""
+    sources = {alias.pk: alias.platform_alias_id or alias.pk for alias in aliases}
     rows = (
-        Target.objects.filter(alias__in=aliases)
+        Target.objects.filter(alias__in=set(sources.values()))
         .order_by("alias", "-position", "-pk")
         .values_list("alias_id", "provider_model__context_window")
     )
-    return dict(rows)
+    windows = dict(rows)
+    return {pk: windows.get(source) for pk, source in sources.items()}

@@ -47,10 +47,12 @@ class NewProvider:
 
 @dataclass(frozen=True, slots=True)
 class NewAlias:
-    """What `add_alias` was told; `targets` are `provider/model`, the preferred one first."""
+    """What `add_alias` was told; `targets` are `provider/model`, the preferred one first. A tenant's alias
+    may have a `link` instead: the name of an alias of the platform."""
 
     name: str
-    targets: Sequence[str]
+    targets: Sequence[str] = ()
+    link: str | None = None
     native_only: bool = False
     drop_unsupported: bool = False
     store_by_default: bool | None = None
@@ -64,7 +66,7 @@ STORE_CHOICES: dict[str, bool | None] = {"tenant": None, "yes": True, "no": Fals
 
 @dataclass(frozen=True, slots=True)
 class SavedAlias:
-    """What became of it: the targets it had before (None: it is new) and the models made for it."""
+    """What became of it: what it led to before (None: it is new) and the models made for it."""
 
     alias: Alias
     replaced: list[str] | None
@@ -72,7 +74,7 @@ class SavedAlias:
 
     def in_words(self) -> str:
         """What the alias leads to now, and what it led to before."""
-        text = f"Alias {self.alias.name!r} leads to {', '.join(targets_of(self.alias))}."
+        text = f"Alias {self.alias.name!r} leads to {', '.join(leads_to(self.alias))}."
         if self.replaced is not None:
             text += f" It existed; its targets before were {', '.join(self.replaced) or 'none'}."
         if self.new_models:
@@ -107,11 +109,16 @@ def add_provider(new: NewProvider) -> Provider:
 @transaction.atomic
 def save_alias(new: NewAlias) -> SavedAlias:
     """A new alias, or the existing one with its targets and modes replaced."""
-    if not new.targets:
-        raise ValidationError({"target": "Give at least one, as provider/model."})
+    if bool(new.targets) == bool(new.link):
+        raise ValidationError(
+            {
+                "target": "Give at least one, as provider/model, or else the platform's alias to link to."
+            }
+        )
     alias = Alias.objects.filter(tenant=new.tenant, name=new.name).first()
-    replaced = targets_of(alias) if alias is not None else None
+    replaced = leads_to(alias) if alias is not None else None
     alias = alias or Alias(tenant=new.tenant, name=new.name)
+    alias.platform_alias = _linked(new)
     modes = Alias.ResponsesMode
     alias.responses_mode = modes.NATIVE_ONLY if new.native_only else modes.AUTO
     alias.drop_unsupported = new.drop_unsupported
@@ -123,8 +130,21 @@ def save_alias(new: NewAlias) -> SavedAlias:
     return SavedAlias(alias, replaced, _replace_targets(alias, new.targets))
 
 
-def targets_of(alias: Alias) -> list[str]:
-    """As `provider/model`, in order."""
+def _linked(new: NewAlias) -> Alias | None:
+    if new.link is None:
+        return None
+    if new.tenant is None:
+        raise ValidationError({"link": "Only an alias of a tenant can be a link; name the tenant."})
+    found = Alias.objects.filter(tenant=None, name=new.link).first()
+    if found is None:
+        raise ValidationError({"link": f"The platform has no alias {new.link!r}."})
+    return found
+
+
+def leads_to(alias: Alias) -> list[str]:
+    """The platform's alias it is a link to, or its targets as `provider/model`, in order."""
+    if alias.platform_alias is not None:
+        return [alias.platform_alias.name]
     rows = alias.targets.select_related("provider_model__provider").order_by("position", "pk")
     return [str(row.provider_model) for row in rows]
 

@@ -34,6 +34,10 @@ def create_key(
     key, secret = keys.create(
         tenant, name, all_aliases=aliases is None, scopes=scopes, expires_at=expires_at
     )
-    for granted in dict.fromkeys(aliases or ()):
-        AliasGrant.objects.create(api_key=key, alias=alias_named(granted, tenant, "aliases"))
+    granted = [alias_named(name, tenant, "aliases") for name in aliases or ()]
+    # Those that links lead to are granted with them, because their grants count too.
+    for alias in dict.fromkeys(
+        each for one in granted for each in (one, one.platform_alias) if each
+    ):
+        AliasGrant.objects.create(api_key=key, alias=alias)
     return key, secret

@@ -1,7 +1,9 @@
 """Providers, their credentials and models, and the aliases clients call them by.
 
 Rows without a tenant belong to the platform and serve every tenant; rows of a tenant serve it alone and
-win over the platform's of the same name.
+win over the platform's of the same name. What the platform offers, a tenant reaches by the platform's aliases
+only, because those are what it is charged for: an alias of its own is a link to one of them, or leads to
+providers of its own.
 """
 
 from __future__ import annotations
@@ -76,6 +78,11 @@ class Provider(OwnedModel):
     allow_private_network = models.BooleanField(
         default=False, help_text="May lie at a private or loopback address."
     )
+    allow_tenant_credentials = models.BooleanField(
+        default=True,
+        help_text="Tenants may bring credentials of their own for it; calls with one cost the platform "
+        "nothing. Switch it off where the upstream accepts any credential.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -89,6 +96,12 @@ class Provider(OwnedModel):
                 name="provider_name_of_platform",
                 violation_error_message="The platform has a provider of this name already.",
             ),
+        )
+
+    def takes_credentials_of(self, tenant_id: int | None) -> bool:
+        """Whether a call may be sent with a credential of this tenant."""
+        return tenant_id == self.tenant_id or (
+            self.tenant_id is None and self.allow_tenant_credentials
         )
 
     @property
@@ -129,8 +142,11 @@ class Credential(OwnedModel):
         )
 
     def clean(self) -> None:
-        if self.provider_id is not None:
-            self.check_may_use(self.provider, "provider")
+        if self.provider_id is None:
+            return
+        self.check_may_use(self.provider, "provider")
+        if not self.provider.takes_credentials_of(self.tenant_id):
+            raise ValidationError({"provider": "This provider takes no credentials of tenants."})
 
     def __str__(self) -> str:
         return f"{self.provider} · {self.name} ••••{self.last_four}"
@@ -162,13 +178,26 @@ class ProviderModel(RevisionedModel):
 
 
 class Alias(OwnedModel):
-    """The name clients use for a model; one or more targets stand behind it, in order of preference."""
+    """The name clients use for a model; one or more targets stand behind it, in order of preference.
+
+    A tenant's alias may instead be a link: another name for one alias of the platform, whose targets, price
+    and grants count.
+    """
 
     class ResponsesMode(models.TextChoices):
         AUTO = "auto", "Relay or translate"
         NATIVE_ONLY = "native_only", "Refuse upstreams that do not speak Responses"
 
     name = models.CharField(max_length=200, validators=[validators.validate_alias_name])
+    platform_alias = models.ForeignKey(
+        "self",
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="links",
+        help_text="Makes a tenant's alias another name for this alias of the platform, which says where it "
+        "leads and what it costs. Without it, it leads to models of the tenant's own providers.",
+    )
     responses_mode = models.CharField(
         max_length=16, choices=ResponsesMode.choices, default=ResponsesMode.AUTO
     )
@@ -200,19 +229,39 @@ class Alias(OwnedModel):
                 name="alias_name_of_platform",
                 violation_error_message="The platform has an alias of this name already.",
             ),
+            models.CheckConstraint(
+                condition=Q(platform_alias=None) | Q(tenant__isnull=False),
+                name="only_a_tenants_alias_is_a_link",
+                violation_error_message="An alias of the platform leads to models, not to another alias.",
+            ),
         )
+
+    def may_lead_to(self, provider: Provider) -> bool:
+        """Whether its targets may be models of this provider: the platform's for its own, and likewise a
+        tenant's."""
+        return provider.tenant_id == self.tenant_id
+
+    def clean(self) -> None:
+        linked = self.platform_alias
+        if linked is not None and linked.tenant_id is not None:
+            raise ValidationError({"platform_alias": "Choose an alias of the platform."})
 
     def __str__(self) -> str:
         return self.name
 
 
 class Target(RevisionedModel):
-    """One provider model behind an alias; the lowest position is tried first."""
+    """One provider model behind an alias; the lowest position is tried first.
+
+    `is_legacy`: it leads a tenant's alias to a model of the platform and is older than links, so it goes on
+    working, at the operator's price. Only a migration sets it.
+    """
 
     alias = models.ForeignKey(Alias, models.CASCADE, related_name="targets")
     # RESTRICT, not PROTECT: a tenant can be deleted with its aliases and the models behind them.
     provider_model = models.ForeignKey(ProviderModel, models.RESTRICT, related_name="targets")
     position = models.PositiveSmallIntegerField(default=0)
+    is_legacy = models.BooleanField(default=False, editable=False)
 
     class Meta:
         ordering = ("alias", "position")
@@ -224,7 +273,30 @@ class Target(RevisionedModel):
 
     def clean(self) -> None:
         if self.alias_id is not None and self.provider_model_id is not None:
-            self.alias.check_may_use(self.provider_model.provider, "provider_model")
+            self.check_reach()
+
+    def check_reach(self) -> None:
+        """Raise unless this alias may lead to this model. Needs both objects, saved or not."""
+        alias, provider = self.alias, self.provider_model.provider
+        alias.check_may_use(provider, "provider_model")
+        if alias.platform_alias is not None:
+            raise ValidationError(
+                {
+                    "provider_model": f"{alias.name!r} is a link to the platform's alias "
+                    f"{alias.platform_alias.name!r}, so it has no models of its own."
+                }
+            )
+        if not alias.may_lead_to(provider) and not self._is_unchanged_legacy():
+            raise ValidationError(
+                {
+                    "provider_model": f"{provider.name!r} is a provider of the platform: link to one of the "
+                    "platform's aliases instead, or choose a model of the tenant's own providers."
+                }
+            )
+
+    def _is_unchanged_legacy(self) -> bool:
+        stored = Target.objects.filter(pk=self.pk, alias=self.alias_id, is_legacy=True)
+        return self.pk is not None and stored.filter(provider_model=self.provider_model_id).exists()
 
     def __str__(self) -> str:
         return f"{self.alias} → {self.provider_model}"

@@ -13,7 +13,7 @@ from gateway_project.lib.commands import parsed
 from routing.models import Alias, ProviderModel
 from tenants import directory
 from tenants.models import PriceVersion
-from tenants.prices import dollars, publishing
+from tenants.prices import book, dollars, publishing
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
 
@@ -68,4 +68,25 @@ def is_known(version: PriceVersion) -> bool:
     if version.book == PriceVersion.Book.COST:
         models = ProviderModel.objects.filter(upstream_id=version.model)
         return models.filter(provider__name=version.provider, provider__tenant=None).exists()
-    return Alias.objects.filter(name=version.model).exists()
+    return version.model == book.OWN_PROVIDERS or _is_chargeable(version.model)
+
+
+def _is_chargeable(name: str) -> bool:
+    """Whether calls are charged under this name: it is an alias or a model of the platform's."""
+    provider, _, model = name.partition("/")
+    models = ProviderModel.objects.filter(provider__tenant=None, provider__name=provider)
+    aliases = Alias.objects.filter(tenant=None, name=name)
+    return aliases.exists() or models.filter(upstream_id=model).exists()
+
+
+def uncounted() -> list[PriceVersion]:
+    """Published charges under names that only tenants have given; no call is charged by them."""
+    names = Alias.objects.filter(tenant__isnull=False).values("name")
+    platforms = Alias.objects.filter(tenant=None).values("name")
+    versions = PriceVersion.objects.filter(
+        book=PriceVersion.Book.CHARGE, published_at__isnull=False, model__in=names
+    ).exclude(model__in=platforms)
+    latest: dict[tuple[str, int | None], PriceVersion] = {}
+    for version in versions.select_related("tenant").order_by("effective_from"):
+        latest[version.model, version.tenant_id] = version
+    return [version for (name, _), version in latest.items() if not _is_chargeable(name)]

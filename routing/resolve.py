@@ -3,6 +3,8 @@
 The look-up order is: an alias of the caller's tenant, an alias of the platform, then (where the tenant
 allows it) `provider/model` or `provider@model`. A name that is unknown, disabled or not granted gives
 one and the same 404, so that nobody learns what others have.
+
+Prices are looked up under names that the operator gave, never under one that a tenant chose.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from routing import credentials
-from routing.models import Alias, Credential, Provider, ProviderModel
+from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from routing.models import Target as TargetRow
 from routing.route import Quirks, Route, Target
 from tenants.caller import Caller
@@ -78,18 +80,27 @@ class Router:
 
 
 def visible_aliases(caller: Caller) -> QuerySet[Alias]:
-    """The enabled aliases this key may use; a tenant's own hides the platform's of the same name."""
+    """The enabled aliases this key may use; a tenant's own hides the platform's of the same name.
+
+    A link is there while the platform's alias is, and a key that may not use every alias needs to be granted
+    both.
+    """
     aliases = Alias.objects.filter(Q(tenant=caller.tenant_id) | Q(tenant=None), enabled=True)
     own_names = Alias.objects.filter(tenant=caller.tenant_id, enabled=True).values("name")
     aliases = aliases.exclude(Q(tenant=None) & Q(name__in=own_names))
+    link = Q(platform_alias__tenant=None, platform_alias__enabled=True)
     if not caller.all_aliases:
-        aliases = aliases.filter(grants__api_key=caller.key_id)
-    return aliases.order_by("name")
+        granted = AliasGrant.objects.filter(api_key=caller.key_id).values("alias")
+        aliases = aliases.filter(pk__in=granted)
+        link &= Q(platform_alias__in=granted)
+    return aliases.filter(Q(platform_alias__isnull=True) | link).order_by("name")
 
 
 def visible_alias(caller: Caller, name: str) -> Alias | None:
     """The alias of this name that the key may use."""
-    return visible_aliases(caller).filter(name=name).first() if _can_be_a_name(name) else None
+    if not _can_be_a_name(name):
+        return None
+    return visible_aliases(caller).filter(name=name).select_related("platform_alias").first()
 
 
 def _can_be_a_name(model: str) -> bool:
@@ -107,21 +118,25 @@ def find(caller: Caller, model: str) -> Route | None:
     return None
 
 
-def _route_of_alias(alias: Alias, caller: Caller) -> Route | None:
+def _route_of_alias(alias: Alias, caller: Caller) -> Route:
+    """A link has what either alias says."""
+    source = alias.platform_alias or alias
     rows = (
-        TargetRow.objects.filter(alias=alias, provider_model__provider__enabled=True)
+        TargetRow.objects.filter(alias=source, provider_model__provider__enabled=True)
         .select_related("provider_model__provider")
         .order_by("position", "pk")
     )
-    # A row of another tenant behind this alias can only be a mistake of ours; it is never used.
-    models = [r.provider_model for r in rows if _may_reach(r.provider_model.provider, caller)]
+    models = [row.provider_model for row in rows if _may_reach(source, row, caller)]
+    native_only = Alias.ResponsesMode.NATIVE_ONLY
+    stores = alias.store_by_default
     return Route(
-        alias=alias.name,
-        native_only=alias.responses_mode == Alias.ResponsesMode.NATIVE_ONLY,
-        drop_unsupported=alias.drop_unsupported,
-        store_by_default=alias.store_by_default,
-        resumable_streams=alias.resumable_streams,
-        targets=_targets(models, alias.name, caller),
+        alias=source.name,
+        native_only=native_only in {alias.responses_mode, source.responses_mode},
+        drop_unsupported=alias.drop_unsupported or source.drop_unsupported,
+        store_by_default=source.store_by_default if stores is None else stores,
+        resumable_streams=alias.resumable_streams or source.resumable_streams,
+        targets=_targets(models, caller, source if source.tenant_id is None else None),
+        requested_model="" if alias.name == source.name else alias.name,
     )
 
 
@@ -142,22 +157,54 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
     )
     if row is None:
         return None
-    targets = _targets([row], model, caller)
-    return Route(model, native_only=False, drop_unsupported=False, targets=targets)
+    return Route(
+        alias=str(row),
+        native_only=False,
+        drop_unsupported=False,
+        targets=_targets([row], caller, None),
+        requested_model="" if model == str(row) else model,
+    )
 
 
-def _may_reach(provider: Provider, caller: Caller) -> bool:
-    return provider.tenant_id in {None, caller.tenant_id}
+def _may_reach(alias: Alias, target: TargetRow, caller: Caller) -> bool:
+    """Rows written past our validation are never used: what a tenant reaches is the operator's to say."""
+    owner = target.provider_model.provider.tenant_id
+    if owner is None:
+        return alias.tenant_id is None or target.is_legacy
+    return owner == alias.tenant_id == caller.tenant_id
 
 
-def _targets(models: list[ProviderModel], alias: str, caller: Caller) -> tuple[Target, ...]:
-    """With their prices, which are two queries however many they are."""
+def _targets(
+    models: list[ProviderModel], caller: Caller, alias: Alias | None
+) -> tuple[Target, ...]:
+    """With their prices, which are two queries however many they are. `alias` is the platform's that was
+    asked for; None where the models were reached otherwise."""
     costs = book.costs((model.provider.name, model.upstream_id) for model in models)
-    charges = book.charge_book(caller.tenant_id, alias)
+    charges = _charges(models, caller, alias)
     return tuple(
-        _priced(_target(m, caller), m, costs[m.provider.name, m.upstream_id], charges)
+        _priced(_target(m, caller), m, costs[m.provider.name, m.upstream_id], charges[m.pk])
         for m in models
     )
+
+
+def _charges(
+    models: list[ProviderModel], caller: Caller, alias: Alias | None
+) -> dict[int, History]:
+    """What the charge book says of each model, under names that are the operator's to give."""
+    if alias is not None:
+        return dict.fromkeys((m.pk for m in models), book.charge_book(caller.tenant_id, alias.name))
+    names = {model.pk: _price_names(model) for model in models}
+    books = book.charge_books(caller.tenant_id, {name for each in names.values() for name in each})
+    return {pk: book.first_of(books[name] for name in each) for pk, each in names.items()}
+
+
+def _price_names(model: ProviderModel) -> list[str]:
+    """Where the price of a model stands that was not reached by an alias of the platform: under its own name,
+    else under that of an alias which leads to it. One of a tenant's own providers costs what all such do."""
+    if model.provider.tenant_id is not None:
+        return [book.OWN_PROVIDERS]
+    aliases = Alias.objects.filter(tenant=None, enabled=True, targets__provider_model=model)
+    return [str(model), *aliases.order_by("pk").values_list("name", flat=True)]
 
 
 def _priced(target: Target, model: ProviderModel, cost: History, charges: History) -> Target:
@@ -178,7 +225,9 @@ def _target(model: ProviderModel, caller: Caller) -> Target:
         base_url=provider.base_url.rstrip("/"),
         auth_kind=provider.auth_kind,
         secret=secret,
-        owns_credential=credential is not None and credential.tenant_id is not None,
+        owns_credential=secret is not None
+        and credential is not None
+        and credential.tenant_id is not None,
         missing_credential=not wants_none and secret is None,
         allow_private_network=provider.allow_private_network,
         quirks=Quirks.from_row(provider.quirks),
@@ -200,9 +249,12 @@ def _opened(credential: Credential) -> Secret | None:
 
 def _credential(provider: Provider, tenant_id: int) -> Credential | None:
     """The tenant's own before the platform's, the newest first."""
+    owners = Q(tenant=None)
+    if provider.takes_credentials_of(tenant_id):
+        owners |= Q(tenant=tenant_id)
     return (
         Credential.objects.select_related("provider")
-        .filter(Q(tenant=tenant_id) | Q(tenant=None), provider=provider, enabled=True)
+        .filter(owners, provider=provider, enabled=True)
         .order_by(F("tenant").desc(nulls_last=True), "-created_at")
         .first()
     )

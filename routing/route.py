@@ -65,7 +65,7 @@ class Target:
     """One provider model to send a call to, with everything needed to reach it.
 
     `secret` is None when the provider wants none, or when no usable credential exists although it does
-    (`missing_credential`). `owns_credential` tells whether it is the tenant's own. `cost` is what a
+    (`missing_credential`). `owns_credential`: a credential of the tenant's own is sent. `cost` is what a
     call costs us, `charge` what the tenant is charged for it.
     """
 
@@ -92,7 +92,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a model name means for one caller: the targets, in the order they are tried."""
+    """What a model name means for one caller: the targets, in the order they are tried.
+
+    `alias` is the name that calls are booked and priced under. `requested_model` is the one that was asked
+    for, where it is another: a tenant's own name for the alias, or `provider@model`.
+    """
 
     alias: str
     native_only: bool
@@ -100,3 +104,4 @@ class Route:
     targets: tuple[Target, ...]
     store_by_default: bool | None = None
     resumable_streams: bool = False
+    requested_model: str = ""

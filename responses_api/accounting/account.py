@@ -95,7 +95,7 @@ class Account:
         if charge is not None or target.charge.is_free:
             return charge
         if any(terms.is_hard for terms in self._admitted.caller.budgets):
-            raise UnpricedModel(self._admitted.route.alias)
+            raise UnpricedModel(self._admitted.call.model)
         return None
 
     def _record(
@@ -136,6 +136,7 @@ class Account:
             streamed=call.stream,
             background=bool(call.body.get("background")),
             websocket=admitted.socket is not None,
+            requested_model=admitted.route.requested_model,
         )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from routing.admin.owner import owner
 from routing.models import Provider, ProviderModel
 from tenants.access import Area
-from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter
+from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter, access
 
 
 @admin.register(Provider)
@@ -17,7 +21,8 @@ class ProviderAdmin(TenantModelAdmin):
     # Where the platform's upstreams lie is nobody else's business.
     hidden_of_platform = ("base_url", "quirks", "allow_private_network")
     # Whoever may set this reaches the operator's own network.
-    operator_fields = ("allow_private_network",)
+    # And whoever may set the other one says which calls are free.
+    operator_fields = ("allow_private_network", "allow_tenant_credentials")
     list_display = ("name", owner, "protocol", "auth_kind", "enabled")
     list_select_related = ("tenant",)
     list_filter = ("protocol", "enabled", ("tenant", TenantRelatedFilter))
@@ -31,6 +36,7 @@ class ProviderAdmin(TenantModelAdmin):
         "auth_kind",
         "quirks",
         "allow_private_network",
+        "allow_tenant_credentials",
         "enabled",
         "created_at",
     )
@@ -48,6 +54,16 @@ class ProviderModelAdmin(TenantModelAdmin):
     list_filter = (("provider", TenantRelatedFilter), ("provider__tenant", TenantRelatedFilter))
     search_fields = ("upstream_id", "provider__name")
     fields = ("provider", "upstream_id", "context_window", "max_output_tokens", "capabilities")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        rows, may_repeat = super().get_search_results(request, queryset, search_term)
+        # What an alias of a tenant may lead to; the field itself is checked when it is saved.
+        is_for_target = request.GET.get("model_name") == "target"
+        if is_for_target and not access(request).is_operator:
+            rows = rows.filter(provider__tenant__isnull=False)
+        return rows, may_repeat
 
     @admin.display(description="Owner", ordering="provider__tenant__name")
     def owner(self, model: ProviderModel) -> str:

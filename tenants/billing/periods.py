@@ -44,7 +44,9 @@ def advance(tenant: Tenant, now: datetime | None = None) -> list[BillingPeriod]:
 
 def ensure(tenant: Tenant, now: datetime) -> None:
     """Make the periods that are missing, up to the one that is running. A zone that changed counts from the
-    next period on, which begins where the last one ends."""
+    next period on, which begins where the last one ends and ends with a calendar month of that zone. Unlike a
+    budget's (tenants/budgets/zones.py) it resets nothing, so it may be shorter by what the two zones differ
+    instead of two months long."""
     while True:
         last = BillingPeriod.objects.filter(tenant=tenant).order_by("-starts_at").first()
         if last is not None and last.ends_at > now:

@@ -24,4 +24,14 @@ def locked(window: Window, *, make: bool) -> BudgetWindow | None:
         fresh = BudgetWindow(budget_id=window.budget_id, starts_at=starts_at, ends_at=ends_at)
         BudgetWindow.objects.bulk_create([fresh], ignore_conflicts=True)
         found = wanted.first()
+    if found is not None:
+        _lengthen(found, window)
     return found
+
+
+def _lengthen(row: BudgetWindow, window: Window) -> None:
+    """A worker that had not heard of another zone yet made the row with the end the period would have had."""
+    if row.ends_at is None or window.ends_at is None or row.ends_at.timestamp() >= window.ends_at:
+        return
+    row.ends_at = datetime.fromtimestamp(window.ends_at, UTC)
+    BudgetWindow.objects.filter(pk=row.pk).update(ends_at=row.ends_at)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 from django.db.models import Q
 from msgspec import Struct
 
+from tenants.budgets import zones
+from tenants.budgets.zones import Switch
 from tenants.models import ApiKey, Budget
 
 
 class BudgetTerms(Struct, frozen=True):
-    """`period`: daily | weekly | monthly | total, in `zone`. `is_hard`: refuses what it does not pay for."""
+    """`period`: daily | weekly | monthly | total, in the zone that `switches` name. `is_hard`: refuses what
+    it does not pay for."""
 
     id: int
     period: str
-    zone: ZoneInfo
+    switches: tuple[Switch, ...]
     is_hard: bool
     name: str = ""
 
@@ -25,8 +26,14 @@ def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
     rows = Budget.objects.filter(
         Q(api_key=None) | Q(api_key=key), tenant=key.tenant_id, enabled=True
     ).order_by("pk")
-    zone = ZoneInfo(key.tenant.time_zone)
+    kept = key.tenant.zone_switches or zones.unchanged(key.tenant.time_zone)
     return tuple(
-        BudgetTerms(row.pk, row.period, zone, row.mode == Budget.Mode.HARD, row.name)
+        BudgetTerms(
+            row.pk,
+            row.period,
+            zones.switches(kept, row.period),
+            row.mode == Budget.Mode.HARD,
+            row.name,
+        )
         for row in rows
     )

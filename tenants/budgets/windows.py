@@ -1,12 +1,10 @@
-"""The periods of a budget, computed from the clock in the tenant's time zone; nothing is ever reset."""
+"""The periods of a budget, computed from the clock and the tenant's time zone; nothing is ever reset."""
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
-
 from msgspec import Struct
 
+from tenants.budgets import zones
 from tenants.budgets.terms import BudgetTerms
 from tenants.ledger.records import BudgetShare
 
@@ -37,19 +35,4 @@ def window(terms: BudgetTerms, timestamp: float) -> Window:
     """The one this instant lies in."""
     if terms.period == "total":
         return Window(terms.id, 0, None)
-    day = datetime.fromtimestamp(timestamp, terms.zone).date()
-    if terms.period == "weekly":
-        first = day - timedelta(days=day.weekday())
-        following = first + timedelta(days=7)
-    elif terms.period == "monthly":
-        first = day.replace(day=1)
-        following = (first + timedelta(days=32)).replace(day=1)
-    else:
-        first, following = day, day + timedelta(days=1)
-    begin, end = (_midnight(moment, terms.zone) for moment in (first, following))
-    return Window(terms.id, begin, end)
-
-
-def _midnight(day: date, zone: ZoneInfo) -> int:
-    """The day's first instant; where the clock skips midnight, the instant it skips to."""
-    return int(datetime.combine(day, time.min, zone).timestamp())
+    return Window(terms.id, *zones.span(terms.period, terms.switches, timestamp))

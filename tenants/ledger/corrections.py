@@ -30,8 +30,8 @@ AMOUNTS = (*TOKEN_CLASSES, *CHARGES, "cost_nano", "charge_nano", "unfunded_nano"
 # What a further row takes over from the one it corrects.
 _SAME = (
     "tenant_id", "tenant_slug", "key_id", "key_public_id", "end_user", "tags", "route", "alias",
-    "provider", "upstream_model", "service_tier", "streamed", "background", "websocket", "opened_at",
-    "cost_version", "charge_version",
+    "requested_model", "provider", "upstream_model", "service_tier", "streamed", "background",
+    "websocket", "opened_at", "cost_version", "charge_version",
 )  # fmt: skip
 Amounts = dict[str, int]
 

@@ -108,6 +108,7 @@ def _opening(opened: Opened) -> dict[str, Any]:
         "tags": opened.tags,
         "route": opened.route,
         "alias": opened.alias,
+        "requested_model": opened.requested_model,
         "provider": opened.provider,
         "upstream_model": opened.upstream_model,
         "streamed": opened.streamed,

@@ -37,6 +37,8 @@ class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     at_ms           when it was opened, milliseconds since the epoch; prices are looked up at this instant
     route           chat | responses | compact | summary
     *_version       the published prices it is rated by; None: there is no price
+    alias           the name it is priced under
+    requested_model the name that was asked for, where it is another
     is_own          the tenant pays the provider itself, so it costs us nothing
     input_estimate  tokens it is charged for if nothing more is ever known
     held_nano       what its budgets hold for it; None: no budget limits it
@@ -65,6 +67,7 @@ class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     streamed: bool = False
     background: bool = False
     websocket: bool = False
+    requested_model: str = ""
 
 
 class Noted(Struct, frozen=True, tag="note", omit_defaults=True):

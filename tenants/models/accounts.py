@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
 from gateway_project.lib import clock, ids
 from tenants import validators
+from tenants.budgets import zones
 from tenants.revision import RevisionedModel
 
 
@@ -31,8 +35,15 @@ class Tenant(RevisionedModel):
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
     time_zone = models.CharField(
-        max_length=64, default="UTC", validators=[validators.validate_time_zone]
+        max_length=64,
+        default="UTC",
+        validators=[validators.validate_time_zone],
+        help_text="Another one counts for a budget once its running period is over; the period that follows "
+        "is then longer, never shorter.",
     )
+    # Which zone counts for budgets from when on (tenants/budgets/zones.py). Only `save` writes it, so that a
+    # zone written in any other way moves no budget.
+    zone_switches = models.JSONField(default=dict, editable=False)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
     allow_direct_targets = models.BooleanField(
         default=False,
@@ -54,6 +65,21 @@ class Tenant(RevisionedModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @transaction.atomic
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        if update_fields is None or "time_zone" in (update_fields := set(update_fields)):
+            self.zone_switches = self._changed_switches()
+            if update_fields is not None:
+                update_fields |= {"zone_switches"}
+        super().save(*args, update_fields=update_fields, **options)
+
+    def _changed_switches(self) -> dict[str, Any]:
+        """What the stored row has, and the zone that this one names."""
+        rows = Tenant.objects.select_for_update().filter(pk=self.pk)
+        stored = rows.values_list("zone_switches", "time_zone").first() if self.pk else None
+        kept, before = stored or ({}, self.time_zone)
+        return zones.change(kept or zones.unchanged(before), self.time_zone, clock.timestamp())
 
 
 class Membership(models.Model):

@@ -99,7 +99,8 @@ class PriceVersion(PriceRow):
     )
     model = models.CharField(
         max_length=300,
-        help_text="Cost book: the provider's name for the model. Charge book: the alias.",
+        help_text="Cost book: the provider's name for the model. Charge book: an alias of the platform, "
+        "provider/model where it is reached without one, or * for providers that tenants bring.",
     )
     effective_from = models.DateTimeField(
         help_text="For calls opened from then on; not before it is published."

@@ -47,6 +47,13 @@ class UsageRow(models.Model):
     tags = models.JSONField(default=dict)
     route = models.CharField(max_length=24)
     alias = models.CharField(max_length=300)
+    requested_model = models.CharField(
+        max_length=300,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What was asked for, where that is another name for the alias.",
+    )
     provider = models.CharField(max_length=63)
     upstream_model = models.CharField(max_length=200)
     service_tier = models.CharField(max_length=32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
 
@@ -16,6 +16,8 @@ from tenants.prices.rating import Line, Terms, terms
 logger = logging.getLogger("tollgate.prices")
 
 Subject = tuple[str, str]  # a provider and its model
+# The charge book's name for calls to providers that tenants bring. It cannot be an alias's.
+OWN_PROVIDERS = "*"
 COST, CHARGE = PriceVersion.Book.COST, PriceVersion.Book.CHARGE
 
 
@@ -41,17 +43,30 @@ def charge(tenant_id: int, alias: str, cost: History) -> History:
     return charged(charge_book(tenant_id, alias), cost)
 
 
-def charge_book(tenant_id: int, alias: str) -> History:
-    """What the charge book says of an alias, in one query: the tenant's own versions win as a whole, and the
-    platform's count until the first of them takes effect."""
+def charge_book(tenant_id: int, name: str) -> History:
+    """What the charge book says of a name, in one query."""
+    return charge_books(tenant_id, {name})[name]
+
+
+def charge_books(tenant_id: int, names: Collection[str]) -> Mapping[str, History]:
+    """The same of several names: the tenant's own versions win as a whole, and the platform's count until the
+    first of them takes effect."""
     lines = _published(CHARGE).filter(
-        Q(version__tenant=tenant_id) | Q(version__tenant=None), version__model=alias
+        Q(version__tenant=tenant_id) | Q(version__tenant=None), version__model__in=names
     )
-    own: list[PriceLine] = []
-    everybodys: list[PriceLine] = []
+    found: dict[tuple[str, bool], list[PriceLine]] = {}
     for line in lines:
-        (everybodys if line.version.tenant_id is None else own).append(line)
-    return before(History(_versions(own)), History(_versions(everybodys)))
+        found.setdefault((line.version.model, line.version.tenant_id is None), []).append(line)
+    own, everybodys = (
+        {name: History(_versions(found.get((name, is_all), ()))) for name in names}
+        for is_all in (False, True)
+    )
+    return {name: before(own[name], everybodys[name]) for name in names}
+
+
+def first_of(books: Iterable[History]) -> History:
+    """The first from its earliest version on, until then the second, and so on."""
+    return reduce(before, books)
 
 
 def charged(book: History, cost: History) -> History:

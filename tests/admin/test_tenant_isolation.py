@@ -508,13 +508,20 @@ def test_a_row_is_not_reached_by_another_column(world: World, admin: Client):
     assert_clean(admin.get(slug.replace(CANARY, "nothing")))
 
 
-def test_autocomplete_finds_our_own_and_the_platforms(world: World, admin: Client):
+def test_autocomplete_finds_what_may_be_chosen(world: World, admin: Client, operator: Client):
+    """A tenant's alias reaches what the platform offers as a link, not by its models."""
     query = "app_label=routing&model_name=target&field_name=provider_model&term=model"
 
-    answer = admin.get(f"{reverse('admin:autocomplete')}?{query}")
+    ours, all_there_are = (
+        {
+            each["text"]
+            for each in client.get(f"{reverse('admin:autocomplete')}?{query}").json()["results"]
+        }
+        for client in (admin, operator)
+    )
 
-    found = {choice["text"] for choice in answer.json()["results"]}
-    assert found == {"ours-provider/ours-model", "plat-provider/plat-model"}
+    assert ours == {"ours-provider/ours-model"}
+    assert all_there_are > {"ours-provider/ours-model", "plat-provider/plat-model"}
 
 
 def test_actions_do_not_reach_rows_of_other_tenants(world: World, admin: Client):
@@ -540,15 +547,15 @@ def test_recent_actions_of_a_tenant_one_has_left_are_not_shown(world: World):
 
 
 def test_tenant_staff_use_the_platforms_rows(world: World, admin: Client):
-    target = {"position": 0, "provider_model": world.platform.model.pk}
+    link = alias_form(platform_alias=world.platform.alias.pk)
     credential = credential_form(provider=world.platform.provider.pk)
     grant = formset("alias_grants", {"alias": world.platform.alias.pk})
 
-    assert admin.post(url(Alias, "add"), alias_form(target)).status_code == 302
+    assert admin.post(url(Alias, "add"), link).status_code == 302
     assert admin.post(url(Credential, "add"), credential).status_code == 302
     assert admin.post(url(ApiKey, "add"), {**key_form(), **grant}).status_code == 200
 
-    assert Target.objects.get(alias__name="new-alias").provider_model == world.platform.model
+    assert Alias.objects.get(name="new-alias").platform_alias == world.platform.alias
     assert Credential.objects.get(name="new credential").tenant == world.ours.tenant
     assert AliasGrant.objects.get(api_key__name="new key").alias == world.platform.alias
 
@@ -753,7 +760,9 @@ def test_what_operators_decide_is_not_for_owners(world: World):
         "retention_days": "30",
     }
 
-    client.post(url(world.ours.tenant, "change"), {**tenant, "allow_direct_targets": "on"})
+    posted = {**tenant, "allow_direct_targets": "on"}
+    told = client.post(url(world.ours.tenant, "change"), posted, follow=True)
+    assert "Budgets count in Europe/Berlin from their next period on: daily ones from" in text(told)
     client.post(url(Provider, "add"), provider_form(allow_private_network="on"))
 
     world.ours.tenant.refresh_from_db()

@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +16,7 @@ from responses_api.doors.shapes import ModelCall
 from tenants.budgets.accounts import Accounts
 from tenants.budgets.leases import Drawn
 from tenants.budgets.terms import BudgetTerms
+from tenants.budgets.zones import Switch
 from tenants.ledger.records import Opened, read
 from tenants.ledger.spool import Spool
 from tenants.prices.history import History
@@ -24,7 +24,7 @@ from tenants.prices.rating import Line, Terms, terms
 
 BEGAN = 1_800_000_000.0 - 1_800_000_000 % 86_400 + 86_390  # ten seconds before midnight
 MIDNIGHT = int(BEGAN) + 10
-DAILY = BudgetTerms(1, "daily", ZoneInfo("UTC"), is_hard=True, name="daily")
+DAILY = BudgetTerms(1, "daily", (Switch("UTC"),), is_hard=True, name="daily")
 PAYLOAD = b'{"model": "gpt", "input": "Hi"}'
 
 
@@ -60,7 +60,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
         admitted = SimpleNamespace(
             request_id="req_" + "0" * 32,
             caller=caller,
-            route=SimpleNamespace(alias="gpt"),
+            route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
         )
         history = History(versions)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenants.budgets import zones
 from tenants.budgets.terms import BudgetTerms
 from tenants.budgets.windows import Window, window
 
@@ -35,10 +36,15 @@ INSTANTS = st.integers(
 )
 
 
+def in_zone(period: str, zone: str) -> BudgetTerms:
+    """The terms of a budget whose tenant never had another zone."""
+    return BudgetTerms(1, period, zones.switches(zones.unchanged(zone), period), is_hard=True)
+
+
 def at(zone: str, period: str, *moment: int) -> Window:
     """The window that the local moment lies in."""
     local = datetime(*moment, tzinfo=ZoneInfo(zone))  # type: ignore[misc, arg-type]
-    return window(BudgetTerms(1, period, ZoneInfo(zone), is_hard=True), local.timestamp())
+    return window(in_zone(period, zone), local.timestamp())
 
 
 def hours(of: Window) -> float:
@@ -125,7 +131,7 @@ def test_a_total_has_no_end() -> None:
 def test_every_instant_lies_in_one_window_whose_neighbours_touch_it(
     zone: str, period: str, instant: int
 ) -> None:
-    terms = BudgetTerms(1, period, ZoneInfo(zone), is_hard=True)
+    terms = in_zone(period, zone)
     found = window(terms, instant)
     assert found.holds(instant)
     if found.ends_at is None:

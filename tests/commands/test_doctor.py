@@ -10,16 +10,21 @@ import pytest
 from pytest_django import Settings
 
 from gateway_project import migrating
-from gateway_project.lib import keyring
+from gateway_project.lib import clock, keyring
 from gateway_project.lib.secret import Secret
 from responses_api.webhooks import endpoints
-from routing.models import Alias, Provider
+from routing import credentials
+from routing.models import Alias, Provider, Target
 from tenants.ledger import set_aside
 from tenants.ledger.ingest import ingest_all
 from tenants.ledger.spool import Spool
 from tenants.models import Tenant
+from tenants.prices import publishing
+from tenants.prices.publishing import Subject
+from tenants.prices.rating import Line
 from tests.commands.running import answer, failed_answer, text
 from tests.ledger.conftest import log_of, opened, write_call
+from tests.support import rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
 
@@ -61,6 +66,29 @@ def test_hints_are_no_failure(settings: Settings) -> None:
         "provider poor",
     ):
         assert about(found, subject)[0][0] == "hint", subject
+
+
+def test_what_lets_tenants_past_the_platforms_aliases_and_prices_is_pointed_out() -> None:
+    tenant = Tenant.objects.create(slug="acme", name="Acme")
+    up = rows.provider("chat", "http://10.0.0.5/v1", name="up", secret="sk-ours")
+    rows.alias("old", (up, "m-1"), tenant=tenant)
+    Target.objects.update(is_legacy=True)
+    shared = rows.alias("shared", (up, "m-1"), enabled=False)
+    Alias.objects.create(name="mine", tenant=tenant, platform_alias=shared)
+    credentials.create(up, Secret("sk-theirs"), tenant=tenant)
+    for name in ("old", "shared", "*", "up/m-1"):
+        lines = [Line("input_fresh", 1), Line("output_visible", 1)]
+        publishing.set_price(Subject.charge(name, tenant), lines, "test", clock.now())
+    found = answer("doctor")
+    assert found["ok"] is True
+    ((_, old),) = about(found, "alias old")
+    assert "of tenant acme leads to the platform's up/m-1, past its aliases" in old
+    ((_, mine),) = about(found, "alias mine")
+    assert "a link to shared, which is disabled" in mine
+    ((_, provider),) = about(found, "provider up")
+    assert "tenant Acme has a credential of its own" in provider
+    priced = [each["subject"] for each in found["findings"] if each["subject"].startswith("price")]
+    assert priced == ["price of old"]
 
 
 def test_a_key_file_others_can_read_is_broken(data_dir: Path) -> None:

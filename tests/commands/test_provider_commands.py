@@ -92,6 +92,7 @@ def test_add_alias_makes_models_and_keeps_the_order() -> None:
     assert made == {
         "alias": "fast",
         "targets": ["vllm/b/c", "vllm/a"],
+        "link": None,
         "replaced": None,
         "new_models": ["vllm/b/c", "vllm/a"],
     }
@@ -110,11 +111,22 @@ def test_add_alias_replaces_the_targets_of_an_existing_one_and_says_so() -> None
     assert ProviderModel.objects.count() == 2
 
 
-def test_add_alias_of_a_tenant_may_use_the_platform_s_providers() -> None:
+def test_add_alias_of_a_tenant_leads_to_an_alias_of_the_platform_or_to_its_own_providers() -> None:
     answer(*VLLM)
     Tenant.objects.create(slug="acme", name="Acme")
-    answer("add_alias", "fast", "--target", "vllm/a", "--tenant", "acme")
-    assert Alias.objects.get().tenant is not None
+    ours = ("add_alias", "mine", "--tenant", "acme")
+    said = refusal(*ours, "--target", "vllm/a")
+    assert said.startswith("provider_model: 'vllm' is a provider of the platform: link to one of")
+    assert not ProviderModel.objects.exists()
+    assert "The platform has no alias 'fast'" in refusal(*ours, "--link", "fast")
+    answer("add_alias", "fast", "--target", "vllm/a")
+    assert answer(*ours, "--link", "fast")["link"] == "fast"
+    assert "Give at least one" in refusal(*ours)
+    assert "Give at least one" in refusal(*ours, "--link", "fast", "--target", "vllm/a")
+    assert "name the tenant" in refusal("add_alias", "other", "--link", "fast")
+    answer("add_provider", "own", *VLLM[2:], "--tenant", "acme")
+    assert "its targets before were fast." in text(*ours, "--target", "own/a")
+    assert Alias.objects.get(name="mine").platform_alias is None
 
 
 def test_add_alias_of_the_platform_may_not_use_a_tenant_s_provider() -> None:

@@ -45,7 +45,8 @@ def furnish(owner: Customer, word: str) -> Belongings:
         owner.tenant.pk, [user(word), assistant(word)], {"word": word}
     )
     completion = stored.completion(owner, user(word), answer=word, metadata={"word": word})
-    provider = Provider.objects.get(name="sandbox-responses")
+    address = Provider.objects.get(name="sandbox-responses").base_url
+    provider = rows.provider("responses", address, f"{owner.tenant.slug}s", tenant=owner.tenant)
     rows.alias(f"only-{owner.tenant.slug}", (provider, word), tenant=owner.tenant)
     usage_rows.usage(
         owner.tenant, clock.now(), alias=f"only-{owner.tenant.slug}", upstream_model=word

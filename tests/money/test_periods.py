@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -78,6 +79,23 @@ def test_another_zone_counts_from_the_next_period_on(zone: str):
     assert (end, first_zone, next_zone) == (next_start, "UTC", zone)
     assert next_end == instants.month_of(NOVEMBER + timedelta(days=15), zone)[1]
     assert start < end < next_end
+
+
+def test_a_month_begins_once_however_often_the_zone_changes():
+    """Nothing is reset when it begins: it only says which invoice a call is on. So it stays a calendar month,
+    shorter or longer by what the two zones differ."""
+    acme = tenant("Pacific/Kiritimati")
+    at = OCTOBER
+    for zone in ("Etc/GMT+12", "UTC", "Pacific/Kiritimati", "Etc/GMT+12", "Asia/Tokyo") * 20:
+        periods.ensure(acme, at)
+        acme.time_zone = zone
+        acme.save()
+        at += timedelta(days=7)
+    found = spans()
+    months = (at.year - OCTOBER.year) * 12 + at.month - OCTOBER.month
+    assert len(found) <= months + 1
+    assert all(end - start >= timedelta(days=28, hours=-26) for start, end, _ in found)
+    assert all(end == start for (_, end, _), (start, _, _) in pairwise(found))
 
 
 def test_a_period_closes_when_every_spool_is_read_past_its_end():

@@ -175,25 +175,33 @@ def test_what_a_tenant_pays_itself_costs_nothing_and_is_charged_only_by_the_char
     up = rows.provider("chat", "https://up.example/v1", name="up", secret="sk-ours")
     credentials.create(up, Secret("sk-theirs"), tenant=customer.tenant)
     own = rows.provider("chat", "https://own.example/v1", name="own", tenant=customer.tenant)
-    rows.alias("mine", (up, "m-1"), (own, "m-1"), tenant=customer.tenant)
+    rows.alias("mine", (up, "m-1"))
+    rows.alias("ours", (own, "m-1"), tenant=customer.tenant)
     publish(MODEL, 5)
     publish(Subject.cost("own", "m-1"), 5)
-    assert [(t.cost, t.charge) for t in route(customer).targets] == [(FREE, FREE)] * 2
+    both = [*route(customer).targets, *route(customer, "ours").targets]
+    assert [(t.cost, t.charge) for t in both] == [(FREE, FREE)] * 2
     publish(ALIAS, 2, LATER)
-    for target in route(customer).targets:
-        assert target.cost == FREE
-        assert target.charge.is_free
-        assert [input_price(target.charge, at) for at in (NOW, LATER)] == [None, 2]
+    publish(Subject.charge(book.OWN_PROVIDERS), 3, LATER)
+    both = [*route(customer).targets, *route(customer, "ours").targets]
+    assert [(t.cost, t.charge.is_free) for t in both] == [(FREE, True)] * 2
+    charges = [[input_price(t.charge, at) for at in (NOW, LATER)] for t in both]
+    assert charges == [[None, 2], [None, 3]]
 
 
-def test_a_direct_target_is_charged_under_the_name_that_was_asked_for() -> None:
+@pytest.mark.parametrize("name", ["up/m-1", "up@m-1"])
+def test_a_direct_target_is_charged_what_the_model_is_however_it_is_written(name: str) -> None:
     customer = rows.customer(allow_direct_targets=True)
     up = rows.provider("chat", "https://up.example/v1", name="up")
-    rows.alias("other", (up, "m-1"))
+    rows.alias("mine", (up, "m-1"))
     publish(MODEL, 5)
+    assert input_price(route(customer, name).targets[0].charge, NOW) == 5
+    publish(ALIAS, 9)
+    assert input_price(route(customer, name).targets[0].charge, NOW) == 9
     publish(Subject.charge("up/m-1"), 8)
-    asked = [route(customer, name).targets[0] for name in ("up/m-1", "up@m-1")]
-    assert [input_price(target.charge, NOW) for target in asked] == [8, 5]
+    found = route(customer, name)
+    assert input_price(found.targets[0].charge, NOW) == 8
+    assert (found.alias, found.requested_model or "up/m-1") == ("up/m-1", name)
 
 
 def test_prices_are_two_queries_however_many_targets(django_assert_num_queries) -> None:

@@ -39,7 +39,7 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
     payload = b"x" * 100
     body: Any = {"max_output_tokens": 20}
     call = ModelCall("responses", "m", True, False, body, len(payload))
-    route = SimpleNamespace(alias="m")
+    route = SimpleNamespace(alias="m", requested_model="")
     while True:
         admitted = SimpleNamespace(
             request_id=ids.request_id(), caller=caller, route=route, socket=None

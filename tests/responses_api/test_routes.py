@@ -152,7 +152,8 @@ def test_unknown_disabled_ungranted_and_foreign_names_are_one_answer(http, acme,
 
 
 def test_a_tenants_own_alias_wins_over_the_platforms(http, acme, as_bob, gateway):
-    rows.alias("sandbox-chat", (sandbox_provider("chat"), "acmes-model"), tenant=acme.tenant)
+    own = rows.provider("chat", gateway.sandbox.base_url, "own", tenant=acme.tenant)
+    rows.alias("sandbox-chat", (own, "acmes-model"), tenant=acme.tenant)
     ask(http, CHAT, "sandbox-chat")
     ask(as_bob, CHAT, "sandbox-chat")
     assert [call.model for call in gateway.sandbox.calls] == ["acmes-model", "sandbox-1"]

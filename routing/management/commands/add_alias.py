@@ -21,9 +21,14 @@ class Command(AnsweringCommand):
         parser.add_argument(
             "--target",
             action="append",
-            required=True,
+            default=[],
             metavar="PROVIDER/MODEL",
             help="repeat it for more, the preferred one first",
+        )
+        parser.add_argument(
+            "--link",
+            metavar="ALIAS",
+            help="instead of targets: another name, for this tenant, of an alias of the platform",
         )
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument(
@@ -53,6 +58,7 @@ class Command(AnsweringCommand):
         new = catalogue.NewAlias(
             name=options["alias"],
             targets=options["target"],
+            link=options["link"],
             native_only=options["native_only"],
             drop_unsupported=options["drop_unsupported"],
             store_by_default=catalogue.STORE_CHOICES[options["store"]],
@@ -63,6 +69,7 @@ class Command(AnsweringCommand):
         fields = {
             "alias": saved.alias.name,
             "targets": list(new.targets),
+            "link": new.link,
             "replaced": saved.replaced,
             "new_models": saved.new_models,
         }
