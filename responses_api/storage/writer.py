@@ -17,11 +17,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.utils import CursorWrapper
 
 from gateway_project.lib import clock
 from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import durable_transaction
 
 logger = logging.getLogger("tollgate.writer")
 
@@ -169,7 +170,7 @@ def _commit(batch: list[_Pending]) -> None:
     groups: dict[WriteMany, list[_Pending]] = {}
     for pending in batch:
         groups.setdefault(_WRITERS[type(pending.record)], []).append(pending)
-    with transaction.atomic(), connections["default"].cursor() as cursor:
+    with durable_transaction(), connections["default"].cursor() as cursor:
         # Always in the same order, so that the batches of two processes do not wait for each other.
         for write_many in sorted(groups, key=list(_WRITERS.values()).index):
             group = groups[write_many]

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
 from gateway_project.lib import clock
+from gateway_project.lib.db import durable_transaction
 from tenants.ledger.row_ids import MAX_LEG, leg_of
 from tenants.models import BudgetWindow, DirtyHour, UsageRow
 from tenants.prices import book
@@ -55,7 +56,7 @@ def _written(
     pk: UUID, usage: Usage | None, reason: str, actor: str, *, only_deferred: bool
 ) -> list[UsageRow]:
     try:
-        with transaction.atomic():
+        with durable_transaction():
             row = _row(pk)
             earlier = list(UsageRow.objects.filter(corrects=pk).order_by("pk"))
             if only_deferred:
