@@ -81,6 +81,7 @@ class Account:
                 "The gateway cannot account for calls now; try again.", retry_after_seconds=2
             ) from error
         leg = Leg(self._worker.books, opened, hold, charge, cost, reserved)
+        leg.ownership = self._admitted.ownership
         self._legs.append(leg)
         return leg, limit
 

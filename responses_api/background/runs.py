@@ -35,7 +35,8 @@ from responses_api.webhooks.events import enqueue
 
 Json = dict[str, Any]
 
-LEASE = timedelta(seconds=15)
+# Renewed every three seconds (responses_api/leases.py).
+LEASE = timedelta(seconds=10)
 
 
 class Owned(Struct, frozen=True):
@@ -286,6 +287,17 @@ def cancel(tenant_id: int, response_id: str) -> Json | None:
     None if there is no such run.
     """
     return _end(tenant_id, response_id, Status.CANCELLED, "")
+
+
+def suspect(seen: Run) -> None:
+    """Note that the owner of a run let its lease run out, unless it gave a sign of life since it was seen."""
+    as_seen = Run.objects.filter(
+        tenant=seen.tenant_id,
+        pk=seen.response_id,
+        status=Status.IN_PROGRESS,
+        lease_until=seen.lease_until,
+    )
+    as_seen.update(suspected_at=clock.now())
 
 
 def fail(seen: Run, message: str) -> None:

@@ -85,7 +85,8 @@ class World:
         rollups.recompute_dirty()
         assert selfcheck.examine() == []
         (window,) = BudgetWindow.objects.values_list("spent_nano", "reserved_nano")
-        days = [sum(each) for each in zip(*UsageDay.objects.values_list("calls", "charge_nano"))]
+        sums = UsageDay.objects.aggregate(models.Sum("calls"), models.Sum("charge_nano"))
+        days = [sums["calls__sum"], sums["charge_nano__sum"]]
         done = SpoolPosition.objects.order_by("spool").values_list("spool", "is_done")
         rows = UsageRow.objects.order_by("pk").values_list("pk", "status", "charge_nano")
         return list(rows), window, days, list(done)

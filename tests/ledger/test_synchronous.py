@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from gateway_project.lib import db
-from tenants.billing import credits
+from tenants.billing.credits import adjust
 from tenants.ledger.ingest import ingest_all
 from tenants.ledger.spool import Spool
 from tenants.models import Budget, Tenant
@@ -69,7 +69,7 @@ def test_rows_positions_budgets_and_credit_are_written_so(server: Any, spools: P
     server("off")
     with connection.execute_wrapper(look):
         ingest_all(spools)
-        credits.adjust(tenant.pk, 500, "gift", reason="a gift")
+        adjust(tenant.pk, 500, "gift", reason="a gift")
         Budget.objects.create(tenant=tenant, name="all", amount_nano=1, period="total")
     # Where a spool begins is nothing to lose.
     assert seen.pop("tenants_spoolposition") == {"off", "on"}
