@@ -23,15 +23,13 @@ from django.db import connections
 from gateway_project.lib import clock
 from gateway_project.lib.heartbeat import STUCK_SECONDS
 from gateway_project.serving.server import run_worker
-from gateway_project.serving.watch import STACKS_SIGNAL, Watch
+from gateway_project.serving.watch import LOOK_SECONDS, STACKS_SIGNAL, Watch
 
 logger = logging.getLogger("tollgate.serve")
 
 BACKLOG = 2048
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RESTART_PAUSE_SECONDS = 1.0
-# How often heartbeats are looked at.
-LOOK_SECONDS = 2.0
 # How long a stuck worker is given to write its stacks down before it is killed.
 STACKS_SECONDS = 1.0
 # What has not ended so long after the drain time is killed.

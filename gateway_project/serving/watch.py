@@ -9,6 +9,7 @@ import tempfile
 
 from gateway_project.lib.heartbeat import Heartbeat
 
+LOOK_SECONDS = 2.0
 STACKS_SIGNAL = signal.SIGUSR2
 MAX_STACKS_BYTES = 32 * 1024
 
