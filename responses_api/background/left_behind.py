@@ -27,15 +27,17 @@ ORDER BY lease_until LIMIT %s
 
 
 def fail_lost() -> int:
-    """End those whose owner gives no sign of life; how many have ended."""
-    now, ended = clock.now(), 0
+    """End those whose owner gives no sign of life; how many may have to be ended soon."""
+    now, suspected = clock.now(), 0
     for run in _unattended(Status.IN_PROGRESS, AT_ONCE):
         if run.suspected_at is None or run.suspected_at < run.lease_until:  # renewed since
             runs.suspect(run)
-        elif now - run.suspected_at >= GRACE:
+            suspected += 1
+        elif now - run.suspected_at < GRACE:
+            suspected += 1
+        else:
             runs.fail(run, LOST)
-            ended += 1
-    return ended
+    return suspected
 
 
 def claim_waiting(limit: int, take: timedelta, queue_seconds: float) -> list[tuple[int, str]]:

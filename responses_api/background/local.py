@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tollgate.background")
 
 LOOK_SECONDS = 4.0
+# While the owner of a run has yet to show whether it lives.
+LOOK_AGAIN_SECONDS = 1.0
 LAST_WORDS_SECONDS = 2.0
 TOLD_AT_ONCE = 100
 # How soon a new run should have been taken before others are told of it: by this process, or by a worker
@@ -126,21 +128,24 @@ class LocalRuns:
 
     async def _look_after(self) -> None:
         while True:
+            suspected = 0
             try:
-                await self.look()
+                suspected = await self.look()
             except Exception:  # a look that ended for good would leave runs stuck
                 logger.exception("queued and lost responses cannot be looked after")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS if suspected else LOOK_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
 
-    async def look(self) -> None:
-        """End runs whose worker died, and see to those that nobody took."""
+    async def look(self) -> int:
+        """End runs whose worker died, and see to those that nobody took; how many may be lost."""
+        suspected = 0
         with contextlib.suppress(StoreUnavailable):
-            await in_database_thread(left_behind.fail_lost)
+            suspected = await in_database_thread(left_behind.fail_lost)
             if not self._worker.registry.draining:
                 await self._launch_waiting()
+        return suspected
 
     async def _launch_waiting(self) -> None:
         limit = self._limit - len(self._running) if self._is_embedded else TOLD_AT_ONCE
