@@ -23,6 +23,7 @@ from django.db.models import F
 from msgspec import Struct
 
 from gateway_project.lib import clock
+from gateway_project.lib.db import durable_transaction
 from responses_api import response_events, response_object
 from responses_api.background import bell, events
 from responses_api.background.events import Numbered
@@ -243,7 +244,7 @@ def load(tenant_id: int, response_id: str) -> Order | None:
     )
 
 
-@transaction.atomic
+@durable_transaction()
 def start(order: Order, owner: str) -> Numbered | None:
     """Make the run its owner's; None if it is somebody else's, or over. The events that say so.
 
@@ -305,7 +306,7 @@ def fail(seen: Run, message: str) -> None:
     _end(seen.tenant_id, seen.response_id, Status.FAILED, message, seen.lease_until)
 
 
-@transaction.atomic
+@durable_transaction()
 def _end(
     tenant_id: int, response_id: str, status: Status, message: str, as_seen: datetime | None = None
 ) -> Json | None:

@@ -10,11 +10,13 @@ A request without the header pays for one look at its headers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
@@ -43,6 +45,7 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}\Z")
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.25
 # A failure is told without delay: that its key is free is not worth more than this of waiting.
 FAILURE_SECONDS = 0.25
+RETRY_SECONDS = 1.0
 
 
 class Key(Struct, frozen=True):
@@ -80,7 +83,7 @@ class IdempotentCalls:
         self._loop = asyncio.get_running_loop()
         self._endings: dict[str, asyncio.Future[Ending | None]] = {}
         self._running: dict[str, Ownership] = {}
-        self._polls: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def claim(self, tenant_id: int, key: Key, owner: str) -> Found:
         """The call behind the key: to be run, and `release`d, by the caller if `owner` is its owner.
@@ -117,7 +120,8 @@ class IdempotentCalls:
         return ownership.renewal(list(self._running.copy().values()))
 
     async def end(self, call: Found, ending: Ending) -> None:
-        """Commit how a call ended. If that fails its lease runs out, and the key is free after that."""
+        """Commit how a call ended. If that fails it is tried again until its lease runs out, and the key is
+        free after that."""
         writing = aio.hold(self._write(Ended(call, ending)), "end-idempotent-call")
         await asyncio.wait([writing], timeout=FAILURE_SECONDS if ending.is_failure else None)
 
@@ -137,20 +141,34 @@ class IdempotentCalls:
         if known is not None:
             return known
         future = self._endings[call.owner] = self._loop.create_future()
-        poll = aio.hold(self._poll(call), "await-idempotent-call")
-        self._polls.add(poll)
-        poll.add_done_callback(self._polls.discard)
+        self._held(self._poll(call), "await-idempotent-call")
         return future
 
     async def stop(self) -> None:
-        for task in tuple(self._polls):
+        for task in tuple(self._tasks):
             await aio.end(task)
+
+    def _held(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = aio.hold(work, name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _write(self, record: Ended) -> None:
         try:
             await write(self._writer, record)
         except StoreUnavailable as error:
-            logger.error("an idempotent call was not noted: %s", error)
+            logger.error("an idempotent call is not noted yet: %s", error)
+            self._held(self._write_again(record), "end-idempotent-call-again")
+
+    async def _write_again(self, record: Ended) -> None:
+        """While nobody else can have taken the key over; after that nothing would be changed."""
+        give_up_at = clock.monotonic() + idempotent_calls.LEASE.total_seconds()
+        while clock.monotonic() < give_up_at:
+            await asyncio.sleep(RETRY_SECONDS)
+            with contextlib.suppress(StoreUnavailable):
+                await write(self._writer, record)
+                return
+        logger.error("an idempotent call was not noted: its key is free again")
 
     async def _poll(self, call: Found) -> None:
         """Wait for a call of another process; all who wait for it here share this."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, models
+from msgspec import structs
 
 from tenants import triggers
 from tenants.billing import rollups, selfcheck
@@ -151,6 +152,25 @@ def test_what_the_database_lost_is_read_again_from_spools_and_archive(
     assert done == before[3]
     ingester.close()
     running.close()
+
+
+def test_a_call_that_was_made_again_under_its_own_id_has_a_row_of_its_own(world: World) -> None:
+    """The database forgot that a queued response had been begun, and another worker began it."""
+    spools = [world.spool(), world.spool()]
+    first = opened(tenant_id=world.tenant.pk, budgets=(world.share,), held_nano=10)
+    again = structs.replace(first, at_ms=first.at_ms + 5)
+    for spool, call in zip((*spools, spools[0]), (first, again, again), strict=True):
+        spool.append(call)
+        spool.append(settled(call))
+    for spool in spools:
+        spool.close()
+    ingest_all(world.directory)
+    assert sorted(UsageRow.objects.values_list("leg", flat=True)) == [0, 0x100]
+    assert BudgetWindow.objects.get().spent_nano == 2 * CHARGE
+    before = world.state()
+    SpoolPosition.objects.all().delete()
+    assert ingest_all(world.directory).rows == 0
+    assert world.state() == before
 
 
 def test_spools_that_were_booked_in_another_database_are_left_alone(
