@@ -17,6 +17,7 @@ from responses_api import expected_tokens, state, targets
 from responses_api.accounting import facts
 from responses_api.cells import Door
 from responses_api.doors.shapes import ModelCall
+from responses_api.idempotency.ownership import Ownership
 from responses_api.state import Memory, Resolved
 from responses_api.storage.keepers import Keeper, ResponseKeeper
 from routing.route import Route, Target
@@ -45,7 +46,7 @@ class Request:
 class Admitted(Struct, frozen=True):
     """A request that may go upstream. `keeper` keeps the answer, if anybody does; `resolved` is what a
     call to the Responses API continues from, its own input and what the answer says of both. Whoever ends
-    the request settles its `ticket`."""
+    the request settles its `ticket`. With an Idempotency-Key its `ownership` says whether it may charge."""
 
     request_id: str
     door: Door
@@ -58,6 +59,7 @@ class Admitted(Struct, frozen=True):
     keeper: Keeper | None = None
     socket: str | None = None
     ticket: Ticket = FREE
+    ownership: Ownership | None = None
 
     @property
     def echo(self) -> dict[str, Any]:

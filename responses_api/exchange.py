@@ -433,6 +433,8 @@ class Exchange:
     async def _settle_relayed_leg(self) -> None:
         """In the books before the answer is stored: whoever polls or retries sees its end from there on."""
         assert self._relay is not None
+        if self._admitted.ownership is not None:
+            await self._admitted.ownership.prove()
         await self._fund()
         self._settle_leg(self._relay.status, None, None, 200)
         await self._worker.books.durable()

@@ -7,6 +7,7 @@ from enum import Enum
 from gateway_project.lib.errors import (
     Draining,
     GatewayError,
+    IdempotencyKeyLost,
     PermissionDenied,
     Unavailable,
     UpstreamTimeout,
@@ -31,6 +32,7 @@ class Interruption(Enum):
     RUN_ENDED = "run_ended"
     REVOKED = "revoked"
     CONNECTION_LIMIT = "connection_limit"
+    KEY_LOST = "idempotency_key_lost"
 
     @property
     def is_clients_doing(self) -> bool:
@@ -48,6 +50,8 @@ class Interruption(Enum):
                 return PermissionDenied("This API key may not be used any more.")
             case Interruption.CONNECTION_LIMIT:
                 return Unavailable("The WebSocket was open for as long as it may be.")
+            case Interruption.KEY_LOST:
+                return IdempotencyKeyLost()
             case Interruption.FIRST_BYTE:
                 return UpstreamTimeout("The provider did not begin to answer in time.")
             case Interruption.IDLE:

@@ -143,6 +143,9 @@ class Run(TenantOwned):
     )
     owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
+    suspected_at = models.DateTimeField(
+        null=True, blank=True, help_text="When somebody first saw that its lease had run out."
+    )
     last_number = models.IntegerField(
         default=-1, help_text="The sequence number of the last event kept."
     )

@@ -44,9 +44,13 @@ class Registry:
 
     def cancel(self, request_id: str) -> bool:
         """End one request on an operator's behalf; False if it is not running here."""
+        return self.interrupt(request_id, Interruption.CANCELLED)
+
+    def interrupt(self, request_id: str, why: Interruption) -> bool:
+        """End one request; False if it is not running here."""
         running = self._running.get(request_id)
         if running is not None:
-            running.interrupt(Interruption.CANCELLED)
+            running.interrupt(why)
         return running is not None
 
     def start_draining(self) -> None:

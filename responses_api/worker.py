@@ -9,12 +9,14 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway_project.lib.heartbeat import Heartbeat
 from gateway_project.lib.log import CallLog, wants_json
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
 from responses_api.doorkeeper import Doorkeeper
 from responses_api.idempotency.calls import IdempotentCalls
+from responses_api.leases import Leases
 from responses_api.outcome import Outcome, log_fields
 from responses_api.periodic import Periodic
 from responses_api.registry import Registry
@@ -54,6 +56,8 @@ class Worker:
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
         )
         self.writer = Writer(self.loop)
+        self.heartbeat = Heartbeat()
+        self.leases = Leases(self.writer, self.heartbeat)
         self.books = Books(spool_from_settings())
         self.budgets = Accounts(self.writer.write, self.books.name)
         self.hub = Hub(settings.REDIS_URL)
@@ -63,7 +67,9 @@ class Worker:
             limit=settings.BACKGROUND_RUNS,
             queue_seconds=settings.BACKGROUND_QUEUE_SECONDS,
         )
-        self.idempotent_calls = IdempotentCalls(self.writer)
+        self.idempotent_calls = IdempotentCalls(self.writer, self.registry.interrupt)
+        self.leases.add(self.runs.renewal)
+        self.leases.add(self.idempotent_calls.renewal)
         self.limits = limits_from_settings()
         self.socket_limits = socket_limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
@@ -79,6 +85,8 @@ class Worker:
         self.periodic = Periodic(settings.TASKS)
 
     def start(self) -> None:
+        self.heartbeat.start(self.loop)
+        self.leases.start()
         self.gate.start()
         self.books.start()
         self.budgets.start()
@@ -94,6 +102,8 @@ class Worker:
         await self.watcher.stop()
         await self.registry.sockets.stop()
         await self.idempotent_calls.stop()
+        self.leases.stop()
+        self.heartbeat.stop()
         await self.budgets.stop()
         await self.writer.stop()
         await self.transport.close()

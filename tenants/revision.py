@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from django.db import models, transaction
 from django.db.models import F
 
+from gateway_project.lib.db import durable_transaction
+
 M = TypeVar("M", bound=models.Model)
 
 _listeners: list[Callable[[], None]] = []
@@ -61,7 +63,7 @@ def _notify() -> None:
 class RevisionedQuerySet(models.QuerySet[M]):
     """Bulk writes raise the revision too."""
 
-    @transaction.atomic
+    @durable_transaction()
     def update(self, **values: Any) -> int:
         rows = super().update(**values)
         bump()
@@ -69,7 +71,7 @@ class RevisionedQuerySet(models.QuerySet[M]):
 
     update.alters_data = True  # type: ignore[attr-defined]  # Django's mark for templates
 
-    @transaction.atomic
+    @durable_transaction()
     def delete(self) -> tuple[int, dict[str, int]]:
         deleted = super().delete()
         bump()
@@ -78,7 +80,7 @@ class RevisionedQuerySet(models.QuerySet[M]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    @transaction.atomic
+    @durable_transaction()
     def bulk_create(self, objs: Iterable[M], *args: Any, **options: Any) -> list[M]:
         created = super().bulk_create(objs, *args, **options)
         bump()
@@ -93,12 +95,12 @@ class RevisionedModel(models.Model):
     class Meta:
         abstract = True
 
-    @transaction.atomic
+    @durable_transaction()
     def save(self, *args: Any, **options: Any) -> None:
         super().save(*args, **options)
         bump()
 
-    @transaction.atomic
+    @durable_transaction()
     def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **options)
         bump()

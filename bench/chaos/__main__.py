@@ -30,12 +30,15 @@ def main() -> int:
     )  # fmt: skip
     folder = Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
     try:
-        with stage(folder, options.database, plan.amount_nano) as made:
+        with stage(folder, options.database, plan.amount_nano, options.crash_database) as made:
             outcome = uvloop.run(run(made, plan))
     except NotReady as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1
-    print(report.text(outcome, plan, options.database), end="", flush=True)
+    where = options.database
+    if options.crash_database:
+        where = f"postgres with synchronous_commit = {options.crash_database}"
+    print(report.text(outcome, plan, where), end="", flush=True)
     code = _code(outcome, expects_loss=options.expect_loss)
     if code == 0 and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
@@ -54,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=100)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument(
+        "--crash-database", choices=("on", "off"), metavar="SYNCHRONOUS_COMMIT",
+        help="use a PostgreSQL of its own, with this setting (on or off), and crash it too",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, help="2 with REDIS_URL, otherwise 1")
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--least-pause", type=float, default=PAUSE_SECONDS[0], metavar="SECONDS")

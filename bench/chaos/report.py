@@ -23,6 +23,8 @@ def _table(outcome: Outcome, plan: Plan, database: str) -> Iterator[tuple[str, s
         f"{plan.seconds:g} s, {database}, {plan.workers} workers, seed {plan.seed}{control}",
     )
     yield "kills (worker / ingester)", f"{killed['worker']} / {killed['ingester']}"
+    if killed["database"]:
+        yield "crashes of the database", f"{killed['database']}"
     yield "asked by clients", f"{outcome.kinds.total():,} ({_kinds(outcome)})"
     yield (
         "ends seen / cut / refused",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from bench.chaos.accounts import Row
 from bench.chaos.clients import Client, Diary, poll
 from bench.chaos.comparing import Findings, compare
 from bench.chaos.killing import Killer
+from bench.chaos.postgres import CRASH_SECONDS, Server
 from bench.chaos.stage import Stage, gateway
 from bench.chaos.wire import Wire
 
@@ -93,11 +95,26 @@ async def _storm(on: Stage, plan: Plan, port: int, diary: Diary, killer: Killer)
         for number in range(plan.clients):
             client = Client(port, on.key, diary, Random(f"{plan.seed}:{number}"))
             tasks.create_task(client.run(end))
-        killing = tasks.create_task(killer.run(calm))
+        attacks = [tasks.create_task(killer.run(calm))]
+        if on.server is not None:
+            chance = Random(f"{plan.seed}:database")
+            attacks.append(tasks.create_task(_crash_database(on.server, chance, killer, calm)))
         await asyncio.sleep(plan.seconds)
         calm.set()
-        await killing
+        await asyncio.wait(attacks)
         end.set()
+
+
+async def _crash_database(
+    server: Server, chance: Random, killer: Killer, stop: asyncio.Event
+) -> None:
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(*CRASH_SECONDS)):
+                await stop.wait()
+        if not stop.is_set():
+            await server.crash()
+            killer.killed["database"] += 1
 
 
 async def _finish(on: Stage, port: int, diary: Diary) -> None:

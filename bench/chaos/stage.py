@@ -17,6 +17,8 @@ import orjson
 import psycopg
 
 from bench import processes
+from bench.chaos import postgres
+from bench.chaos.postgres import Server
 from gateway_project.serving.resources import raise_file_limit
 
 CONTROL_SETTINGS = "bench.chaos.forgetful"
@@ -26,12 +28,14 @@ SPARE_REDIS = "/15"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where everything is. `variables` are the gateway's, without the settings of a control."""
+    """Where everything is. `variables` are the gateway's, without the settings of a control; `server` is the
+    PostgreSQL that is to crash."""
 
     folder: Path
     variables: dict[str, str]
     sandbox_log: Path
     key: str
+    server: Server | None = None
 
     @property
     def gateway_log(self) -> Path:
@@ -47,14 +51,19 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, database: str, budget_nano: int) -> Iterator[Stage]:
-    """The sandbox is stopped last, so that its log holds every call."""
+def stage(
+    folder: Path, database: str, budget_nano: int, crashing: str | None = None
+) -> Iterator[Stage]:
+    """The sandbox is stopped last, so that its log holds every call. With `crashing`, which is its
+    synchronous_commit, the database is on a PostgreSQL of its own."""
     raise_file_limit()
-    with _database(database) as where:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(postgres.server(crashing)) if crashing else None
+        where = {"DATABASE_URL": server.url} if server else stack.enter_context(_database(database))
         variables = processes.environment(folder, **where, **_redis(), TOLLGATE_LOG_FORMAT="json")
         with _sandbox(folder) as (port, log):
             key = _said(variables, "-m", BOOKS, "prepare", str(port), str(budget_nano))["key"]
-            yield Stage(folder, variables, log, key)
+            yield Stage(folder, variables, log, key, server)
 
 
 @contextlib.contextmanager

@@ -7,18 +7,22 @@ tried once more on a fresh one; it must therefore be safe to repeat, as all look
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
 from gateway_project.lib.cache import StoreUnavailable
 
 T = TypeVar("T")
 
 THREADS = 2
+# Whether commits of these PostgreSQL connections do not wait for the disk, as their server has it.
+_asynchronous: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tollgate-db")
 
 
@@ -37,6 +41,32 @@ def _run(work: Callable[..., T], args: tuple[object, ...]) -> T:
     except (OperationalError, InterfaceError) as error:
         connections.close_all()
         raise StoreUnavailable(str(type(error).__name__)) from error
+
+
+@contextlib.contextmanager
+def durable_transaction() -> Iterator[None]:
+    """A transaction that is on the server's disk once it has committed, whatever `synchronous_commit` says.
+
+    Set for the transaction and not for the connection: a pooler between us and the server (PgBouncer)
+    refuses start-up options it does not know, and hands the session to others between transactions."""
+    with transaction.atomic():
+        _wait_for_disk()
+        yield
+
+
+def _wait_for_disk() -> None:
+    """Costs one question per connection, and nothing more where the server waits by itself. `local` and
+    `remote_write` wait for the disk too; what they say about standbys is the operator's decision."""
+    if connection.vendor != "postgresql":
+        return
+    raw = connection.connection
+    with connection.cursor() as cursor:
+        if raw not in _asynchronous:
+            cursor.execute("SELECT current_setting('synchronous_commit') = 'off'")
+            row = cursor.fetchone()
+            _asynchronous[raw] = bool(row and row[0])
+        if _asynchronous[raw]:
+            cursor.execute("SET LOCAL synchronous_commit = on")
 
 
 def close_pool_connections() -> None:

@@ -26,7 +26,8 @@
     ├── PayloadTooLarge 413 request_too_large
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
     ├── Unavailable 503 service_unavailable       we cannot serve now
-    │   └── Draining 503 server_shutting_down
+    │   ├── Draining 503 server_shutting_down
+    │   └── IdempotencyKeyLost 503 idempotency_key_lost       another request has taken its key over
     └── UpstreamError 502 upstream_error          the provider behind the alias failed
         ├── UpstreamUnreachable 502 upstream_unreachable      no connection; the call was never sent
         ├── UpstreamForbiddenAddress 502 upstream_address_forbidden
@@ -313,6 +314,19 @@ class Internal(GatewayError):
 
 class Unavailable(GatewayError):
     status, type, code = 503, "server_error", "service_unavailable"
+
+
+class IdempotencyKeyLost(Unavailable):
+    """Told to a request whose process stood still, or was cut off from the database, for too long."""
+
+    code = "idempotency_key_lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request with this 'Idempotency-Key' has taken the call over; this one is not charged. "
+            "Send it again to get the answer of the other.",
+            retry_after_seconds=1,
+        )
 
 
 class Draining(Unavailable):

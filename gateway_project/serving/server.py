@@ -19,6 +19,7 @@ from django.conf import settings
 
 from gateway_project.lib import aio
 from gateway_project.serving.http import HttpProtocol
+from gateway_project.serving.watch import Watch
 from gateway_project.serving.websockets import WebSocketProtocol
 from responses_api import worker
 
@@ -48,14 +49,19 @@ class DropExpected(logging.Filter):
 class DrainingServer(uvicorn.Server):
     """The first signal starts the drain; a second one ends every running stream at once."""
 
-    def __init__(self, config: uvicorn.Config, supervisor: Connection | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, supervisor: Connection | None, watch: Watch | None
+    ) -> None:
         super().__init__(config)
         self._supervisor = supervisor
+        self._watch = watch
         self._serving_loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._serving_loop = asyncio.get_running_loop()
+        if self._watch is not None:
+            self._watch.heartbeat.start(self._serving_loop)
         await super().startup(sockets)
         if self._supervisor is not None:
             self._supervisor.send_bytes(b"ready")
@@ -110,8 +116,12 @@ def collect_seldom() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def run_worker(listener: socket.socket, supervisor: Connection | None = None) -> None:
+def run_worker(
+    listener: socket.socket, supervisor: Connection | None = None, watch: Watch | None = None
+) -> None:
     """Serve until told to stop. Called in a process of its own."""
     logging.getLogger("uvicorn.error").addFilter(DropExpected())
+    if watch is not None:
+        watch.answer()
     collect_seldom()
-    DrainingServer(configuration(), supervisor).run(sockets=[listener])
+    DrainingServer(configuration(), supervisor, watch).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The parent process: binds the port, runs the workers and the sandbox, and restarts what dies."""
+"""The parent process: binds the port, runs the workers and the sandbox, replaces what dies or is stuck."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ from django.conf import settings
 from django.db import connections
 
 from gateway_project.lib import clock
+from gateway_project.lib.heartbeat import STUCK_SECONDS
 from gateway_project.serving.server import run_worker
+from gateway_project.serving.watch import LOOK_SECONDS, STACKS_SIGNAL, Watch
 
 logger = logging.getLogger("tollgate.serve")
 
 BACKLOG = 2048
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RESTART_PAUSE_SECONDS = 1.0
+# How long a stuck worker is given to write its stacks down before it is killed.
+STACKS_SECONDS = 1.0
+# What has not ended so long after the drain time is killed.
+OVERTIME_SECONDS = 5.0
 # How much later than the gateway's own limit the kernel gives a client up that takes nothing.
 STALL_MARGIN_SECONDS = 2.0
 _fork = multiprocessing.get_context("fork")
@@ -37,15 +43,19 @@ class PortInUse(OSError):
     """The address cannot be bound; the message says so in words."""
 
 
+Start = Callable[[Connection, Watch], None]
+
+
 @dataclass(slots=True)
 class Child:
     """A process we keep alive. `line` closes when either end dies."""
 
     name: str
-    start: Callable[[Connection], None]
+    start: Start
     process: BaseProcess
     line: Connection
     started_at: float
+    watch: Watch
 
 
 class Supervisor:
@@ -58,6 +68,8 @@ class Supervisor:
         self._waiting_for_ready = workers
         self._children: list[Child] = []
         self._stopping = False
+        self._kill_at = float("inf")
+        self._looked_at = clock.monotonic()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
 
@@ -73,30 +85,32 @@ class Supervisor:
             self._spawn(f"worker-{number + 1}", self._serve)
         self._supervise()
 
-    def _serve(self, line: Connection) -> None:
-        run_worker(self._listener, line)
+    def _serve(self, line: Connection, watch: Watch) -> None:
+        run_worker(self._listener, line, watch)
 
-    def _spawn(self, name: str, start: Callable[[Connection], None]) -> None:
+    def _spawn(self, name: str, start: Start) -> None:
         """Fork a child, unless we are stopping. Signals wait meanwhile: one that came between the fork
         and the list's entry would miss the child, and in the child it would run the parent's handler."""
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             if not self._stopping:
                 ours, theirs = _fork.Pipe()
-                arguments = (name, start, theirs, ours)
+                watch = Watch()
+                arguments = (name, start, theirs, ours, watch)
                 process = _fork.Process(target=self._child_main, args=arguments, name=name)
                 process.start()
                 theirs.close()
-                self._children.append(Child(name, start, process, ours, clock.monotonic()))
+                self._children.append(Child(name, start, process, ours, clock.monotonic(), watch))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _child_main(
         self,
         name: str,
-        start: Callable[[Connection], None],
+        start: Start,
         line: Connection,
         parents_end: Connection,
+        watch: Watch,
     ) -> None:
         _call_myself(name)
         for sig in STOP_SIGNALS:
@@ -107,10 +121,13 @@ class Supervisor:
         parents_end.close()
         for sibling in self._children:
             sibling.line.close()
-        start(line)
+            sibling.watch.close()
+        start(line, watch)
 
     def _on_signal(self, sig: int, frame: FrameType | None) -> None:
         """First and second signals alike are passed on; the workers tell them apart."""
+        if not self._stopping:
+            self._kill_at = clock.monotonic() + settings.DRAIN_SECONDS + OVERTIME_SECONDS
         self._stopping = True
         for child in self._worker_children():
             with contextlib.suppress(ProcessLookupError):
@@ -120,7 +137,7 @@ class Supervisor:
         while self._worker_children() or not self._stopping:
             sentinels = [child.process.sentinel for child in self._children]
             lines = [child.line for child in self._children if not child.line.closed]
-            ready = wait([*sentinels, *lines, self._wake_reader])
+            ready = wait([*sentinels, *lines, self._wake_reader], self._patience())
             if self._wake_reader in ready:
                 self._wake_reader.recv(4096)
             for child in tuple(self._children):
@@ -128,9 +145,53 @@ class Supervisor:
                     self._hear(child)
                 if child.process.sentinel in ready:
                     self._bury(child)
+            self._look_at_workers()
+        self._end_helpers()
+
+    def _patience(self) -> float:
+        return min(LOOK_SECONDS, max(self._kill_at - clock.monotonic(), 0.0))
+
+    def _look_at_workers(self) -> None:
+        now = clock.monotonic()
+        passed = min(now - self._looked_at, 2 * LOOK_SECONDS)
+        self._looked_at = now
+        for child in self._worker_children():
+            child.watch.look(passed)
+            if now >= self._kill_at:
+                logger.error("%s has not ended in time; killing it", child.name)
+                self._kill(child)
+            elif child.watch.silent_seconds >= STUCK_SECONDS:
+                self._kill_stuck(child)
+
+    def _kill_stuck(self, child: Child) -> None:
+        """A worker that answers nobody cannot be asked to end; say what it was doing."""
+        assert child.process.pid is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.process.pid, STACKS_SIGNAL)
+        wait([child.process.sentinel], STACKS_SECONDS)
+        stacks = child.watch.stacks() or "(it wrote none: the process is stopped or not yet up)"
+        seconds = child.watch.silent_seconds
+        logger.error(
+            "%s has not answered for %.0f s; killing it. Its stacks:\n%s",
+            child.name,
+            seconds,
+            stacks,
+        )
+        self._kill(child)
+
+    def _kill(self, child: Child) -> None:
+        child.process.kill()
+        child.process.join()
+
+    def _end_helpers(self) -> None:
+        """What they leave undone is done at the next start."""
         for child in self._children:
             child.process.terminate()
-            child.process.join()
+        for child in self._children:
+            child.process.join(OVERTIME_SECONDS)
+            if child.process.is_alive():
+                logger.error("%s has not ended in time; killing it", child.name)
+                self._kill(child)
 
     def _hear(self, child: Child) -> None:
         try:
@@ -145,6 +206,7 @@ class Supervisor:
     def _bury(self, child: Child) -> None:
         child.process.join()
         child.line.close()
+        child.watch.close()
         self._children.remove(child)
         if self._stopping:
             return
@@ -168,7 +230,7 @@ def _call_myself(name: str) -> None:
         Path("/proc/self/comm").write_text(f"tollgate:{name}"[:15], encoding="ascii")
 
 
-def _serve_beside(serve: Callable[[], None], line: Connection) -> None:
+def _serve_beside(serve: Callable[[], None], line: Connection, watch: Watch) -> None:
     """Run a helper; it ends with its parent, however that ends."""
     threading.Thread(target=_end_with_parent, args=(line,), daemon=True).start()
     serve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway_project.lib import clock
-from gateway_project.lib.errors import BudgetExhausted, Unavailable, UnpricedModel
+from gateway_project.lib.errors import Unavailable, UnpricedModel
 from responses_api.accounting import facts
 from responses_api.accounting.estimates import Estimate, estimate
 from responses_api.accounting.legs import Leg, nano
@@ -85,6 +85,7 @@ class Account:
                 "The gateway cannot account for calls now; try again.", retry_after_seconds=2
             ) from error
         leg = Leg(self._worker.books, opened, hold, charge, cost, need.fixed)
+        leg.ownership = self._admitted.ownership
         self._legs.append(leg)
         is_bound = hold.held is not None and need.pico > 0 and can_limit
         return leg, limit if is_bound and limit != _known_limit(target, body) else None

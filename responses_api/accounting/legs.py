@@ -9,9 +9,16 @@ settle  once, without awaiting: priced, capped by what was held, and in the spoo
 from __future__ import annotations
 
 from gateway_project.lib import clock
-from gateway_project.lib.errors import UpstreamCut, UpstreamError, UpstreamMalformed, UpstreamTimeout
+from gateway_project.lib.errors import (
+    IdempotencyKeyLost,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+)
 from responses_api.accounting import facts
 from responses_api.accounting.books import Books
+from responses_api.idempotency.ownership import Ownership
 from responses_api.relay import Relay
 from routing.transport import Answer
 from tenants.budgets.accounts import Hold
@@ -32,7 +39,7 @@ class Leg:
 
     __slots__ = (
         "_books", "_charge", "_cost", "_hold", "_noted_at", "_noted_tokens", "_opened", "_opened_at",
-        "_out_pico", "_rating", "_reserved_input", "sent_at", "settled", "used_tokens",
+        "_out_pico", "_rating", "_reserved_input", "ownership", "sent_at", "settled", "used_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +62,7 @@ class Leg:
         self._opened_at = self._noted_at = self.sent_at = clock.monotonic()
         self._noted_tokens = 0
         self._rating: tuple[Usage, str | None, Rated] | None = None
+        self.ownership: Ownership | None = None
         self.settled = False
         self.used_tokens = 0
 
@@ -133,7 +141,9 @@ class Leg:
         self.used_tokens = usage.total
         charge, unfunded, cost_nano = self._amounts(usage, service_tier)
         waived = 0
-        if is_unanswered:
+        if self.ownership is not None and not self.ownership.holds:
+            charge, unfunded, error_code = NOTHING, 0, IdempotencyKeyLost.code
+        elif is_unanswered:
             unfunded += charge.total
             waived = 0 if self._hold.held is None else charge.total
             charge = NOTHING

@@ -104,6 +104,8 @@ class Follower:
             if after < state.last_number:
                 page = await self._page(after, state.last_number)
             elif state.is_final:
+                if after > state.last_number:
+                    return  # the database has lost what this client was told: another end than it can have
                 page = Numbered(b"", after + 1, after)
             else:
                 await self._wait(after)

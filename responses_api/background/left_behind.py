@@ -14,20 +14,30 @@ LOST = (
     "The worker that was making this response was lost, and with it what the model said after the items "
     "below. Send the request again."
 )
+# How long an owner whose lease has run out is given to renew it, from when somebody first noticed: after an
+# outage of the database all leases have run out at once. The run itself keeps when that was, so that it does
+# not matter how long any of those who look live.
+GRACE = timedelta(seconds=8)
 # With the statuses in these very words, or SQLite does not use the index `run_unfinished`.
 _UNATTENDED = """
-SELECT tenant_id, response_id, lease_until, queued_at FROM responses_api_run
+SELECT tenant_id, response_id, lease_until, suspected_at, queued_at FROM responses_api_run
 WHERE status IN ('queued', 'in_progress') AND status = %s AND lease_until < %s
 ORDER BY lease_until LIMIT %s
 """
 
 
 def fail_lost() -> int:
-    """End those whose owner gives no sign of life; how many looked so."""
-    lost = _unattended(Status.IN_PROGRESS, AT_ONCE)
-    for run in lost:
-        runs.fail(run, LOST)
-    return len(lost)
+    """End those whose owner gives no sign of life; how many may have to be ended soon."""
+    now, suspected = clock.now(), 0
+    for run in _unattended(Status.IN_PROGRESS, AT_ONCE):
+        if run.suspected_at is None or run.suspected_at < run.lease_until:  # renewed since
+            runs.suspect(run)
+            suspected += 1
+        elif now - run.suspected_at < GRACE:
+            suspected += 1
+        else:
+            runs.fail(run, LOST)
+    return suspected
 
 
 def claim_waiting(limit: int, take: timedelta, queue_seconds: float) -> list[tuple[int, str]]:

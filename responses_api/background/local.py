@@ -1,4 +1,4 @@
-"""The runs of one worker process: starting them, renewing leases, and looking after those of the dead."""
+"""The runs of one worker process: starting them, and looking after those of the dead."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gateway_project.lib import aio, clock, ids
+from gateway_project.lib import aio, ids
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
-from responses_api.background import left_behind, runner
+from responses_api.background import left_behind, runner, runs
 from responses_api.background.hub import State
 from responses_api.background.journal import Journal
-from responses_api.background.runs import Renewal
 from responses_api.interruption import Interruption
-from responses_api.storage.keepers import write
+from responses_api.leases import Renewal
 
 if TYPE_CHECKING:
     from responses_api.exchange import Exchange
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tollgate.background")
 
-RENEW_SECONDS = 5.0
 LOOK_SECONDS = 4.0
-# After an outage of the database, owners get the time to renew their leases before any is taken for dead.
-RECOVER_SECONDS = 2 * RENEW_SECONDS
+# While the owner of a run has yet to show whether it lives.
+LOOK_AGAIN_SECONDS = 1.0
 LAST_WORDS_SECONDS = 2.0
 TOLD_AT_ONCE = 100
 # How soon a new run should have been taken before others are told of it: by this process, or by a worker
@@ -55,21 +53,16 @@ class LocalRuns:
         self._journals: dict[str, Journal] = {}
         self._some_wait = False
         self._wake = asyncio.Event()
-        self._database_since: float | None = None
-        self._loops: list[asyncio.Task[None]] = []
+        self._looking: asyncio.Task[None] | None = None
         self.owner = f"{socket.gethostname()[:32]}/{os.getpid()}/{ids.base62(12)}"
 
     def start(self) -> None:
-        self._loops = [
-            aio.hold(self._renew(), "runs-renew"),
-            aio.hold(self._look_after(), "runs-look"),
-        ]
+        self._looking = aio.hold(self._look_after(), "runs-look")
 
     async def stop(self) -> None:
         """Tell those that still run to end; what they do not manage in time, their lease decides."""
-        for loop in self._loops:
-            await aio.end(loop)
-        self._loops.clear()
+        await aio.end(self._looking)
+        self._looking = None
         self._worker.registry.interrupt_all()
         if tasks := list(self._running.values()):
             await asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS)
@@ -111,7 +104,7 @@ class LocalRuns:
 
     @contextlib.contextmanager
     def making(self, journal: Journal, exchange: Exchange) -> Iterator[None]:
-        """While a run is made: renew its lease, and end the exchange once somebody else ended the run."""
+        """While a run is made its lease is renewed; end the exchange once somebody else ended the run."""
         run = journal.run
 
         def changed(state: State | None) -> None:
@@ -125,45 +118,34 @@ class LocalRuns:
         finally:
             del self._journals[run.response_id]
 
-    # Leases
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            mine = [i for i, journal in self._journals.items() if not journal.has_ended]
-            if mine:
-                with contextlib.suppress(StoreUnavailable):
-                    await write(self._worker.writer, Renewal(self.owner, tuple(mine)))
+    def renewal(self) -> Renewal | None:
+        """The leases of the runs that are made here, to be renewed. From any thread."""
+        journals = self._journals.copy()
+        mine = tuple(name for name, journal in journals.items() if not journal.has_ended)
+        return Renewal(runs.Renewal(self.owner, mine)) if mine else None
 
     # What was left behind
 
     async def _look_after(self) -> None:
         while True:
+            suspected = 0
             try:
-                await self.look()
+                suspected = await self.look()
             except Exception:  # a look that ended for good would leave runs stuck
                 logger.exception("queued and lost responses cannot be looked after")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS if suspected else LOOK_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
 
-    async def look(self) -> None:
-        """End runs whose worker died, and see to those that nobody took."""
-        try:
-            if self._knows_who_lives():
-                await in_database_thread(left_behind.fail_lost)
+    async def look(self) -> int:
+        """End runs whose worker died, and see to those that nobody took; how many may be lost."""
+        suspected = 0
+        with contextlib.suppress(StoreUnavailable):
+            suspected = await in_database_thread(left_behind.fail_lost)
             if not self._worker.registry.draining:
                 await self._launch_waiting()
-        except StoreUnavailable:
-            self._database_since = None
-            return
-        if self._database_since is None:
-            self._database_since = clock.monotonic()
-
-    def _knows_who_lives(self) -> bool:
-        since = self._database_since
-        return since is not None and clock.monotonic() - since >= RECOVER_SECONDS
+        return suspected
 
     async def _launch_waiting(self) -> None:
         limit = self._limit - len(self._running) if self._is_embedded else TOLD_AT_ONCE

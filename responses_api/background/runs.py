@@ -23,6 +23,7 @@ from django.db.models import F
 from msgspec import Struct
 
 from gateway_project.lib import clock
+from gateway_project.lib.db import durable_transaction
 from responses_api import response_events, response_object
 from responses_api.background import bell, events
 from responses_api.background.events import Numbered
@@ -35,7 +36,8 @@ from responses_api.webhooks.events import enqueue
 
 Json = dict[str, Any]
 
-LEASE = timedelta(seconds=15)
+# Renewed every three seconds (responses_api/leases.py).
+LEASE = timedelta(seconds=10)
 
 
 class Owned(Struct, frozen=True):
@@ -242,7 +244,7 @@ def load(tenant_id: int, response_id: str) -> Order | None:
     )
 
 
-@transaction.atomic
+@durable_transaction()
 def start(order: Order, owner: str) -> Numbered | None:
     """Make the run its owner's; None if it is somebody else's, or over. The events that say so.
 
@@ -288,12 +290,23 @@ def cancel(tenant_id: int, response_id: str) -> Json | None:
     return _end(tenant_id, response_id, Status.CANCELLED, "")
 
 
+def suspect(seen: Run) -> None:
+    """Note that the owner of a run let its lease run out, unless it gave a sign of life since it was seen."""
+    as_seen = Run.objects.filter(
+        tenant=seen.tenant_id,
+        pk=seen.response_id,
+        status=Status.IN_PROGRESS,
+        lease_until=seen.lease_until,
+    )
+    as_seen.update(suspected_at=clock.now())
+
+
 def fail(seen: Run, message: str) -> None:
     """End a run that nobody makes, unless somebody gave a sign of life since it was seen."""
     _end(seen.tenant_id, seen.response_id, Status.FAILED, message, seen.lease_until)
 
 
-@transaction.atomic
+@durable_transaction()
 def _end(
     tenant_id: int, response_id: str, status: Status, message: str, as_seen: datetime | None = None
 ) -> Json | None:

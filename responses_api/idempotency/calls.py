@@ -10,20 +10,28 @@ A request without the header pays for one look at its headers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
-from gateway_project.lib import aio
+from gateway_project.lib import aio, clock
 from gateway_project.lib.asgi import Headers
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import BadRequest, Unavailable
 from responses_api.doors.shapes import DoorName
+from responses_api.idempotency import ownership
+from responses_api.idempotency.ownership import Ownership
+from responses_api.interruption import Interruption
+from responses_api.leases import Renewal
 from responses_api.storage import idempotent_calls
-from responses_api.storage.idempotent_calls import Claim, Ended, Ending, Found, Lost, Renewal
+from responses_api.storage.idempotent_calls import Claim, Ended, Ending, Found, Lost
 from responses_api.storage.keepers import write
 from responses_api.storage.writer import Writer
 
@@ -34,10 +42,10 @@ REPLAYED = "idempotent-replayed"
 _HEADER = HEADER.lower().encode()
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}\Z")
 
-RENEW_SECONDS = 3.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.25
 # A failure is told without delay: that its key is free is not worth more than this of waiting.
 FAILURE_SECONDS = 0.25
+RETRY_SECONDS = 1.0
 
 
 class Key(Struct, frozen=True):
@@ -68,12 +76,14 @@ class IdempotentCalls:
     the owner was lost; then the key may be claimed again.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, interrupt: Callable[[str, Interruption], object]) -> None:
+        """`interrupt` ends the request of that id."""
         self._writer = writer
+        self._interrupt = interrupt
+        self._loop = asyncio.get_running_loop()
         self._endings: dict[str, asyncio.Future[Ending | None]] = {}
-        self._running: dict[str, Found] = {}
-        self._renewing: asyncio.Task[None] | None = None
-        self._polls: set[asyncio.Task[None]] = set()
+        self._running: dict[str, Ownership] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def claim(self, tenant_id: int, key: Key, owner: str) -> Found:
         """The call behind the key: to be run, and `release`d, by the caller if `owner` is its owner.
@@ -81,7 +91,8 @@ class IdempotentCalls:
         Raises Unavailable: without the database nobody can promise that there is only one.
         """
         # Before the claim is written, because those that join may learn of it in the same moment.
-        self._endings[owner] = asyncio.get_running_loop().create_future()
+        self._endings[owner] = self._loop.create_future()
+        claimed_at = clock.timestamp()
         found: Found | None = None
         try:
             found = await write(
@@ -96,49 +107,68 @@ class IdempotentCalls:
             if found is None or found.owner != owner:
                 self._resolve(owner, None)
         if found.owner == owner:
-            self._running[owner] = found
-            if self._renewing is None:
-                self._renewing = aio.hold(self._renew(), "renew-idempotent-calls")
+            on_loss = partial(self._loop.call_soon_threadsafe, self._lost, owner)
+            self._running[owner] = Ownership(self._writer, found, claimed_at, on_loss)
         return found
 
+    def ownership(self, call: Found) -> Ownership:
+        """Of a call that runs here."""
+        return self._running[call.owner]
+
+    def renewal(self) -> Renewal | None:
+        """The leases of the calls that run here, to be renewed. From any thread."""
+        return ownership.renewal(list(self._running.copy().values()))
+
     async def end(self, call: Found, ending: Ending) -> None:
-        """Commit how a call ended. If that fails its lease runs out, and the key is free after that."""
+        """Commit how a call ended. If that fails it is tried again until its lease runs out, and the key is
+        free after that."""
         writing = aio.hold(self._write(Ended(call, ending)), "end-idempotent-call")
         await asyncio.wait([writing], timeout=FAILURE_SECONDS if ending.is_failure else None)
 
     def release(self, call: Found, ending: Ending | None) -> None:
         """The call runs no longer; those that wait for it here get its ending."""
-        self._running.pop(call.owner, None)
-        if not self._running and self._renewing is not None:
-            self._renewing.cancel()
-            self._renewing = None
-        self._resolve(call.owner, ending)
+        owned = self._running.pop(call.owner, None)
+        is_lost = owned is not None and owned.is_lost
+        self._resolve(call.owner, None if is_lost else ending)
+
+    def _lost(self, owner: str) -> None:
+        if owner in self._running:
+            self._interrupt(owner, Interruption.KEY_LOST)
 
     def ending(self, call: Found) -> asyncio.Future[Ending | None]:
         """How a call ends that somebody runs here or elsewhere."""
         known = self._endings.get(call.owner)
         if known is not None:
             return known
-        future = self._endings[call.owner] = asyncio.get_running_loop().create_future()
-        poll = aio.hold(self._poll(call), "await-idempotent-call")
-        self._polls.add(poll)
-        poll.add_done_callback(self._polls.discard)
+        future = self._endings[call.owner] = self._loop.create_future()
+        self._held(self._poll(call), "await-idempotent-call")
         return future
 
     async def stop(self) -> None:
-        for task in (self._renewing, *self._polls):
+        for task in tuple(self._tasks):
             await aio.end(task)
 
-    async def _write(self, record: Ended | Renewal) -> None:
+    def _held(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = aio.hold(work, name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, record: Ended) -> None:
         try:
             await write(self._writer, record)
         except StoreUnavailable as error:
-            logger.error("an idempotent call was not noted: %s", error)
+            logger.error("an idempotent call is not noted yet: %s", error)
+            self._held(self._write_again(record), "end-idempotent-call-again")
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            await self._write(Renewal(list(self._running.values())))
+    async def _write_again(self, record: Ended) -> None:
+        """While nobody else can have taken the key over; after that nothing would be changed."""
+        give_up_at = clock.monotonic() + idempotent_calls.LEASE.total_seconds()
+        while clock.monotonic() < give_up_at:
+            await asyncio.sleep(RETRY_SECONDS)
+            with contextlib.suppress(StoreUnavailable):
+                await write(self._writer, record)
+                return
+        logger.error("an idempotent call was not noted: its key is free again")
 
     async def _poll(self, call: Found) -> None:
         """Wait for a call of another process; all who wait for it here share this."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from gateway_project.lib.errors import GatewayError, IdempotencyMismatch
 from gateway_project.lib.presence import Presence
 from responses_api.admission import Admitted, Request, admit_call
@@ -71,8 +73,9 @@ async def _run(worker: Worker, request: Request, found: Found, reply: Reply, run
         stall_seconds=worker.limits.send_stall * PATIENCE,
     )
     try:
-        admitted = await admit_call(worker, request, request.call)
-        await run(recording.kept_with(admitted), recording)
+        admitted = recording.kept_with(await admit_call(worker, request, request.call))
+        owned = worker.idempotent_calls.ownership(found)
+        await run(structs.replace(admitted, ownership=owned), recording)
     except GatewayError as error:
         await recording.refused(error)
         raise

@@ -97,6 +97,7 @@ WHERE id = %s AND owner = %s
 _RENEW = """
 UPDATE responses_api_idempotentcall SET lease_until = %s
 WHERE state = 'running' AND id IN ({ids}) AND owner IN ({owners})
+RETURNING owner
 """
 MAX_RENEWED = 400  # of one statement, whose parameters a database counts
 
@@ -112,16 +113,19 @@ def write_claims(cursor: CursorWrapper, claims: Sequence[Claim]) -> Sequence[Fou
 
 
 @writes(Renewal)
-def write_renewals(cursor: CursorWrapper, renewals: Sequence[Renewal]) -> Sequence[None]:
+def write_renewals(cursor: CursorWrapper, renewals: Sequence[Renewal]) -> Sequence[frozenset[str]]:
+    """For each the owners that still have their calls."""
     calls = [call for renewal in renewals for call in renewal.calls]
     until = moment(clock.now() + LEASE)
+    renewed: set[str] = set()
     for first in range(0, len(calls), MAX_RENEWED):
         some = calls[first : first + MAX_RENEWED]
         places = ", ".join(["%s"] * len(some))
         owners = [call.owner for call in some]
         statement = _RENEW.format(ids=places, owners=places)
         cursor.execute(statement, (until, *(call.id for call in some), *owners))
-    return [None] * len(renewals)
+        renewed.update(owner for (owner,) in cursor.fetchall())
+    return [frozenset(renewed)] * len(renewals)
 
 
 @writes(Ended)

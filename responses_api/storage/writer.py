@@ -17,11 +17,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.utils import CursorWrapper
 
 from gateway_project.lib import clock
 from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import durable_transaction
 
 logger = logging.getLogger("tollgate.writer")
 
@@ -47,13 +48,19 @@ def writes(*kinds: type) -> Callable[[WriteMany], WriteMany]:
 
 
 class _Pending:
-    """A record and the future its writer waits on."""
+    """A record, and the future its writer waits on or who else is told of it."""
 
-    __slots__ = ("error", "future", "record", "result")
+    __slots__ = ("error", "future", "record", "result", "told")
 
-    def __init__(self, record: Any, future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self,
+        record: Any,
+        future: asyncio.Future[Any] | None,
+        told: Callable[[Any], None] | None = None,
+    ) -> None:
         self.record = record
         self.future = future
+        self.told = told
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -65,6 +72,7 @@ class Writer:
         self._loop = loop
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._failed_at: float | None = None
         self._began_at: float | None = None  # of the transaction that is under way
 
@@ -83,9 +91,16 @@ class Writer:
         """
         if self._thread is None:
             self._start()
-        pending = _Pending(record, self._loop.create_future())
-        self._queue.put(pending)
-        return await pending.future
+        future = self._loop.create_future()
+        self._queue.put(_Pending(record, future))
+        return await future
+
+    def post(self, record: Any, told: Callable[[Any], None] | None = None) -> None:
+        """Write a record that nobody waits for; from any thread. `told` is called in the writer's thread with
+        its result once it is committed, or with None if it could not be written."""
+        if self._thread is None:
+            self._start()
+        self._queue.put(_Pending(record, None, told))
 
     async def stop(self) -> None:
         """Write what is waiting, then end the thread."""
@@ -95,8 +110,11 @@ class Writer:
             self._thread = None
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="tollgate-writer", daemon=True)
-        self._thread.start()
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name="tollgate-writer", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _work(self) -> None:
         try:
@@ -104,6 +122,7 @@ class Writer:
                 self._began_at = clock.monotonic()
                 self._write_batch(batch)
                 self._began_at = None
+                _tell(batch)
                 try:
                     self._loop.call_soon_threadsafe(_resolve, batch)
                 except RuntimeError:
@@ -169,7 +188,7 @@ def _commit(batch: list[_Pending]) -> None:
     groups: dict[WriteMany, list[_Pending]] = {}
     for pending in batch:
         groups.setdefault(_WRITERS[type(pending.record)], []).append(pending)
-    with transaction.atomic(), connections["default"].cursor() as cursor:
+    with durable_transaction(), connections["default"].cursor() as cursor:
         # Always in the same order, so that the batches of two processes do not wait for each other.
         for write_many in sorted(groups, key=list(_WRITERS.values()).index):
             group = groups[write_many]
@@ -178,10 +197,16 @@ def _commit(batch: list[_Pending]) -> None:
                 pending.result = result
 
 
+def _tell(batch: list[_Pending]) -> None:
+    for pending in batch:
+        if pending.told is not None:
+            pending.told(pending.result if pending.error is None else None)
+
+
 def _resolve(batch: list[_Pending]) -> None:
     for pending in batch:
-        if pending.future.done():
-            continue  # its waiter was cancelled
+        if pending.future is None or pending.future.done():
+            continue  # nobody waits, or its waiter was cancelled
         if pending.error is not None:
             pending.future.set_exception(pending.error)
         else:

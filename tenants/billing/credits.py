@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import F, Q, Sum
 
 from gateway_project.lib import clock
+from gateway_project.lib.db import durable_transaction
 from tenants.models import CreditEntry, CreditTransaction, Invoice, InvoiceSequence
 
 Kind = CreditTransaction.Kind
@@ -100,7 +100,7 @@ def adjust(
     """Correct the credit, up or down. Raises ValidationError for more than there is."""
     if not reason or amount_cents == 0:
         raise ValidationError({"reason": "An adjustment has a reason, and an amount."})
-    with transaction.atomic():
+    with durable_transaction():
         lock(tenant_id)
         known = list(
             CreditTransaction.objects.filter(
@@ -132,7 +132,7 @@ def expire(now: datetime | None = None) -> int:
     expired = CreditTransaction.objects.filter(kind=Kind.GRANT, expires_at__lte=now)
     done = 0
     for tenant_id in expired.order_by().values_list("tenant_id", flat=True).distinct():
-        with transaction.atomic():
+        with durable_transaction():
             lock(tenant_id)
             for source in _sources(tenant_id, Q(expires_at__lte=now)):
                 movement = _movement(tenant_id, Kind.EXPIRE, f"expire:{source.id}", "", "")
@@ -202,7 +202,7 @@ def _movement(
 
 def _once(movement: CreditTransaction, amount_cents: int, account: str) -> CreditTransaction:
     """Write a movement and both of its sides, unless its reference is known already."""
-    with transaction.atomic():
+    with durable_transaction():
         lock(movement.tenant_id)
         known = CreditTransaction.objects.filter(
             tenant_id=movement.tenant_id, reference=movement.reference

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import Sum
 
 from gateway_project.lib import clock
+from gateway_project.lib.db import durable_transaction
 from tenants.billing import charges, documents
 from tenants.billing import credits as prepaid
 from tenants.billing.charges import Charges
@@ -35,7 +35,7 @@ State = Invoice.State
 def draft(period: BillingPeriod) -> Invoice | None:
     """Make the period's draft, or bring it up to date. None where nothing is charged: the period is finalized
     without an invoice then."""
-    with transaction.atomic():
+    with durable_transaction():
         prepaid.lock(period.tenant_id)
         invoice = Invoice.objects.filter(period=period, kind=Invoice.Kind.INVOICE).first()
         if invoice is not None and invoice.state == State.FINALIZED:
@@ -53,7 +53,7 @@ def draft(period: BillingPeriod) -> Invoice | None:
 def finalize(invoice_id: int, actor: str = "") -> Invoice | None:
     """Number the invoice, pay it from credit and close it for good. One that is finalized is given back as it
     is; None where the ledger leaves nothing to invoice. Raises ValidationError for what is not closed."""
-    with transaction.atomic():
+    with durable_transaction():
         tenant_id = Invoice.objects.values_list("tenant_id", flat=True).get(pk=invoice_id)
         sequence = prepaid.lock(tenant_id)
         invoice = Invoice.objects.select_related("period", "tenant").filter(pk=invoice_id).first()
@@ -90,7 +90,7 @@ def credit_note(
     What the invoice paid from credit becomes credit again."""
     if not reason:
         raise ValidationError({"reason": "A credit note says why."})
-    with transaction.atomic():
+    with durable_transaction():
         tenant_id = Invoice.objects.values_list("tenant_id", flat=True).get(pk=invoice_id)
         sequence = prepaid.lock(tenant_id)
         of = Invoice.objects.select_related("tenant").get(pk=invoice_id)

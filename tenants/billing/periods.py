@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import Min
 
 from gateway_project.lib import clock
+from gateway_project.lib.db import durable_transaction
 from tenants.billing import credits as prepaid
 from tenants.billing import invoices
 from tenants.billing.instants import month_of, parsed_month
@@ -110,7 +110,7 @@ def _close(period: BillingPeriod, now: datetime, *, force: bool = False) -> bool
     complete = is_complete(period.ends_at)
     if not (complete or force or grace_is_over(period, now)):
         return False
-    with transaction.atomic():
+    with durable_transaction():
         prepaid.lock(period.tenant_id)
         moved = BillingPeriod.objects.filter(pk=period.pk, state=State.CLOSING).update(
             state=State.DRAFT, closed_at=now, was_complete=complete

@@ -1,4 +1,4 @@
-"""Spool files that are booked: kept for a while, to be looked at or read again, then deleted."""
+"""Spool files that are booked: kept for a while, in case the database loses what it had, then deleted."""
 
 from __future__ import annotations
 
@@ -18,6 +18,22 @@ def keep(directory: Path, spool: str, path: Path, *, is_damaged: bool) -> None:
     folder = directory / FOLDER / spool
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.rename(folder / f"{path.name}{DAMAGED if is_damaged else ''}")
+
+
+def spools(directory: Path) -> list[Path]:
+    """The folders of all spools of which something is kept."""
+    return sorted(path for path in (directory / FOLDER).glob("*") if path.is_dir())
+
+
+def files(directory: Path, spool: str) -> dict[int, Path]:
+    """The kept files of a spool, by number."""
+    kept = (directory / FOLDER / spool).glob("*.log*")
+    return {int(path.name.partition(".")[0]): path for path in kept}
+
+
+def last_written(folder: Path) -> float:
+    """When the youngest file of a spool was last written to, in seconds since the epoch; 0 without any."""
+    return max((path.stat().st_mtime for path in folder.glob("*.log*")), default=0.0)
 
 
 def damaged(directory: Path) -> list[Path]:

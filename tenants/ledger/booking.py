@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from uuid import UUID
 
-from django.db import models
+from django.db import DataError, models
 from django.db.models import F, Q
+from msgspec import structs
 
 from gateway_project.lib import clock
 from tenants.budgets import locks
@@ -15,6 +17,7 @@ from tenants.budgets.windows import Window
 from tenants.ledger import columns
 from tenants.ledger.open_calls import Booked, opened_at
 from tenants.ledger.records import BudgetShare
+from tenants.ledger.row_ids import STEP
 from tenants.models import (
     ApiKey,
     BudgetLease,
@@ -23,19 +26,15 @@ from tenants.models import (
     UsageRow,
 )
 
+# How far apart the legs of a request lie that have the same number. A request makes far fewer calls.
+AGAIN = 0x100
 _DEFAULTS = {"corrects": None, "reason": "", "actor": ""}
 
 
 def book(calls: Sequence[Booked], spool: str) -> int:
     """Write those that are not there yet; how many those were. Whoever calls holds the spool's lock, so that
     no other writes the same."""
-    known = set(
-        UsageRow.objects.filter(pk__in=[call.values["id"] for call in calls]).values_list(
-            "pk", flat=True
-        )
-    )
-    fresh = {call.values["id"]: call for call in calls if call.values["id"] not in known}
-    new = list(fresh.values())
+    new = _unbooked(calls)
     if new:
         own = {**_DEFAULTS, "spool": spool, "recorded_at": clock.now()}
         columns.insert((call.values for call in new), own)
@@ -43,6 +42,40 @@ def book(calls: Sequence[Booked], spool: str) -> int:
         _touch_keys(new)
         _mark_hours(new)
     return len(new)
+
+
+def _unbooked(calls: Sequence[Booked]) -> list[Booked]:
+    """Those that have no row yet, each once.
+
+    Two calls have one id where the database forgot that a queued response was begun, so that it was made
+    again: they differ in when they were opened, and the second gets an id of its own."""
+    known = dict(
+        UsageRow.objects.filter(pk__in=[call.values["id"] for call in calls]).values_list(
+            "pk", "opened_at"
+        )
+    )
+    new = []
+    for call in calls:
+        at = call.values["opened_at"]
+        own = call
+        while known.get(own.values["id"], at) != at:
+            own = _moved(own)
+            known.update(
+                UsageRow.objects.filter(pk=own.values["id"]).values_list("pk", "opened_at")
+            )
+        if own.values["id"] not in known:
+            known[own.values["id"]] = at
+            new.append(own)
+    return new
+
+
+def _moved(call: Booked) -> Booked:
+    """The same call under the next id of its request. Raises DataError when there is none."""
+    leg = call.values["leg"] + AGAIN
+    if leg >= STEP:
+        raise DataError("too many calls of one request have one number")
+    moved = UUID(int=call.values["id"].int + AGAIN)
+    return structs.replace(call, values={**call.values, "id": moved, "leg": leg})
 
 
 def lock_windows(calls: Iterable[Booked], spool: str) -> None:

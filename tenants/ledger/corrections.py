@@ -11,19 +11,18 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
 from gateway_project.lib import clock
-from tenants.ledger.row_ids import MAX_LEG, leg_of
+from gateway_project.lib.db import durable_transaction
+from tenants.ledger.row_ids import MAX_LEG, STEP, leg_of
 from tenants.models import BudgetWindow, DirtyHour, UsageRow
 from tenants.prices import book
 from tenants.prices.rating import NOTHING, Rated, rate
 from tenants.token_classes import TOKEN_CLASSES, Usage
 
-# A request has fewer legs than this; what lies above are their corrections, one step each.
-STEP = 0x1000
 MOST_REASON = 300
 CHARGES = tuple(f"charge_{name}" for name in TOKEN_CLASSES)
 AMOUNTS = (*TOKEN_CLASSES, *CHARGES, "cost_nano", "charge_nano", "unfunded_nano")
@@ -55,7 +54,7 @@ def _written(
     pk: UUID, usage: Usage | None, reason: str, actor: str, *, only_deferred: bool
 ) -> list[UsageRow]:
     try:
-        with transaction.atomic():
+        with durable_transaction():
             row = _row(pk)
             earlier = list(UsageRow.objects.filter(corrects=pk).order_by("pk"))
             if only_deferred:

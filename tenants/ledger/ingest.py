@@ -2,6 +2,9 @@
 
 1. A spool is read under its own ingest lock, so that two readers never interleave.
 2. One transaction writes a batch's rows, what they do to budgets, keys and hours, and the place read up to.
+   It commits only if the stored place is the one this reader started from: the database decides what is
+   booked, never the memory of a reader. A database that lost its last commits is therefore noticed, and what
+   it lost is read again, from the archive where need be.
 3. A call that is still open is read again by the next reader, from the place of the oldest; rows that are
    there already change nothing, so that reading again is harmless.
 4. Whether a spool's process lives is asked of its lock. If it does not, what is left open is abandoned.
@@ -14,11 +17,13 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.db import (
     DataError,
+    Error,
     IntegrityError,
     InterfaceError,
     OperationalError,
@@ -27,7 +32,8 @@ from django.db import (
 from msgspec import Struct
 
 from gateway_project.lib import clock
-from tenants.ledger import archive, booking, set_aside
+from gateway_project.lib.db import durable_transaction
+from tenants.ledger import archive, booking, origin, set_aside
 from tenants.ledger.open_calls import Booked, OpenCall, abandoned, settled
 from tenants.ledger.records import Noted, Opened, Record, Unreadable, next_whole, read
 from tenants.ledger.spool import LOCK, NEWBORN
@@ -38,12 +44,26 @@ logger = logging.getLogger("tollgate.ledger")
 
 INGEST_LOCK = "ingest.lock"
 BATCH = 500
+NAMES = 500  # of one query, whose parameters a database counts
 READ_BYTES = 4 * 1024 * 1024
 # A record is written right after its instant was read from the clock; this is for those in between.
 WATERMARK_MARGIN = timedelta(seconds=2)
 # What is said of a row that cannot be kept: neither that the database is away, nor a fault of ours, either of
 # which leaves the record in its spool.
 _UNKEEPABLE = (DataError, IntegrityError, OverflowError)
+# How often finished spools are compared with the database even though nothing went wrong.
+REVIEW_SECONDS = 60.0
+
+
+class PositionLost(Exception):
+    """The stored place of a spool is not the one its reader saved: the database is not what it was."""
+
+
+# What saving a place changes.
+_MOVING = (
+    "file_number", "offset", "low_file_number", "low_offset", "unread_bytes", "abandoned", "watermark_at",
+    "is_done", "updated_at",
+)  # fmt: skip
 
 
 class Ingested(Struct):
@@ -55,6 +75,9 @@ class Ingested(Struct):
     finished: int = 0
     set_aside: int = 0
     failed: int = 0
+
+
+Begin = Callable[[Path], "Reader | None"]
 
 
 def ingest_all(directory: Path) -> Ingested:
@@ -72,23 +95,45 @@ class Ingester:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._readers: dict[str, Reader] = {}
+        self._review_at = float("-inf")
+        self._booked_here_since = 0.0
 
     def look(self) -> Ingested:
         """Read what there is. What fails with one spool is logged, and the others are read; raises
         OperationalError or InterfaceError where the database is away. What failed is read again."""
+        try:
+            return self._look()
+        except (OperationalError, InterfaceError):
+            self._distrust()
+            raise
+
+    def _look(self) -> Ingested:
         found = Ingested()
+        is_review = clock.monotonic() >= self._review_at
+        if is_review and self._directory.is_dir():
+            self._booked_here_since = origin.of_database(self._directory)
+            self._review_at = clock.monotonic() + REVIEW_SECONDS
         for place in spools(self._directory):
-            try:
-                self._look_at(place, found)
-            except (OperationalError, InterfaceError):
-                raise
-            except Exception:
-                logger.exception("the spool %s cannot be read now", place.name)
-                found.failed += 1
+            self._try(place, self._begin, found)
+        if is_review:
+            for folder in self._unfinished_in_archive():
+                self._try(folder, self._begin_archived, found)
         return found
 
-    def _look_at(self, place: Path, found: Ingested) -> None:
-        reader = self._readers.get(place.name) or self._begin(place)
+    def _try(self, place: Path, begin: Begin, found: Ingested) -> None:
+        """Read one spool; only that the database is away keeps the others from being read."""
+        try:
+            self._look_at(place, begin, found)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.exception("the spool %s cannot be read now", place.name)
+            found.failed += 1
+            if isinstance(error, Error | PositionLost):
+                self._distrust()
+
+    def _look_at(self, place: Path, begin: Begin, found: Ingested) -> None:
+        reader = self._readers.get(place.name) or begin(place)
         if reader is None:
             return
         try:
@@ -104,14 +149,43 @@ class Ingester:
         for reader in tuple(self._readers.values()):
             self._end(reader)
 
+    def _distrust(self) -> None:
+        """Forget what the readers believe to be booked, which may be gone with the server's last commits, and
+        compare the finished spools with the database again."""
+        self.close()
+        self._review_at = float("-inf")
+
+    def _unfinished_in_archive(self) -> list[Path]:
+        """Folders of finished spools that the database does not know as read to their end: it lost that."""
+        since = self._booked_here_since
+        kept = [
+            folder
+            for folder in archive.spools(self._directory)
+            if not (self._directory / folder.name).exists()
+        ]
+        is_done = _known([folder.name for folder in kept])
+        return [
+            folder
+            for folder in kept
+            if not is_done.get(folder.name, archive.last_written(folder) < since)
+        ]
+
+    def _begin_archived(self, folder: Path) -> Reader | None:
+        """None while another ingester reads it."""
+        lock = _locked(folder, os.O_RDONLY | os.O_DIRECTORY)
+        return None if lock is None else self._reader(self._directory / folder.name, lock)
+
     def _begin(self, place: Path) -> Reader | None:
         """None while another ingester reads it."""
-        lock = _taken(place / INGEST_LOCK)
+        lock = _locked(place / INGEST_LOCK)
         if lock is None:
             return None
         if not place.exists():  # the other one finished it
             os.close(lock)
             return None
+        return self._reader(place, lock)
+
+    def _reader(self, place: Path, lock: int) -> Reader:
         try:
             reader = self._readers[place.name] = Reader(self._directory, place, lock)
         except BaseException:
@@ -122,6 +196,15 @@ class Ingester:
     def _end(self, reader: Reader) -> None:
         del self._readers[reader.name]
         os.close(reader.lock)
+
+
+def _known(names: list[str]) -> dict[str, bool]:
+    """Whether each spool that has a stored place was read to its end."""
+    known: dict[str, bool] = {}
+    for first in range(0, len(names), NAMES):
+        some = SpoolPosition.objects.filter(spool__in=names[first : first + NAMES])
+        known.update(some.values_list("spool", "is_done"))
+    return known
 
 
 def spools(directory: Path) -> list[Path]:
@@ -135,10 +218,10 @@ def spools(directory: Path) -> list[Path]:
     )
 
 
-def _taken(path: Path) -> int | None:
-    """The lock's descriptor, which gives it back when it is closed; None if somebody holds it."""
+def _locked(path: Path, flags: int = os.O_CREAT | os.O_RDWR) -> int | None:
+    """Lock a file; its descriptor, which gives it back when it is closed, or None if somebody holds it."""
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:  # the whole spool has gone
         return None
     try:
@@ -151,14 +234,17 @@ def _taken(path: Path) -> int | None:
 
 def is_alive(place: Path) -> bool:
     """Whether the process that writes this spool still holds its lock."""
-    lock = _taken(place / LOCK)
+    if not place.exists():  # its files are archived, so that it has ended
+        return False
+    lock = _locked(place / LOCK)
     if lock is not None:
         os.close(lock)
     return lock is None
 
 
 class Reader:
-    """One spool, from the place of its oldest open call."""
+    """One spool, from the place of its oldest open call; files that have been archived since then are read
+    in the archive."""
 
     def __init__(self, directory: Path, place: Path, lock: int) -> None:
         self.name = place.name
@@ -170,14 +256,19 @@ class Reader:
         self._open: dict[str, OpenCall] = {}
         self._ended: list[Booked] = []
         self._damaged: set[int] = set()
+        self._archived_files = archive.files(directory, place.name)
         self._looked_at = clock.now()
         self._position = _position(place.name)
         self._file_number = self._position.low_file_number
         self._offset = self._position.low_offset
+        self._pass_deleted_files()
 
     def read(self, found: Ingested) -> None:
         """Everything that is new; the rest of it, if its process is dead."""
         self._found, self._looked_at = found, clock.now()
+        if self._position.is_done:  # whoever read it died before it could tidy up
+            self._finish()
+            return
         # Asked first: what it wrote before it died is read below.
         is_alive_before = is_alive(self._place)
         while self._read_file(is_complete=not is_alive_before):
@@ -201,6 +292,16 @@ class Reader:
         if has_next:
             self._file_number, self._offset = self._file_number + 1, 0
         return has_next
+
+    def _pass_deleted_files(self) -> None:
+        """Begin at the first file there is. Files that are missing were deleted with the archive."""
+        numbers = {
+            int(path.stem) for path in self._place.glob("*.log")
+        } | self._archived_files.keys()
+        if numbers and self._file_number < min(numbers):
+            missing = f"{self._file_number} to {min(numbers) - 1}"
+            logger.error("%s: what files %s held cannot be read again", self.name, missing)
+            self._file_number, self._offset = min(numbers), 0
 
     def _read_records(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -250,14 +351,14 @@ class Reader:
             self._ended.append(settled(call.opened, record))
             del self._open[record.id]
 
-    @transaction.atomic
     def _commit(self) -> None:
         """Write what has ended, and how far we are."""
         if not self._ended and not self._has_moved() and not self._is_idle_too_long():
             return
-        self._found.rows += self._booked(self._ended)
-        self._ended = []
-        self._save_position()
+        with durable_transaction():
+            self._found.rows += self._booked(self._ended)
+            self._ended = []
+            self._save_position()
 
     def _booked(self, calls: list[Booked]) -> int:
         """How many rows were written. One that the database cannot keep does not keep the others out."""
@@ -284,7 +385,14 @@ class Reader:
         return self._looked_at - self._position.watermark_at > 5 * WATERMARK_MARGIN
 
     def _save_position(self) -> None:
+        """Move the stored place on from where this reader left it. Raises PositionLost if it is elsewhere."""
         position = self._position
+        stored = SpoolPosition.objects.filter(
+            pk=position.pk,
+            file_number=position.file_number,
+            offset=position.offset,
+            is_done=False,  # one that is done is read no more
+        )
         oldest = min(
             self._open.values(), key=lambda call: (call.file_number, call.offset), default=None
         )
@@ -294,7 +402,8 @@ class Reader:
         position.unread_bytes = self._unread()
         position.watermark_at = self._watermark()
         position.updated_at = clock.now()
-        position.save()
+        if not stored.update(**{name: getattr(position, name) for name in _MOVING}):
+            raise PositionLost(f"the stored place of {self.name} is not the one that was saved")
 
     def _watermark(self) -> datetime:
         opened = [call.opened.at_ms for call in self._open.values()]
@@ -305,7 +414,7 @@ class Reader:
         path = self._file(self._file_number)
         return max(path.stat().st_size - self._offset, 0) if path.exists() else 0
 
-    @transaction.atomic
+    @durable_transaction()
     def _abandon(self) -> None:
         """The process is dead: what it left open ends here, and what it held is free."""
         opened = [call.opened for call in self._open.values()]
@@ -332,7 +441,8 @@ class Reader:
     def _finish(self) -> None:
         for path in sorted(self._place.glob("*.log")):
             self._archived(path)
-        shutil.rmtree(self._place)
+        if self._place.exists():
+            shutil.rmtree(self._place)
         self._found.finished += 1
         self.is_finished = True
 
@@ -341,7 +451,10 @@ class Reader:
         archive.keep(self._directory, self._place.name, path, is_damaged=is_damaged)
 
     def _file(self, number: int) -> Path:
-        return self._place / f"{number:06d}.log"
+        """Where the file is, or would be."""
+        live = self._place / f"{number:06d}.log"
+        archived = self._archived_files.get(number)
+        return live if archived is None or live.exists() else archived
 
 
 def _position(spool: str) -> SpoolPosition:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from uuid import UUID
 
 MAX_LEG = 0xFFFF
+# A request has fewer legs than this; what lies above are their corrections, one step each.
+STEP = 0x1000
 _PREFIX = "req_"
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 
+from gateway_project.lib.db import durable_transaction
 from tenants.models import PriceLine, PriceVersion, Tenant
 from tenants.prices import book, rating
 from tenants.prices.rating import Line
@@ -32,7 +32,7 @@ class Subject:
         return cls(PriceVersion.Book.CHARGE, alias, tenant=tenant)
 
 
-@transaction.atomic
+@durable_transaction()
 def draft(
     subject: Subject, lines: Sequence[Line], effective_from: datetime, source: str = ""
 ) -> PriceVersion:
@@ -56,7 +56,7 @@ def draft(
     return version
 
 
-@transaction.atomic
+@durable_transaction()
 def publish(
     version: PriceVersion, by: str, now: datetime, *, or_from_now: bool = False
 ) -> PriceVersion:
@@ -84,7 +84,7 @@ def set_price(
     subject: Subject, lines: Sequence[Line], by: str, now: datetime, source: str = ""
 ) -> PriceVersion:
     """A version that counts from now on."""
-    with transaction.atomic():
+    with durable_transaction():
         return publish(draft(subject, lines, now, source), by, now)
 
 

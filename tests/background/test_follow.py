@@ -11,6 +11,7 @@ import httpx
 import orjson
 import pytest
 
+from gateway_project.lib import clock
 from gateway_project.lib.errors import Draining
 from responses_api.background import hub, runs
 from responses_api.models import Run, StoredResponse
@@ -200,6 +201,21 @@ def test_a_lost_run_ends_for_those_who_follow_it(http, gateway, acme):
         events = client.answer().events
     final = grammar.check(events)
     assert (final["status"], final["error"]["message"]) == ("failed", "lost")
+
+
+def test_who_was_told_more_than_the_database_kept_is_cut_off_and_holds_up_nobody(
+    http, gateway, acme
+):
+    """A database that lost its last commits ends the run at an event before the last that was sent."""
+    alias("endless", "sandbox-fault-never-ending", "chat")
+    response_id = http.begun(model="endless", text="[pace=20]")
+    with follow(gateway, acme.secret, response_id) as client:
+        client.wait_for(b'"sequence_number":6')
+        Run.objects.update(status="failed", last_number=5, owner="", ended_at=clock.now())
+        answer = client.answer()
+    assert not answer.is_whole
+    assert b"[DONE]" not in answer.body
+    assert http.get(f"/responses/{response_id}").status_code == 200
 
 
 # What cannot be followed

@@ -233,14 +233,27 @@ def overdue(seconds: float = 1.0, **fields: Any) -> None:
     Run.objects.update(lease_until=clock.now() - timedelta(seconds=seconds), **fields)
 
 
+def lose() -> None:
+    """The owner is silent for as long as it is given, while several look."""
+    overdue(60)
+    left_behind.fail_lost()
+    Run.objects.filter(suspected_at__isnull=False).update(
+        suspected_at=clock.now() - left_behind.GRACE
+    )
+    left_behind.fail_lost()
+
+
 def test_a_run_whose_owner_gives_no_sign_of_life_fails_honestly(tenant_id):
     _, run, last = started(tenant_id)
     assert written(Append(run, item_done(last + 1)))
     left_behind.fail_lost()
-    assert Run.objects.get().status == "in_progress"
+    assert Run.objects.get().suspected_at is None
 
     overdue()
-    left_behind.fail_lost()
+    for _ in range(2):
+        assert left_behind.fail_lost() == 1
+        assert Run.objects.get().status == "in_progress"
+    lose()
 
     row = Run.objects.get()
     response = response_of(row)
@@ -261,6 +274,19 @@ def test_a_sign_of_life_saves_a_run(tenant_id):
     written(Renewal(run.owner, (order.response_id,)))
     runs.fail(seen, "lost")
     assert left_behind.fail_lost() == 0
+    assert Run.objects.get().status == "in_progress"
+
+
+def test_a_sign_of_life_after_an_outage_ends_the_suspicion(tenant_id):
+    order, run, _ = started(tenant_id)
+    overdue()
+    left_behind.fail_lost()
+    first = Run.objects.get().suspected_at
+    Run.objects.update(suspected_at=clock.now() - left_behind.GRACE)
+    written(Renewal(run.owner, (order.response_id,)))
+    overdue(0.001)
+    assert left_behind.fail_lost() == 1
+    assert Run.objects.get().suspected_at > first
     assert Run.objects.get().status == "in_progress"
 
 
@@ -321,8 +347,7 @@ def test_every_end_tells_the_webhooks_once(tenant_id, how):
     if how == "cancelled":
         runs.cancel(tenant_id, order.response_id)
     elif how == "lost":
-        overdue()
-        left_behind.fail_lost()
+        lose()
     else:
         assert written(finish(run, last, order, how))
     runs.cancel(tenant_id, order.response_id)
@@ -371,8 +396,7 @@ def test_whoever_does_what_in_whatever_order_there_is_one_end_and_no_gap(steps):
             case "cancel":
                 runs.cancel(tenant.pk, order.response_id)
             case "lose":
-                overdue()
-                left_behind.fail_lost()
+                lose()
             case "renew":
                 written(Renewal(owner, (order.response_id,)))
             case "again" if last_record is not None:

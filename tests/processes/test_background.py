@@ -325,6 +325,28 @@ def test_a_killed_worker_of_the_same_server_is_replaced_and_its_runs_end(
         assert time.monotonic() - killed_at < 30
 
 
+@pytest.mark.long
+def test_a_lost_run_is_found_within_thirty_seconds_though_workers_keep_dying(
+    on_sqlite: tuple[dict[str, str], str], provider: SandboxServer
+) -> None:
+    """None of them lives for as long as it takes to be sure."""
+    with ExitStack() as running:
+        cluster = Place(*on_sqlite, provider).started(running)
+        provider.calls.clear()
+        cluster.kill(cluster.b)
+        cluster.b = alone = cluster.a
+        response_id = cluster.create(alone, "endless-chat", "[pace=20]")["id"]
+        upstream_call(cluster)
+        lost_at = time.monotonic()
+        kills = 0
+        while kills == 0 or cluster.status(response_id) != "failed":
+            kill(alone.workers[-1], signal.SIGKILL)
+            kills += 1
+            eventually(lambda: is_up(alone), 20)
+            assert time.monotonic() - lost_at < 30
+        assert kills > 2
+
+
 def is_up(served: Served) -> bool:
     try:
         return served.ready().status_code == 200

@@ -525,3 +525,40 @@ def test_two_workers_serve_on_postgres(
         assert served.wait(10) == 0
         assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
         assert "Traceback" not in served.stderr
+
+
+# Workers that are stuck
+
+
+FREEZING = {"DJANGO_SETTINGS_MODULE": "tests.processes.freezing"}
+
+
+def test_a_worker_that_is_stuck_is_replaced_and_says_where_it_was(
+    serve: Serve, prepared: Prepared
+) -> None:
+    served = serve(**FREEZING)
+    (stuck,) = served.workers
+    kill(stuck, signal.SIGUSR1)
+    eventually(lambda: not is_running(stuck))
+    eventually(lambda: served.workers not in ([], [stuck]))
+    eventually(lambda: served.ready().status_code == 200)
+    (line,) = [line for line in served.lines if "has not answered" in line["message"]]
+    assert "in turn_for_ever" in line["message"]
+    # One that is only quiet is left alone.
+    (replacement,) = served.workers
+    assert is_running(replacement)
+    served.signal()
+    assert served.wait(10) == 0
+
+
+@pytest.mark.long
+def test_a_worker_that_cannot_hear_the_signal_is_killed_when_its_time_is_over(
+    serve: Serve, prepared: Prepared
+) -> None:
+    served = serve(TOLLGATE_DRAIN_SECONDS="0.2", TEST_PATIENCE="60", **FREEZING)
+    (stuck,) = served.workers
+    kill(stuck, signal.SIGSTOP)
+    asked_at = served.signal()
+    assert served.wait(20) == 0
+    assert time.monotonic() - asked_at < 0.2 + 5.0 + 2.0 + NOISE_SECONDS
+    assert any("has not ended in time" in line["message"] for line in served.lines)

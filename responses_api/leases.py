@@ -1,0 +1,63 @@
+"""Renewing what this worker holds for a limited time, from a thread that a busy event loop cannot starve.
+
+One request that keeps the loop busy for some seconds must not cost the others their runs and keys. A loop
+that does not turn at all is another matter: once its heartbeat is old, others take over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gateway_project.lib.heartbeat import Heartbeat
+from responses_api.storage.writer import Writer
+
+RENEW_SECONDS = 3.0
+
+Told = Callable[[Any], None]
+
+
+class Renewal(NamedTuple):
+    """A record for the writer, and who is told what writing it gave: in the writer's thread, and None if it
+    could not be written."""
+
+    record: Any
+    told: Told | None = None
+
+
+# What there is to renew now, if anything. Called in the thread of the leases.
+Holder = Callable[[], Renewal | None]
+
+
+class Leases:
+    """One per worker."""
+
+    def __init__(self, writer: Writer, heartbeat: Heartbeat) -> None:
+        self._writer = writer
+        self._heartbeat = heartbeat
+        self._holders: list[Holder] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="tollgate-leases", daemon=True)
+
+    def add(self, holder: Holder) -> None:
+        """Before it is started."""
+        self._holders.append(holder)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Renew what there is to renew, unless the loop is stuck."""
+        if self._heartbeat.is_stuck:
+            return
+        for holder in self._holders:
+            if (renewal := holder()) is not None:
+                self._writer.post(*renewal)
+
+    def _work(self) -> None:
+        while not self._stopped.wait(RENEW_SECONDS):
+            self.look()
