@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from gateway_project.lib import structure
 from gateway_project.lib.errors import (
     UpstreamCut,
     UpstreamError,
@@ -24,10 +25,12 @@ from gateway_project.lib.errors import (
     UpstreamMalformed,
     UpstreamUnreachable,
 )
+from gateway_project.lib.structure import Caps, TooMuchStructure
 from routing import auth, egress
 from routing.route import Target
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_VALUES = 1_000_000
 MAX_ERROR_BYTES = 64 * 1024
 # Above this a body is handed over as a file, so that it is written piece by piece, as the socket takes it.
 LARGE_BODY_BYTES = 256 * 1024
@@ -67,10 +70,11 @@ FOREIGN = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
 class Answer:
     """A target's answer whose body has not been read. Close it, whatever happens."""
 
-    __slots__ = ("_response", "status", "target")
+    __slots__ = ("_caps", "_response", "status", "target")
 
-    def __init__(self, response: aiohttp.ClientResponse, target: Target) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, target: Target, caps: Caps) -> None:
         self._response = response
+        self._caps = caps
         self.status = response.status
         self.target = target
 
@@ -90,14 +94,20 @@ class Answer:
             raise translate(error, self.target) from error
 
     async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body. Raises UpstreamError, also when it is larger than `limit`."""
+        """The whole body. Raises UpstreamError, also when it is larger than `limit` or has more values
+        than objects are made of."""
         pieces, size = [], 0
         while piece := await self.chunk():
             pieces.append(piece)
             size += len(piece)
             if size > limit:
                 raise UpstreamMalformed(f"The provider {self.target.provider!r} answered too much.")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            await structure.check_between(whole, self._caps)
+        except TooMuchStructure as error:
+            raise UpstreamMalformed(f"The provider {self.target.provider!r} sent {error}.") from None
+        return whole
 
     async def drain(self, seconds: float) -> None:
         """Read what is left after the terminal event, so that the connection can be used again."""
@@ -118,8 +128,15 @@ class Transport:
     """Connections of one worker process, kept apart by what the egress policy allows them."""
 
     def __init__(
-        self, *, connect_seconds: float, pool_wait_seconds: float, max_connections: int
+        self,
+        *,
+        connect_seconds: float,
+        pool_wait_seconds: float,
+        max_connections: int,
+        max_values: int = MAX_VALUES,
     ) -> None:
+        """`max_values`: of one JSON answer or event of a stream."""
+        self.caps = Caps(values=max_values, keys=max_values)
         self._timeout = aiohttp.ClientTimeout(
             total=None, connect=pool_wait_seconds + connect_seconds, sock_connect=connect_seconds
         )
@@ -166,7 +183,7 @@ class Transport:
             )
         except FOREIGN as error:
             raise translate(error, target) from error
-        return Answer(response, target)
+        return Answer(response, target, self.caps)
 
     @property
     def open_connections(self) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from gateway_project.lib import structure
+from gateway_project.lib.errors import RequestTooComplex
+from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.rest import caller_of
 
 
@@ -20,7 +23,12 @@ def tenant_of(request: Request) -> int:
     return caller_of(request).tenant_id
 
 
-def body_of(request: Request) -> bytes:
-    """The body as it came; the doors read it."""
+def body_of(request: Request, caps: Caps) -> bytes:
+    """The body as it came, with no more structure than `caps` allow; the doors read it. Raises
+    RequestTooComplex."""
     body: bytes = request._request.body
+    try:
+        structure.check(body, caps)
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most) from None
     return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,7 +30,7 @@ class CompletionView(StoredView):
         return Response(orjson.Fragment(completions.retrieve(tenant_of(request), completion_id)))
 
     def post(self, request: Request, completion_id: str) -> Response:
-        metadata = decode_update(body_of(request))
+        metadata = decode_update(body_of(request, settings.CAPS), settings.CAPS)
         updated = completions.update(tenant_of(request), completion_id, metadata)
         return Response(orjson.Fragment(updated))
 

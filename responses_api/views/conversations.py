@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,7 +17,7 @@ class ConversationsView(StoredView):
     """POST /conversations"""
 
     def post(self, request: Request) -> Response:
-        items, metadata = door.decode_create(body_of(request))
+        items, metadata = door.decode_create(body_of(request, settings.CAPS), settings.CAPS)
         return Response(conversations.create(tenant_of(request), items, metadata))
 
 
@@ -27,7 +28,7 @@ class ConversationView(StoredView):
         return Response(conversations.retrieve(tenant_of(request), conversation_id))
 
     def post(self, request: Request, conversation_id: str) -> Response:
-        metadata = decode_update(body_of(request))
+        metadata = decode_update(body_of(request, settings.CAPS), settings.CAPS)
         return Response(conversations.update(tenant_of(request), conversation_id, metadata))
 
     def delete(self, request: Request, conversation_id: str) -> Response:
@@ -45,7 +46,7 @@ class ItemsView(StoredView):
 
     def post(self, request: Request, conversation_id: str) -> Response:
         query.check_include(request.query_params)
-        items = door.decode_add(body_of(request))
+        items = door.decode_add(body_of(request, settings.CAPS), settings.CAPS)
         return Response(conversations.add(tenant_of(request), conversation_id, items))
 
 
