@@ -14,6 +14,7 @@ from gateway_project.lib.structure import Caps
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
+from responses_api.bounded import HeldBytes
 from responses_api.doorkeeper import Doorkeeper
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.large_bodies import LargeBodies, TurnLimits
@@ -71,6 +72,7 @@ class Worker:
         self.socket_limits = socket_limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
         self.caps: Caps = settings.CAPS
+        self.held = HeldBytes()
         self.large_bodies = LargeBodies(turns_from_settings())
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS

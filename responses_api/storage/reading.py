@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,20 @@ from responses_api.query import Paging
 from responses_api.response_object import output_text
 from responses_api.storage.items import is_usable_id
 from responses_api.storage.pages import items_page
+from responses_api.storage.pieces import (
+    LARGE_BYTES,
+    Pieces,
+    Segment,
+    Stored,
+    joined,
+    segment,
+    with_sizes,
+)
 
 Json = dict[str, Any]
 
+# Items up to this size are read with the list of them.
+INLINE_BYTES = 8 * 1024
 _RESPONSE_ID = re.compile(r"resp_[A-Za-z0-9_-]{1,59}")
 
 
@@ -42,28 +53,63 @@ def responses(tenant_id: int, response_id: str) -> QuerySet[StoredResponse]:
     return StoredResponse.objects.filter(tenant_id=tenant_id, pk=response_id)
 
 
-def response(tenant_id: int, response_id: str) -> bytes:
-    """The Response as JSON, in two queries. Raises NotFound."""
+def response(tenant_id: int, response_id: str) -> Pieces:
+    """The Response as JSON, in two queries where it is not large. Raises NotFound."""
     row = responses(tenant_id, response_id).values_list("body", "run__status").first()
     if row is None:
         raise response_not_found()
-    body, status = row
+    body, status = bytes(row[0]), row[1]
     output = _items(tenant_id, response_id, StoredItem.Side.OUTPUT).order_by("position")
-    return whole(bytes(body), output.values_list("body", flat=True), status)
+    rows = list(with_sizes(output, "body", INLINE_BYTES).values_list("pk", "size", "inline"))
+    is_small = sum(size for _, size, _ in rows) <= LARGE_BYTES
+    items = [
+        segment(Stored(StoredItem, tenant_id, pk, "body", size), inline if is_small else None)
+        for pk, size, inline in rows
+    ]
+    stored = Stored(StoredResponse, tenant_id, response_id, "body", len(body))
+    return Pieces([*_head(body, stored, items, status), *joined([item] for item in items), b"]}"])
 
 
-def whole(body: bytes, output: Iterable[bytes | memoryview], status: str | None = None) -> bytes:
-    """A stored body with its output items; `status` is that of the run, which is ahead of the body."""
-    items = b"[%b]" % b",".join(map(bytes, output))
+def _head(
+    body: bytes, stored: Stored, items: list[Segment], status: str | None
+) -> Iterator[Segment]:
+    """A stored body up to where its output begins; `status` is that of the run, which is ahead of it.
+
+    What is large stays in the database, but for the values that stand in for stored ones.
+    """
     found = orjson.loads(body)
+    replaced: Json = {}
     if status is not None:
-        found["status"] = status
+        replaced["status"] = status
     if "output_text" in found:
-        found["output_text"] = output_text(orjson.loads(items))
-    return orjson.dumps({**found, "output": orjson.Fragment(items)})
+        whole = Pieces([b"[", *joined([item] for item in items), b"]"]).whole()
+        replaced["output_text"] = output_text(orjson.loads(whole))
+    if len(body) <= LARGE_BYTES or orjson.dumps(found) != body:
+        yield orjson.dumps({**found, **replaced})[:-1]
+    else:
+        yield from _around(found, stored, replaced)
+    yield b',"output":['
 
 
-def input_items(tenant_id: int, response_id: str, paging: Paging) -> Json:
+def _around(found: Json, stored: Stored, replaced: Json) -> Iterator[Segment]:
+    """The stored object without its closing brace, other values in the place of some."""
+    written, sent = 1, 0  # bytes of the stored object: looked at, and given
+    for name, value in found.items():
+        if written > 1:
+            written += 1  # a comma
+        key = orjson.dumps(name) + b":"
+        written += len(key)
+        size = len(orjson.dumps(value))
+        if name in replaced:
+            yield stored.cut(sent, written - sent)
+            yield orjson.dumps(replaced[name])
+            sent = written + size
+        written += size
+    if sent < written:
+        yield stored.cut(sent, written - sent)
+
+
+def input_items(tenant_id: int, response_id: str, paging: Paging) -> Pieces:
     """A page of what the response was given, in two queries. Raises NotFound, BadRequest."""
     return items_page(
         responses(tenant_id, response_id),

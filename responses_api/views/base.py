@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from gateway_project.lib import structure
 from gateway_project.lib.errors import RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
-from responses_api.rest import caller_of
+from responses_api.rest import caller_of, note_held
+from responses_api.storage.pieces import LARGE_BYTES, Pieces
+
+_JSON = "application/json"
 
 
 class StoredView(APIView):
@@ -21,6 +26,15 @@ class StoredView(APIView):
 def tenant_of(request: Request) -> int:
     """The id of the tenant that asks; every look-up takes it."""
     return caller_of(request).tenant_id
+
+
+def answer(request: Request, found: Pieces) -> HttpResponseBase:
+    """Stored JSON. A large one is read and sent piece by piece, as its client takes it."""
+    if found.size <= LARGE_BYTES:
+        return HttpResponse(found.whole(), content_type=_JSON)
+    note_held(request, found.held)
+    length = {"content-length": str(found.size)}
+    return StreamingHttpResponse(found.sent(), content_type=_JSON, headers=length)
 
 
 def body_of(request: Request, caps: Caps) -> bytes:
