@@ -18,7 +18,7 @@ from gateway_project.lib.asgi import (
     declared_length,
     header,
 )
-from gateway_project.lib.errors import Unavailable
+from responses_api.held import Held
 from responses_api.large_bodies import Turn
 from responses_api.prefixes import is_api
 from responses_api.rest import HELD
@@ -27,30 +27,9 @@ from responses_api.storage.pieces import LARGE_BYTES
 if TYPE_CHECKING:
     from responses_api.worker import Worker
 
-# Answers that are held whole and wait for their clients, all together.
-MAX_HELD_BYTES = 128 * 1024 * 1024
-
 
 class Abandoned(Exception):
     """The client takes nothing, or what it is sent is not there any more: its answer stays incomplete."""
-
-
-class HeldBytes:
-    """How much of large answers is in memory; one per worker process."""
-
-    def __init__(self, most: int = MAX_HELD_BYTES) -> None:
-        self._most = most
-        self.size = 0
-
-    def take(self, size: int) -> None:
-        """Raises Unavailable when there is no room."""
-        if self.size + size > self._most:
-            message = "Too many large answers wait for their clients; try again."
-            raise Unavailable(message, retry_after_seconds=1)
-        self.size += size
-
-    def give_back(self, size: int) -> None:
-        self.size -= size
 
 
 class Bounded:
@@ -65,7 +44,7 @@ class Bounded:
         self._declared = declared_length(scope["headers"])
         self._size = 0
         self._is_read = False
-        self._held = 0
+        self._held: Held | None = None
         self.has_answered = False
 
     async def begin(self) -> None:
@@ -108,15 +87,14 @@ class Bounded:
         length = declared_length(head["headers"])
         held: int = self._scope.get(HELD, length)
         if held > LARGE_BYTES:
-            self._worker.held.take(held)
-            self._held = held
+            self._held = self._worker.held.hold(held)
         self.has_answered = True
 
     def end(self) -> None:
         """It was answered, or came to nothing."""
         self._end_turn()
-        self._worker.held.give_back(self._held)
-        self._held = 0
+        if self._held is not None:
+            self._held.give_back()
 
     def _end_turn(self) -> None:
         if self._turn is not None:

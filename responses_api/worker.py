@@ -14,8 +14,8 @@ from gateway_project.lib.structure import Caps
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
-from responses_api.bounded import HeldBytes
 from responses_api.doorkeeper import Doorkeeper
+from responses_api.held import HeldBytes
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.large_bodies import LargeBodies, TurnLimits
 from responses_api.outcome import Outcome, log_fields

@@ -6,18 +6,21 @@ A whole answer in memory for everybody who asks and does not read would cost as 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db.models import BinaryField, Case, F, Model, QuerySet, When
 from django.db.models.functions import Length, Substr
 from msgspec import Struct
 
+from gateway_project.lib import memory
 from gateway_project.lib.db import in_database_thread
 
 # Up to here an answer is made as a whole.
 LARGE_BYTES = 256 * 1024
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 1024 * 1024
 
 
 class RowIsGone(Exception):
@@ -83,10 +86,7 @@ def _slices(segment: Segment) -> Iterator[Segment]:
         return
     for first in range(0, size, PIECE_BYTES):
         count = min(PIECE_BYTES, size - first)
-        if isinstance(segment, bytes):
-            yield segment[first : first + count]
-        else:
-            yield segment.cut(first, count)
+        yield cut(segment, first, count)
 
 
 def _read(batch: list[Segment]) -> bytes:
@@ -120,6 +120,32 @@ def _part(one: Stored) -> bytes:
     if found is None or len(found) != one.size:
         raise RowIsGone
     return bytes(found)
+
+
+def cut(segment: Segment, first: int, size: int) -> Segment:
+    """A part of a segment."""
+    if isinstance(segment, bytes):
+        return segment[first : first + size]
+    return segment.cut(first, size)
+
+
+def read(one: Stored) -> bytes:
+    """All of it, at once."""
+    return _read([one])
+
+
+@contextmanager
+def large_work() -> Iterator[None]:
+    """For what has to look at a large value as a whole: few do at the same time, and what it took is given
+    back to the system."""
+    with _large_work:
+        try:
+            yield
+        finally:
+            memory.give_back()
+
+
+_large_work = threading.BoundedSemaphore(2)
 
 
 def with_sizes(rows: QuerySet[Any], column: str, inline: int) -> QuerySet[Any]:

@@ -13,7 +13,7 @@ from django.db.models import Max, QuerySet
 from gateway_project.lib.errors import NotFound
 from responses_api.models import ConversationItem, StoredItem, StoredResponse
 from responses_api.query import Paging
-from responses_api.response_object import output_text
+from responses_api.response_object import output_texts
 from responses_api.storage.items import is_usable_id
 from responses_api.storage.pages import items_page
 from responses_api.storage.pieces import (
@@ -21,7 +21,10 @@ from responses_api.storage.pieces import (
     Pieces,
     Segment,
     Stored,
+    cut,
     joined,
+    large_work,
+    read,
     segment,
     with_sizes,
 )
@@ -55,58 +58,77 @@ def responses(tenant_id: int, response_id: str) -> QuerySet[StoredResponse]:
 
 def response(tenant_id: int, response_id: str) -> Pieces:
     """The Response as JSON, in two queries where it is not large. Raises NotFound."""
-    row = responses(tenant_id, response_id).values_list("body", "run__status").first()
+    rows = with_sizes(responses(tenant_id, response_id), "body", LARGE_BYTES)
+    row = rows.values_list("size", "inline", "run__status").first()
     if row is None:
         raise response_not_found()
-    body, status = bytes(row[0]), row[1]
+    size, body, status = row
+    head = Stored(StoredResponse, tenant_id, response_id, "body", size)
+    items, output_size = _output(tenant_id, response_id)
+    if size + output_size <= LARGE_BYTES:
+        return _whole(head, body, items, status)
+    with large_work():
+        return _whole(head, body, items, status)
+
+
+def _output(tenant_id: int, response_id: str) -> tuple[list[Segment], int]:
+    """The output items, and their size."""
     output = _items(tenant_id, response_id, StoredItem.Side.OUTPUT).order_by("position")
-    rows = list(with_sizes(output, "body", INLINE_BYTES).values_list("pk", "size", "inline"))
-    is_small = sum(size for _, size, _ in rows) <= LARGE_BYTES
+    sized = with_sizes(output, "body", INLINE_BYTES)
+    rows = list(sized.values_list("pk", "size", "inline"))
+    total = sum(size for _, size, _ in rows)
+    is_small = total <= LARGE_BYTES
     items = [
         segment(Stored(StoredItem, tenant_id, pk, "body", size), inline if is_small else None)
         for pk, size, inline in rows
     ]
-    stored = Stored(StoredResponse, tenant_id, response_id, "body", len(body))
-    return Pieces([*_head(body, stored, items, status), *joined([item] for item in items), b"]}"])
+    return items, total
 
 
-def _head(
-    body: bytes, stored: Stored, items: list[Segment], status: str | None
-) -> Iterator[Segment]:
-    """A stored body up to where its output begins; `status` is that of the run, which is ahead of it.
-
-    What is large stays in the database, but for the values that stand in for stored ones.
-    """
-    found = orjson.loads(body)
-    replaced: Json = {}
+def _whole(
+    head: Stored, body: bytes | memoryview | None, items: list[Segment], status: str | None
+) -> Pieces:
+    """A stored body with its output items; `status` is that of the run, which is ahead of the body."""
+    written = read(head) if body is None else bytes(body)
+    found = orjson.loads(written)
+    if (again := orjson.dumps(found)) != written:
+        body = written = again  # places in it could not be told
+    source: Segment = head if body is None else written
+    replaced: dict[str, list[Segment]] = {}
     if status is not None:
-        replaced["status"] = status
+        replaced["status"] = [orjson.dumps(status)]
     if "output_text" in found:
-        whole = Pieces([b"[", *joined([item] for item in items), b"]"]).whole()
-        replaced["output_text"] = output_text(orjson.loads(whole))
-    if len(body) <= LARGE_BYTES or orjson.dumps(found) != body:
-        yield orjson.dumps({**found, **replaced})[:-1]
-    else:
-        yield from _around(found, stored, replaced)
-    yield b',"output":['
+        texts = (text for item in items for text in _texts(item))
+        replaced["output_text"] = [b'"', *texts, b'"']
+    output = joined([item] for item in items)
+    return Pieces([*_around(found, source, replaced), b',"output":[', *output, b"]}"])
 
 
-def _around(found: Json, stored: Stored, replaced: Json) -> Iterator[Segment]:
-    """The stored object without its closing brace, other values in the place of some."""
-    written, sent = 1, 0  # bytes of the stored object: looked at, and given
+def _texts(item: Segment) -> Iterator[Segment]:
+    """The texts of an output item as they stand in its JSON: escaped, and never twice in memory."""
+    body = item if isinstance(item, bytes) else read(item)
+    for text in output_texts([orjson.loads(body)]):
+        written = orjson.dumps(text)[1:-1]
+        place = body.find(written)
+        if place < 0 or len(written) <= INLINE_BYTES or isinstance(item, bytes):
+            yield written
+        else:
+            yield item.cut(place, len(written))
+
+
+def _around(found: Json, source: Segment, replaced: dict[str, list[Segment]]) -> Iterator[Segment]:
+    """The object in `source` without its closing brace, other values in the place of some."""
+    written, sent = 1, 0  # bytes of the source: looked at, and given
     for name, value in found.items():
-        if written > 1:
-            written += 1  # a comma
-        key = orjson.dumps(name) + b":"
-        written += len(key)
+        written += len(orjson.dumps(name)) + 1 + (written > 1)  # with a colon, and a comma before
         size = len(orjson.dumps(value))
         if name in replaced:
-            yield stored.cut(sent, written - sent)
-            yield orjson.dumps(replaced[name])
+            yield cut(source, sent, written - sent)
+            yield from replaced[name]
             sent = written + size
         written += size
     if sent < written:
-        yield stored.cut(sent, written - sent)
+        yield cut(source, sent, written - sent)
 
 
 def input_items(tenant_id: int, response_id: str, paging: Paging) -> Pieces:
