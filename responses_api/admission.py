@@ -88,7 +88,7 @@ async def read(worker: Worker, request: Request, receive: Receive) -> bytes:
 async def _check_structure(body: bytes, caps: Caps) -> None:
     """Raise RequestTooComplex before objects are made of the body."""
     try:
-        await structure.check_between(body, caps)
+        await structure.check_between(caps, body)
     except TooMuchStructure as error:
         raise RequestTooComplex(error.cap, error.most) from None
 

@@ -104,7 +104,7 @@ class Answer:
                 raise UpstreamMalformed(f"The provider {self.target.provider!r} answered too much.")
         whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
-            await structure.check_between(whole, self._caps)
+            await structure.check_between(self._caps, whole)
         except TooMuchStructure as error:
             raise UpstreamMalformed(f"The provider {self.target.provider!r} sent {error}.") from None
         return whole

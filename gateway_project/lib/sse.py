@@ -71,7 +71,7 @@ class Parser:
         """Raise EventTooLarge before anybody makes objects of what has too many values."""
         try:
             for block in blocks:
-                structure.check(block, self._caps)
+                structure.check(self._caps, block)
         except TooMuchStructure as error:
             raise EventTooLarge(f"An event has {error}.") from None
 

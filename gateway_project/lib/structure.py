@@ -15,7 +15,7 @@ something else in between. A document of no more bytes than `values` allows is n
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ class TooMuchStructure(Exception):
 
 
 class Counts(Struct):
-    """What was counted so far, over one document or several that belong together."""
+    """What was counted so far."""
 
     values: int = 0
     keys: int = 0
@@ -71,33 +71,39 @@ class Counts(Struct):
             raise TooMuchStructure("keys", caps.keys)
 
 
-def check(raw: bytes, caps: Caps) -> None:
-    """Raise TooMuchStructure unless the document keeps the caps."""
-    if len(raw) > caps.values:
-        for _ in steps(raw, caps, Counts()):
+def check(caps: Caps, *documents: bytes) -> None:
+    """Raise TooMuchStructure unless the documents together keep the caps."""
+    if sum(map(len, documents)) > caps.values:
+        for _ in steps(caps, documents):
             pass
 
 
-async def check_between(raw: bytes, caps: Caps) -> None:
+async def check_between(caps: Caps, document: bytes) -> None:
     """The same on an event loop, which gets its turn after each slice."""
-    if len(raw) > caps.values:
-        for _ in steps(raw, caps, Counts()):
+    if len(document) > caps.values:
+        for _ in steps(caps, (document,)):
             await sleep(0)
 
 
-def steps(raw: bytes, caps: Caps, counts: Counts) -> Iterator[None]:
-    """Add what the document holds to `counts`, yielding between slices. Raises TooMuchStructure."""
-    bound = Counts(counts.values, counts.keys)
-    for start in range(0, len(raw), BOUND_SLICE_BYTES):
-        _add(raw[start : start + BOUND_SLICE_BYTES], bound)
-        if bound.values > caps.values or bound.keys > caps.keys:
-            yield from _exact_steps(raw, caps, counts)
-            return
-        yield
-    counts.values, counts.keys = bound.values, bound.keys
+def steps(caps: Caps, documents: Sequence[bytes]) -> Iterator[None]:
+    """Count, yielding between slices. Raises TooMuchStructure."""
+    bound = Counts()
+    for document in documents:
+        for start in range(0, len(document), BOUND_SLICE_BYTES):
+            _add(document[start : start + BOUND_SLICE_BYTES], bound)
+            if bound.values > caps.values or bound.keys > caps.keys:
+                yield from _exact_steps(caps, documents)
+                return
+            yield
 
 
-def _exact_steps(raw: bytes, caps: Caps, counts: Counts) -> Iterator[None]:
+def _exact_steps(caps: Caps, documents: Sequence[bytes]) -> Iterator[None]:
+    counts = Counts()
+    for document in documents:
+        yield from _count_exactly(document, caps, counts)
+
+
+def _count_exactly(raw: bytes, caps: Caps, counts: Counts) -> Iterator[None]:
     # In JSON every string is a key or a value: more quotes than that exceed a cap, or are not JSON.
     quotes = 2 * (caps.values + caps.keys + 1)
     start, is_in_string = 0, False

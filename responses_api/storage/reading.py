@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from django.db.models import Max, QuerySet
+from django.conf import settings
+from django.db.models import BinaryField, Case, F, Max, QuerySet, Sum, When, Window
+from django.db.models.functions import Length
 
-from gateway_project.lib.errors import NotFound
+from gateway_project.lib.errors import NotFound, RequestTooComplex
 from responses_api.models import ConversationItem, StoredItem, StoredResponse
 from responses_api.query import Paging
 from responses_api.response_object import output_texts
@@ -153,28 +155,42 @@ def run_of(tenant_id: int, response_id: str) -> tuple[str | None, bool]:
 
 
 def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Referenced]:
-    """The tenant's items with these ids, wherever they are stored, in two queries.
+    """The tenant's items with these ids, wherever they are stored, in two queries. Raises RequestTooComplex.
 
     Clients send items back, so that many responses may hold a copy. What a response gave comes before
     what a conversation holds, because it is known who made it, and both before what a client sent.
     """
     wanted = {item_id for item_id in item_ids if is_usable_id(item_id)}
     mine: Any = {"tenant_id": tenant_id, "item_id__in": wanted}
+    most = settings.MAX_HISTORY_BYTES
     given, sent = {}, {}
-    for item_id, body, side, provider in StoredItem.objects.filter(
-        pk__in=_newest(StoredItem.objects.filter(**mine), "item_id", "side")
-    ).values_list("item_id", "body", "side", "response__provider"):
+    items = within(_newest(StoredItem.objects.filter(**mine), "item_id", "side"), "body", most)
+    for item_id, body, side, provider in items.values_list(
+        "item_id", "within", "side", "response__provider"
+    ):
         if side == StoredItem.Side.OUTPUT:
-            given[item_id] = Referenced(bytes(body), provider)
+            given[item_id] = Referenced(_fits(body), provider)
         else:
-            sent[item_id] = Referenced(bytes(body), "")
+            sent[item_id] = Referenced(_fits(body), "")
+    items = within(_newest(ConversationItem.objects.filter(**mine), "item_id"), "body", most)
     held = {
-        item_id: Referenced(bytes(body), provider)
-        for item_id, body, provider in ConversationItem.objects.filter(
-            pk__in=_newest(ConversationItem.objects.filter(**mine), "item_id")
-        ).values_list("item_id", "body", "provider")
+        item_id: Referenced(_fits(body), provider)
+        for item_id, body, provider in items.values_list("item_id", "within", "provider")
     }
     return sent | held | given
+
+
+def within(rows: QuerySet[Any], column: str, most: int) -> QuerySet[Any]:
+    """The rows with the `total` size of a column, whose values are read (as `within`) only where they are
+    no more than so many bytes together."""
+    value = Case(When(total__lte=most, then=F(column)), output_field=BinaryField())
+    return rows.annotate(total=Window(Sum(Length(column)))).annotate(within=value)
+
+
+def _fits(body: bytes | memoryview | None) -> bytes:
+    if body is None:
+        raise RequestTooComplex("history", settings.MAX_HISTORY_BYTES)
+    return bytes(body)
 
 
 def _items(tenant_id: int, response_id: str, side: StoredItem.Side) -> QuerySet[StoredItem]:
@@ -185,4 +201,4 @@ def _items(tenant_id: int, response_id: str, side: StoredItem.Side) -> QuerySet[
 
 def _newest(items: QuerySet[Any], *of_each: str) -> QuerySet[Any]:
     newest: QuerySet[Any] = items.order_by().values(*of_each).annotate(newest=Max("pk"))
-    return newest.values("newest")
+    return items.model._default_manager.filter(pk__in=newest.values("newest")).order_by()

@@ -42,7 +42,7 @@ def body_of(request: Request, caps: Caps) -> bytes:
     RequestTooComplex."""
     body: bytes = request._request.body
     try:
-        structure.check(body, caps)
+        structure.check(caps, body)
     except TooMuchStructure as error:
         raise RequestTooComplex(error.cap, error.most) from None
     return body

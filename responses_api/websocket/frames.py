@@ -96,7 +96,7 @@ async def parsed(text: str, caps: Caps) -> Json:
     """A frame taken apart. Raises BadRequest."""
     if len(text) > caps.values:
         try:
-            await structure.check_between(text.encode(), caps)
+            await structure.check_between(caps, text.encode())
         except TooMuchStructure as error:
             raise RequestTooComplex(error.cap, error.most, of="frame") from None
     return parse_object(text, caps)
