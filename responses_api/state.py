@@ -33,7 +33,7 @@ from responses_api.compaction import sealed
 from responses_api.compaction.request import is_triggered
 from responses_api.doors import responses_canonical
 from responses_api.doors.responses import conversation_id
-from responses_api.doors.shapes import Compaction, ModelCall, renamed
+from responses_api.doors.shapes import Compaction, ModelCall, check_sealed, renamed
 from responses_api.storage import chains
 from responses_api.storage.chains import Chain
 from responses_api.storage.keepers import CompletionKeeper
@@ -227,6 +227,8 @@ async def _expanded(
     ]
     if len(whole) > settings.CAPS.items:
         raise RequestTooComplex("items", settings.CAPS.items, of="conversation", param="input")
+    if history.size > settings.CAPS.values:
+        check_sealed(history.items, settings.CAPS)
     own = [stored.get(n, item) for n, item in enumerate(own)]
     expanded = structs.replace(
         call,

@@ -5,7 +5,7 @@ interpreter meanwhile. So the bytes are looked at first, without a step of Pytho
 
     values   lists, objects and their entries: commas and opening brackets outside strings
     keys     colons outside strings
-    depth    lists and objects within each other, which `is_deeper` sees in what was decoded
+    depth    lists and objects within each other; of a smaller document `is_deeper` sees it afterwards
 
 Text never counts, whatever it looks like. The cheap bound comes first: all such bytes, strings included.
 Only where it exceeds a cap are the strings cut out. Both go slice by slice, so that an event loop can do
@@ -14,6 +14,7 @@ something else in between. A document of no more bytes than `values` allows is n
 
 from __future__ import annotations
 
+import itertools
 from asyncio import sleep
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ SLICE_BYTES = 64 * 1024
 BOUND_SLICE_BYTES = 256 * 1024
 # Up to here brackets are counted in less time than the document is written again.
 COUNTED_BYTES = 16 * 1024
+# Up to here it is written again to see its depth. Above, brackets are followed before it is decoded.
+WRITTEN_BYTES = 4 * 1024 * 1024
 # Requests get a few levels more on their way to an upstream and into an answer.
 GREATEST_DEPTH = 200
 # orjson writes this many levels, and reads four times as many.
@@ -58,13 +61,18 @@ class TooMuchStructure(Exception):
 
 
 class Counts(Struct):
-    """What was counted so far."""
+    """What was counted so far. `opened` are brackets that open, `level` is how many are open now."""
 
     values: int = 0
     keys: int = 0
+    opened: int = 0
+    level: int = 0
+    depth: int = 0
 
     def compare(self, caps: Caps) -> None:
         """Raise TooMuchStructure where a cap is exceeded."""
+        if self.depth > caps.depth:
+            raise TooMuchStructure("depth", caps.depth)
         if self.values > caps.values:
             raise TooMuchStructure("values", caps.values)
         if self.keys > caps.keys:
@@ -91,7 +99,8 @@ def steps(caps: Caps, documents: Sequence[bytes]) -> Iterator[None]:
     for document in documents:
         for start in range(0, len(document), BOUND_SLICE_BYTES):
             _add(document[start : start + BOUND_SLICE_BYTES], bound)
-            if bound.values > caps.values or bound.keys > caps.keys:
+            may_be_deep = bound.opened > caps.depth and len(document) > WRITTEN_BYTES
+            if bound.values > caps.values or bound.keys > caps.keys or may_be_deep:
                 yield from _exact_steps(caps, documents)
                 return
             yield
@@ -100,6 +109,7 @@ def steps(caps: Caps, documents: Sequence[bytes]) -> Iterator[None]:
 def _exact_steps(caps: Caps, documents: Sequence[bytes]) -> Iterator[None]:
     counts = Counts()
     for document in documents:
+        counts.level = 0
         yield from _count_exactly(document, caps, counts)
 
 
@@ -116,7 +126,9 @@ def _count_exactly(raw: bytes, caps: Caps, counts: Counts) -> Iterator[None]:
         quotes -= found
         if quotes < 0:
             raise TooMuchStructure("values", caps.values)
-        _add(b"".join(piece.split(b'"')[is_in_string::2]) if found or is_in_string else piece, counts)
+        structure = b"".join(piece.split(b'"')[is_in_string::2])
+        _add(structure, counts)
+        _descend(structure, counts)
         is_in_string ^= found % 2 == 1
         counts.compare(caps)
         yield
@@ -130,8 +142,22 @@ def _slice(raw: bytes, start: int) -> bytes:
 
 
 def _add(structure: bytes, counts: Counts) -> None:
-    counts.values += structure.count(b",") + structure.count(b"[") + structure.count(b"{")
+    opened = structure.count(b"[") + structure.count(b"{")
+    counts.opened += opened
+    counts.values += structure.count(b",") + opened
     counts.keys += structure.count(b":")
+
+
+def _descend(structure: bytes, counts: Counts) -> None:
+    """Follow the brackets down and up."""
+    steps = memoryview(structure.translate(_STEPS, _NO_BRACKETS)).cast("b")
+    deepest = max(itertools.accumulate(steps, initial=counts.level))
+    counts.depth = max(counts.depth, deepest)
+    counts.level += sum(steps)
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))  # 255 is -1
 
 
 def is_deeper(decoded: Any, raw: bytes | str, most: int) -> bool:
@@ -140,7 +166,7 @@ def is_deeper(decoded: Any, raw: bytes | str, most: int) -> bool:
     Writing is the quickest way to see it: orjson writes so many levels and no more, and the lists put
     around the document take up those that are not allowed.
     """
-    if len(raw) <= COUNTED_BYTES and _brackets(raw) <= most:
+    if len(raw) > WRITTEN_BYTES or (len(raw) <= COUNTED_BYTES and _brackets(raw) <= most):
         return False
     for _ in range(WRITABLE_DEPTH - most):
         decoded = [decoded]

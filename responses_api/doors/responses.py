@@ -15,6 +15,7 @@ from responses_api.doors.shapes import (
     ModelCall,
     check,
     check_count,
+    check_sealed,
     count_parts,
     count_tools,
     parse_object,
@@ -164,6 +165,8 @@ def understood(body: dict[str, Any], size: int, caps: Caps | None = None) -> Mod
     check(body, Request)
     if caps is not None and size > caps.tools:  # there cannot be more of anything than bytes
         _check_counts(body, caps)
+    if caps is not None and size > caps.values and isinstance(body.get("input"), list):
+        check_sealed(body["input"], caps)
     _check_state(body)
     items = body.get("input")
     references = []

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
+from gateway_project.lib import structure
 from gateway_project.lib.errors import BadRequest, InvalidJson, RequestTooComplex
-from gateway_project.lib.structure import Caps, is_deeper
+from gateway_project.lib.structure import Caps, TooMuchStructure, is_deeper
+from routing.protocols import envelope
 
 # orjson's words for JSON that is nested deeper than it reads.
 _TOO_DEEP_TO_READ = "depth limit"
@@ -100,6 +102,16 @@ def count_parts(items: Iterable[dict[str, Any]]) -> int:
     return sum(
         len(value) for item in items for value in item.values() if isinstance(value, list)
     )
+
+
+def check_sealed(items: Iterable[dict[str, Any]], caps: Caps) -> None:
+    """Raise RequestTooComplex where the payloads that came sealed hold more structure than a body may:
+    they will be opened."""
+    sealed = (item.get("encrypted_content") for item in items)
+    try:
+        structure.check(caps, *(envelope.written(one) for one in sealed if isinstance(one, str)))
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most, of="encrypted content") from None
 
 
 def count_tools(tools: Iterable[Any]) -> int:
