@@ -14,13 +14,22 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # needs the set
 
 from gateway_project import health  # noqa: E402
 from gateway_project.lib import ids  # noqa: E402
-from gateway_project.lib.asgi import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
-from gateway_project.lib.errors import NotFound  # noqa: E402
+from gateway_project.lib.asgi import (  # noqa: E402
+    ASGIApp,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
+from gateway_project.lib.cache import StoreUnavailable  # noqa: E402
+from gateway_project.lib.errors import GatewayError, NotFound  # noqa: E402
 from responses_api import guard, worker  # noqa: E402
 from responses_api.background import follow  # noqa: E402
+from responses_api.bounded import Abandoned, Bounded  # noqa: E402
 from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
 from responses_api.prefixes import PREFIXES, is_api  # noqa: E402
 from responses_api.reply import HttpReply  # noqa: E402
+from responses_api.storage.pieces import RowIsGone  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
@@ -55,20 +64,28 @@ async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
     """Django's pages and routes; every response carries an x-request-id as the others do."""
     request_id = ids.request_id()
     header = (b"x-request-id", request_id.encode())
-    if (refusal := await guard.refusal(scope)) is not None:
-        reply = HttpReply(send, request_id)
-        await (reply.error(refusal) if is_api(scope["path"]) else reply.error_page(refusal))
-        return
-
+    reply = HttpReply(send, request_id)
     asked = dict(scope)
+    bounded = Bounded(worker.current(), asked, receive, send)
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             await guard.answered(asked, message["status"])
             message = {**message, "headers": [*message["headers"], header]}
-        await send(message)
+        await bounded.send(message)
 
-    await _django(asked, receive, send_with_id)
+    try:
+        if (refusal := await guard.refusal(scope)) is not None:
+            raise refusal
+        await bounded.begin()
+        await _django(asked, bounded.receive, send_with_id)
+    except GatewayError as error:
+        if not bounded.has_answered:
+            await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
+    except (Abandoned, RowIsGone, StoreUnavailable):
+        pass  # the connection is closed within the answer, so that it is not taken for whole
+    finally:
+        bounded.end()
 
 
 async def _no_socket(scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gateway_project.lib import database_url, ids, keyring, mail_url
+from gateway_project.lib import database_url, ids, keyring, mail_url, structure
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.env import environment as env
 from gateway_project.lib.keyring import Keyring
@@ -168,6 +168,24 @@ SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)
 MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_CHOICES = env.integer("TOLLGATE_MAX_CHOICES", 128, at_least=1)
+CAPS = structure.Caps(
+    values=env.integer("TOLLGATE_MAX_JSON_VALUES", structure.Caps().values, at_least=1000),
+    keys=env.integer("TOLLGATE_MAX_JSON_KEYS", structure.Caps().keys, at_least=1000),
+    depth=env.integer("TOLLGATE_MAX_JSON_DEPTH", structure.Caps().depth, at_least=16),
+    items=env.integer("TOLLGATE_MAX_ITEMS", structure.Caps().items, at_least=1),
+    parts=env.integer("TOLLGATE_MAX_PARTS", structure.Caps().parts, at_least=1),
+    tools=env.integer("TOLLGATE_MAX_TOOLS", structure.Caps().tools, at_least=1),
+)
+if CAPS.depth > structure.GREATEST_DEPTH:
+    raise SettingError(
+        f"TOLLGATE_MAX_JSON_DEPTH is {CAPS.depth}; expected at most {structure.GREATEST_DEPTH}."
+    )
+MAX_UPSTREAM_VALUES = env.integer("TOLLGATE_MAX_UPSTREAM_VALUES", 1_000_000, at_least=1000)
+MAX_HISTORY_BYTES = env.integer("TOLLGATE_MAX_HISTORY_BYTES", 64 * 1024 * 1024, at_least=1024)
+LARGE_BODY_BYTES = env.integer("TOLLGATE_LARGE_BODY_BYTES", 1024 * 1024, at_least=1024)
+LARGE_BODIES = env.integer("TOLLGATE_LARGE_BODIES", 16, at_least=1)
+LARGE_BODIES_PER_KEY = env.integer("TOLLGATE_LARGE_BODIES_PER_KEY", 4, at_least=1)
+LARGE_BODY_WAIT_SECONDS = env.seconds("TOLLGATE_LARGE_BODY_WAIT_SECONDS", 10)
 MAX_REPLAY_BYTES = env.integer("TOLLGATE_MAX_REPLAY_BYTES", 16 * 1024 * 1024, at_least=1024)
 BODY_STALL_SECONDS = env.seconds("TOLLGATE_BODY_STALL_SECONDS", 10)
 CONNECT_SECONDS = env.seconds("TOLLGATE_CONNECT_SECONDS", 5)

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from gateway_project.lib import structure
 from gateway_project.lib.asgi import Receive, Scope, read_body
-from gateway_project.lib.errors import BadRequest, Draining
+from gateway_project.lib.errors import BadRequest, Draining, RequestTooComplex
+from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api import expected_tokens, state, targets
 from responses_api.accounting import facts
 from responses_api.cells import Door
 from responses_api.doors.shapes import ModelCall
 from responses_api.idempotency.ownership import Ownership
+from responses_api.large_bodies import Turn
 from responses_api.state import Memory, Resolved
 from responses_api.storage.keepers import Keeper, ResponseKeeper
 from routing.route import Route, Target
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 class Request:
     """What is known of a request so far; filled in from top to bottom, for the record if it is refused.
 
-    `socket` is the id of the WebSocket it came by.
+    `socket` is the id of the WebSocket it came by, `turn` its turn among large bodies.
     """
 
     id: str
@@ -41,6 +44,12 @@ class Request:
     caller: Caller | None = None
     call: ModelCall | None = None
     socket: str | None = None
+    turn: Turn | None = None
+
+    def end_turn(self) -> None:
+        """Others may send their large bodies now."""
+        if self.turn is not None:
+            self.turn.end()
 
 
 class Admitted(Struct, frozen=True):
@@ -68,12 +77,23 @@ class Admitted(Struct, frozen=True):
 
 
 async def read(worker: Worker, request: Request, receive: Receive) -> bytes:
-    """The body of an authenticated request, whose call is noted in it. Raises GatewayError for a request
-    that is refused, ClientGone for one that was abandoned."""
-    await authenticate(worker, request)
-    body = await _body(worker, request.scope, receive)
-    request.call = request.door.decode(body)
+    """The body of an authenticated request, whose call is noted in it. Whoever calls this ends the
+    request's turn. Raises GatewayError for a request that is refused, ClientGone for one that was
+    abandoned."""
+    caller = await authenticate(worker, request)
+    request.turn = worker.large_bodies.turn(caller.key_public_id)
+    body = await _body(worker, request.scope, receive, request.turn)
+    await _check_structure(body, worker.caps)
+    request.call = request.door.decode(body, worker.caps)
     return body
+
+
+async def _check_structure(body: bytes, caps: Caps) -> None:
+    """Raise RequestTooComplex before objects are made of the body."""
+    try:
+        await structure.check_between(caps, body)
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most) from None
 
 
 async def authenticate(worker: Worker, request: Request) -> Caller:
@@ -135,7 +155,9 @@ async def admit_call(
 def _check_choices(call: ModelCall, most: int) -> None:
     """Every choice costs a whole answer."""
     if call.door == "chat" and facts.choices(call.body) > most:
-        raise BadRequest(f"'n' is {call.body['n']}; at most {most} choices may be asked for.", param="n")
+        raise BadRequest(
+            f"'n' is {call.body['n']}; at most {most} choices may be asked for.", param="n"
+        )
 
 
 async def _state(
@@ -149,7 +171,7 @@ async def _state(
     return resolved, ResponseKeeper(worker.writer, keeping) if keeping is not None else None
 
 
-async def _body(worker: Worker, scope: Scope, receive: Receive) -> bytes:
+async def _body(worker: Worker, scope: Scope, receive: Receive, turn: Turn) -> bytes:
     """The body. An upload that is under way when the server starts to drain is dropped: nothing was
     sent for it, and a slow one must not hold the drain."""
     registry, task = worker.registry, asyncio.current_task(worker.loop)
@@ -157,7 +179,7 @@ async def _body(worker: Worker, scope: Scope, receive: Receive) -> bytes:
     registry.uploads.add(task)
     try:
         return await read_body(
-            receive, scope["headers"], worker.max_body_bytes, worker.body_stall_seconds
+            receive, scope["headers"], worker.max_body_bytes, worker.body_stall_seconds, turn
         )
     except asyncio.CancelledError:
         if not registry.dropped(task):

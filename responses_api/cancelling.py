@@ -6,9 +6,10 @@ from gateway_project.lib.errors import BadRequest
 from responses_api.background import runs
 from responses_api.models import UNFINISHED
 from responses_api.storage import reading
+from responses_api.storage.pieces import Pieces
 
 
-def cancel(tenant_id: int, response_id: str) -> bytes:
+def cancel(tenant_id: int, response_id: str) -> Pieces:
     """The Response as JSON, which is final. Raises NotFound; BadRequest for one that no worker runs."""
     status, in_background = reading.run_of(tenant_id, response_id)
     if status is None and not in_background:

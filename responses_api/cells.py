@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway_project.lib import ids
+from gateway_project.lib.structure import Caps
 from responses_api.doors import chat as chat_door
 from responses_api.doors import chat_canonical, input_tokens, responses_canonical
 from responses_api.doors import compact as compact_door
@@ -40,7 +41,7 @@ class Door:
     """
 
     name: DoorName
-    decode: Callable[[bytes], ModelCall]
+    decode: Callable[[bytes, Caps], ModelCall]
     refuse_foreign_ids: Callable[[Json, int], None]
     new_id: Callable[[], str]
     forwarded_headers: tuple[bytes, ...]

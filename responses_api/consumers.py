@@ -71,6 +71,8 @@ class GenerationConsumer(LeanHttpConsumer):
         except GatewayError as error:
             here.record(facts(request), refused("refused", error.http_status, error.code))
             await reply.error(error)
+        finally:
+            request.end_turn()
 
     async def answer(
         self, here: Worker, request: Request, receive: Receive, reply: HttpReply
@@ -79,6 +81,7 @@ class GenerationConsumer(LeanHttpConsumer):
         presence = of_client(request.scope, receive)
 
         async def run(admitted: Admitted, reply: Reply) -> None:
+            request.end_turn()
             try:
                 await self.run(here, admitted, reply, presence)
             except GatewayError:
@@ -93,6 +96,7 @@ class GenerationConsumer(LeanHttpConsumer):
         if key is None:
             await run(await admit_call(here, request, request.call), reply)
         else:
+            request.end_turn()  # it may wait for another
             await once(here, request, key, reply, presence, run)
 
     async def run(self, here: Worker, admitted: Admitted, reply: Reply, presence: Presence) -> None:
@@ -155,6 +159,7 @@ class InputTokensConsumer(GenerationConsumer):
         await read(here, request, receive)
         assert request.call is not None
         admitted = await admit_call(here, request, request.call)
+        request.end_turn()
         began = clock.monotonic()
         try:
             count = await counting.count(here, admitted)

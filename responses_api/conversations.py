@@ -18,6 +18,7 @@ from responses_api.models import Conversation, ConversationItem
 from responses_api.query import Paging
 from responses_api.storage.items import distinct, is_usable_id
 from responses_api.storage.pages import items_page
+from responses_api.storage.pieces import LARGE_BYTES, Pieces, Stored, segment, with_sizes
 from responses_api.storage.reading import referenced
 
 Json = dict[str, Any]
@@ -133,7 +134,7 @@ def add(tenant_id: int, conversation_id: str, items: Sequence[Json]) -> Json:
     }
 
 
-def items(tenant_id: int, conversation_id: str, paging: Paging) -> Json:
+def items(tenant_id: int, conversation_id: str, paging: Paging) -> Pieces:
     """A page of the items, in two queries. Raises NotFound, BadRequest."""
     return items_page(
         _mine(tenant_id, conversation_id),
@@ -143,13 +144,15 @@ def items(tenant_id: int, conversation_id: str, paging: Paging) -> Json:
     )
 
 
-def item(tenant_id: int, conversation_id: str, item_id: str) -> bytes:
+def item(tenant_id: int, conversation_id: str, item_id: str) -> Pieces:
     """One item as JSON. Raises NotFound."""
     retrieve(tenant_id, conversation_id)
-    body = _item(tenant_id, conversation_id, item_id).values_list("body", flat=True).first()
-    if body is None:
+    rows = with_sizes(_item(tenant_id, conversation_id, item_id), "body", LARGE_BYTES)
+    row = rows.values_list("pk", "size", "inline").first()
+    if row is None:
         raise item_not_found()
-    return bytes(body)
+    pk, size, inline = row
+    return Pieces([segment(Stored(ConversationItem, tenant_id, pk, "body", size), inline)])
 
 
 def delete_item(tenant_id: int, conversation_id: str, item_id: str) -> Json:

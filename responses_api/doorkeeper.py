@@ -64,6 +64,10 @@ class Doorkeeper:
         caller.admit(permission, address)
         return caller
 
+    async def whose(self, scope: Scope) -> Caller:
+        """Whose key it is, whatever it may do. Raises GatewayError."""
+        return await self._known(scope, self.address_of(scope))
+
     async def let_in(self, address: str) -> None:
         """Count a request, whatever it asks for. Raises RateLimited, Unavailable."""
         if self._all_traffic:

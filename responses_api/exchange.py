@@ -251,7 +251,7 @@ class Exchange:
             return relay.body(raw)
         if answer.content_type in _NOT_A_STREAM:
             raise await refusals.no_stream(answer)
-        self._parser = Parser()
+        self._parser = Parser(caps=self._worker.transport.caps)
         out = b""
         while not relay.has_output:
             out = await self._pull(answer, relay)
@@ -296,13 +296,12 @@ class Exchange:
         """Wait for the upstream's next bytes and give what they become; possibly nothing."""
         chunk = await answer.chunk()
         self._heard_at = clock.monotonic()
-        if not chunk:
-            last = self._parser.finish()
-            return relay.forward(last) if last else relay.finish()
         try:
-            frames = self._parser.feed(chunk)
+            frames = self._parser.feed(chunk) if chunk else self._parser.finish()
         except EventTooLarge as error:
             raise UpstreamMalformed(f"{answer.target.provider!r}: {error}") from error
+        if not chunk:
+            return relay.forward(frames) if frames else relay.finish()
         if not frames:
             return b""
         self.since = self._loop.time()  # comments and torn events do not count as a sign of life

@@ -158,13 +158,18 @@ def _with_output(response: Json, output: list[Json]) -> Json:
 
 def output_text(output: list[Json]) -> str:
     """All visible text of the output, as the SDKs' property of this name puts it together."""
-    return "".join(
+    return "".join(output_texts(output))
+
+
+def output_texts(output: list[Json]) -> list[str]:
+    """The same in pieces, as the parts have them."""
+    return [
         part["text"]
         for item in output
         if item.get("type") == "message"
         for part in item.get("content") or ()
         if part.get("type") == "output_text"
-    )
+    ]
 
 
 def _tool(tool: Json) -> Json:

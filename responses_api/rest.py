@@ -30,6 +30,9 @@ if TYPE_CHECKING:  # its module imports this one through the settings
 
 logger = logging.getLogger("tollgate.rest")
 
+# Stands in the scope of a request whose answer is not all held in memory.
+HELD = "tollgate.held"
+
 
 class KeyAuthentication(BaseAuthentication):
     """`request.user` is the Caller behind the API key."""
@@ -73,6 +76,11 @@ def address_of(request: Request) -> str:
     """The address of the client, seen through trusted proxies."""
     scope = _scope(request)
     return client_address(scope.get("client"), scope["headers"], settings.TRUSTED_PROXIES)
+
+
+def note_held(request: Request, size: int) -> None:
+    """How many bytes of the answer stay in memory until its client took them."""
+    request._request.scope[HELD] = size  # type: ignore[attr-defined]  # Tollgate is served over ASGI only
 
 
 def _scope(request: Request) -> dict[str, Any]:

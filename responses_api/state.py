@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from django.conf import settings
 from msgspec import Struct, structs
 
 from gateway_project.lib.cache import StoreUnavailable
@@ -25,13 +26,14 @@ from gateway_project.lib.errors import (
     ItemNotFound,
     PermissionDenied,
     PreviousResponseNotFound,
+    RequestTooComplex,
     Unavailable,
 )
 from responses_api.compaction import sealed
 from responses_api.compaction.request import is_triggered
 from responses_api.doors import responses_canonical
 from responses_api.doors.responses import conversation_id
-from responses_api.doors.shapes import Compaction, ModelCall, renamed
+from responses_api.doors.shapes import Compaction, ModelCall, check_sealed, renamed
 from responses_api.storage import chains
 from responses_api.storage.chains import Chain
 from responses_api.storage.keepers import CompletionKeeper
@@ -209,7 +211,7 @@ async def _expanded(
             raise PermissionDenied(
                 "This API key lacks the scope 'read', so it cannot use what is stored."
             )
-        load = (caller.tenant_id, "" if remembered else parent_id, named, references.values())
+        load = (caller.tenant_id, "" if remembered else parent_id, named, list(references.values()))
         try:
             chain, items = await in_database_thread(_load, *load)
         except StoreUnavailable as error:
@@ -223,6 +225,10 @@ async def _expanded(
         *map(_for_upstream, history.items),
         *(_for_upstream(stored[n]) if n in stored else item for n, item in enumerate(own)),
     ]
+    if len(whole) > settings.CAPS.items:
+        raise RequestTooComplex("items", settings.CAPS.items, of="conversation", param="input")
+    if history.size > settings.CAPS.values:
+        check_sealed(history.items, settings.CAPS)
     own = [stored.get(n, item) for n, item in enumerate(own)]
     expanded = structs.replace(
         call,

@@ -11,11 +11,14 @@ from django.conf import settings
 
 from gateway_project.lib.heartbeat import Heartbeat
 from gateway_project.lib.log import CallLog, wants_json
+from gateway_project.lib.structure import Caps
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
 from responses_api.doorkeeper import Doorkeeper
+from responses_api.held import HeldBytes
 from responses_api.idempotency.calls import IdempotentCalls
+from responses_api.large_bodies import LargeBodies, TurnLimits
 from responses_api.leases import Leases
 from responses_api.outcome import Outcome, log_fields
 from responses_api.periodic import Periodic
@@ -54,6 +57,7 @@ class Worker:
             connect_seconds=settings.CONNECT_SECONDS,
             pool_wait_seconds=settings.POOL_WAIT_SECONDS,
             max_connections=settings.MAX_UPSTREAM_CONNECTIONS,
+            max_values=settings.MAX_UPSTREAM_VALUES,
         )
         self.writer = Writer(self.loop)
         self.heartbeat = Heartbeat()
@@ -74,6 +78,9 @@ class Worker:
         self.socket_limits = socket_limits_from_settings()
         self.max_body_bytes: int = settings.MAX_BODY_BYTES
         self.max_choices: int = settings.MAX_CHOICES
+        self.caps: Caps = settings.CAPS
+        self.held = HeldBytes()
+        self.large_bodies = LargeBodies(turns_from_settings())
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
         self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
@@ -146,6 +153,15 @@ def limits_from_settings() -> Limits:
         commit=settings.COMMIT_SECONDS,
         keepalive=settings.KEEPALIVE_SECONDS,
         send_stall=settings.SEND_STALL_SECONDS,
+    )
+
+
+def turns_from_settings() -> TurnLimits:
+    return TurnLimits(
+        size=settings.LARGE_BODY_BYTES,
+        in_all=settings.LARGE_BODIES,
+        per_key=settings.LARGE_BODIES_PER_KEY,
+        wait_seconds=settings.LARGE_BODY_WAIT_SECONDS,
     )
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway_project.lib import structure
 from gateway_project.lib.errors import (
     UpstreamCut,
     UpstreamError,
@@ -22,12 +23,14 @@ from gateway_project.lib.errors import (
     UpstreamMalformed,
     UpstreamUnreachable,
 )
+from gateway_project.lib.structure import Caps, TooMuchStructure
 from routing import auth
 from routing.connections import Connections, NoConnectionFree, Place
 from routing.http1 import BrokenHTTP, ConnectionCut, ResponseReader
 from routing.route import Target
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_VALUES = 1_000_000
 MAX_ERROR_BYTES = 64 * 1024
 USER_AGENT = "tollgate/0.1"
 
@@ -63,10 +66,11 @@ def translate(error: BaseException, target: Target) -> UpstreamError:
 class Answer:
     """A target's answer whose body has not been read. Close it, whatever happens."""
 
-    __slots__ = ("_reader", "status", "target")
+    __slots__ = ("_caps", "_reader", "status", "target")
 
-    def __init__(self, reader: ResponseReader, target: Target) -> None:
+    def __init__(self, reader: ResponseReader, target: Target, caps: Caps) -> None:
         self._reader = reader
+        self._caps = caps
         self.status = reader.status
         self.target = target
 
@@ -86,14 +90,22 @@ class Answer:
             raise translate(error, self.target) from error
 
     async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body. Raises UpstreamError, also when it is larger than `limit`."""
+        """The whole body. Raises UpstreamError, also when it is larger than `limit` or has more values
+        than objects are made of."""
         pieces, size = [], 0
         while piece := await self.chunk():
             pieces.append(piece)
             size += len(piece)
             if size > limit:
                 raise UpstreamMalformed(f"The provider {self.target.provider!r} answered too much.")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            await structure.check_between(self._caps, whole)
+        except TooMuchStructure as error:
+            raise UpstreamMalformed(
+                f"The provider {self.target.provider!r} sent {error}."
+            ) from None
+        return whole
 
     async def drain(self, seconds: float) -> None:
         """Read what is left after the terminal event, so that the connection can be used again."""
@@ -115,8 +127,15 @@ class Transport:
     """Connections of one worker process, kept apart by what the egress policy allows them."""
 
     def __init__(
-        self, *, connect_seconds: float, pool_wait_seconds: float, max_connections: int
+        self,
+        *,
+        connect_seconds: float,
+        pool_wait_seconds: float,
+        max_connections: int,
+        max_values: int = MAX_VALUES,
     ) -> None:
+        """`max_values`: of one JSON answer or event of a stream."""
+        self.caps = Caps(values=max_values, keys=max_values)
         self._connections = Connections(
             connect_seconds=connect_seconds,
             wait_seconds=pool_wait_seconds,
@@ -135,7 +154,7 @@ class Transport:
             address = _address(target.base_url + path, target.allow_private_network)
             head = _head(address, _all_headers(target, headers), len(body))
             connection = await self._connections.take(address.place)
-            return Answer(await connection.request(head, body), target)
+            return Answer(await connection.request(head, body), target, self.caps)
         except FOREIGN as error:
             raise translate(error, target) from error
 

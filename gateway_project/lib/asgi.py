@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from gateway_project.lib.errors import BadRequest, PayloadTooLarge
 
@@ -28,14 +28,28 @@ def header(headers: Headers, name: bytes) -> bytes:
     return b""
 
 
+class SizeWatcher(Protocol):
+    """Told how large a body is, as soon as that is known; what it takes is waited for."""
+
+    async def take(self, size: int) -> None: ...
+
+
 async def read_body(
-    receive: Receive, headers: Headers, max_bytes: int, stall_seconds: float
+    receive: Receive,
+    headers: Headers,
+    max_bytes: int,
+    stall_seconds: float,
+    watcher: SizeWatcher | None = None,
 ) -> bytes:
     """The request's body, checked while it arrives, so that an endless one is never stored.
 
-    Raises PayloadTooLarge, BadRequest when no bytes came for `stall_seconds`, ClientGone.
+    Raises PayloadTooLarge, BadRequest when no bytes came for `stall_seconds`, ClientGone, and what
+    `watcher` raises.
     """
-    _check_size(_declared_length(headers), max_bytes)
+    declared = declared_length(headers)
+    check_size(declared, max_bytes)
+    if watcher is not None:
+        await watcher.take(declared)
     pieces: list[bytes] = []
     size = 0
     with StallTimer(stall_seconds) as stall:
@@ -45,8 +59,11 @@ async def read_body(
                 raise ClientGone
             piece = message.get("body", b"")
             size += len(piece)
-            _check_size(size, max_bytes)
+            check_size(size, max_bytes)
             pieces.append(piece)
+            if watcher is not None and size > declared:  # it had not said how much would come
+                stall.pause()
+                await watcher.take(size)
             if not message.get("more_body", False):
                 return piece if len(pieces) == 1 else b"".join(pieces)
             stall.restart()
@@ -67,6 +84,10 @@ class StallTimer:
         self._handle = self._loop.call_later(self._seconds, self._expire)
         return self
 
+    def pause(self) -> None:
+        """Until it is started again."""
+        self._handle.cancel()
+
     def restart(self) -> None:
         self._handle.cancel()
         self._handle = self._loop.call_later(self._seconds, self._expire)
@@ -86,11 +107,11 @@ class StallTimer:
             ) from None
 
 
-def _declared_length(headers: Headers) -> int:
+def declared_length(headers: Headers) -> int:
     declared = header(headers, b"content-length")
     return int(declared) if declared.isdigit() and len(declared) < 20 else 0
 
 
-def _check_size(size: int, max_bytes: int) -> None:
+def check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise PayloadTooLarge(f"The request body is larger than {max_bytes} bytes.")

@@ -7,6 +7,7 @@
     │   ├── PreviousResponseNotFound 400 previous_response_not_found
     │   ├── ConversationNotFound 400 conversation_not_found
     │   ├── ItemNotFound 400 item_not_found
+    │   ├── RequestTooComplex 400 request_too_complex         more structure than a cap allows
     │   ├── ContextLengthExceeded 400 context_length_exceeded     more input than the model's window
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
     │   ├── ConflictingCredentials 400 conflicting_credentials
@@ -112,6 +113,36 @@ class InvalidJson(BadRequest):
 
 class UnsupportedParameter(BadRequest):
     code = "unsupported_parameter"
+
+
+class RequestTooComplex(BadRequest):
+    """`cap` is a key of `CAPS`, `most` its value; `of` is what was looked at."""
+
+    code = "request_too_complex"
+
+    def __init__(
+        self, cap: str, most: int, *, of: str = "request", param: str | None = None
+    ) -> None:
+        what, setting = CAPS[cap]
+        super().__init__(
+            f"The {of} has more than {most} {what}, the most this gateway takes ({setting}).",
+            param=param,
+        )
+
+
+# What can be capped besides bytes: in words, and the setting that says how much.
+CAPS = {
+    "values": (
+        "lists, objects and entries of them (text inside strings does not count)",
+        "TOLLGATE_MAX_JSON_VALUES",
+    ),
+    "keys": ("keys of objects (text inside strings does not count)", "TOLLGATE_MAX_JSON_KEYS"),
+    "depth": ("levels of lists and objects within each other", "TOLLGATE_MAX_JSON_DEPTH"),
+    "items": ("items or messages", "TOLLGATE_MAX_ITEMS"),
+    "parts": ("content parts", "TOLLGATE_MAX_PARTS"),
+    "tools": ("tools", "TOLLGATE_MAX_TOOLS"),
+    "history": ("bytes that it continues from", "TOLLGATE_MAX_HISTORY_BYTES"),
+}
 
 
 class ContextLengthExceeded(BadRequest):

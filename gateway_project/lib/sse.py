@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gateway_project.lib import structure
+from gateway_project.lib.structure import Caps, TooMuchStructure
+
 BOM = b"\xef\xbb\xbf"
 MAX_EVENT_BYTES = 8 * 1024 * 1024
+EVENT_CAPS = Caps(values=1_000_000, keys=1_000_000)
 
 
 class Frame(NamedTuple):
@@ -22,16 +26,18 @@ class Frame(NamedTuple):
 
 
 class EventTooLarge(ValueError):
-    """An event grew beyond the cap before it ended."""
+    """An event grew beyond the cap before it ended, or has too much structure."""
 
 
 class Parser:
     """Feed it chunks cut anywhere; it gives the events they complete."""
 
-    __slots__ = ("_at_start", "_max_bytes", "_pending", "_size", "_skip_lf")
+    __slots__ = ("_at_start", "_caps", "_max_bytes", "_pending", "_size", "_skip_lf")
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, caps: Caps = EVENT_CAPS) -> None:
+        """`caps`: of the JSON in one event."""
         self._max_bytes = max_event_bytes
+        self._caps = caps
         self._pending: list[bytes] = []  # pieces of the unfinished event, none holding a blank line
         self._size = 0
         self._skip_lf = False
@@ -47,6 +53,8 @@ class Parser:
             chunk = self._join(chunk)
         *blocks, rest = chunk.split(b"\n\n")
         self._keep(rest)
+        if len(chunk) > self._caps.values:
+            self._check(blocks)
         return [frame for block in blocks if (frame := _frame(block)) is not None]
 
     def finish(self) -> list[Frame]:
@@ -55,8 +63,17 @@ class Parser:
         self._pending, self._size = [], 0
         if not rest.endswith(b"\n"):
             return []
+        self._check([rest])
         frame = _frame(rest)
         return [frame] if frame is not None else []
+
+    def _check(self, blocks: list[bytes]) -> None:
+        """Raise EventTooLarge before anybody makes objects of what has too many values."""
+        try:
+            for block in blocks:
+                structure.check(self._caps, block)
+        except TooMuchStructure as error:
+            raise EventTooLarge(f"An event has {error}.") from None
 
     def _normalised(self, chunk: bytes) -> bytes:
         """Without the BOM, every line end as LF. A CR counts at once; an LF right after it is skipped."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Literal, Protocol
 
-import orjson
-
+from gateway_project.lib.structure import is_json
 from responses_api.assembly.steps import Appended, Kind, Place, Step
 
 Json = dict[str, Any]
@@ -170,11 +169,7 @@ class Call:
         text that cannot be known."""
         if self.is_custom and self._unwrapping is None:
             return False
-        try:
-            orjson.loads("".join(self._raw))
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        return is_json("".join(self._raw))
 
     def write(self, piece: str) -> list[Step]:
         self._raw.append(piece)

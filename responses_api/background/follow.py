@@ -112,11 +112,18 @@ class Follower:
                 continue
             if page is None:
                 return  # deleted since
-            if state.is_final and page.last == state.last_number:
-                await self._send(page.events + DONE, more=False)
-                return
-            if page.events:
-                await self._send(page.events, more=True)
+            held = self._worker.held.try_to_hold(len(page.events))
+            if held is None:
+                del page  # others wait with theirs for clients that do not read
+                await self._send(response_events.keepalive(after), more=True)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            with held:
+                if state.is_final and page.last == state.last_number:
+                    await self._send(page.events + DONE, more=False)
+                    return
+                if page.events:
+                    await self._send(page.events, more=True)
             after = page.last
 
     async def _page(self, after: int, until: int) -> Numbered | None:

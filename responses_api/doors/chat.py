@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from gateway_project.lib.errors import UnsupportedParameter
-from responses_api.doors.shapes import ModelCall, check, parse_object
+from gateway_project.lib.structure import Caps
+from responses_api.doors.shapes import (
+    ModelCall,
+    check,
+    check_count,
+    count_parts,
+    count_tools,
+    parse_object,
+)
 
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
@@ -101,10 +109,12 @@ class Tool(Struct):
     custom: dict[str, Any] | None = None
 
 
-def decode(raw: bytes) -> ModelCall:
+def decode(raw: bytes, caps: Caps | None = None) -> ModelCall:
     """A request body, checked. Raises BadRequest naming the field."""
-    body = parse_object(raw)
+    body = parse_object(raw, caps)
     check(body, Request)
+    if caps is not None and len(raw) > caps.tools:  # there cannot be more of anything than bytes
+        _check_counts(body, caps)
     for position, message in enumerate(body["messages"]):
         check(message, Message, f"messages[{position}]")
     for position, tool in enumerate(body.get("tools") or ()):
@@ -118,6 +128,15 @@ def decode(raw: bytes) -> ModelCall:
         body=body,
         size=len(raw),
     )
+
+
+def _check_counts(body: dict[str, Any], caps: Caps) -> None:
+    """Raise RequestTooComplex, before any message is looked at by itself."""
+    messages = body["messages"]
+    check_count("items", len(messages), caps.items, "messages")
+    check_count("parts", count_parts(messages), caps.parts, "messages")
+    check_count("tools", count_tools(body.get("tools") or ()), caps.tools, "tools")
+    check_count("tools", len(body.get("functions") or ()), caps.tools, "functions")
 
 
 def refuse_foreign_ids(body: dict[str, Any], history: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
+from gateway_project.lib.structure import Caps
 from responses_api.doors import responses
 from responses_api.doors.shapes import ModelCall, parse_object
 from routing.route import Target
@@ -16,10 +17,10 @@ _SENT = ("input", "instructions", "prompt_cache_key", "prompt_cache_options", "p
          "service_tier")  # fmt: skip
 
 
-def decode(raw: bytes) -> ModelCall:
+def decode(raw: bytes, caps: Caps | None = None) -> ModelCall:
     """A request body, checked. Raises BadRequest naming the field."""
-    body = {**parse_object(raw), "stream": False, "store": False, "background": False}
-    return structs.replace(responses.understood(body, len(raw)), door="compact")
+    body = {**parse_object(raw, caps), "stream": False, "store": False, "background": False}
+    return structs.replace(responses.understood(body, len(raw), caps), door="compact")
 
 
 def request(body: Json, target: Target) -> Json:

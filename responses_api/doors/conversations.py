@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from gateway_project.lib.structure import Caps
 from responses_api.doors.metadata import check_metadata
 from responses_api.doors.responses import check_item, item_kind
 from responses_api.doors.shapes import check, parse_object
@@ -33,21 +34,21 @@ class Item(Struct):
     id: ItemId | None = None
 
 
-def decode_create(raw: bytes) -> tuple[list[Json], dict[str, str]]:
+def decode_create(raw: bytes, caps: Caps | None = None) -> tuple[list[Json], dict[str, str]]:
     """The first items of a conversation and its metadata; everything may be left out, the body too.
 
     Raises BadRequest naming the field.
     """
-    body = parse_object(raw) if raw else {}
+    body = parse_object(raw, caps) if raw else {}
     check(body, Create)
     metadata: dict[str, str] = body.get("metadata") or {}
     check_metadata(metadata)
     return _checked(body.get("items") or []), metadata
 
 
-def decode_add(raw: bytes) -> list[Json]:
+def decode_add(raw: bytes, caps: Caps | None = None) -> list[Json]:
     """The items to add to a conversation. Raises BadRequest naming the field."""
-    body = parse_object(raw)
+    body = parse_object(raw, caps)
     check(body, Add)
     return _checked(body["items"])
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from gateway_project.lib.errors import BadRequest
+from gateway_project.lib.structure import Caps
 from responses_api.doors.shapes import check, parse_object
 
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -20,9 +21,9 @@ class Update(Struct):
     metadata: dict[str, Any] | None
 
 
-def decode_update(raw: bytes) -> dict[str, str]:
+def decode_update(raw: bytes, caps: Caps | None = None) -> dict[str, str]:
     """The new metadata in a request body, checked. Raises BadRequest naming the field."""
-    body = parse_object(raw)
+    body = parse_object(raw, caps)
     check(body, Update)
     metadata: dict[str, str] = body["metadata"] or {}
     check_metadata(metadata)

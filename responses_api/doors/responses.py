@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from gateway_project.lib.errors import BadRequest, UnsupportedParameter
-from responses_api.doors.shapes import ModelCall, check, parse_object
+from gateway_project.lib.structure import Caps
+from responses_api.doors.shapes import (
+    ModelCall,
+    check,
+    check_count,
+    check_sealed,
+    count_parts,
+    count_tools,
+    parse_object,
+)
 
 Json = dict[str, Any]
 
@@ -146,14 +155,18 @@ ITEMS: dict[str, type[Struct]] = {
 TOOLS: dict[str, type[Struct]] = {"function": FunctionTool, "namespace": NamespaceTool}
 
 
-def decode(raw: bytes) -> ModelCall:
+def decode(raw: bytes, caps: Caps | None = None) -> ModelCall:
     """A request body, checked. Raises BadRequest naming the field."""
-    return understood(parse_object(raw), len(raw))
+    return understood(parse_object(raw, caps), len(raw), caps)
 
 
-def understood(body: dict[str, Any], size: int) -> ModelCall:
+def understood(body: dict[str, Any], size: int, caps: Caps | None = None) -> ModelCall:
     """A request that was parsed already. Raises BadRequest naming the field."""
     check(body, Request)
+    if caps is not None and size > caps.tools:  # there cannot be more of anything than bytes
+        _check_counts(body, caps)
+    if caps is not None and size > caps.values and isinstance(body.get("input"), list):
+        check_sealed(body["input"], caps)
     _check_state(body)
     items = body.get("input")
     references = []
@@ -177,6 +190,18 @@ def understood(body: dict[str, Any], size: int) -> ModelCall:
         size=size,
         references=tuple(references),
     )
+
+
+def _check_counts(body: dict[str, Any], caps: Caps) -> None:
+    """Raise RequestTooComplex, before any item is looked at by itself."""
+    for name in ("input", "instructions"):
+        items = body.get(name)
+        if isinstance(items, list):
+            check_count("items", len(items), caps.items, name)
+            check_count("parts", count_parts(items), caps.parts, name)
+            brought = (item["tools"] for item in items if isinstance(item.get("tools"), list))
+            check_count("tools", sum(map(count_tools, brought)), caps.tools, name)
+    check_count("tools", count_tools(body.get("tools") or ()), caps.tools, "tools")
 
 
 def _check_state(body: dict[str, Any]) -> None:

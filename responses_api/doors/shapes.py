@@ -7,13 +7,19 @@ because fields we do not know must survive.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
 import orjson
 
-from gateway_project.lib.errors import BadRequest, InvalidJson
+from gateway_project.lib import structure
+from gateway_project.lib.errors import BadRequest, InvalidJson, RequestTooComplex
+from gateway_project.lib.structure import Caps, TooMuchStructure, is_deeper
+from routing.protocols import envelope
+
+# orjson's words for JSON that is nested deeper than it reads.
+_TOO_DEEP_TO_READ = "depth limit"
 
 DoorName = Literal["chat", "responses", "compact", "input_tokens"]
 
@@ -71,15 +77,50 @@ def renamed(error: BadRequest, client_param: Callable[[str], str]) -> BadRequest
     return error
 
 
-def parse_object(raw: bytes | str) -> dict[str, Any]:
-    """The JSON object in a request body. Raises InvalidJson, BadRequest."""
+def parse_object(raw: bytes | str, caps: Caps | None = None) -> dict[str, Any]:
+    """The JSON object in a request body, no deeper than `caps` allow. Raises InvalidJson, BadRequest."""
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if caps is not None and error.msg.startswith(_TOO_DEEP_TO_READ):
+            raise RequestTooComplex("depth", caps.depth) from None
         raise InvalidJson(f"The body is not valid JSON: {error.msg} at byte {error.pos}.") from None
     if not isinstance(parsed, dict):
         raise BadRequest("The body must be a JSON object.")
+    if caps is not None and is_deeper(parsed, raw, caps.depth):
+        raise RequestTooComplex("depth", caps.depth)
     return parsed
+
+
+def check_count(cap: str, found: int, most: int, param: str) -> None:
+    """Raise RequestTooComplex where there is more than a cap allows."""
+    if found > most:
+        raise RequestTooComplex(cap, most, param=param)
+
+
+def count_parts(items: Iterable[dict[str, Any]]) -> int:
+    """How many entries the lists in items or messages have together: parts of a content or an output,
+    summaries, calls of tools."""
+    return sum(len(value) for item in items for value in item.values() if isinstance(value, list))
+
+
+def check_sealed(items: Iterable[dict[str, Any]], caps: Caps) -> None:
+    """Raise RequestTooComplex where the payloads that came sealed hold more structure than a body may:
+    they will be opened."""
+    sealed = (item.get("encrypted_content") for item in items)
+    try:
+        structure.check(caps, *(envelope.written(one) for one in sealed if isinstance(one, str)))
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most, of="encrypted content") from None
+
+
+def count_tools(tools: Iterable[Any]) -> int:
+    """How many tools there are, those in namespaces included."""
+    count = 0
+    for tool in tools:
+        inner = tool.get("tools") if isinstance(tool, dict) else None
+        count += 1 + (len(inner) if isinstance(inner, list) else 0)
+    return count
 
 
 def check(value: Any, shape: Any, at: str = "") -> None:

@@ -5,13 +5,17 @@ Always one query, scoped by tenant at every step of it, whatever the length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db import connection
 from msgspec import Struct
 
+from gateway_project.lib import structure
+from gateway_project.lib.errors import RequestTooComplex
+from gateway_project.lib.structure import TooMuchStructure
 from responses_api.compaction import sealed as compaction
 from responses_api.models import Conversation, Status
 from responses_api.storage import reading
@@ -38,7 +42,8 @@ WITH RECURSIVE chain (id, parent_id, root_id, conversation_id, until, status, pr
     WHERE r.tenant_id = %s
 )
 SELECT chain.parent_id, chain.root_id, chain.conversation_id, chain.until, chain.status,
-    chain.provider, item.side, item.body
+    SUM(LENGTH(item.body)) OVER (), chain.provider, item.side,
+    CASE WHEN SUM(LENGTH(item.body)) OVER () <= %s THEN item.body END
 FROM chain LEFT JOIN responses_api_storeditem item ON item.response_id = chain.id
 ORDER BY chain.depth DESC, item.side, item.position
 """
@@ -72,45 +77,64 @@ def can_be_an_id(text: str) -> bool:
 
 def load(tenant_id: int, response_id: str) -> Chain | None:
     """The chain that ends with this response of the tenant; None if it, or a response it builds on, is
-    not there (any more). Raises NotContinuable."""
+    not there (any more). Raises NotContinuable, RequestTooComplex."""
     if not can_be_an_id(response_id):
         return None
     with connection.cursor() as cursor:
-        cursor.execute(_CHAIN, (tenant_id, response_id, tenant_id))
+        most = settings.MAX_HISTORY_BYTES  # of more than that no body is read
+        cursor.execute(_CHAIN, (tenant_id, response_id, tenant_id, most))
         rows = cursor.fetchall()
     if not rows or rows[0][0]:  # nothing, or the oldest we have still names a parent
         return None
-    _, root_id, _, _, status, *_ = rows[-1]
+    _, root_id, _, _, status, total, *_ = rows[-1]
     if status not in _CONTINUABLE:
         raise NotContinuable(status)
+    size = int(total or 0)
+    check_history(size, (row[-1] for row in rows), "previous_response_id")
     items = [
         remembered(orjson.loads(body), provider if side != INPUT else "")
         for *_, provider, side, body in rows
         if body is not None
     ]
-    size = sum(len(row[-1]) for row in rows if row[-1] is not None)
     _, _, conversation_id, until, *_ = rows[0]
     if not (conversation_id and until):
         return Chain(root_id, items, size)
     # The chain began in a conversation: what that held then comes first.
     before = conversation(tenant_id, conversation_id, until)
+    if before is not None:
+        check_history(before.size + size, (), "previous_response_id")
     return before and Chain(root_id, before.items + items, before.size + size)
+
+
+def check_history(size: int, bodies: Iterable[bytes | memoryview | None], param: str) -> None:
+    """Raise RequestTooComplex for a history that is too large, or of whose JSON too many objects would be
+    made."""
+    if size > settings.MAX_HISTORY_BYTES:
+        raise RequestTooComplex("history", settings.MAX_HISTORY_BYTES, param=param)
+    if size <= settings.CAPS.values:
+        return
+    try:
+        structure.check(settings.CAPS, *(bytes(body) for body in bodies if body is not None))
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most, of="history", param=param) from None
 
 
 def conversation(tenant_id: int, conversation_id: str, until: int | None = None) -> Chain | None:
     """What was said in a conversation of the tenant, up to a position; None if there is none."""
     if not can_be_an_id(conversation_id):
         return None
+    found = Conversation.objects.filter(tenant_id=tenant_id, id=conversation_id)
     rows = list(
-        Conversation.objects.filter(tenant_id=tenant_id, id=conversation_id)
+        reading.within(found, "items__body", settings.MAX_HISTORY_BYTES)
         .order_by("items__position")
-        .values_list("items__position", "items__provider", "items__body")
+        .values_list("items__position", "items__provider", "within", "total")
     )
     if not rows:
         return None
+    check_history(int(rows[0][-1] or 0), (body for *_, body, _ in rows), "conversation")
     said = [
         (position, remembered(orjson.loads(body), provider), len(body))
-        for position, provider, body in rows
+        for position, provider, body, _ in rows
         if body is not None and (until is None or position < until)
     ]
     return Chain(
@@ -121,9 +145,12 @@ def conversation(tenant_id: int, conversation_id: str, until: int | None = None)
     )
 
 
-def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Json]:
-    """The tenant's items of these ids, for another turn."""
+def referenced(tenant_id: int, item_ids: Collection[str]) -> dict[str, Json]:
+    """The tenant's items of these ids, for another turn. Raises RequestTooComplex, also where one item is
+    named so often that the whole gets too large."""
     found = reading.referenced(tenant_id, item_ids)
+    named = [found[item_id].body for item_id in item_ids if item_id in found]
+    check_history(sum(map(len, named)), named, "input")
     return {n: remembered(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
 
 

@@ -13,7 +13,8 @@ from django.db.models import BooleanField, Func, Q, QuerySet, Value
 from gateway_project.lib.errors import NotFound
 from responses_api.models import StoredCompletion
 from responses_api.query import Paging, unknown_cursor
-from responses_api.storage.pages import listed
+from responses_api.storage.pages import inline_bytes, listed
+from responses_api.storage.pieces import LARGE_BYTES, Pieces, Segment, Stored, with_sizes
 
 Json = dict[str, Any]
 
@@ -32,15 +33,16 @@ def kept(completion: Json) -> bytes:
     return orjson.dumps({name: completion[name] for name in completion if name != "metadata"})
 
 
-def retrieve(tenant_id: int, completion_id: str) -> bytes:
+def retrieve(tenant_id: int, completion_id: str) -> Pieces:
     """The completion as JSON. Raises NotFound."""
-    row = _mine(tenant_id, completion_id).values_list("body", "metadata").first()
+    rows = with_sizes(_mine(tenant_id, completion_id), "body", LARGE_BYTES)
+    row = rows.values_list("pk", "size", "inline", "metadata").first()
     if row is None:
         raise completion_not_found()
-    return _whole(*row)
+    return Pieces(_whole(tenant_id, *row))
 
 
-def update(tenant_id: int, completion_id: str, metadata: dict[str, str]) -> bytes:
+def update(tenant_id: int, completion_id: str, metadata: dict[str, str]) -> Pieces:
     """Replace the metadata; returns the completion as JSON. Raises NotFound."""
     _mine(tenant_id, completion_id).update(metadata=metadata)
     return retrieve(tenant_id, completion_id)
@@ -53,7 +55,7 @@ def delete(tenant_id: int, completion_id: str) -> None:
         raise completion_not_found()
 
 
-def page(tenant_id: int, paging: Paging, model: str | None, metadata: dict[str, str]) -> Json:
+def page(tenant_id: int, paging: Paging, model: str | None, metadata: dict[str, str]) -> Pieces:
     """A page of the tenant's completions in the order of their making, in two queries.
 
     `model` and `metadata` leave out what is not alike. Raises BadRequest.
@@ -66,11 +68,12 @@ def page(tenant_id: int, paging: Paging, model: str | None, metadata: dict[str, 
     if paging.after:
         rows = rows.filter(_beyond(_moment(tenant_id, paging.after), paging))
     order = ("created_at", "id") if paging.ascending else ("-created_at", "-id")
-    found = rows.order_by(*order).values_list("id", "body", "metadata")[: paging.limit + 1]
-    return listed(((pk, orjson.Fragment(_whole(body, meta))) for pk, body, meta in found), paging)
+    sized = with_sizes(rows, "body", inline_bytes(paging)).order_by(*order)
+    found = sized.values_list("id", "size", "inline", "metadata")[: paging.limit + 1]
+    return listed(((row[0], _whole(tenant_id, *row)) for row in found), paging)
 
 
-def messages(tenant_id: int, completion_id: str, paging: Paging) -> Json:
+def messages(tenant_id: int, completion_id: str, paging: Paging) -> Pieces:
     """A page of the messages the completion answered. Raises NotFound, BadRequest."""
     body = _mine(tenant_id, completion_id).values_list("messages", flat=True).first()
     if body is None:
@@ -83,7 +86,7 @@ def messages(tenant_id: int, completion_id: str, paging: Paging) -> Json:
         if paging.after not in names:
             raise unknown_cursor()
         found = found[names.index(paging.after) + 1 :]
-    return listed(found, paging)
+    return listed(((message_id, [orjson.dumps(message)]) for message_id, message in found), paging)
 
 
 def _mine(tenant_id: int, completion_id: str) -> QuerySet[StoredCompletion]:
@@ -92,8 +95,13 @@ def _mine(tenant_id: int, completion_id: str) -> QuerySet[StoredCompletion]:
     return StoredCompletion.objects.filter(tenant_id=tenant_id, pk=completion_id)
 
 
-def _whole(body: bytes | memoryview, metadata: Json) -> bytes:
-    return b'%b,"metadata":%b}' % (bytes(body)[:-1], orjson.dumps(metadata))
+def _whole(
+    tenant_id: int, pk: str, size: int, inline: bytes | memoryview | None, metadata: Json
+) -> list[Segment]:
+    """The stored completion with its metadata in the place of the closing brace."""
+    stored = Stored(StoredCompletion, tenant_id, pk, "body", size)
+    body = stored.cut(0, size - 1) if inline is None else bytes(inline)[:-1]
+    return [body, b',"metadata":%b}' % orjson.dumps(metadata)]
 
 
 def _moment(tenant_id: int, completion_id: str) -> tuple[datetime, str]:

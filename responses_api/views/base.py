@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from responses_api.rest import caller_of
+from gateway_project.lib import structure
+from gateway_project.lib.errors import RequestTooComplex
+from gateway_project.lib.structure import Caps, TooMuchStructure
+from responses_api.rest import caller_of, note_held
+from responses_api.storage.pieces import LARGE_BYTES, Pieces
+
+_JSON = "application/json"
 
 
 class StoredView(APIView):
@@ -20,7 +28,21 @@ def tenant_of(request: Request) -> int:
     return caller_of(request).tenant_id
 
 
-def body_of(request: Request) -> bytes:
-    """The body as it came; the doors read it."""
+def answer(request: Request, found: Pieces) -> HttpResponseBase:
+    """Stored JSON. A large one is read and sent piece by piece, as its client takes it."""
+    if found.size <= LARGE_BYTES:
+        return HttpResponse(found.whole(), content_type=_JSON)
+    note_held(request, found.held)
+    length = {"content-length": str(found.size)}
+    return StreamingHttpResponse(found.sent(), content_type=_JSON, headers=length)
+
+
+def body_of(request: Request, caps: Caps) -> bytes:
+    """The body as it came, with no more structure than `caps` allow; the doors read it. Raises
+    RequestTooComplex."""
     body: bytes = request._request.body
+    try:
+        structure.check(caps, body)
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most) from None
     return body

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import orjson
+from django.conf import settings
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from responses_api import conversations, query
 from responses_api.doors import conversations as door
 from responses_api.doors.metadata import decode_update
-from responses_api.views.base import StoredView, body_of, tenant_of
+from responses_api.views.base import StoredView, answer, body_of, tenant_of
 
 
 class ConversationsView(StoredView):
     """POST /conversations"""
 
     def post(self, request: Request) -> Response:
-        items, metadata = door.decode_create(body_of(request))
+        items, metadata = door.decode_create(body_of(request, settings.CAPS), settings.CAPS)
         return Response(conversations.create(tenant_of(request), items, metadata))
 
 
@@ -27,7 +28,7 @@ class ConversationView(StoredView):
         return Response(conversations.retrieve(tenant_of(request), conversation_id))
 
     def post(self, request: Request, conversation_id: str) -> Response:
-        metadata = decode_update(body_of(request))
+        metadata = decode_update(body_of(request, settings.CAPS), settings.CAPS)
         return Response(conversations.update(tenant_of(request), conversation_id, metadata))
 
     def delete(self, request: Request, conversation_id: str) -> Response:
@@ -38,24 +39,23 @@ class ConversationView(StoredView):
 class ItemsView(StoredView):
     """GET and POST /conversations/{id}/items"""
 
-    def get(self, request: Request, conversation_id: str) -> Response:
+    def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
         query.check_include(request.query_params)
         paging = query.paging(request.query_params, "desc")
-        return Response(conversations.items(tenant_of(request), conversation_id, paging))
+        return answer(request, conversations.items(tenant_of(request), conversation_id, paging))
 
     def post(self, request: Request, conversation_id: str) -> Response:
         query.check_include(request.query_params)
-        items = door.decode_add(body_of(request))
+        items = door.decode_add(body_of(request, settings.CAPS), settings.CAPS)
         return Response(conversations.add(tenant_of(request), conversation_id, items))
 
 
 class ItemView(StoredView):
     """GET and DELETE /conversations/{id}/items/{id}"""
 
-    def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
+    def get(self, request: Request, conversation_id: str, item_id: str) -> HttpResponseBase:
         query.check_include(request.query_params)
-        item = conversations.item(tenant_of(request), conversation_id, item_id)
-        return Response(orjson.Fragment(item))
+        return answer(request, conversations.item(tenant_of(request), conversation_id, item_id))
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
         return Response(conversations.delete_item(tenant_of(request), conversation_id, item_id))

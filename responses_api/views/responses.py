@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import orjson
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from responses_api import cancelling, query
 from responses_api.storage import erasing, reading
-from responses_api.views.base import StoredView, tenant_of
+from responses_api.views.base import StoredView, answer, tenant_of
 
 
 class ResponseView(StoredView):
     """GET and DELETE /responses/{id}"""
 
-    def get(self, request: Request, response_id: str) -> Response:
+    def get(self, request: Request, response_id: str) -> HttpResponseBase:
         query.check_include(request.query_params)
-        return Response(orjson.Fragment(reading.response(tenant_of(request), response_id)))
+        return answer(request, reading.response(tenant_of(request), response_id))
 
     def delete(self, request: Request, response_id: str) -> Response:
         erasing.erase(tenant_of(request), response_id)
@@ -26,10 +26,10 @@ class ResponseView(StoredView):
 class InputItemsView(StoredView):
     """GET /responses/{id}/input_items"""
 
-    def get(self, request: Request, response_id: str) -> Response:
+    def get(self, request: Request, response_id: str) -> HttpResponseBase:
         query.check_include(request.query_params)
         paging = query.paging(request.query_params, "desc")
-        return Response(reading.input_items(tenant_of(request), response_id, paging))
+        return answer(request, reading.input_items(tenant_of(request), response_id, paging))
 
 
 class CancelView(StoredView):
@@ -37,5 +37,5 @@ class CancelView(StoredView):
 
     write_scope = "generate"
 
-    def post(self, request: Request, response_id: str) -> Response:
-        return Response(orjson.Fragment(cancelling.cancel(tenant_of(request), response_id)))
+    def post(self, request: Request, response_id: str) -> HttpResponseBase:
+        return answer(request, cancelling.cancel(tenant_of(request), response_id))

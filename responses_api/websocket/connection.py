@@ -132,7 +132,7 @@ class Connection:
             envelope = frames.envelope(text)
             lane = envelope.lane()
             if envelope.type == frames.STEER:
-                await self.send(frames.steer_failed(text))
+                await self.send(await frames.steer_failed(text, self._worker.caps))
                 return
             if envelope.type != frames.CREATE:
                 raise _unknown(envelope.type)

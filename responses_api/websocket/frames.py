@@ -11,7 +11,15 @@ from typing import Any
 import msgspec
 import orjson
 
-from gateway_project.lib.errors import BadRequest, GatewayError, InvalidJson, InvalidStreamId
+from gateway_project.lib import structure
+from gateway_project.lib.errors import (
+    BadRequest,
+    GatewayError,
+    InvalidJson,
+    InvalidStreamId,
+    RequestTooComplex,
+)
+from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.doors.shapes import check, parse_object
 
 Json = dict[str, Any]
@@ -84,9 +92,14 @@ def request(body: Json) -> tuple[Json, bool]:
     return {**asked, "stream": True}, body.get("generate") is not False
 
 
-def parsed(text: str) -> Json:
-    """A frame taken apart. Raises InvalidJson."""
-    return parse_object(text)
+async def parsed(text: str, caps: Caps) -> Json:
+    """A frame taken apart. Raises BadRequest."""
+    if len(text) > caps.values:
+        try:
+            await structure.check_between(caps, text.encode())
+        except TooMuchStructure as error:
+            raise RequestTooComplex(error.cap, error.most, of="frame") from None
+    return parse_object(text, caps)
 
 
 def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
@@ -112,10 +125,10 @@ def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
     return orjson.dumps(frame).decode()
 
 
-def steer_failed(text: str) -> str:
+async def steer_failed(text: str, caps: Caps) -> str:
     """The answer to `response.steer`, with the input, which the client may use elsewhere. Raises
     BadRequest."""
-    body = parsed(text)
+    body = await parsed(text, caps)
     check(body, Steer)
     frame = {
         "type": "response.steer.failed",
@@ -127,7 +140,4 @@ def steer_failed(text: str) -> str:
             "message": "A running response cannot be steered here; send a new response.create.",
         },
     }
-    try:
-        return orjson.dumps(frame).decode()
-    except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
-        raise BadRequest("The frame is nested too deep.") from None
+    return orjson.dumps(frame).decode()

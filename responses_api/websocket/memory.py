@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from responses_api.state import NO_HISTORY, Resolved
-from responses_api.storage.chains import Chain, remembered
+from responses_api.storage.chains import Chain, check_history, remembered
 from responses_api.storage.items import identified
 from responses_api.storage.keepers import Keeper
 from responses_api.websocket.limits import SocketLimits
@@ -136,6 +136,7 @@ class TurnMemory:
             return None
         self._parent = found.said
         pieces = _pieces(found.said)
+        check_history(sum(map(len, pieces)), pieces, "previous_response_id")
         items = [item for piece in pieces for item in orjson.loads(piece)]
         return Chain(found.root_id, items, sum(map(len, pieces)))
 

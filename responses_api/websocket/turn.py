@@ -93,19 +93,30 @@ class Turn:
             raise self._asked
         await authenticate_turn(self._worker, self._request)
         _raise(refusal())
-        body, size = frames.parsed(self._asked), len(self._asked)
-        self._asked = ""  # it was taken apart, and may be large
-        parent_id = body.get("previous_response_id")
-        self._parent_id = parent_id if isinstance(parent_id, str) else ""
-        body, is_wanted = frames.request(body)
-        call = understood(body, size)
-        admitted = await admit_call(self._worker, self._request, call, memory)
+        assert self._request.caller is not None
+        turn = self._worker.large_bodies.turn(self._request.caller.key_public_id)
+        try:
+            await turn.take(len(self._asked))
+            admitted, is_wanted = await self._admit(memory)
+        finally:
+            turn.end()
         try:
             _raise(refusal())
             keeper = memory.around(admitted.keeper, admitted.resolved)
             await self._respond(structs.replace(admitted, keeper=keeper), is_wanted)
         finally:
             admitted.ticket.settle(0)  # where no model was asked
+
+    async def _admit(self, memory: TurnMemory) -> tuple[Admitted, bool]:
+        """The call in the frame, and whether an answer to it is wanted. Raises GatewayError."""
+        caps = self._worker.caps
+        body, size = await frames.parsed(self._asked, caps), len(self._asked)
+        self._asked = ""  # it was taken apart, and may be large
+        parent_id = body.get("previous_response_id")
+        self._parent_id = parent_id if isinstance(parent_id, str) else ""
+        body, is_wanted = frames.request(body)
+        call = understood(body, size, caps)
+        return await admit_call(self._worker, self._request, call, memory), is_wanted
 
     async def _respond(self, admitted: Admitted, is_wanted: bool) -> None:
         if is_wanted:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from gateway_project.lib.structure import is_json
 from routing.protocols import envelope, files
 from routing.protocols.chat_messages import arguments, output_text
 from routing.protocols.conversation import (
@@ -136,13 +137,11 @@ def _thinking(item: Json, target: Target) -> Json | None:
     return None
 
 
-def _input(item: Json) -> Json:
+def _input(item: Json) -> orjson.Fragment | Json:
+    """Arguments that are an object as they are written: taken apart they could be a million values."""
     given = arguments(item)
-    try:
-        parsed = orjson.loads(given)
-    except orjson.JSONDecodeError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {"arguments": given}
+    is_object = given.lstrip(" \t\r\n").startswith("{") and is_json(given)
+    return orjson.Fragment(given) if is_object else {"arguments": given}
 
 
 def _result(call_id: str, output: Located) -> Json:

@@ -11,8 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from gateway_project.lib.structure import is_json
 from routing.protocols.deltas import ToolCall
 from routing.protocols.fields import Json, compact, mapping, text
 
@@ -119,8 +118,4 @@ def _written(arguments: Any) -> str:
 
 
 def _is_complete(arguments: str) -> bool:
-    try:
-        orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    return is_json(arguments)

@@ -88,7 +88,7 @@ def _unwrapped(arguments: str) -> str:
     """The same for arguments whose first member is not `input`."""
     try:
         parsed = json.loads(arguments, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     match parsed:
         case {"input": str(text)}:

@@ -38,17 +38,25 @@ def pack(protocol: str, provider: str, payload: Any) -> str:
 
 def unpack(sealed: str) -> Sealed | None:
     """What an envelope holds; None for a payload that is not ours."""
-    if not is_ours(sealed):
-        return None
-    text = sealed[len(PREFIX) :]
     try:
-        inside = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError):
+        inside = orjson.loads(written(sealed))
+    except ValueError:
         return None
     match inside:
         case [str(protocol), str(provider), payload]:
             return Sealed(protocol, provider, payload)
     return None
+
+
+def written(sealed: str) -> bytes:
+    """The JSON in an envelope; nothing for a payload that is not ours, or was damaged on its way."""
+    if not is_ours(sealed):
+        return b""
+    text = sealed[len(PREFIX) :]
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def is_ours(sealed: str) -> bool:

@@ -92,7 +92,6 @@ def assert_is_an_error(body: bytes) -> None:
         b'{"model": "\xff"}',
         b'{"model": "\\ud800"}',
         b"\xef\xbb\xbf{}",
-        b'{"a":' * 2000 + b"1" + b"}" * 2000,
         b"model=a&input=b",
     ],
 )

@@ -474,5 +474,7 @@ def test_reading_takes_two_queries_whatever_the_length(acme, django_assert_num_q
         conversation_id = conversations.create(acme.tenant.pk, items, {})["id"]
         with django_assert_num_queries(2):
             paging = Paging("msg_0", 100, ascending=True)
-            page = conversations.items(acme.tenant.pk, conversation_id, paging)
+            page = orjson.loads(
+                conversations.items(acme.tenant.pk, conversation_id, paging).whole()
+            )
         assert len(page["data"]) == count - 1

@@ -306,12 +306,12 @@ def test_nothing_is_written_that_is_nested_too_deep(ws):
         deep = {"a": deep}
     steer = {"type": "response.steer", "previous_response_id": "resp_1", "input": [deep]}
     ws.connection.send(json.dumps(steer))
-    assert ws.error()["error"]["code"] == "invalid_request"
+    assert ws.error()["error"]["code"] == "request_too_complex"
 
     tool = {**FUNCTION, "parameters": deep}
     frame = {"type": "response.create", "model": "sandbox-responses", "generate": False}
     ws.connection.send(json.dumps({**frame, "tools": [tool]}))
-    assert ws.error()["error"]["code"] == "invalid_request"
+    assert ws.error()["error"]["code"] == "request_too_complex"
 
 
 # Size

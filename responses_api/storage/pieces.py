@@ -1,0 +1,168 @@
+"""Large stored JSON on its way to a client: read from the database piece by piece, as the client takes it.
+
+A whole answer in memory for everybody who asks and does not read would cost as much as they like.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db.models import BinaryField, Case, F, Model, QuerySet, When
+from django.db.models.functions import Length, Substr
+from msgspec import Struct
+
+from gateway_project.lib import memory
+from gateway_project.lib.db import in_database_thread
+
+# Up to here an answer is made as a whole.
+LARGE_BYTES = 256 * 1024
+PIECE_BYTES = 1024 * 1024
+
+
+class RowIsGone(Exception):
+    """What was being sent was deleted meanwhile. The answer cannot be completed."""
+
+
+class Stored(Struct, frozen=True):
+    """`size` bytes of a row's column, from `first` on; `is_whole` where that is all of it."""
+
+    model: type[Model]
+    tenant_id: int
+    pk: Any
+    column: str
+    size: int
+    first: int = 0
+    is_whole: bool = True
+
+    def cut(self, first: int, size: int) -> Stored:
+        """A part of these bytes."""
+        is_whole = self.is_whole and size == self.size
+        place = (self.model, self.tenant_id, self.pk, self.column)
+        return Stored(*place, size, self.first + first, is_whole)
+
+
+Segment = bytes | Stored
+
+
+class Pieces:
+    """An answer as segments: bytes that are here, and bytes that are still in the database."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        self.segments = list(segments)
+        self.held = sum(len(one) for one in self.segments if isinstance(one, bytes))
+        self.size = self.held + sum(one.size for one in self.segments if isinstance(one, Stored))
+
+    def whole(self) -> bytes:
+        """All of it. For the thread of a view."""
+        return b"".join(map(_read, self._batches()))
+
+    async def sent(self) -> AsyncIterator[bytes]:
+        """Piece by piece, each read when the one before was taken. Raises RowIsGone, StoreUnavailable."""
+        for batch in self._batches():
+            yield await in_database_thread(_read, batch)
+
+    def _batches(self) -> Iterator[list[Segment]]:
+        batch: list[Segment] = []
+        size = 0
+        for segment in itertools.chain.from_iterable(map(_slices, self.segments)):
+            length = len(segment) if isinstance(segment, bytes) else segment.size
+            if batch and size + length > PIECE_BYTES:
+                yield batch
+                batch, size = [], 0
+            batch.append(segment)
+            size += length
+        if batch:
+            yield batch
+
+
+def _slices(segment: Segment) -> Iterator[Segment]:
+    size = len(segment) if isinstance(segment, bytes) else segment.size
+    if size <= PIECE_BYTES:
+        yield segment
+        return
+    for first in range(0, size, PIECE_BYTES):
+        count = min(PIECE_BYTES, size - first)
+        yield cut(segment, first, count)
+
+
+def _read(batch: list[Segment]) -> bytes:
+    rows = _whole_rows([one for one in batch if isinstance(one, Stored) and one.is_whole])
+    return b"".join(
+        one if isinstance(one, bytes) else rows[one] if one.is_whole else _part(one)
+        for one in batch
+    )
+
+
+def _whole_rows(wanted: list[Stored]) -> dict[Stored, bytes]:
+    """Columns that are read as a whole, in one query for those of a table."""
+    found: dict[Stored, bytes] = {}
+    for (model, tenant_id, column), group in itertools.groupby(wanted, _table):
+        of_table = {one.pk: one for one in group}
+        rows = model._default_manager.filter(tenant_id=tenant_id, pk__in=of_table)
+        found |= {of_table[pk]: bytes(value) for pk, value in rows.values_list("pk", column)}
+    if any(one not in found for one in wanted):
+        raise RowIsGone
+    return found
+
+
+def _table(one: Stored) -> tuple[type[Model], int, str]:
+    return one.model, one.tenant_id, one.column
+
+
+def _part(one: Stored) -> bytes:
+    rows = one.model._default_manager.filter(tenant_id=one.tenant_id, pk=one.pk)
+    part = Substr(F(one.column), one.first + 1, one.size, output_field=BinaryField())
+    found = rows.values_list(part, flat=True).first()
+    if found is None or len(found) != one.size:
+        raise RowIsGone
+    return bytes(found)
+
+
+def cut(segment: Segment, first: int, size: int) -> Segment:
+    """A part of a segment."""
+    if isinstance(segment, bytes):
+        return segment[first : first + size]
+    return segment.cut(first, size)
+
+
+def read(one: Stored) -> bytes:
+    """All of it, at once."""
+    return _read([one])
+
+
+@contextmanager
+def large_work() -> Iterator[None]:
+    """For what has to look at a large value as a whole: few do at the same time, and what it took is given
+    back to the system."""
+    with _large_work:
+        try:
+            yield
+        finally:
+            memory.give_back()
+
+
+_large_work = threading.BoundedSemaphore(2)
+
+
+def with_sizes(rows: QuerySet[Any], column: str, inline: int) -> QuerySet[Any]:
+    """The rows with the column's `size`, and with its value as `inline` where that is no larger than so
+    many bytes."""
+    value = Case(When(size__lte=inline, then=F(column)), output_field=BinaryField())
+    return rows.annotate(size=Length(column), inline=value)
+
+
+def segment(of: Stored, inline: bytes | memoryview | None) -> Segment:
+    """The value where it was read already."""
+    return of if inline is None else bytes(inline)
+
+
+def joined(lists: Iterable[Iterable[Segment]]) -> Iterator[Segment]:
+    """Segments with commas between those of each entry."""
+    for position, segments in enumerate(lists):
+        if position:
+            yield b","
+        yield from segments
