@@ -187,10 +187,9 @@ def test_what_follows_the_end_is_ignored():
 
 
 def test_a_whole_answer_that_does_not_say_how_it_ended_is_malformed():
-    relay = translation("chat")
-    message = {"role": "assistant", "content": "Hi"}
+    relay = translation("responses")
     with pytest.raises(UpstreamMalformed):
-        relay.body(orjson.dumps({"choices": [{"index": 0, "message": message}]}))
+        relay.body(orjson.dumps({"status": "in_progress", "output": []}))
 
 
 # Every recorded stream, through both doors
