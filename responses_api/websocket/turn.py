@@ -99,7 +99,9 @@ class Turn:
         self._parent_id = parent_id if isinstance(parent_id, str) else ""
         body, is_wanted = frames.request(body)
         call = understood(body, size)
-        admitted = await admit_call(self._worker, self._request, call, memory)
+        admitted = await admit_call(
+            self._worker, self._request, call, memory, is_generated=is_wanted
+        )
         try:
             _raise(refusal())
             keeper = memory.around(admitted.keeper, admitted.resolved)

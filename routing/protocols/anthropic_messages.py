@@ -20,6 +20,7 @@ from routing.protocols.conversation import (
     Turn,
     instructions,
     kind_of,
+    nothing_said,
     parts,
     text_of,
     turns,
@@ -53,6 +54,8 @@ def spoken(canonical: Json, toolbox: Toolbox, target: Target) -> Spoken:
     for turn in turns(canonical["input"]):
         writer.write(turn)
     found = writer.spoken
+    if not (found.messages or found.system):
+        raise nothing_said()
     if not found.messages or found.messages[0]["role"] == "assistant":
         found.messages.insert(0, {"role": "user", "content": [_text(GO_ON)]})
     if found.messages[-1]["role"] == "assistant":

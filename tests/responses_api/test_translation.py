@@ -426,6 +426,19 @@ def test_a_completion_cut_at_the_limit_says_length(chat, protocol, stream):
     assert answer["usage"]["completion_tokens"] == 16
 
 
+@over_each_protocol
+@streamed_or_not
+def test_a_limit_below_the_minimum_of_the_responses_api_is_raised_to_it(chat, protocol, stream):
+    chat.ask(protocol, stream, LONG, max_completion_tokens=5)
+    sent = chat.sent.body
+    limits = {
+        "chat": "max_completion_tokens",
+        "responses": "max_output_tokens",
+        "anthropic": "max_tokens",
+    }
+    assert sent[limits[protocol]] == (16 if protocol == "responses" else 5)
+
+
 # The official SDK
 
 
