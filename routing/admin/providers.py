@@ -48,9 +48,7 @@ class ProviderAdmin(TenantModelAdmin):
     readonly_fields = ("created_at",)
     autocomplete_fields = ("tenant",)
 
-    def formfield_for_dbfield(
-        self, db_field: Any, request: HttpRequest | None, **kwargs: Any
-    ) -> Any:
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Explain the quirks here, where a better sentence needs no migration."""
         if db_field.name == "quirks":
             kwargs["help_text"] = QUIRKS_HELP

@@ -46,6 +46,11 @@ def response(fields: Json) -> Json:
     return {name: value for name, value in whole.items() if value is not ABSENT}
 
 
+def play(gateway: LiveGateway, script: Scripted) -> None:
+    """Let this be the provider's answer."""
+    gateway.call(lambda: gateway.sandbox.script("scripted", script))
+
+
 @pytest.fixture
 def http(gateway: LiveGateway):
     rows.alias("m", (rows.provider("responses", gateway.sandbox.base_url), "scripted"))
@@ -60,10 +65,8 @@ def test_a_whole_response_is_judged_by_what_it_says(
     gateway: LiveGateway, http: httpx.Client
 ) -> None:
     for fields, (http_status, status) in CASES:
-        script = Scripted(
-            chunks=(json.dumps(response(fields)).encode(),), content_type="application/json"
-        )
-        gateway.call(lambda script=script: gateway.sandbox.script("scripted", script))
+        whole = json.dumps(response(fields)).encode()
+        play(gateway, Scripted(chunks=(whole,), content_type="application/json"))
         answer = http.post("/responses", json={"model": "m", "input": "Hi", "store": True})
         assert answer.status_code == http_status, (fields, answer.text)
         if status is not None:
@@ -75,16 +78,16 @@ def test_a_terminal_event_counts_whatever_its_response_says(
     gateway: LiveGateway, http: httpx.Client
 ) -> None:
     delta = {"type": "response.output_text.delta", "item_id": "x", "output_index": 0, "delta": "Hi"}
-    done = {"type": "response.output_item.done", "output_index": 0, "item": MESSAGE}
-    for fields in ({"status": ABSENT}, {"status": 7}, {"output": [None]}, {"output": ABSENT}):
+    done: Json = {"type": "response.output_item.done", "output_index": 0, "item": MESSAGE}
+    cases: list[Json] = [{"status": ABSENT}, {"status": 7}, {"output": [None]}, {"output": ABSENT}]
+    for fields in cases:
         ended = {"type": "response.completed", "response": response(fields)}
-        events = [delta, done, {**done, "item": 7}, ended]
+        events: list[Json] = [delta, done, {**done, "item": 7}, ended]
         chunks = [
             b"data: " + json.dumps({**event, "sequence_number": number}).encode() + b"\n\n"
             for number, event in enumerate(events)
         ]
-        script = Scripted(chunks=chunks)
-        gateway.call(lambda script=script: gateway.sandbox.script("scripted", script))
+        play(gateway, Scripted(chunks=chunks))
         asked = {"model": "m", "input": "Hi", "store": True, "stream": True}
         *_, last, end = [
             line

@@ -305,7 +305,8 @@ def test_only_a_turn_without_generation_may_have_nothing_to_answer(gateway, ws):
         ws.create(f"sandbox-{protocol}", input=[], generate=False, store=False)
         prepared = grammar.check(ws.events())
         again = {"input": None, "previous_response_id": prepared["id"], "store": False}
-        for fields in ({"input": None}, {"input": []}, again):
+        cases: tuple[dict[str, Any], ...] = ({"input": None}, {"input": []}, again)
+        for fields in cases:
             ws.create(f"sandbox-{protocol}", **fields)
             error = ws.error()
             assert (error["status"], error["error"]["param"]) == (400, "input")
