@@ -18,6 +18,7 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api import expected_tokens, state, targets
 from responses_api.accounting import facts
 from responses_api.cells import Door
+from responses_api.doors import responses
 from responses_api.doors.shapes import ModelCall
 from responses_api.idempotency.ownership import Ownership
 from responses_api.large_bodies import Turn
@@ -120,9 +121,12 @@ async def admit_call(
     call: ModelCall,
     memory: Memory | None = None,
     charged: int | None = None,
+    *,
+    is_generated: bool = True,
 ) -> Admitted:
     """A call of an authenticated request, which counts from now on: the last thing that can refuse it is a
-    rate limit. `charged`: it was let in before, for so many tokens. Raises GatewayError."""
+    rate limit. `charged`: it was let in before, for so many tokens. `is_generated`: a model is to answer it.
+    Raises GatewayError."""
     caller, door = request.caller, request.door
     assert caller is not None
     request.call = call
@@ -133,6 +137,8 @@ async def admit_call(
     if resolved is not None and resolved.call is not call:
         targets.refuse_foreign_ids(door, resolved.call, usable)  # what is stored may name some too
     call = resolved.call if resolved is not None else call
+    if is_generated:
+        responses.refuse_nothing(call)
     if charged is None:
         ticket = await worker.gate.admit(caller.limits, expected_tokens.of_call(call))
     else:

@@ -1,6 +1,7 @@
 """Doors, and the cells that join each to every upstream protocol.
 
-Where both sides speak the same protocol a cell relays, elsewhere it translates.
+Where both sides speak the same protocol a cell relays, elsewhere it translates. It also translates where the
+provider's row says that it speaks a dialect (the quirk `translate`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from responses_api.doors.shapes import DoorName, ModelCall
 from responses_api.encoders.chat import ChatEncoder
 from responses_api.encoders.compact import CompactEncoder
 from responses_api.encoders.responses import ResponsesEncoder
-from responses_api.legs import ClientSide, Opener, UpstreamSide, relayed, translated
+from responses_api.legs import (
+    ClientSide,
+    Opener,
+    UpstreamSide,
+    relayed,
+    standardised,
+    translated,
+    unless_dialect,
+)
 from responses_api.relay import Identity
 from responses_api.relay.chat import ChatRelay
 from responses_api.relay.compact import CompactRelay
@@ -122,6 +131,8 @@ def _anthropic_headers(passed_on: Mapping[str, str]) -> dict[str, str]:
 
 
 _CHAT_CLIENT = ClientSide(chat_canonical.canonical, chat_canonical.client_param, _chat_encoder)
+# Of a request that goes out as it came, whose messages nobody needs to understand.
+_CHAT_TERMS = ClientSide(chat_canonical.terms, chat_canonical.client_param, _chat_encoder)
 _RESPONSES_CLIENT = ClientSide(
     responses_canonical.canonical, responses_canonical.client_param, _responses_encoder
 )
@@ -136,7 +147,14 @@ _RESPONSES_UPSTREAM = UpstreamSide(responses.build, ResponsesDeltas, knows_custo
 _ANTHROPIC_UPSTREAM = UpstreamSide(anthropic_request.build, AnthropicDeltas)
 
 CELLS: dict[tuple[str, str], Cell] = {
-    ("chat", "chat"): Cell(chat.PATH, relayed(chat.request, ChatRelay)),
+    ("chat", "chat"): Cell(
+        chat.PATH,
+        unless_dialect(
+            relayed(chat.request, ChatRelay),
+            standardised(chat.request, _CHAT_TERMS, _CHAT_UPSTREAM),
+            chat_canonical.has_one_answer,
+        ),
+    ),
     ("chat", "responses"): Cell(
         responses.PATH, translated(_CHAT_CLIENT, _RESPONSES_UPSTREAM), _our_headers
     ),
@@ -146,7 +164,13 @@ CELLS: dict[tuple[str, str], Cell] = {
     ("responses", "chat"): Cell(
         chat.PATH, translated(_RESPONSES_CLIENT, _CHAT_UPSTREAM), _our_headers
     ),
-    ("responses", "responses"): Cell(responses.PATH, relayed(responses.request, ResponsesRelay)),
+    ("responses", "responses"): Cell(
+        responses.PATH,
+        unless_dialect(
+            relayed(responses.request, ResponsesRelay),
+            standardised(responses.request, _RESPONSES_CLIENT, _RESPONSES_UPSTREAM),
+        ),
+    ),
     ("responses", "anthropic"): Cell(
         anthropic_request.PATH,
         translated(_RESPONSES_CLIENT, _ANTHROPIC_UPSTREAM),

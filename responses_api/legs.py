@@ -123,6 +123,55 @@ def _summary(call: ModelCall, canonical: Json) -> Json:
     return asked if call.clamp is None else {**asked, "max_output_tokens": call.clamp}
 
 
+def standardised(
+    request: Callable[[Json, Target], Json], client: ClientSide, upstream: UpstreamSide
+) -> Opener:
+    """Where both sides speak the same protocol, and the upstream a dialect of it: the request goes out as a
+    relay would send it, so that every parameter survives, and the answer is translated."""
+
+    def opened(
+        call: ModelCall, target: Target, identity: Identity, *, drop_unsupported: bool
+    ) -> Leg:
+        try:
+            body = request(call.body, target)
+            asked = client.canonical(call.body)
+            toolbox = _as_written(asked)
+        except BadRequest as error:
+            raise renamed(
+                error, lambda name: call.named(client.client_param(call.body, name))
+            ) from None
+        assembler = Assembler(identity, asked, toolbox, wraps_custom=False)
+        check_writable(assembler.start().response)
+        encoder = client.encoder(call, identity)
+        return Leg(body, Translation(upstream.adapter(target), assembler, encoder, target))
+
+    return opened
+
+
+def unless_dialect(
+    relay: Opener, standard: Opener, can_translate: Callable[[Json], bool] = lambda body: True
+) -> Opener:
+    """The relay; the translation where the provider's row asks for it and can hold the request's answer."""
+
+    def opened(
+        call: ModelCall, target: Target, identity: Identity, *, drop_unsupported: bool
+    ) -> Leg:
+        translates = target.quirks.translate and can_translate(call.body)
+        chosen = standard if translates else relay
+        return chosen(call, target, identity, drop_unsupported=drop_unsupported)
+
+    return opened
+
+
+def _as_written(asked: Json) -> Toolbox:
+    """The tools of a request that goes out as its client wrote it: of a `tool_choice` that is not in the
+    standard the upstream is the judge."""
+    try:
+        return Toolbox.of(asked, keeps_names=True)
+    except BadRequest:
+        return Toolbox.of({**asked, "tool_choice": None}, keeps_names=True)
+
+
 def _is_triggered(call: ModelCall, canonical: Json) -> bool:
     return call.compaction is not None and is_triggered(canonical["input"])
 

@@ -22,6 +22,8 @@ class Quirks:
     strict_alternation   wants user and assistant in turn, and one system message, first (chat)
     reasoning_field      the key in which it wants its thoughts back with the calls they led to (chat)
     thinking             how it is told to think (anthropic); empty: by the model's generation
+    translate            speaks a dialect: its answers are put into the standard shape and never relayed,
+                         not even where the client speaks the same protocol (chat, responses)
     """
 
     no_stream_usage: bool = False
@@ -30,6 +32,7 @@ class Quirks:
     strict_alternation: bool = False
     reasoning_field: Literal["", "reasoning_content", "reasoning"] = ""
     thinking: Literal["", "budget", "adaptive"] = ""
+    translate: bool = False
 
     @classmethod
     def from_row(cls, row: Any) -> Quirks:

@@ -3,8 +3,8 @@
 Facts as of November 2026, each from the page linked beside it; `sync_models` finds what is newer. A model
 of its maker is aliased by its own name, a model that others host too by the host's name before it.
 
-In this version a Responses client reaches Responses upstreams only and a chat client chat upstreams only,
-so OpenAI stands here twice: `gpt-…` answers on /v1/responses, `gpt-…-chat` on /v1/chat/completions.
+OpenAI stands here twice, so that each door can be relayed to its own protocol: `gpt-…` reaches the Responses
+API, `gpt-…-chat` Chat Completions.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ VENDORS: tuple[Vendor, ...] = (
         variable="MISTRAL_API_KEY",
         protocol="chat",
         base_url="https://api.mistral.ai/v1",
-        quirks=MAX_TOKENS,  # answers 422 extra_forbidden otherwise
+        # Answers 422 extra_forbidden otherwise. Models that think give their content as a list of parts:
+        # https://docs.mistral.ai/capabilities/reasoning
+        quirks={**MAX_TOKENS, "translate": True},
         models=(
             StarterModel("mistral-small-latest", 128_000, SEES_AND_THINKS),
             StarterModel("mistral-medium-latest", 262_144, SEES_AND_THINKS),
@@ -149,6 +151,8 @@ VENDORS: tuple[Vendor, ...] = (
         variable="XAI_API_KEY",
         protocol="chat",
         base_url="https://api.x.ai/v1",
+        # Sources stand in `citations` beside the choices: https://docs.x.ai/docs/guides/live-search
+        quirks={"translate": True},
         models=(StarterModel("grok-4.3", 1_000_000, SEES_AND_THINKS),),
     ),
     # https://docs.together.ai/docs/inference/openai-compatibility

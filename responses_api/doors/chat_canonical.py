@@ -46,6 +46,21 @@ def canonical(body: Json) -> Json:
     return made
 
 
+def terms(body: Json) -> Json:
+    """What a request asks beside its messages, which the upstream is sent as they came."""
+    return canonical({**body, "messages": []})
+
+
+def has_one_answer(body: Json) -> bool:
+    """Whether a Response can hold the answer: one choice, in text and calls of tools. Not several choices,
+    spoken answers, or calls in the form before tools."""
+    return (
+        body.get("n") in {None, 1}
+        and not (body.get("functions") or body.get("function_call") or body.get("audio"))
+        and body.get("modalities") in (None, [], ["text"])
+    )
+
+
 # Messages
 
 

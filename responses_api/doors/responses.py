@@ -20,12 +20,16 @@ from responses_api.doors.shapes import (
     count_tools,
     parse_object,
 )
+from routing.protocols.responses import MIN_OUTPUT_TOKENS
 
 Json = dict[str, Any]
 
 MAX_REFERENCES = 5000  # all are looked up in one query, whose parameters a database counts
 
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+# The range OpenAI documents, so that a request means the same whichever protocol its upstream speaks.
+OutputLimit = Annotated[int, Meta(ge=MIN_OUTPUT_TOKENS, le=2**31 - 1)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
 
 
 class StreamOptions(Struct):
@@ -52,9 +56,9 @@ class Request(Struct):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    max_output_tokens: Positive | None = None
+    max_output_tokens: OutputLimit | None = None
     max_tool_calls: Positive | None = None
-    temperature: float | None = None
+    temperature: Temperature | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
@@ -221,6 +225,22 @@ def _check_state(body: dict[str, Any]) -> None:
             "said before.",
             param="previous_response_id",
         )
+
+
+def refuse_nothing(call: ModelCall) -> None:
+    """Refuse a call that has nothing to answer, neither in its input nor in what it goes on from: some
+    upstreams would be asked, and paid, for an answer to nothing. What is only counted may be instructions and
+    tools."""
+    body = call.body
+    if call.door == "chat" or body.get("input"):
+        return
+    if call.door == "input_tokens" and (body.get("instructions") or body.get("tools")):
+        return
+    raise BadRequest(
+        "There is nothing to answer: 'input' is missing or empty, and there is no earlier turn to go on "
+        "from. Send 'input', or a 'previous_response_id' or 'conversation' that has items.",
+        param="input",
+    )
 
 
 def conversation_id(body: dict[str, Any]) -> str:

@@ -128,14 +128,15 @@ def check(value: Any, shape: Any, at: str = "") -> None:
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), at) from None
+        raise _explained(str(error), at, value) from None
 
 
 _AT = re.compile(r"(.*?)(?: - at `(.*)`)?\Z", re.DOTALL)
+_OUT_OF_RANGE = re.compile(r"Expected `\w+` [<>]=")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-def _explained(words: str, at: str) -> BadRequest:
+def _explained(words: str, at: str, value: Any) -> BadRequest:
     """msgspec's words, as a sentence with the path the client knows."""
     match = _AT.match(words)
     what, path = match.groups() if match is not None else (words, None)
@@ -144,6 +145,8 @@ def _explained(words: str, at: str) -> BadRequest:
     if missing := _MISSING.match(what):
         param = f"{param}.{missing.group(1)}".removeprefix(".")
         return BadRequest(f"Missing required parameter: '{param}'.", param=param)
+    if _OUT_OF_RANGE.match(what) and isinstance(value, dict) and (path or "")[2:] in value:
+        what = f"{what}, got {value[(path or '')[2:]]!r}"[:200]
     return BadRequest(f"Invalid value for '{param}': {_lower_first(what)}.", param=param or None)
 
 

@@ -17,7 +17,9 @@ from responses_api.doors.shapes import ModelCall
 from responses_api.relay import Identity, dumped
 from responses_api.relay.completion import Completion
 from responses_api.relay.frames import FrameRelay
-from routing.protocols import failures
+from routing.protocols import chat_ending, failures
+from routing.protocols.chat_ending import Ending
+from routing.protocols.fields import dicts
 from routing.route import Target
 from tenants.token_classes import Usage
 
@@ -30,12 +32,11 @@ class ChatRelay(FrameRelay):
     __slots__ = (
         "_answer",
         "_completion",
-        "_finished",
+        "_ending",
         "_include_usage",
         "_learned",
         "_own_id",
         "_own_model",
-        "_unfinished",
         "_upstream_id",
         "_upstream_model",
     )
@@ -49,8 +50,7 @@ class ChatRelay(FrameRelay):
         self._own_id = self._own_model = b""  # what replaces them, spelled in the upstream's way
         self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...
         self._upstream_id = self._upstream_model = b""  # ... and their bytes in a chunk
-        self._unfinished: set[int] = set()
-        self._finished: set[int] = set()
+        self._ending = Ending()
 
     def body(self, raw: bytes) -> bytes:
         answer = self._parsed(raw)
@@ -58,6 +58,8 @@ class ChatRelay(FrameRelay):
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
         self.meter.observe(answer.get("usage"))
         self.service_tier = answer.get("service_tier")
+        for choice in dicts(answer["choices"]):
+            self._refuse_failed(choice)
         self.has_output = self.ended = True
         own = {"id": self._identity.id, "model": self._identity.model}
         self._answer = {**answer, **own}
@@ -73,22 +75,22 @@ class ChatRelay(FrameRelay):
         return self.closing  # a completion does not say whether it is stored
 
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
-        if data == b"[DONE]":
-            pieces.append(self._end())
-            return
         chunk = self._parsed(data)
-        if chunk is None:
+        if chunk is None and data.strip() == b"[DONE]":
+            pieces.append(self._ended(done=True))
+        elif chunk is None:
             self.frames_dropped += 1
         elif self._is_wanted(chunk):
             pieces.append(data_event(self._rewritten(data, chunk)))
 
     def finish(self) -> bytes:
-        """A stream that finished every choice it began is whole, even if `[DONE]` is missing."""
-        if self.ended:
-            return b""
-        if self._unfinished or not self._finished:
+        """The end of a stream without `[DONE]`."""
+        return b"" if self.ended else self._released([self._ended(done=False)])
+
+    def _ended(self, *, done: bool) -> bytes:
+        if not self._ending.is_whole(done=done):
             raise UpstreamCut(f"The provider {self._target.provider!r} ended the stream too early.")
-        return self._released([self._end()])
+        return self._end()
 
     def announce(self) -> bytes:
         return COMMENT
@@ -122,6 +124,8 @@ class ChatRelay(FrameRelay):
         usage = chunk.get("usage")
         if chunk.get("service_tier") is not None:
             self.service_tier = chunk["service_tier"]
+        if usage is not None or self._ending.saw_usage:
+            self._ending.usage(is_there=bool(usage))
         if usage is not None:
             self.meter.observe(usage)
             if not choices and not self._include_usage:
@@ -132,15 +136,9 @@ class ChatRelay(FrameRelay):
         return True
 
     def _note(self, choice: Json) -> None:
-        index = choice.get("index")
-        if not isinstance(index, int):
-            index = 0
-        if choice.get("finish_reason") is not None:
-            self._finished.add(index)
-            self._unfinished.discard(index)
+        if self._ending.choice(choice):
+            self._refuse_failed(choice)
             self.has_output = True
-        elif index not in self._finished:
-            self._unfinished.add(index)
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return
@@ -149,10 +147,15 @@ class ChatRelay(FrameRelay):
         if not self.has_output:
             self.has_output = any(value for name, value in delta.items() if name != "role")
 
+    def _refuse_failed(self, choice: Json) -> None:
+        """Raise the failure that stands in the place of a reason."""
+        if (failure := chat_ending.failure(choice, self._target)) is not None:
+            raise failure
+
     def cut_short(self, usage: Usage, why: str) -> bytes:
         """As if the model had reached its limit, which is how clients know an answer that is not whole."""
         self.status = "incomplete"
-        pieces = [self._chunk([_ending(index)]) for index in sorted(self._unfinished)]
+        pieces = [self._chunk([_ending(index)]) for index in self._ending.unfinished]
         if self._include_usage:
             pieces.append(self._chunk([], _reported(usage)))
         return b"".join([*pieces, self._end()])

@@ -23,6 +23,7 @@ from responses_api.relay.frames import FrameRelay
 from responses_api.relay.tally import length_of_delta
 from responses_api.response_events import CREATED, IN_PROGRESS, KEEPALIVE
 from routing.protocols import failures
+from routing.protocols.responses_deltas import BROKEN, ENDINGS, status_of
 from routing.route import Target
 from tenants.token_classes import Usage
 
@@ -51,16 +52,22 @@ class ResponsesRelay(FrameRelay):
 
     def body(self, raw: bytes) -> bytes:
         answer = _object(raw)
-        if answer is None or not isinstance(answer.get("output"), list):
+        if answer is None or not _are_items(answer.get("output")):
             if answer is not None and answer.get("error"):
                 raise failures.of_event(self._target, answer["error"])
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no response.")
         self.meter.observe(answer.get("usage"))
-        self.status = str(answer.get("status"))
-        if self.status == "failed":
-            raise failures.of_event(self._target, answer.get("error"))
+        status = status_of(answer)
+        if status in BROKEN:
+            raise failures.of_event(self._target, answer.get("error") or {})
+        if status not in ENDINGS:
+            raise UpstreamMalformed(
+                f"The provider {self._target.provider!r} sent a response that has not ended; its status "
+                f"is {status[:50]!r}."
+            )
         self.has_output = self.ended = True
         self.service_tier = answer.get("service_tier")
+        self.status = answer["status"] = status
         self._snapshot = self._owned(answer)
         self.closing = dumped(self._snapshot, self._target)
         return self.closing
@@ -116,7 +123,7 @@ class ResponsesRelay(FrameRelay):
 
     def answer(self) -> Json | None:
         snapshot = self._snapshot
-        if snapshot is None or isinstance(snapshot.get("output"), list):
+        if snapshot is None or _are_items(snapshot.get("output")):
             return snapshot
         # Some servers leave it out at the end (wire.md, pitfall 6).
         return {**snapshot, "output": self._finished_items()}
@@ -143,6 +150,8 @@ class ResponsesRelay(FrameRelay):
         self.service_tier = response.get("service_tier")
         if kind == b"response.failed":
             response = {**response, "error": self._reported(response.get("error"))}
+        if kind in TERMINAL:  # what the event says counts; some servers leave the status out
+            response = {**response, "status": kind.removeprefix(b"response.").decode()}
         self._last = data
         self._snapshot = event["response"] = self._owned(response)
         written = dumped(event, self._target)
@@ -186,7 +195,7 @@ class ResponsesRelay(FrameRelay):
     def _finished_items(self) -> list[Json]:
         events = [event for data in self._items if (event := _object(data)) is not None]
         events.sort(key=_output_index)
-        return [event["item"] for event in events if "item" in event]
+        return [event["item"] for event in events if _is_item(event.get("item"))]
 
     def _last_number(self) -> int:
         """The sequence number of the last event that went out; -1 before the first."""
@@ -219,6 +228,15 @@ def _object(data: bytes) -> Json | None:
     except orjson.JSONDecodeError:
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _are_items(output: Any) -> bool:
+    return isinstance(output, list) and all(map(_is_item, output))
+
+
+def _is_item(item: Any) -> bool:
+    """Whether it can be stored and replayed as an item of the output."""
+    return isinstance(item, dict) and isinstance(item.get("type"), str)
 
 
 def _output_index(event: Json) -> int:

@@ -97,7 +97,7 @@ class Turn:
         turn = self._worker.large_bodies.turn(self._request.caller.key_public_id)
         try:
             await turn.take(len(self._asked))
-            admitted, is_wanted = await self._admit(memory)
+            admitted, is_wanted = await self._admit(self._asked, memory)
         finally:
             turn.end()
         try:
@@ -107,16 +107,19 @@ class Turn:
         finally:
             admitted.ticket.settle(0)  # where no model was asked
 
-    async def _admit(self, memory: TurnMemory) -> tuple[Admitted, bool]:
+    async def _admit(self, asked: str, memory: TurnMemory) -> tuple[Admitted, bool]:
         """The call in the frame, and whether an answer to it is wanted. Raises GatewayError."""
         caps = self._worker.caps
-        body, size = await frames.parsed(self._asked, caps), len(self._asked)
+        body, size = await frames.parsed(asked, caps), len(asked)
         self._asked = ""  # it was taken apart, and may be large
         parent_id = body.get("previous_response_id")
         self._parent_id = parent_id if isinstance(parent_id, str) else ""
         body, is_wanted = frames.request(body)
         call = understood(body, size, caps)
-        return await admit_call(self._worker, self._request, call, memory), is_wanted
+        admitted = await admit_call(
+            self._worker, self._request, call, memory, is_generated=is_wanted
+        )
+        return admitted, is_wanted
 
     async def _respond(self, admitted: Admitted, is_wanted: bool) -> None:
         if is_wanted:

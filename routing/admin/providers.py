@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from django.contrib import admin
@@ -10,8 +11,15 @@ from django.http import HttpRequest
 
 from routing.admin.owner import owner
 from routing.models import Provider, ProviderModel
+from routing.route import Quirks
 from tenants.access import Area
 from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter, access
+
+QUIRKS_HELP = (
+    'Known differences, for example {"no_stream_usage": true}. {"translate": true} puts the answers of a '
+    "provider that speaks a dialect into the standard shape, instead of relaying them. All of them: "
+    f"{', '.join(field.name for field in fields(Quirks))}; docs/commands.md explains them at add_provider."
+)
 
 
 @admin.register(Provider)
@@ -42,6 +50,12 @@ class ProviderAdmin(TenantModelAdmin):
     )
     readonly_fields = ("created_at",)
     autocomplete_fields = ("tenant",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Explain the quirks here, where a better sentence needs no migration."""
+        if db_field.name == "quirks":
+            kwargs["help_text"] = QUIRKS_HELP
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 @admin.register(ProviderModel)

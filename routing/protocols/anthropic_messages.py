@@ -21,6 +21,7 @@ from routing.protocols.conversation import (
     Turn,
     instructions,
     kind_of,
+    nothing_said,
     parts,
     text_of,
     turns,
@@ -51,9 +52,13 @@ def spoken(canonical: Json, toolbox: Toolbox, target: Target) -> Spoken:
     writer = _Writer(toolbox, target)
     if said := instructions(canonical):
         writer.spoken.system.append(_text(said))
-    for turn in turns(canonical["input"]):
+    given = turns(canonical["input"])
+    for turn in given:
         writer.write(turn)
     found = writer.spoken
+    # A blank word of the user's is a word; thoughts of another vendor alone are none.
+    if not (found.messages or found.system or any(turn.role != "assistant" for turn in given)):
+        raise nothing_said()
     if not found.messages or found.messages[0]["role"] == "assistant":
         found.messages.insert(0, {"role": "user", "content": [_text(GO_ON)]})
     if found.messages[-1]["role"] == "assistant":

@@ -2,7 +2,7 @@
 
 Only the first choice is read: a call that asks for more of them is relayed or refused. `Stop` waits for
 the usage that vendors send after `finish_reason` (wire.md, pitfall 26), for `[DONE]`, or for the end of
-the stream where both are missing.
+the stream where both are missing; whether that was an end is decided by `chat_ending`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from gateway_project.lib.errors import UpstreamMalformed
 from gateway_project.lib.sse import Frame
-from routing.protocols import citations, failures, logprobs
+from routing.protocols import chat_ending, citations, failures, logprobs
 from routing.protocols.chat_calls import Calls
+from routing.protocols.chat_ending import Ending
 from routing.protocols.chat_thoughts import FIELDS, Thoughts
 from routing.protocols.deltas import Delta, Refusal, Stop, Text
 from routing.protocols.fields import Json, dicts, mapping, parse, text
@@ -34,23 +35,21 @@ _REASONS: dict[str, Reason] = {
     "recitation": "content_filter",
     "sensitive": "content_filter",  # Zhipu
 }
-# Not an end but a failure told in the place of one: OpenRouter and Mistral say `error`, DeepSeek
-# `insufficient_system_resource`, Zhipu `network_error`, vLLM and SGLang `abort`.
-_FAILED = {"error": 500, "network_error": 500, "abort": 500, "insufficient_system_resource": 503}
 
 
 class ChatDeltas:
     """Reads one answer. `dropped` counts the frames that could not be understood."""
 
     __slots__ = (
-        "_calls", "_finish_reason", "_length", "_sources", "_stopped", "_target", "_thoughts", "done",
-        "dropped", "facts", "meter",
+        "_calls", "_ending", "_finish_reason", "_length", "_sources", "_stopped", "_target", "_thoughts",
+        "done", "dropped", "facts", "meter",
     )  # fmt: skip
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._thoughts = Thoughts(target.provider)
         self._calls = Calls()
+        self._ending = Ending()
         self._sources: Json = {}
         self._length = 0
         self._finish_reason = ""
@@ -66,7 +65,7 @@ class ChatDeltas:
             return []
         if frame.data.strip() == DONE:
             self.done = True
-            return self._stop()
+            return self._stop() if self._ending.is_whole(done=True) else []
         chunk = parse(frame.data)
         if chunk is None:
             self.dropped += 1
@@ -89,8 +88,8 @@ class ChatDeltas:
         return found + self._stop()
 
     def finish(self) -> list[Delta]:
-        """What was held back, now that the stream has ended; no Stop if the upstream named no reason."""
-        return self._stop()
+        """What was held back, now that the connection has ended; no Stop if that was not the end."""
+        return self._stop() if self._ending.is_whole(done=False) else []
 
     def _no_answer(self, raw: bytes) -> Exception:
         if error := failures.error_in(raw):
@@ -101,6 +100,7 @@ class ChatDeltas:
         has_usage = self._note(chunk)
         if self._stopped:
             return []
+        self._note_ending(chunk, has_usage=has_usage)
         choice = _first_choice(chunk)
         found: list[Delta] = []
         if choice is not None:
@@ -108,9 +108,16 @@ class ChatDeltas:
             found = self._choice(choice, mapping(choice.get("delta")))
             if is_last:
                 return found
-        if has_usage and self._finish_reason and not found:
+        if has_usage and not found and self._ending.is_whole(done=False):
             return self._stop()
         return found
+
+    def _note_ending(self, chunk: Json, *, has_usage: bool) -> None:
+        ending = self._ending
+        if has_usage or ending.saw_usage:
+            ending.usage(is_there=has_usage)
+        for choice in dicts(chunk.get("choices")):
+            ending.choice(choice)
 
     def _note(self, answer: Json) -> bool:
         """Take in what stands beside the choices; tells whether it held usage. Raises its error."""
@@ -186,15 +193,12 @@ class ChatDeltas:
         ]
 
     def _ended(self, reason: str, choice: Json) -> None:
-        if reason in _FAILED:
-            error = choice.get("error")
-            if error:
-                raise failures.of_event(self._target, error)
-            raise failures.of_error(self._target, _FAILED[reason], {}, None)
-        self._finish_reason = reason or "stop"
+        if (failure := chat_ending.failure(choice, self._target)) is not None:
+            raise failure
+        self._finish_reason = reason
 
     def _stop(self) -> list[Delta]:
-        if self._stopped or not self._finish_reason:
+        if self._stopped:
             return []
         if self._calls.nameless:
             raise UpstreamMalformed(

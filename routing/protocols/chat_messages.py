@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from gateway_project.lib.errors import BadRequest, UnsupportedParameter
+from gateway_project.lib.errors import UnsupportedParameter
 from routing.protocols import envelope, files
 from routing.protocols.conversation import (
     CALLS,
@@ -15,6 +15,7 @@ from routing.protocols.conversation import (
     Turn,
     instructions,
     kind_of,
+    nothing_said,
     parts,
     text_of,
     turns,
@@ -40,7 +41,7 @@ def messages(canonical: Json, toolbox: Toolbox, target: Target) -> list[Json]:
     for turn in turns(canonical["input"]):
         writer.write(turn)
     if not writer.messages:
-        raise BadRequest("'input' holds nothing that can be sent; send a message.", param="input")
+        raise nothing_said()
     if target.quirks.strict_alternation:
         return _alternating(writer.messages, role)
     return writer.messages

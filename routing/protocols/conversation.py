@@ -54,6 +54,11 @@ class Turn:
     results: list[Located] = field(default_factory=list)
 
 
+def nothing_said() -> BadRequest:
+    """The error for an input of which nothing is left that the upstream could be sent."""
+    return BadRequest("'input' holds nothing that can be sent; send a message.", param="input")
+
+
 def kind_of(item: Json) -> Any:
     """An item's type; messages and references may leave it out (wire.md 1.4)."""
     kind = item.get("type")

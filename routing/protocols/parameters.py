@@ -219,6 +219,9 @@ _NOTES = """\
 * `text.format` towards Anthropic is its native format if the model has the capability `structured_output`
   and the schema's objects are closed; otherwise a tool that must be called takes the answer.
 * `max_output_tokens` towards Anthropic is always sent: the client's, else the model's, else 8192.
+* `max_output_tokens` below 16 is refused through `/v1/responses`, as OpenAI does, whatever the upstream; a
+  lower limit of a chat client is raised to 16 towards Responses. `temperature` through `/v1/responses` is
+  from 0 to 2.
 * The output limit's name towards chat follows the quirk `max_tokens_field`.
 * `max_tokens`, `functions` and `function_call` of chat are read as the parameters that replaced them.
 * `strict` of a function reaches chat if the client says so, or by default where the schema allows it;

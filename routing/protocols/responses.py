@@ -12,6 +12,8 @@ from routing.route import Target
 Json = dict[str, Any]
 
 PATH = "/responses"
+# OpenAI refuses a lower limit: https://platform.openai.com/docs/api-reference/responses/create
+MIN_OUTPUT_TOKENS = 16
 _NEVER_SENT = ("previous_response_id", "conversation", "background", "prompt")
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -46,6 +48,8 @@ def build(canonical: Json, toolbox: Toolbox, target: Target) -> Json:
     sent = {name: value for name, value in canonical.items() if name not in _CHAT_ONLY}
     if toolbox.dropped:
         sent["tools"] = [tool for tool in sent["tools"] if tool.get("type") in _CALLABLE]
+    if (limit := canonical.get("max_output_tokens")) is not None:
+        sent["max_output_tokens"] = max(limit, MIN_OUTPUT_TOKENS)
     if canonical.get("logprobs"):
         _include(sent, _LOGPROBS)
     if not sent.get("tools"):

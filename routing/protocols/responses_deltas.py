@@ -21,9 +21,9 @@ from routing.protocols.usage import Meter
 from routing.route import Target
 
 DONE = b"[DONE]"
+ENDINGS = frozenset({"completed", "incomplete"})
+BROKEN = frozenset({"failed", "cancelled"})
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
-_ENDINGS = frozenset({"completed", "incomplete"})
-_BROKEN = frozenset({"failed", "cancelled"})
 
 Reason = Literal["stop", "tool_calls", "length", "content_filter"]
 Kind = Literal["summary", "raw"]
@@ -289,7 +289,7 @@ class ResponsesDeltas:
     def _terminal(self, event: Json) -> list[Delta]:
         response = mapping(event.get("response"))
         status, ending = text(response.get("status")), event["type"].removeprefix("response.")
-        if ending in _BROKEN or status not in _ENDINGS | _BROKEN:
+        if ending in BROKEN or status not in ENDINGS | BROKEN:
             status = ending
         return self._ended({**response, "status": status})
 
@@ -300,12 +300,12 @@ class ResponsesDeltas:
     def _ended(self, response: Json) -> list[Delta]:
         """The finished Response: its usage, what of its items is missing, and why it ended."""
         self._note(response)
-        status = text(response.get("status")) or "completed"
-        if status in _BROKEN or (response.get("error") and status not in _ENDINGS):
+        status = status_of(response)
+        if status in BROKEN or (response.get("error") and status not in ENDINGS):
             self.done = True
             raise failures.of_event(self._target, response.get("error") or {})
         found = self._missing(dicts(response.get("output")))
-        if status not in _ENDINGS:
+        if status not in ENDINGS:
             return found
         self.done = True
         return [*found, Stop(self._reason(status, mapping(response.get("incomplete_details"))))]
@@ -329,6 +329,15 @@ class ResponsesDeltas:
         if status == "incomplete":
             return "content_filter" if details.get("reason") == "content_filter" else "length"
         return "tool_calls" if self._called else "stop"
+
+
+def status_of(response: Json) -> str:
+    """The status of a whole Response; where it has none, what its other fields say of its end."""
+    if status := text(response.get("status")):
+        return status
+    if response.get("error"):
+        return "failed"
+    return "incomplete" if response.get("incomplete_details") else "completed"
 
 
 def _wire_name(call: Json) -> str:

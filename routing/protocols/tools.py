@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -79,13 +79,16 @@ class Toolbox:
     _by_key: dict[_Key, Tool] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, canonical: Json, target: Target | None = None) -> Toolbox:
+    def of(
+        cls, canonical: Json, target: Target | None = None, *, keeps_names: bool = False
+    ) -> Toolbox:
         """From a canonical body. With the target it also knows whether an answer tool is needed.
+        `keeps_names`: the upstream is sent the tools as the client wrote them.
 
         Raises BadRequest naming the field.
         """
         found, dropped = _definitions(canonical)
-        by_key = _tools(found)
+        by_key = _tools(found, _own_names(found) if keeps_names else _wire_names(found))
         choice, forced, allowed = _Chooser(by_key, dropped).read(canonical.get("tool_choice"))
         by_wire_name = {tool.wire_name: tool for tool in by_key.values()}
         parallel = canonical.get("parallel_tool_calls")
@@ -194,8 +197,17 @@ def _name(entry: _Found) -> str:
 # Naming them
 
 
-def _tools(found: dict[_Key, _Found]) -> dict[_Key, Tool]:
-    """Each under a name of its own; a valid name without a namespace stays as it is."""
+def _tools(found: dict[_Key, _Found], names: dict[_Key, str]) -> dict[_Key, Tool]:
+    return {key: _tool(key, names[key], entry) for key, entry in found.items()}
+
+
+def _own_names(found: Iterable[_Key]) -> dict[_Key, str]:
+    """The names that an upstream of the client's own protocol calls tools by, namespaces before them."""
+    return {key: _joined(key) for key in found}
+
+
+def _wire_names(found: Collection[_Key]) -> dict[_Key, str]:
+    """A name that every upstream accepts for each; a valid name without a namespace stays as it is."""
     names: dict[_Key, str] = {}
     taken: set[str] = set()
     for key in found:
@@ -207,12 +219,15 @@ def _tools(found: dict[_Key, _Found]) -> dict[_Key, Tool]:
             candidate = _candidate(key)
             names[key] = candidate if candidate not in taken else _hashed(candidate, key)
             taken.add(names[key])
-    return {key: _tool(key, names[key], entry) for key, entry in found.items()}
+    return names
+
+
+def _joined(key: _Key) -> str:
+    return key.name if key.namespace is None else f"{key.namespace}__{key.name}"
 
 
 def _candidate(key: _Key) -> str:
-    joined = key.name if key.namespace is None else f"{key.namespace}__{key.name}"
-    cleaned = _INVALID.sub("_", joined)
+    cleaned = _INVALID.sub("_", _joined(key))
     return cleaned if 0 < len(cleaned) <= MAX_NAME else _hashed(cleaned, key)
 
 

@@ -36,17 +36,20 @@ def read(body: Json) -> Ask:
         content = message.get("content")
         if message.get("role") != "user":
             thread.other(content)
+            for block in dicts(content):
+                thread.call(block.get("id"), block.get("name"))
             continue
         thread.user(content)
         for block in dicts(content):
             if block.get("type") == "tool_result":
-                thread.result(block.get("content"))
+                thread.result(block.get("content"), block.get("tool_use_id"))
     choice = body.get("tool_choice")
     choice = choice if isinstance(choice, dict) else {}
     return Ask(
         text=thread.text,
         results=tuple(thread.results),
         input_bytes=thread.bytes,
+        answered=thread.answered,
         offers=tuple(_offers(body, choice)),
         must_call=choice.get("type") in ("any", "tool"),
         parallel=not choice.get("disable_parallel_tool_use"),

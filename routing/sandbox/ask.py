@@ -26,13 +26,15 @@ class Offer:
 class Ask:
     """A request without its protocol.
 
-    `results` are the tool results that follow the last user text. `schema` is the wished answer's
-    JSON schema, `{}` for any JSON object, or None for free text. Who wants it compacted wants no answer.
+    `results` are the tool results that follow the last user text, `answered` the names of the tools that gave
+    them. `schema` is the wished answer's JSON schema, `{}` for any JSON object, or None for free text. Who
+    wants it compacted wants no answer.
     """
 
     text: str
     results: tuple[str, ...]
     input_bytes: int
+    answered: frozenset[str] = frozenset()
     offers: tuple[Offer, ...] = ()
     must_call: bool = False
     parallel: bool = True
@@ -51,14 +53,27 @@ class Thread:
         self.text = ""
         self.results: list[str] = []
         self.bytes = 0
+        self._called: dict[object, str] = {}
+        self._answered: set[str] = set()
+
+    @property
+    def answered(self) -> frozenset[str]:
+        return frozenset(self._answered)
 
     def user(self, content: object) -> None:
         if found := self.other(content):
             self.text = found[-1]
             self.results = []
+            self._answered.clear()
 
-    def result(self, content: object) -> None:
+    def call(self, call_id: object, name: object) -> None:
+        if isinstance(call_id, str) and isinstance(name, str):
+            self._called[call_id] = name
+
+    def result(self, content: object, call_id: object = None) -> None:
         self.results.append("\n".join(self.other(content)))
+        if isinstance(call_id, str) and call_id in self._called:
+            self._answered.add(self._called[call_id])
 
     def other(self, content: object) -> list[str]:
         found = texts(content)

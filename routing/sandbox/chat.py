@@ -37,14 +37,17 @@ def read(body: Json) -> Ask:
             case "user":
                 thread.user(message.get("content"))
             case "tool" | "function":
-                thread.result(message.get("content"))
+                thread.result(message.get("content"), message.get("tool_call_id"))
             case _:
                 thread.other(message.get("content"))
+                for call in dicts(message.get("tool_calls")):
+                    thread.call(call.get("id"), _name(call))
     choice = body.get("tool_choice")
     return Ask(
         text=thread.text,
         results=tuple(thread.results),
         input_bytes=thread.bytes,
+        answered=thread.answered,
         offers=tuple(_offers(body, choice)),
         must_call=choice == "required" or isinstance(choice, dict),
         parallel=body.get("parallel_tool_calls") is not False,

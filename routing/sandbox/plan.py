@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Literal
 
 import orjson
@@ -115,11 +115,27 @@ def make(ask: Ask) -> Plan:
 
 
 def _calls(ask: Ask, orders: dict[str, int]) -> tuple[ToolUse, ...]:
+    """The calls that are ordered or demanded; without either, one of a tool that the text is about."""
+    wanted = orders.get("tools") or orders.get("tool") or int(ask.must_call)
+    if not wanted:
+        return tuple(map(_use, _chosen(ask)))
     if ask.results or not ask.offers:
         return ()
-    wanted = orders.get("tools") or orders.get("tool") or int(ask.must_call)
     count = min(wanted, MAX_CALLS if ask.parallel else 1)
     return tuple(_use(ask.offers[number % len(ask.offers)]) for number in range(count))
+
+
+def _chosen(ask: Ask) -> list[Offer]:
+    """The first tool whose name shares a word with the user's text and that has not answered it yet."""
+    if not ask.offers:
+        return []
+    spoken = words.spoken(without_directives(ask.text))
+    fitting = (
+        offer
+        for offer in ask.offers
+        if offer.name not in ask.answered and not spoken.isdisjoint(words.named(offer.name))
+    )
+    return list(islice(fitting, 1))
 
 
 def _use(offer: Offer) -> ToolUse:

@@ -28,6 +28,7 @@ def read(body: Json) -> Ask:
         text=thread.text,
         results=tuple(thread.results),
         input_bytes=thread.bytes,
+        answered=thread.answered,
         offers=tuple(_chosen(tools, choice)),
         must_call=choice == "required" or _forces(choice),
         parallel=body.get("parallel_tool_calls") is not False,
@@ -188,7 +189,9 @@ def _take(item: Json, thread: Thread, tools: list[Json]) -> None:
     elif kind == "additional_tools":
         tools.extend(dicts(item.get("tools")))
     elif kind.endswith("_call_output"):
-        thread.result(item.get("output"))
+        thread.result(item.get("output"), item.get("call_id"))
+    elif kind.endswith("_call"):
+        thread.call(item.get("call_id"), item.get("name"))
 
 
 def _chosen(tools: list[Json], choice: object) -> Iterator[Offer]:

@@ -11,6 +11,8 @@ FILLER_WORD_BYTES = 6
 BYTES_PER_TOKEN = 4
 
 _WORDISH = re.compile(r"\s*\S{1,24}|\s+")
+_LONG_WORD = re.compile(r"[^\W\d_]{4,}")
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def filler(size_bytes: int) -> str:
@@ -46,3 +48,13 @@ def slices(text: str, size: int = 8) -> Iterator[str]:
 
 def clipped(text: str, size: int) -> str:
     return text if len(text) <= size else text[:size] + "…"
+
+
+def spoken(text: str) -> set[str]:
+    """The words of a text that have four letters or more, in lower case."""
+    return {word.lower() for word in _LONG_WORD.findall(text)}
+
+
+def named(name: str) -> set[str]:
+    """The same of a tool's name, whose words stand between `_`, `-` or capitals."""
+    return spoken(_CAPITAL.sub(" ", name))

@@ -207,6 +207,9 @@ WRONG_RESPONSES: list[tuple[Json, str]] = [
     ({"max_output_tokens": 1.5}, "max_output_tokens"),
     ({"max_output_tokens": "10"}, "max_output_tokens"),
     ({"max_output_tokens": 1e18}, "max_output_tokens"),
+    ({"max_output_tokens": 15}, "max_output_tokens"),
+    ({"temperature": 2.01}, "temperature"),
+    ({"temperature": -0.1}, "temperature"),
     ({"max_tool_calls": -5}, "max_tool_calls"),
     ({"temperature": "hot"}, "temperature"),
     ({"temperature": True}, "temperature"),
@@ -336,6 +339,62 @@ def test_what_is_wrong_is_said_in_a_sentence(http_client):
     assert http_client.post(RESPONSES, json=body).json()["error"]["message"] == (
         "Invalid value for 'input[0].content[0].text': expected `str | null`, got `int`."
     )
+
+
+def test_a_number_out_of_its_range_is_named(http_client):
+    for field, value, words in (
+        ("max_output_tokens", 5, "expected `int` >= 16, got 5"),
+        ("temperature", 2.5, "expected `float` <= 2.0, got 2.5"),
+    ):
+        body = {"model": "sandbox-responses", "input": "Hi", field: value}
+        message = http_client.post(RESPONSES, json=body).json()["error"]["message"]
+        assert message == f"Invalid value for '{field}': {words}."
+
+
+# Nothing to answer
+
+
+def test_nothing_to_answer_is_one_error_over_every_protocol(http_client, gateway):
+    """Whatever the upstream, and before anything is sent to it."""
+    empty = http_client.post("/v1/conversations", json={}).json()["id"]
+    nothing: list[Json] = [
+        {},
+        {"input": None},
+        {"input": ""},
+        {"input": []},
+        {"conversation": empty},
+    ]
+    ways: list[Json] = [{}, {"stream": True}, {"background": True}, {"instructions": "Be kind."}]
+    asked = [(RESPONSES, {**fields, **beside}) for fields in nothing for beside in ways]
+    asked += [(f"{RESPONSES}/compact", {}), (f"{RESPONSES}/input_tokens", {})]
+    errors = set()
+    for protocol in ("chat", "responses", "anthropic"):
+        for path, body in asked:
+            answer = http_client.post(path, json={"model": f"sandbox-{protocol}", **body})
+            errors.add((answer.status_code, answer.content))
+    ((status, content),) = errors
+    assert (status, orjson.loads(content)["error"]["param"]) == (400, "input")
+    assert len(gateway.sandbox.calls) == 0
+
+
+def test_a_turn_without_input_goes_on_from_what_was_said(http_client):
+    for protocol in ("chat", "responses", "anthropic"):
+        model = f"sandbox-{protocol}"
+        first = http_client.post(RESPONSES, json={"model": model, "input": "Hi"}).json()
+        body = {"model": model, "previous_response_id": first["id"]}
+        assert http_client.post(RESPONSES, json=body).status_code == 200
+
+
+def test_an_input_of_which_nothing_can_be_sent_is_the_same_error_for_translations(
+    http_client, gateway
+):
+    left_out = {"type": "reasoning", "summary": []}
+    for protocol in ("chat", "anthropic"):
+        answer = http_client.post(
+            RESPONSES, json={"model": f"sandbox-{protocol}", "input": [left_out]}
+        )
+        assert error_of(answer) == (400, "invalid_request", "input")
+    assert len(gateway.sandbox.calls) == 0
 
 
 # Too large

@@ -87,7 +87,7 @@ ANSWERS: dict[str, tuple[Json, list[str], str]] = {
         "incomplete",
     ),
     "the token limit while reasoning": (
-        {"input": "[size=9000]", "max_output_tokens": 3, "reasoning": {"effort": "low"}},
+        {"input": "[size=9000]", "max_output_tokens": 16, "reasoning": {"effort": "low"}},
         ["reasoning"],
         "incomplete",
     ),

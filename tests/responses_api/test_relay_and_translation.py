@@ -32,7 +32,7 @@ each_answer = pytest.mark.parametrize("recorded", native(answers()))
 
 
 def both(recorded: Recorded) -> tuple[Relay, Relay]:
-    """The relay, and the translation put together from the halves of two other cells."""
+    """The relay, and the translation that a provider's row can ask for."""
     door = recorded.protocol
     return relay(door, recorded), relay(door, recorded, translate=True)
 

@@ -426,6 +426,63 @@ def test_a_completion_cut_at_the_limit_says_length(chat, protocol, stream):
     assert answer["usage"]["completion_tokens"] == 16
 
 
+@over_each_protocol
+@streamed_or_not
+def test_a_limit_below_the_minimum_of_the_responses_api_is_raised_to_it(chat, protocol, stream):
+    chat.ask(protocol, stream, LONG, max_completion_tokens=5)
+    sent = chat.sent.body
+    limits = {
+        "chat": "max_completion_tokens",
+        "responses": "max_output_tokens",
+        "anthropic": "max_tokens",
+    }
+    assert sent[limits[protocol]] == (16 if protocol == "responses" else 5)
+
+
+# What the sandbox chooses by itself
+
+
+def offered(*names: str) -> list[Json]:
+    return [{"type": "function", "name": name, "parameters": None} for name in names]
+
+
+@over_each_protocol
+def test_the_sandbox_calls_a_tool_whose_name_is_in_the_question(responses, protocol):
+    for name, question, is_called in (
+        ("get_weather", "What's the weather like in San Francisco?", True),
+        ("getWeatherNow", "WEATHER!", True),
+        ("HTTPWeather-v2", "The weather?", True),
+        ("get_weather", "What now?", False),
+        ("get_weather", "Is it cold? Get me a coat.", False),  # a word of three letters
+        ("get_weather", "Weatherproof?", False),
+        ("run_it", "run it", False),
+    ):
+        response = responses.ask(protocol, False, question, tools=offered(name))
+        called = [call["name"] for call in calls_of(response)]
+        assert called == [name] * is_called, (name, question)
+    fields = {"tools": offered("get_weather"), "tool_choice": "none"}
+    assert calls_of(responses.ask(protocol, False, "The weather?", **fields)) == []
+
+
+@over_each_protocol
+@streamed_or_not
+def test_the_sandbox_calls_each_such_tool_once_for_a_question(responses, protocol, stream):
+    tools = offered("get_time", "get_weather", "read_news")
+    given: list[Json] = [{"role": "user", "content": "The weather and the news, please."}]
+    called: list[str] = []
+    for _ in range(3):
+        response = responses.ask(protocol, stream, given, tools=tools)
+        for call in calls_of(response):
+            called.append(call["name"])
+            output = {"type": "function_call_output", "call_id": call["call_id"], "output": "fine"}
+            given += [call, output]
+    assert called == ["get_weather", "read_news"]
+    assert output_text(response) == "The tool answered: fine / fine"
+    given.append({"role": "user", "content": "And the weather tomorrow?"})
+    response = responses.ask(protocol, stream, given, tools=tools)
+    assert [call["name"] for call in calls_of(response)] == ["get_weather"]
+
+
 # The official SDK
 
 

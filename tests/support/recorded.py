@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -11,7 +11,6 @@ import pytest
 from gateway_project.lib.sse import Parser
 from responses_api import cells
 from responses_api.cells import CELLS, Door
-from responses_api.legs import translated
 from responses_api.relay import Identity, Relay
 from routing.route import Quirks, Target
 from tests.support import meaning
@@ -122,18 +121,14 @@ def request(door: str, model: str, recorded: Recorded, **fields: Any) -> Json:
 
 
 def relay(door: str, recorded: Recorded, *, translate: bool = False, usage: bool = True) -> Relay:
-    """The cell that brings the answer to a client; `translate` also where both sides speak the same."""
+    """The cell that brings the answer to a client; `translate`: the provider's row asks for it."""
     asked = request(door, ALIAS, recorded, stream=recorded.streamed)
     if door == "chat" and usage and recorded.streamed:
         asked["stream_options"] = {"include_usage": True}
     call = DOORS[door].decode(orjson.dumps(asked))
     identity = Identity("own-id", ALIAS, 1_800_000_000)
-    opened = CELLS[door, recorded.protocol].open
-    if translate and door == recorded.protocol:
-        clients = {"chat": cells._CHAT_CLIENT, "responses": cells._RESPONSES_CLIENT}
-        upstreams = {"chat": cells._CHAT_UPSTREAM, "responses": cells._RESPONSES_UPSTREAM}
-        opened = translated(clients[door], upstreams[door])
-    return opened(call, target(recorded.protocol), identity, drop_unsupported=False).relay
+    to = replace(target(recorded.protocol), quirks=Quirks(translate=translate))
+    return CELLS[door, to.protocol].open(call, to, identity, drop_unsupported=False).relay
 
 
 def relayed(through: Relay, stream: bytes, step: int | None = None) -> bytes:

@@ -717,9 +717,10 @@ def test_an_answer_that_is_none_is_a_failure(raw, expected):
         adapter().body(raw)
 
 
-def test_an_answer_without_a_reason_has_no_stop():
-    raw = b'{"choices": [{"message": {"content": "a"}, "finish_reason": null}]}'
-    assert told(adapter().body(raw)) == Told(text="a")
+@pytest.mark.parametrize("reason", [b"null", b'""'])
+def test_a_whole_answer_needs_no_reason(reason):
+    raw = b'{"choices": [{"message": {"content": "a"}, "finish_reason": %b}]}' % reason
+    assert told(adapter().body(raw)) == Told(text="a", stop="stop")
 
 
 def test_usage_is_counted_even_if_the_stream_fails():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,8 @@ import pytest
 
 from gateway_project.lib.errors import UpstreamMalformed, UpstreamOverloaded, UpstreamTimeout
 from gateway_project.lib.sse import Frame, Parser
-from responses_api import cells
 from responses_api.cells import CELLS
 from responses_api.doors.shapes import ModelCall
-from responses_api.legs import translated
 from responses_api.relay import Identity, Relay
 from routing.route import Quirks, Target
 from tests.support import grammar
@@ -59,19 +58,8 @@ def translation(
     call = ModelCall(
         door, "alias", True, True, {"model": "alias", "stream": True, **asked, **body}, 9
     )
-    if protocol == door:  # no cell of its own: put together from the halves of two others
-        return _back_to_itself(protocol, call, of or identity())
-    leg = CELLS[door, protocol].open(
-        call, target(protocol), of or identity(), drop_unsupported=False
-    )
-    return leg.relay
-
-
-def _back_to_itself(protocol: str, call: ModelCall, of: Identity) -> Relay:
-    clients = {"chat": cells._CHAT_CLIENT, "responses": cells._RESPONSES_CLIENT}
-    upstreams = {"chat": cells._CHAT_UPSTREAM, "responses": cells._RESPONSES_UPSTREAM}
-    opened = translated(clients[call.door], upstreams[protocol])
-    return opened(call, target(protocol), of, drop_unsupported=False).relay
+    to = replace(target(protocol), quirks=Quirks(translate=True))
+    return CELLS[door, protocol].open(call, to, of or identity(), drop_unsupported=False).relay
 
 
 def chunk(delta: Json, finish: str | None = None, **fields: Any) -> Frame:
@@ -187,10 +175,9 @@ def test_what_follows_the_end_is_ignored():
 
 
 def test_a_whole_answer_that_does_not_say_how_it_ended_is_malformed():
-    relay = translation("chat")
-    message = {"role": "assistant", "content": "Hi"}
+    relay = translation("responses")
     with pytest.raises(UpstreamMalformed):
-        relay.body(orjson.dumps({"choices": [{"index": 0, "message": message}]}))
+        relay.body(orjson.dumps({"status": "in_progress", "output": []}))
 
 
 # Every recorded stream, through both doors

@@ -187,7 +187,7 @@ def test_a_failed_response_is_not_remembered(ws, cut):
 
 
 def test_an_incomplete_response_can_be_continued(gateway, ws):
-    cut_short = ws.turn(input="Say something long", max_output_tokens=2, store=False)
+    cut_short = ws.turn(input="[size=400] Say something long", max_output_tokens=16, store=False)
     assert cut_short["status"] == "incomplete"
     ws.turn(input="Go on", previous_response_id=cut_short["id"], store=False)
     assert "Say something long" in last_sent(gateway)

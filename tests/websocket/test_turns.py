@@ -300,6 +300,19 @@ def test_a_turn_without_generation_is_checked_like_any(ws):
     assert ws.refused(generate=False, input=7) == (400, "invalid_request")
 
 
+def test_only_a_turn_without_generation_may_have_nothing_to_answer(gateway, ws):
+    for protocol in ("chat", "responses", "anthropic"):
+        ws.create(f"sandbox-{protocol}", input=[], generate=False, store=False)
+        prepared = grammar.check(ws.events())
+        again = {"input": None, "previous_response_id": prepared["id"], "store": False}
+        cases: tuple[dict[str, Any], ...] = ({"input": None}, {"input": []}, again)
+        for fields in cases:
+            ws.create(f"sandbox-{protocol}", **fields)
+            error = ws.error()
+            assert (error["status"], error["error"]["param"]) == (400, "input")
+    assert len(gateway.sandbox.calls) == 0
+
+
 def test_nothing_is_written_that_is_nested_too_deep(ws):
     deep: Any = {}
     for _ in range(300):

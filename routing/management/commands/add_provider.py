@@ -29,7 +29,11 @@ class Command(AnsweringCommand):
         )
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument(
-            "--quirk", action="append", default=[], metavar="K=V", help="may be repeated"
+            "--quirk",
+            action="append",
+            default=[],
+            metavar="K=V",
+            help="may be repeated; translate=true puts a dialect's answers into the standard shape",
         )
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
