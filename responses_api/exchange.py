@@ -34,6 +34,8 @@ from gateway_project.lib.sse import EventTooLarge, Parser
 from responses_api import refusals, shortening, targets
 from responses_api.accounting.account import Account
 from responses_api.accounting.clamp import clamped
+from responses_api.accounting.facts import sent_tier
+from responses_api.accounting.final_usage import final_usage
 from responses_api.accounting.legs import Leg
 from responses_api.admission import Admitted
 from responses_api.cells import CELLS, Cell
@@ -275,7 +277,9 @@ class Exchange:
         drop_unsupported = self._admitted.route.drop_unsupported
         leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
         payload = _serialised(leg.body)
-        self._leg, limit = await self._account.open(target, self._door.name, call, payload)
+        self._leg, limit = await self._account.open(
+            target, self._door.name, call, payload, sent_tier(leg.body)
+        )
         if limit is not None:
             call = clamped(call, limit)
             leg = cell.open(call, target, self._identity, drop_unsupported=drop_unsupported)
@@ -479,9 +483,10 @@ class Exchange:
         relay = self._relay
         if relay is None or not relay.has_output:
             return None, "none"
-        if relay.ended and relay.meter.usage is not None and not self._is_cut_short:
-            return relay.meter.usage, "provider"
-        return self._counted(), "counted"
+        if (known := self._final_usage()) is None:
+            return self._counted(), "counted"
+        usage, source = known
+        return relay.meter.with_earlier(usage), source
 
     # Account
 
@@ -499,9 +504,18 @@ class Exchange:
 
     async def _fund(self) -> None:
         """Hold what the answer costs by its provider's report, before it is settled."""
+        leg, relay, known = self._leg, self._relay, self._final_usage()
+        if leg is not None and relay is not None and known is not None and not leg.settled:
+            await leg.fund(known[0], relay.service_tier)
+
+    def _final_usage(self) -> tuple[Usage, str] | None:
+        """The usage of an answer that ended as it should, and where it is from."""
         leg, relay = self._leg, self._relay
-        if leg is not None and relay is not None and relay.meter.own and not self._is_cut_short:
-            await leg.fund(relay.meter.own, relay.service_tier)
+        if leg is None or relay is None or not relay.ended or self._is_cut_short:
+            return None
+        if relay.status == "failed" and relay.meter.own is None:
+            return None
+        return final_usage(relay, leg.input_estimate)
 
     def _counted(self) -> Usage:
         """What passed by, where no report can be trusted."""
@@ -538,8 +552,8 @@ class Exchange:
         have been used at all."""
         relay = self._relay
         assert relay is not None
-        if relay.ended and relay.meter.own is not None and not self._is_cut_short:
-            return relay.meter.own, "provider"
+        if (known := self._final_usage()) is not None:
+            return known
         is_refusal = isinstance(error, UpstreamError) and not isinstance(error, _MAY_BE_BILLED)
         if is_refusal and not relay.tally.tokens:
             return Usage(), "none"

@@ -14,7 +14,9 @@ from msgspec import structs
 
 from gateway_project.lib import clock
 from responses_api import refusals
+from responses_api.accounting import facts
 from responses_api.accounting.clamp import clamped
+from responses_api.accounting.final_usage import final_usage
 from responses_api.accounting.legs import settle_whole
 from responses_api.cells import CELLS
 from responses_api.compaction import sealed
@@ -91,7 +93,7 @@ async def _summary(
     leg = cell.open(asked, target, identity, drop_unsupported=drop_unsupported)
     headers = cell.headers({**admitted.upstream_headers, "accept": "application/json"})
     payload = orjson.dumps(leg.body)
-    entry, limit = await account.open(target, "summary", asked, payload)
+    entry, limit = await account.open(target, "summary", asked, payload, facts.sent_tier(leg.body))
     if limit is not None:
         leg = cell.open(clamped(asked, limit), target, identity, drop_unsupported=drop_unsupported)
         payload = orjson.dumps(leg.body)
@@ -101,7 +103,8 @@ async def _summary(
         if answer.status != 200:
             raise await refusals.of_status(answer)
         leg.relay.body(await answer.body())
-        await entry.fund(leg.relay.meter.own or Usage(), leg.relay.service_tier)
+        usage, _ = final_usage(leg.relay, entry.input_estimate)
+        await entry.fund(usage, leg.relay.service_tier)
     finally:
         settle_whole(entry, leg.relay, answer)
         if answer is not None:

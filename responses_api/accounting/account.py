@@ -47,11 +47,15 @@ class Account:
         return sum(leg.used_tokens for leg in self._legs)
 
     async def open(
-        self, target: Target, route: str, call: ModelCall, payload: bytes
+        self,
+        target: Target,
+        route: str,
+        call: ModelCall,
+        payload: bytes,
+        tier: str = facts.DEFAULT_TIER,
     ) -> tuple[Leg, int | None]:
-        """The leg of a call about to be sent, and the most output tokens it may ask for: None unless the
+        """The leg of a call about to be sent, which asks for a service tier, and the most output tokens it may ask for: None unless the
         budgets pay for less than it might use. Raises BudgetExhausted, UnpricedModel, Unavailable."""
-        tier = facts.tier(call.body.get("service_tier"))
         asked_for = facts.output_limit(call.body)
         usual = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
         bound = 0
@@ -60,7 +64,7 @@ class Account:
         while True:
             asked_at = clock.timestamp()
             charge = self._charge(target, asked_at)
-            step = None if charge is None else charge.step(tier, bound)
+            step = None if charge is None else charge.bound(tier, bound)
             reserved = 0 if step is None else nano(bound * step.dearest_input)
             hold = await self._hold(reserved, step, min(usual, asked_for or usual), asked_at)
             # The ledger takes a period as complete two seconds after its end: a record's instant is that
