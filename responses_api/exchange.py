@@ -31,7 +31,7 @@ from gateway_project.lib.errors import (
 )
 from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import EventTooLarge, Parser
-from responses_api import refusals, shortening, targets
+from responses_api import leaving, refusals, shortening, targets
 from responses_api.accounting.account import Account
 from responses_api.accounting.clamp import clamped
 from responses_api.accounting.facts import sent_tier
@@ -70,7 +70,7 @@ class Exchange:
     __slots__ = (
         "_account", "_admitted", "_answer", "_call", "_door", "_first_output_at", "_heard_at", "_identity",
         "_interruption", "_is_cut_short", "_leg", "_life_sign", "_life_sign_at", "_loop", "_opened_at",
-        "_parser", "_provider", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
+        "_parser", "_provider", "_reading_on", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
         "last_sent", "phase", "since",
     )  # fmt: skip
 
@@ -95,6 +95,7 @@ class Exchange:
         self._tried: list[str] = []
         self._provider = ""
         self._interruption: Interruption | None = None
+        self._reading_on: leaving.ReadingOn | None = None
         self._life_sign: asyncio.Task[None] | None = None
         self._life_sign_at = 0.0
         self._settled = False
@@ -144,6 +145,8 @@ class Exchange:
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside; only the first reason counts, and none once the answer is whole:
         what is being stored as completed must not be told to have failed."""
+        if self._reading_on is not None and not why.is_clients_doing:
+            self._reading_on.stop()
         over = self._settled or self.phase is Phase.STORING
         if self._interruption is None and not over:
             self._interruption = why
@@ -375,7 +378,7 @@ class Exchange:
         keeper, relay = self._admitted.keeper, self._relay
         if keeper is None or relay is None or not (self._reply.started and self._door.ends_whole):
             return
-        closing = relay.failed(Interruption.CANCELLED.error())
+        closing = relay.closing if relay.ended else relay.failed(Interruption.CANCELLED.error())
         answer = {**(relay.answer() or {}), "status": "cancelled", "error": None}
         hold(_quietly(keeper.keep(answer, self._provider, closing)), "keep-abandoned")
 
@@ -392,10 +395,23 @@ class Exchange:
             self._settle("cancelled", why.value)
             return
         if why.is_clients_doing and not self.survives_client:
-            self._settle("client_gone", why.value)
-            self._keep_abandoned()
+            try:
+                await self._hear_out()
+            finally:
+                self._settle("client_gone", why.value)
+                self._keep_abandoned()
             return
         await self._end_failed(why.error())
+
+    async def _hear_out(self) -> None:
+        """Wait for the report of an answer whose client has left, and hold what it costs."""
+        self._enter(Phase.ENDED)  # nobody is left to wait for, or to be shown a sign of life
+        relay, answer = self._relay, self._answer
+        if relay is not None and answer is not None and leaving.may_report(relay):
+            self._reading_on = leaving.ReadingOn(relay, lambda: self._pull(answer, relay))
+            await self._reading_on.ended()
+            self._close_upstream()
+        await self._fund()
 
     async def _end_failed(self, error: GatewayError) -> None:
         """Exactly one terminal event if the stream has begun, an HTTP error otherwise."""

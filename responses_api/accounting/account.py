@@ -54,8 +54,9 @@ class Account:
         payload: bytes,
         tier: str = facts.DEFAULT_TIER,
     ) -> tuple[Leg, int | None]:
-        """The leg of a call about to be sent, which asks for a service tier, and the most output tokens it may ask for: None unless the
-        budgets pay for less than it might use. Raises BudgetExhausted, UnpricedModel, Unavailable."""
+        """The leg of a call about to be sent, which asks for a service `tier`, and the most output tokens it
+        may ask for: None unless the budgets pay for less than it might use. Raises BudgetExhausted,
+        UnpricedModel, Unavailable."""
         asked_for = facts.output_limit(call.body)
         usual = STEP_TOKENS if call.stream else WHOLE_STEP_TOKENS
         bound = 0

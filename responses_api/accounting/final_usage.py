@@ -11,8 +11,8 @@ from tenants.token_classes import Usage
 def final_usage(relay: Relay, input_estimate: int) -> tuple[Usage, str]:
     """The usage and where it is from. `relay` has ended.
 
-    A report that is missing, cannot be read, or says 0 beside an answer that was seen is not taken for 0: what
-    it lacks is counted by us, and the usage is marked as an anomaly.
+    A report that is missing, cannot be read, or says 0 beside an answer that was seen is not taken for 0:
+    what it lacks is counted by us, and the usage is marked as an anomaly.
     """
     reported, written = relay.meter.own, relay.tally.tokens
     if reported is None:

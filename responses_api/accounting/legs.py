@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from gateway_project.lib import clock
 from responses_api.accounting import facts
-from responses_api.accounting.final_usage import final_usage
 from responses_api.accounting.books import Books
+from responses_api.accounting.final_usage import final_usage
 from responses_api.relay import Relay
 from routing.transport import Answer
 from tenants.budgets.accounts import Hold

@@ -58,8 +58,8 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An output item the vocabulary has no word for, complete, in the Responses API's shape. `size`: bytes the
-    model wrote for it, if it did just now."""
+    """An output item the vocabulary has no word for, complete, in the Responses API's shape. `size`: bytes
+    the model wrote for it, if it did just now."""
 
     key: Hashable
     item: Json

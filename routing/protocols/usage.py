@@ -183,7 +183,11 @@ def disjoint(
 def _count(report: dict[str, Any], name: str) -> int:
     """A count of the report; 0 where there is none, and where it cannot be read."""
     value = report.get(name)
-    return (_read(value) or 0) if value else 0
+    if not value:
+        return 0
+    if type(value) is int and 0 < value <= MOST_TOKENS:  # as almost always
+        return value
+    return _read(value) or 0
 
 
 def _read(value: Any) -> int | None:
@@ -227,10 +231,12 @@ def _has_nonsense(*objects: dict[str, Any]) -> bool:
     """Whether something stands where a count or an object of counts should."""
     for fields in objects:
         for name, value in fields.items():
+            if value is None or (type(value) is int and 0 <= value <= MOST_TOKENS):
+                continue
             if name.endswith("_tokens"):
-                if value is not None and _read(value) is None:
+                if _read(value) is None:
                     return True
-            elif name.endswith("_details") and value is not None and type(value) is not dict:
+            elif type(value) is not dict and name.endswith("_details"):
                 return True
     return False
 
@@ -244,8 +250,8 @@ def in_chunk(answer: dict[str, Any]) -> Any:
 
 
 def of_input(report: Any) -> dict[str, Any]:
-    """What a report made before the answer says for certain. Its output is a placeholder, mostly 1: the true one
-    comes at the end, and where it does not, none was reported."""
+    """What a report made before the answer says for certain. Its output is a placeholder, mostly 1: the true
+    one comes at the end, and where it does not, none was reported."""
     if not isinstance(report, dict):
         return {}
     return {n: value for n, value in report.items() if not n.startswith(("output_", "total_"))}

@@ -64,7 +64,8 @@ class Terms(Struct, frozen=True):
         return steps[-1]
 
     def bound(self, tier: str, input_tokens: int) -> Step:
-        """Prices that a call which asks for a tier does not exceed, whether it or the default one serves it."""
+        """Prices that a call which asks for a tier does not exceed, whichever of it and the default one
+        serves it."""
         asked = self.step(tier, input_tokens)
         if tier == DEFAULT_TIER:
             return asked

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from gateway_project.lib import clock
@@ -138,10 +139,10 @@ def test_what_chat_completions_report_in_other_places_is_read_by_relay_and_trans
     # Groq's last chunk with a choice has it, beside the choices; Moonshot's has it in the choice.
     last, done = ended.split(b"\n\n", 1)
     streamed = [
-        begun + last[:-1] + b',"x_groq":{"usage":' + answers.orjson.dumps(usage) + b"}}\n\n" + done,
+        begun + last[:-1] + b',"x_groq":{"usage":' + orjson.dumps(usage) + b"}}\n\n" + done,
         begun
         + last.replace(b'"finish_reason":"stop"', b'"finish_reason":"stop","usage":@')
-        .replace(b"@", answers.orjson.dumps(usage))
+        .replace(b"@", orjson.dumps(usage))
         + b"\n\n"
         + done,
     ]  # fmt: skip
@@ -162,7 +163,7 @@ def test_a_response_of_items_without_deltas_is_counted_by_its_items(
     gateway: LiveGateway, post: Post, booked: Rows, buyer: Customer
 ) -> None:
     begun = answers.beginning("responses", TEXT).partition(b"event: response.output_text.delta")[0]
-    item = answers.orjson.dumps(answers._response(TEXT)["output"][0])
+    item = orjson.dumps(answers.response(TEXT)["output"][0])
     done = b'event: response.output_item.done\ndata: {"type":"response.output_item.done","item":'
     script = Scripted(chunks=[begun + done + item + b"}\n\n"], end="cut")
     post("responses", scripted(gateway, "responses", script), stream=True)

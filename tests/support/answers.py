@@ -34,7 +34,7 @@ def whole(protocol: str, text: str, usage: Any = ABSENT, tier: str | None = None
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return orjson.dumps({"id": "c", "created": 1, "model": "m", "choices": [choice], **told})
     if protocol == "responses":
-        return orjson.dumps(_response(text, **told))
+        return orjson.dumps(response(text, **told))
     content = [{"type": "text", "text": text}]
     return orjson.dumps({**_message("end_turn"), "content": content, **told})
 
@@ -47,7 +47,7 @@ def beginning(protocol: str, text: str) -> bytes:
         item = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
         return b"".join(
             (
-                _event("response.created", response=_response("", status="in_progress")),
+                _event("response.created", response=response("", status="in_progress")),
                 _event("response.output_item.added", output_index=0, item=item),
                 _event(
                     "response.output_text.delta",
@@ -83,7 +83,7 @@ def ending(protocol: str, text: str, usage: Any = ABSENT) -> bytes:
         reported = b"" if usage is ABSENT else _data({**_HEAD, "choices": [], **told})
         return _chunk({}, "stop") + reported + b"data: [DONE]\n\n"
     if protocol == "responses":
-        return _event("response.completed", response=_response(text, **told))
+        return _event("response.completed", response=response(text, **told))
     delta = {"stop_reason": "end_turn"}
     return (
         _event("content_block_stop", index=0)
@@ -99,7 +99,8 @@ def _chunk(delta: Json, reason: str | None = None) -> bytes:
     return _data({**_HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
 
 
-def _response(text: str, status: str = "completed", **fields: Any) -> Json:
+def response(text: str, status: str = "completed", **fields: Any) -> Json:
+    """A Response of one message."""
     part = {"type": "output_text", "text": text, "annotations": []}
     item = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
     return {"id": "resp_1", "status": status, "output": [item] if text else [], **fields}

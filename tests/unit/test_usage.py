@@ -222,7 +222,9 @@ def test_a_report_that_goes_down_is_older_or_wrong():
     assert meter.usage == Usage(input_fresh=100, output_visible=50)
 
 
-@pytest.mark.parametrize("value", [1e300, -1, 0.5, "1e3", "-4", "９", "1" * 5_000, True, [4], {}])
+@pytest.mark.parametrize(
+    "value", [1e300, -1, 0.5, "1e3", "-4", "\uff19", "1" * 5_000, True, [4], {}]
+)
 def test_what_is_no_count_is_read_as_none_and_flagged(value):
     for name in ("prompt_tokens", "completion_tokens"):
         report = {"prompt_tokens": 9, "completion_tokens": 4, name: value}
@@ -250,7 +252,7 @@ OBJECTS = (
     "cached_tokens_details", "cache_write_tokens_details", "cache_creation",
 )  # fmt: skip
 counts = st.integers(0, 50)
-anything = (
+anything: Any = (
     counts
     | counts.map(str)
     | counts.map(float)
@@ -260,7 +262,7 @@ anything = (
 
 
 def objects(values: Any, inner: Any) -> Any:
-    named = {name: inner for name in OBJECTS} | {name: values for name in NAMES}
+    named = dict.fromkeys(OBJECTS, inner) | dict.fromkeys(NAMES, values)
     return st.lists(st.sampled_from([*NAMES, *OBJECTS]), unique=True, max_size=9).flatmap(
         lambda names: st.fixed_dictionaries({name: named[name] for name in names})
     )
