@@ -147,13 +147,18 @@ def disjoint(
     """Counts as most vendors tell them, two wholes and parts of them, taken apart. Parts that exceed their
     whole are cut to it and mark the report as an anomaly; so does `suspicious`.
 
-    xAI counts reasoning beside the output, not in it. Its total says so, or that it exceeds the output.
+    Some vendors count parts beside their whole, and their total says so: xAI reasoning, proxies to Anthropic
+    what a cache read and wrote. Reasoning that exceeds the output cannot be a part of it either.
     """
-    if reasoning and not reasons_inside:
-        beside = inputs + outputs + reasoning
-        if total == beside or (reasoning > outputs and total != inputs + outputs):
-            suspicious |= total != beside
-            outputs, total = outputs + reasoning, beside
+    surplus = total - inputs - outputs if total else 0
+    if surplus and surplus in {reasoning, cached + written + reasoning}:
+        outputs += reasoning
+        inputs += surplus - reasoning
+    elif surplus and surplus == cached + written:
+        inputs += surplus
+    elif reasoning > outputs and (surplus or not total) and not reasons_inside:
+        outputs += reasoning
+        suspicious = True
     fresh = inputs - cached - written - input_audio
     visible = outputs - reasoning - output_audio
     contradicts = fresh < 0 or visible < 0 or written_long > written

@@ -12,7 +12,10 @@ import pytest
 from gateway_project.lib import clock
 from routing.models import Provider
 from routing.sandbox.reply import Scripted
+from tenants.ledger.open_calls import OpenCall, abandoned
+from tenants.ledger.records import Opened
 from tenants.models import PriceLine, PriceVersion
+from tenants.prices.rating import Line, terms
 from tests.accounting.conftest import INPUT_PICO, OUTPUT_PICO, Rows, price
 from tests.support import answers, rows
 from tests.support.answers import ABSENT, PROTOCOLS, report
@@ -214,3 +217,22 @@ def test_the_tier_that_prices_was_served_or_is_the_dearer_of_default_and_sent(
         assert (row.service_tier, row.charge_nano) == (case[-1], 100 * tiers[case[-1]] // 1000), (
             case
         )
+
+
+def test_a_call_whose_worker_died_is_priced_in_the_dearer_tier() -> None:
+    by = terms(
+        1,
+        0.0,
+        [
+            Line(name, pico, tier)
+            for tier, pico in (("default", 10_000_000), ("flex", 5_000_000))
+            for name in ("input_fresh", "output_visible")
+        ],
+    )
+    opened = Opened(
+        id="0" * 32, leg=0, at_ms=0, tenant_id=1, tenant="buyer", key_id=1, key="k", route="chat", alias="a",
+        provider="p", upstream_model="m", input_estimate=70, service_tier="flex", cost_version=1,
+        charge_version=1, is_own=False, held_nano=None, budgets=(),
+    )  # fmt: skip
+    row = abandoned(OpenCall(opened, 1, 0), lambda version: by)
+    assert (row.values["service_tier"], row.charge_nano) == ("default", 700_000)

@@ -145,6 +145,16 @@ from tenants.token_classes import Usage
             },
             Usage(input_fresh=12, output_visible=2, output_reasoning=320, anomaly=True),
         ),
+        (  # what a cache read is beside the input, as the total tells
+            "chat",
+            {
+                "prompt_tokens": 200,
+                "completion_tokens": 3,
+                "prompt_tokens_details": {"cached_tokens": 800},
+                "total_tokens": 1_003,
+            },
+            Usage(input_fresh=200, cache_read=800, output_visible=3),
+        ),
         (
             "chat",
             {"prompt_tokens": "9", "completion_tokens": 4.0, "cached_tokens": "3"},
@@ -293,7 +303,8 @@ def test_classes_are_never_negative_and_never_more_than_the_whole(protocol, repo
         for name in WHOLES[protocol]
     )
     inputs, outputs = (count if count <= MOST_TOKENS else 0 for count in (inputs, outputs))
-    assert usage.input_total == inputs
+    beside = usage.cache_read + usage.cache_write_total if report.get("total_tokens") else 0
+    assert usage.input_total in {inputs, inputs + beside}
     outside = report.get(f"{WHOLES[protocol][1]}_details")
     thought = outside.get("reasoning_tokens") if isinstance(outside, dict) else 0
     assert usage.output_total in {outputs, outputs + (usage.output_reasoning if thought else 0)}
