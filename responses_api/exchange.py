@@ -29,9 +29,10 @@ from gateway_project.lib.errors import (
 )
 from gateway_project.lib.presence import Presence
 from gateway_project.lib.sse import EventTooLarge, Parser
-from responses_api import refusals, shortening, targets
+from responses_api import leaving, refusals, shortening, targets
 from responses_api.accounting.account import Account
 from responses_api.accounting.clamp import clamped
+from responses_api.accounting.final_usage import final_usage
 from responses_api.accounting.legs import MAY_HAVE_RUN, Leg, never_ran
 from responses_api.admission import Admitted
 from responses_api.cells import CELLS, Cell
@@ -66,7 +67,7 @@ class Exchange:
     __slots__ = (
         "_account", "_admitted", "_answer", "_call", "_door", "_first_output_at", "_heard_at", "_identity",
         "_interruption", "_is_cut_short", "_leg", "_life_sign", "_life_sign_at", "_loop", "_opened_at",
-        "_parser", "_provider", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
+        "_parser", "_provider", "_reading_on", "_relay", "_reply", "_settled", "_task", "_tried", "_worker",
         "last_sent", "phase", "since",
     )  # fmt: skip
 
@@ -91,6 +92,7 @@ class Exchange:
         self._tried: list[str] = []
         self._provider = ""
         self._interruption: Interruption | None = None
+        self._reading_on: leaving.ReadingOn | None = None
         self._life_sign: asyncio.Task[None] | None = None
         self._life_sign_at = 0.0
         self._settled = False
@@ -140,6 +142,8 @@ class Exchange:
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside; only the first reason counts, and none once the answer is whole:
         what is being stored as completed must not be told to have failed."""
+        if self._reading_on is not None and not why.is_clients_doing:
+            self._reading_on.stop()
         over = self._settled or self.phase is Phase.STORING
         if self._interruption is None and not over:
             self._interruption = why
@@ -370,7 +374,7 @@ class Exchange:
         keeper, relay = self._admitted.keeper, self._relay
         if keeper is None or relay is None or not (self._reply.started and self._door.ends_whole):
             return
-        closing = relay.failed(Interruption.CANCELLED.error())
+        closing = relay.closing if relay.ended else relay.failed(Interruption.CANCELLED.error())
         answer = {**(relay.answer() or {}), "status": "cancelled", "error": None}
         hold(_quietly(keeper.keep(answer, self._provider, closing)), "keep-abandoned")
 
@@ -387,10 +391,23 @@ class Exchange:
             self._settle("cancelled", why.value)
             return
         if why.is_clients_doing and not self.survives_client:
-            self._settle("client_gone", why.value)
-            self._keep_abandoned()
+            try:
+                await self._hear_out()
+            finally:
+                self._settle("client_gone", why.value)
+                self._keep_abandoned()
             return
         await self._end_failed(why.error())
+
+    async def _hear_out(self) -> None:
+        """Wait for the report of an answer whose client has left, and hold what it costs."""
+        self._enter(Phase.ENDED)  # nobody is left to wait for, or to be shown a sign of life
+        relay, answer = self._relay, self._answer
+        if relay is not None and answer is not None and leaving.may_report(relay):
+            self._reading_on = leaving.ReadingOn(relay, lambda: self._pull(answer, relay))
+            await self._reading_on.ended()
+            self._close_upstream()
+        await self._fund()
 
     async def _end_failed(self, error: GatewayError) -> None:
         """Exactly one terminal event if the stream has begun, an HTTP error otherwise."""
@@ -480,9 +497,10 @@ class Exchange:
         relay = self._relay
         if relay is None or not relay.has_output:
             return None, "none"
-        if relay.ended and relay.meter.usage is not None and not self._is_cut_short:
-            return relay.meter.usage, "provider"
-        return self._counted(), "counted"
+        if (known := self._final_usage()) is None:
+            return self._counted(), "counted"
+        usage, source = known
+        return relay.meter.with_earlier(usage), source
 
     # Account
 
@@ -501,9 +519,18 @@ class Exchange:
 
     async def _fund(self) -> None:
         """Hold what the answer costs by its provider's report, before it is settled."""
+        leg, relay, known = self._leg, self._relay, self._final_usage()
+        if leg is not None and relay is not None and known is not None and not leg.settled:
+            await leg.fund(known[0], relay.service_tier)
+
+    def _final_usage(self) -> tuple[Usage, str] | None:
+        """The usage of an answer that ended as it should, and where it is from."""
         leg, relay = self._leg, self._relay
-        if leg is not None and relay is not None and relay.meter.own and not self._is_cut_short:
-            await leg.fund(relay.meter.own, relay.service_tier)
+        if leg is None or relay is None or not relay.ended or self._is_cut_short:
+            return None
+        if relay.status == "failed" and relay.meter.own is None:
+            return None
+        return final_usage(relay, leg.input_estimate)
 
     def _counted(self) -> Usage:
         """What passed by, where no report can be trusted."""
@@ -546,8 +573,8 @@ class Exchange:
         have been used at all."""
         relay = self._relay
         assert relay is not None
-        if relay.ended and relay.meter.own is not None and not self._is_cut_short:
-            return relay.meter.own, "provider"
+        if (known := self._final_usage()) is not None:
+            return known
         if never_ran(error, self._answer) and not relay.tally.tokens:
             return Usage(), "none"
         return self._counted(), "counted"

@@ -15,6 +15,7 @@ from msgspec import structs
 from gateway_project.lib import clock
 from responses_api import refusals
 from responses_api.accounting.clamp import clamped
+from responses_api.accounting.final_usage import final_usage
 from responses_api.accounting.legs import settle_whole
 from responses_api.cells import CELLS
 from responses_api.compaction import sealed
@@ -102,7 +103,8 @@ async def _summary(
         if answer.status != 200:
             raise await refusals.of_status(answer)
         leg.relay.body(await answer.body())
-        await entry.fund(leg.relay.meter.own or Usage(), leg.relay.service_tier)
+        usage, _ = final_usage(leg.relay, entry.input_estimate)
+        await entry.fund(usage, leg.relay.service_tier)
     except BaseException as error:
         failure = error
         raise

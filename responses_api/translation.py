@@ -13,7 +13,8 @@ from responses_api.assembly.assembler import Assembler
 from responses_api.assembly.steps import Ended
 from responses_api.encoders import Encoder
 from responses_api.relay.tally import Tally
-from routing.protocols.deltas import Delta, Reasoning, Refusal, Stop, Text, ToolCall
+from responses_api.relay.written import text_bytes
+from routing.protocols.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.usage import Meter
 from routing.route import Target
 from tenants.token_classes import Usage
@@ -40,8 +41,10 @@ class Adapter(Protocol):
 def size_of(delta: Delta) -> int:
     """Bytes, or so, of what the model wrote."""
     if isinstance(delta, Text | Reasoning | Refusal):
-        return len(delta.text)
-    return len(delta.arguments) + len(delta.name) if isinstance(delta, ToolCall) else 0
+        return text_bytes(delta.text)
+    if isinstance(delta, ToolCall):
+        return text_bytes(delta.arguments) + text_bytes(delta.name)
+    return delta.size if isinstance(delta, Opaque) else 0
 
 
 class Translation:
@@ -72,6 +75,7 @@ class Translation:
     def body(self, raw: bytes) -> bytes:
         for delta in self._adapter.body(raw):
             self._assembler.take(delta)
+            self.tally.add_text(size_of(delta))
         if self._assembler.stop is None:
             raise UpstreamMalformed(
                 f"The provider {self._provider!r} did not say how its answer ended."

@@ -25,7 +25,7 @@ OUTPUT_CLASSES = TOKEN_CLASSES[5:]
 
 
 class Usage(Struct, frozen=True):
-    """Tokens per class. `anomaly`: the report contradicted itself.
+    """Tokens per class. `anomaly`: the report is missing, cannot be read or contradicts itself.
 
     What is written into a cache costs by how long it is kept: `cache_write` for the vendor's usual time
     (Anthropic 5 minutes, OpenAI 30), `cache_write_long` for its longer one (1 hour, 12 hours).

@@ -17,7 +17,7 @@ from tenants.budgets.shares import USUAL_ANSWER, Need
 from tenants.ledger.records import Opened
 from tenants.ledger.row_ids import row_id
 from tenants.ledger.spool import SpoolFailed
-from tenants.prices.rating import DEFAULT_TIER, Terms
+from tenants.prices.rating import Terms
 
 Json = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Account:
         """The leg of a call about to be sent as `body`, and the output limit it must be sent with: None where
         the body is right as it is. `can_limit`: the route takes a limit at all. Raises BudgetExhausted,
         RateLimited, UnpricedModel, Unavailable."""
-        tier = facts.tier(call.body.get("service_tier"))
+        tier = facts.sent_tier(body)
         tokens = estimate(body, len(payload), target.context_window)
         while True:
             asked_at = clock.timestamp()
@@ -161,10 +161,8 @@ def _need(
     most = facts.output_limit(body) or target.max_output_tokens or LONGEST_ANSWER
     if charge is None:
         return Need(0, most=most)
-    # What is asked for in a cheaper tier may be served in the usual one.
-    steps = [charge.step(each, tokens.bound) for each in {tier, DEFAULT_TIER}]
-    fixed = nano(tokens.bound * max(step.dearest_input for step in steps))
-    pico = max(step.dearest_output for step in steps)
+    step = charge.bound(tier, tokens.bound)
+    fixed, pico = nano(tokens.bound * step.dearest_input), step.dearest_output
     if target.protocol == "chat":
         pico *= facts.choices(body)
     if not can_limit:

@@ -39,6 +39,19 @@ def tier(named: Any) -> str:
     return named.replace("\0", "")[:MAX_TIER] or DEFAULT_TIER
 
 
+def sent_tier(body: Json) -> str:
+    """The service tier that a request asks its upstream for, as prices name it."""
+    named = body.get("service_tier")
+    return DEFAULT_TIER if named == "standard_only" else tier(named)  # Anthropic's word
+
+
+def served_tier(named: Any) -> str | None:
+    """The service tier an upstream says it served; None where it does not say."""
+    if not isinstance(named, str) or named in {"", "auto"}:
+        return None
+    return tier(named)
+
+
 def output_limit(body: Json) -> int | None:
     """The most output tokens a body allows. Where it has several limits the largest counts: an upstream may
     know only that one."""

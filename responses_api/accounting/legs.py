@@ -18,12 +18,13 @@ from gateway_project.lib.errors import (
 )
 from responses_api.accounting import facts
 from responses_api.accounting.books import Books
+from responses_api.accounting.final_usage import final_usage
 from responses_api.idempotency.ownership import Ownership
 from responses_api.relay import Relay
 from routing.transport import Answer
 from tenants.budgets.accounts import Hold
 from tenants.ledger.records import Noted, Opened, Settled
-from tenants.prices.rating import NOTHING, PICO_PER_NANO, Rated, Terms, rate
+from tenants.prices.rating import NOTHING, PICO_PER_NANO, Rated, Terms, rate, unstated_tier
 from tenants.token_classes import Usage
 
 # After these nobody knows whether the upstream did what it was asked.
@@ -162,7 +163,7 @@ class Leg:
             usage_anomaly=usage.anomaly,
             http_status=http_status,
             error_code=(error_code or "")[:100],
-            service_tier=self._tier(service_tier),
+            service_tier=self._tier(usage, service_tier),
             ttft_ms=None if ttft_ms is None else int(ttft_ms),
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
         )
@@ -189,18 +190,22 @@ class Leg:
     def _rated(self, usage: Usage, service_tier: str | None, by: Terms | None) -> Rated:
         if by is None:
             return NOTHING
-        return rate(usage, self._tier(service_tier), by)
+        return rate(usage, self._tier(usage, service_tier), by)
 
-    def _tier(self, reported: str | None) -> str:
-        return facts.tier(reported) if reported else self._opened.service_tier
+    def _tier(self, usage: Usage, reported: str | None) -> str:
+        """One for charge and cost, so that a row can be rated again."""
+        served = facts.served_tier(reported)
+        asked = self._opened.service_tier
+        return served or unstated_tier(usage, asked, self._charge or self._cost)
 
 
 def settle_whole(
     leg: Leg, relay: Relay, answer: Answer | None, failure: BaseException | None
 ) -> None:
     """A call for a whole answer that nobody but us waits for, however it ended."""
-    if relay.ended and relay.meter.own is not None:
-        status, usage, source = "completed", relay.meter.own, "provider"
+    if relay.ended:
+        usage, source = final_usage(relay, leg.input_estimate)
+        status = "completed"
     elif never_ran(failure, answer):
         status, usage, source = "failed", Usage(), "none"
     else:

@@ -60,7 +60,7 @@ def compacting(adapter: Adapter, seal: Callable[[str], str]) -> Rewritten:
                 summary = "" if delta.reason == "content_filter" else "".join(pieces).strip()
                 if not summary:
                     raise UpstreamMalformed("The model gave no summary of the conversation.")
-                return [Opaque(_KEY, sealed.item(seal(summary))), Stop("stop")]
+                return [Opaque(_KEY, sealed.item(seal(summary)), len(summary)), Stop("stop")]
         return []
 
     return Rewritten(adapter, rewrite)

@@ -14,12 +14,13 @@ from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamMalfor
 from gateway_project.lib.sse import COMMENT, DONE, data_event
 from responses_api import response_object
 from responses_api.doors.shapes import ModelCall
-from responses_api.relay import Identity, dumped
+from responses_api.relay import Identity, dumped, written
 from responses_api.relay.completion import Completion
 from responses_api.relay.frames import FrameRelay
 from routing.protocols import chat_ending, failures
 from routing.protocols.chat_ending import Ending
 from routing.protocols.fields import dicts
+from routing.protocols.usage import in_chunk
 from routing.route import Target
 from tenants.token_classes import Usage
 
@@ -56,7 +57,9 @@ class ChatRelay(FrameRelay):
         answer = self._parsed(raw)
         if answer is None or not isinstance(answer.get("choices"), list):
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
-        self.meter.observe(answer.get("usage"))
+        self.meter.observe(in_chunk(answer))
+        for choice in answer["choices"]:
+            self._read_choice(choice)
         self.service_tier = answer.get("service_tier")
         for choice in dicts(answer["choices"]):
             self._refuse_failed(choice)
@@ -65,6 +68,15 @@ class ChatRelay(FrameRelay):
         self._answer = {**answer, **own}
         self.closing = dumped(self._answer, self._target)
         return self.closing
+
+    def _read_choice(self, choice: Any) -> None:
+        """A whole choice: its usage where Moonshot reports it, and its text where nobody reports any."""
+        if not isinstance(choice, dict):
+            return
+        self.meter.observe(choice.get("usage"))
+        message = choice.get("message")
+        if not self.meter.has_output and isinstance(message, dict):
+            self.tally.add_text(written.of_message(message))
 
     def answer(self) -> Json | None:
         if self.status == "failed":
@@ -122,6 +134,8 @@ class ChatRelay(FrameRelay):
             self._completion.add(chunk)
         choices = chunk.get("choices")
         usage = chunk.get("usage")
+        if usage is None and "x_groq" in chunk:
+            usage = in_chunk(chunk)
         if chunk.get("service_tier") is not None:
             self.service_tier = chunk["service_tier"]
         if usage is not None or self._ending.saw_usage:
@@ -136,13 +150,15 @@ class ChatRelay(FrameRelay):
         return True
 
     def _note(self, choice: Json) -> None:
+        if "usage" in choice:  # Moonshot reports it here
+            self.meter.observe(choice["usage"])
         if self._ending.choice(choice):
             self._refuse_failed(choice)
             self.has_output = True
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return
-        if size := _size(delta):
+        if size := written.of_message(delta):
             self.tally.add(size)
         if not self.has_output:
             self.has_output = any(value for name, value in delta.items() if name != "role")
@@ -208,24 +224,6 @@ class ChatRelay(FrameRelay):
         self.ended = self.has_output = True
         self.closing = DONE
         return DONE
-
-
-def _size(delta: Json) -> int:
-    """Bytes, or so, of what the model wrote in a chunk."""
-    size = 0
-    for name, value in delta.items():
-        if isinstance(value, str):
-            size += len(value) if name != "role" else 0
-        elif name == "tool_calls" and isinstance(value, list):
-            size += sum(_called(call) for call in value)
-    return size
-
-
-def _called(call: Any) -> int:
-    function = call.get("function") or call.get("custom") if isinstance(call, dict) else None
-    if not isinstance(function, dict):
-        return 0
-    return sum(len(value) for value in function.values() if isinstance(value, str))
 
 
 def _ending(index: int) -> Json:

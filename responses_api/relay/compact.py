@@ -29,7 +29,16 @@ class CompactRelay(ResponsesRelay):
                 raise failures.of_event(self._target, answer["error"])
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no compaction.")
         self.meter.observe(answer.get("usage"))
+        if not self.meter.has_output:
+            self.tally.add_text(_summary_bytes(answer["output"]))
         self.has_output = self.ended = True
         self._snapshot = {**answer, "id": self._identity.id}
         self.closing = dumped(self._snapshot, self._target)
         return self.closing
+
+
+def _summary_bytes(output: list[Any]) -> int:
+    """About the size of the summary in a compaction, which is sealed as base64. What stands beside it was in
+    the request."""
+    sealed = [item.get("encrypted_content") for item in output if isinstance(item, dict)]
+    return sum(len(text) * 3 // 4 for text in sealed if isinstance(text, str))

@@ -18,7 +18,7 @@ from gateway_project.lib.errors import (
 from gateway_project.lib.sse import DONE, named_event
 from responses_api import response_events, response_object
 from responses_api.doors.shapes import ModelCall
-from responses_api.relay import Identity, dumped
+from responses_api.relay import Identity, dumped, written
 from responses_api.relay.frames import FrameRelay
 from responses_api.relay.tally import length_of_delta
 from responses_api.response_events import CREATED, IN_PROGRESS, KEEPALIVE
@@ -39,7 +39,9 @@ _TYPE_FIRST = b'{"type":"'
 class ResponsesRelay(FrameRelay):
     """Implements `Relay` for the Responses API."""
 
-    __slots__ = ("_call", "_closing_number", "_items", "_last", "_opened", "_snapshot")
+    __slots__ = (
+        "_call", "_closing_number", "_items", "_last", "_opened", "_snapshot", "_tallied",
+    )  # fmt: skip
 
     def __init__(self, call: ModelCall, target: Target, identity: Identity) -> None:
         super().__init__("responses", target, identity)
@@ -48,6 +50,7 @@ class ResponsesRelay(FrameRelay):
         self._items: list[bytes] = []
         self._opened: set[bytes] = set()  # opening events that count as announced once they go out
         self._last = b""
+        self._tallied = 0  # deltas up to the last item that ended
         self._closing_number: int | None = None
 
     def body(self, raw: bytes) -> bytes:
@@ -66,6 +69,7 @@ class ResponsesRelay(FrameRelay):
                 f"is {status[:50]!r}."
             )
         self.has_output = self.ended = True
+        self._count_unreported(answer["output"])
         self.service_tier = answer.get("service_tier")
         self.status = answer["status"] = status
         self._snapshot = self._owned(answer)
@@ -83,8 +87,8 @@ class ResponsesRelay(FrameRelay):
             self._last = data
             if kind.endswith(b".delta"):
                 self.tally.add(length_of_delta(data))
-            if kind == ITEM_DONE:
-                self._items.append(data)
+            elif kind == ITEM_DONE:
+                self._item_done(data)
             pieces.append(named_event(kind, data))
 
     def finish(self) -> bytes:
@@ -135,6 +139,18 @@ class ResponsesRelay(FrameRelay):
             return dumped(response, self._target)
         return response_events.terminal(self._closing_number, response)
 
+    def _item_done(self, data: bytes) -> None:
+        """Some servers send no deltas, so an item that had none is counted when it is finished."""
+        self._items.append(data)
+        if self.tally.deltas == self._tallied and (event := _object(data)) is not None:
+            self.tally.add_text(written.of_items([event.get("item")]))
+        self._tallied = self.tally.deltas
+
+    def _count_unreported(self, output: Any) -> None:
+        """Count a whole answer of which neither a report nor a delta told."""
+        if not (self.meter.has_output or self.tally.deltas):
+            self.tally.add_text(written.of_items(output))
+
     def _lifecycle(self, kind: bytes, data: bytes, pieces: list[bytes]) -> None:
         event = _object(data)
         if event is None:
@@ -146,8 +162,10 @@ class ResponsesRelay(FrameRelay):
         if not isinstance(response, dict):
             self.frames_dropped += 1
             return
-        self.meter.observe(response.get("usage"))
-        self.service_tier = response.get("service_tier")
+        if kind in TERMINAL:  # what a response that runs tells of usage and tier is not yet true
+            self.meter.observe(response.get("usage"))
+            self._count_unreported(response.get("output"))
+            self.service_tier = response.get("service_tier")
         if kind == b"response.failed":
             response = {**response, "error": self._reported(response.get("error"))}
         if kind in TERMINAL:  # what the event says counts; some servers leave the status out

@@ -25,6 +25,11 @@ class Tally:
         self.deltas += 1
         self.size += size
 
+    def add_text(self, size: int) -> None:
+        """The same of text that came as a whole; none at all is no delta."""
+        if size:
+            self.add(size)
+
     @property
     def tokens(self) -> int:
         return max(self.deltas, self.size // BYTES_PER_TOKEN)

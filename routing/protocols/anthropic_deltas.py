@@ -16,7 +16,7 @@ from gateway_project.lib.sse import Frame
 from routing.protocols import anthropic_hosted, citations, envelope, failures
 from routing.protocols.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.fields import Json, compact, dicts, mapping, number, parse, text
-from routing.protocols.usage import Meter
+from routing.protocols.usage import Meter, of_input
 from routing.route import Target
 
 Reason = Literal["stop", "tool_calls", "length", "content_filter"]
@@ -113,7 +113,7 @@ class AnthropicDeltas:
         message_id = text(message.get("id"))
         if self._message_id is None:
             self._message_id = message_id
-            return self._message(message)
+            return self._message({**message, "usage": of_input(message.get("usage"))})
         if message_id == self._message_id:
             return []
         raise UpstreamMalformed(

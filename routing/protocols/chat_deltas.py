@@ -17,7 +17,7 @@ from routing.protocols.chat_ending import Ending
 from routing.protocols.chat_thoughts import FIELDS, Thoughts
 from routing.protocols.deltas import Delta, Refusal, Stop, Text
 from routing.protocols.fields import Json, dicts, mapping, parse, text
-from routing.protocols.usage import Meter
+from routing.protocols.usage import Meter, in_chunk
 from routing.route import Target
 
 Reason = Literal["stop", "tool_calls", "length", "content_filter"]
@@ -80,7 +80,7 @@ class ChatDeltas:
         choice = _first_choice(answer) if answer is not None else None
         if answer is None or choice is None or not isinstance(choice.get("message"), dict):
             if answer is not None:
-                self.meter.observe(answer.get("usage"))
+                self.meter.observe(in_chunk(answer))
             raise self._no_answer(raw)
         self._note(answer)
         found = self._choice(choice, choice["message"])
@@ -121,7 +121,7 @@ class ChatDeltas:
 
     def _note(self, answer: Json) -> bool:
         """Take in what stands beside the choices; tells whether it held usage. Raises its error."""
-        usage = answer.get("usage") or mapping(answer.get("x_groq")).get("usage")
+        usage = in_chunk(answer)
         if usage:
             self.meter.observe(usage)
         if error := answer.get("error"):

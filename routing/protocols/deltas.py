@@ -58,10 +58,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An output item the vocabulary has no word for, complete, in the Responses API's shape."""
+    """An output item the vocabulary has no word for, complete, in the Responses API's shape. `size`: bytes
+    the model wrote for it, if it did just now."""
 
     key: Hashable
     item: Json
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from gateway_project.lib.sse import Frame
 from routing.protocols import failures, logprobs
 from routing.protocols.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.fields import Json, dicts, mapping, number, parse, text
-from routing.protocols.usage import Meter
+from routing.protocols.usage import Meter, of_input
 from routing.route import Target
 
 DONE = b"[DONE]"
@@ -278,13 +278,9 @@ class ResponsesDeltas:
     # The whole
 
     def _lifecycle(self, event: Json) -> list[Delta]:
-        self._note(mapping(event.get("response")))
+        """A response that runs: of its usage only the input is certain, and of its tier nothing."""
+        self.meter.observe(of_input(mapping(event.get("response")).get("usage")))
         return []
-
-    def _note(self, response: Json) -> None:
-        self.meter.observe(response.get("usage"))
-        if isinstance(response.get("service_tier"), str):
-            self.facts["service_tier"] = response["service_tier"]
 
     def _terminal(self, event: Json) -> list[Delta]:
         response = mapping(event.get("response"))
@@ -299,7 +295,9 @@ class ResponsesDeltas:
 
     def _ended(self, response: Json) -> list[Delta]:
         """The finished Response: its usage, what of its items is missing, and why it ended."""
-        self._note(response)
+        self.meter.observe(response.get("usage"))
+        if isinstance(response.get("service_tier"), str):
+            self.facts["service_tier"] = response["service_tier"]
         status = status_of(response)
         if status in BROKEN or (response.get("error") and status not in ENDINGS):
             self.done = True

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from tenants.ledger.records import Noted, Opened, Settled
-from tenants.prices.rating import NOTHING, Rated, Terms, rate
+from tenants.prices.rating import NOTHING, Rated, Terms, rate, unstated_tier
 from tenants.token_classes import TOKEN_CLASSES, Usage
 
 TermsOf = Callable[[int], Terms | None]
@@ -63,10 +63,15 @@ def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
         input_fresh=opened.input_estimate,
         output_visible=noted.output_tokens if noted is not None else 0,
     )
-    whole = _rated(opened, opened.charge_version, usage, terms_of)
+    charged_by, costs_by = (
+        terms_of(version) if version is not None else None
+        for version in (opened.charge_version, opened.cost_version)
+    )
+    tier = unstated_tier(usage, opened.service_tier, charged_by or costs_by)
+    whole = _rated(usage, tier, charged_by)
     held = noted.held_nano if noted is not None else opened.held_nano
     charge = whole if held is None else whole.capped(held)
-    cost = _rated(opened, opened.cost_version, usage, terms_of)
+    cost = _rated(usage, tier, costs_by)
     amounts = _amounts(usage.counts, charge, cost.total, whole.total - charge.total)
     return Booked(
         opened,
@@ -79,7 +84,7 @@ def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
             "usage_anomaly": False,
             "http_status": 0,
             "error_code": "abandoned",
-            "service_tier": opened.service_tier,
+            "service_tier": tier,
             "ttft_ms": noted.ttft_ms if noted is not None else None,
             "duration_ms": noted.elapsed_ms if noted is not None else 0,
             "overhead_us": 0,
@@ -91,9 +96,8 @@ def opened_at(opened: Opened) -> datetime:
     return datetime.fromtimestamp(opened.at_ms / 1000, UTC)
 
 
-def _rated(opened: Opened, version: int | None, usage: Usage, terms_of: TermsOf) -> Rated:
-    terms = terms_of(version) if version is not None else None
-    return NOTHING if terms is None else rate(usage, opened.service_tier, terms)
+def _rated(usage: Usage, tier: str, by: Terms | None) -> Rated:
+    return NOTHING if by is None else rate(usage, tier, by)
 
 
 def _opening(opened: Opened) -> dict[str, Any]:

@@ -63,9 +63,23 @@ class Terms(Struct, frozen=True):
                 return step
         return steps[-1]
 
+    def bound(self, tier: str, input_tokens: int) -> Step:
+        """Prices that a call which asks for a tier does not exceed, whichever of it and the default one
+        serves it."""
+        asked = self.step(tier, input_tokens)
+        if tier == DEFAULT_TIER:
+            return asked
+        usual = self.step(DEFAULT_TIER, input_tokens)
+        return Step(
+            asked.above_tokens,
+            tuple(map(max, asked.picos, usual.picos)),
+            max(asked.dearest_input, usual.dearest_input),
+            max(asked.dearest_output, usual.dearest_output),
+        )
+
     def dearest_output(self, tier: str, input_tokens: int) -> int:
         """Pico-dollars that no output token of such a call costs more than."""
-        return self.step(tier, input_tokens).dearest_output
+        return self.bound(tier, input_tokens).dearest_output
 
 
 class Rated(Struct, frozen=True):
@@ -145,6 +159,14 @@ def rate(usage: Usage, tier: str, by: Terms) -> Rated:
     for _, number in sorted(rests)[: total - sum(shares)]:
         shares[number] += 1
     return Rated(total, tuple(shares))
+
+
+def unstated_tier(usage: Usage, asked: str, by: Terms | None) -> str:
+    """The tier that prices a call of which its upstream did not say what served it: the one it was asked for,
+    or the default one where that is dearer."""
+    if by is None or asked == DEFAULT_TIER:
+        return asked
+    return max((asked, DEFAULT_TIER), key=lambda tier: rate(usage, tier, by).total)
 
 
 def _half_even(pico: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenants.prices.rating import NOTHING, Line, Terms, rate, terms
+from tenants.prices.rating import NOTHING, Line, Terms, rate, terms, unstated_tier
 from tenants.token_classes import TOKEN_CLASSES, Usage
 
 MAX_TOKENS = 10_000_000
@@ -126,3 +126,16 @@ def test_a_tier_rests_on_the_default_one_and_its_own_price_on_every_threshold_of
     assert [by.step("priority", n).picos[0] for n in (0, 101)] == [7, 7]
     assert [by.step("other", n).picos[0] for n in (0, 101)] == [1, 3]
     assert by.step("priority", 0).picos[5] == 2
+
+
+@given(usages, tiers, all_terms)
+def test_a_tier_that_was_not_stated_is_the_dearer_and_within_the_bound(usage, asked, by) -> None:
+    tier = unstated_tier(usage, asked, by)
+    assert tier in {asked, "default"}
+    amounts = [rate(usage, each, by).total for each in (asked, "default")]
+    assert rate(usage, tier, by).total == max(amounts)
+    bound = by.bound(asked, usage.input_total)
+    for each in (asked, "default"):
+        step = by.step(each, usage.input_total)
+        assert step.dearest_input <= bound.dearest_input
+        assert step.dearest_output <= bound.dearest_output

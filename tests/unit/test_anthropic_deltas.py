@@ -61,6 +61,7 @@ def recorded_message(events: list[Json]) -> Json:
     message["content"] = [blocks[index] for index in sorted(blocks)]
     names = {name for report in reports for name in report if name.endswith("_tokens")}
     message["usage"] = {name: max(each.get(name, 0) for each in reports) for name in names}
+    message["usage"]["iterations"] = reports[-1].get("iterations")
     return message
 
 
@@ -97,11 +98,16 @@ def recorded(message: Json) -> Told:
 
 def recorded_usage(usage: Json) -> Usage:
     thought = (usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0
+    apart = [
+        iteration
+        for iteration in usage.get("iterations") or ()
+        if iteration["type"] in {"compaction", "advisor_message"}
+    ]
     return Usage(
-        input_fresh=usage["input_tokens"],
+        input_fresh=sum(part["input_tokens"] for part in (usage, *apart)),
         cache_read=usage.get("cache_read_input_tokens") or 0,
         cache_write=usage.get("cache_creation_input_tokens") or 0,
-        output_visible=usage["output_tokens"] - thought,
+        output_visible=sum(part["output_tokens"] for part in (usage, *apart)) - thought,
         output_reasoning=thought,
     )
 
@@ -564,7 +570,7 @@ def test_an_error_in_the_stream_is_raised(kind, expected):
     with pytest.raises(UpstreamError) as raised:
         read(anthropic, started(), error)
     assert type(raised.value) is expected
-    assert anthropic.meter.usage == Usage(input_fresh=5, output_visible=1)
+    assert anthropic.meter.usage == Usage(input_fresh=5)
     with pytest.raises(expected):
         adapter().body(orjson.dumps(error))
 

@@ -1,0 +1,31 @@
+"""The tokens of an answer that ended as it should: as its provider reported them, unless it left them out."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from responses_api.relay import Relay
+from tenants.token_classes import Usage
+
+
+def final_usage(relay: Relay, input_estimate: int) -> tuple[Usage, str]:
+    """The usage and where it is from. `relay` has ended.
+
+    A report that is missing, cannot be read, or says 0 beside an answer that was seen is not taken for 0:
+    what it lacks is counted by us, and the usage is marked as an anomaly.
+    """
+    reported, written = relay.meter.own, relay.tally.tokens
+    if reported is None:
+        counted = Usage(input_fresh=input_estimate, output_visible=written, anomaly=True)
+        return counted, "counted"
+    lacks_input = not reported.input_total
+    lacks_output = written > 0 and not reported.output_total
+    if not (lacks_input or lacks_output):
+        return reported, "provider"
+    counted = structs.replace(
+        reported,
+        input_fresh=input_estimate if lacks_input else reported.input_fresh,
+        output_visible=written if lacks_output else reported.output_visible,
+        anomaly=True,
+    )
+    return counted, "counted"
