@@ -110,7 +110,9 @@ def test_a_stored_stream_of_chunks_may_hold_calls_of_any_type(
     wrong: list[Any] = [7, "x", [None], [7], ["x"], [[]], [{"index": 0}, 7, {"index": 0}], {}]
     for calls in wrong:
         deltas: list[Json] = [{"content": "Hi"}, {"tool_calls": calls}, {"tool_calls": calls}]
-        chunks = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        chunks: list[Json] = [
+            {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
+        ]
         chunks.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         sent = [b"data: " + json.dumps({"choices": [each]}).encode() + b"\n\n" for each in chunks]
         play(gateway, Scripted(chunks=[*sent, b"data: [DONE]\n\n"]))
