@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from responses_api.relay import Identity
+from routing.protocols.fields import dicts
 
 Json = dict[str, Any]
 
@@ -42,7 +43,7 @@ class Completion:
         }
         choices = [self._choices[index] for index in sorted(self._choices)]
         for choice in choices:
-            for call in choice["message"].get("tool_calls") or ():
+            for call in dicts(choice["message"].get("tool_calls")):
                 call.pop("index", None)  # it only tells the pieces of a stream apart
         return {**self._fields, **own, "choices": choices}
 
@@ -93,7 +94,7 @@ def _longer(known: list[Any], pieces: list[Any]) -> list[Any]:
             (
                 n
                 for n, entry in enumerate(grown)
-                if index is not None and entry.get("index") == index
+                if index is not None and isinstance(entry, dict) and entry.get("index") == index
             ),
             None,
         )

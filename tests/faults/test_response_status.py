@@ -1,5 +1,5 @@
-"""What a provider's Response says of its own end, in every wrong way: never a fault of the gateway, and what
-is stored has a status."""
+"""Answers whose fields are missing or of a wrong type, first of all a Response's status: never a fault of the
+gateway, and what is stored can be read again."""
 
 from __future__ import annotations
 
@@ -101,3 +101,23 @@ def test_a_terminal_event_counts_whatever_its_response_says(
         assert (stored["status"], [item["id"] for item in stored["output"]]) == (
             "completed", ["msg_1"],
         ), fields  # fmt: skip
+
+
+def test_a_stored_stream_of_chunks_may_hold_calls_of_any_type(
+    gateway: LiveGateway, http: httpx.Client
+) -> None:
+    rows.alias("c", (rows.provider("chat", gateway.sandbox.base_url), "scripted"))
+    wrong: list[Any] = [7, "x", [None], [7], ["x"], [[]], [{"index": 0}, 7, {"index": 0}], {}]
+    for calls in wrong:
+        deltas: list[Json] = [{"content": "Hi"}, {"tool_calls": calls}, {"tool_calls": calls}]
+        chunks: list[Json] = [
+            {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
+        ]
+        chunks.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+        sent = [b"data: " + json.dumps({"choices": [each]}).encode() + b"\n\n" for each in chunks]
+        play(gateway, Scripted(chunks=[*sent, b"data: [DONE]\n\n"]))
+        asked = {"model": "c", "messages": [{"role": "user", "content": "Hi"}], "store": True}
+        stream = http.post("/chat/completions", json={**asked, "stream": True}).text
+        assert stream.endswith("data: [DONE]\n\n"), (calls, stream)
+        stored = http.get(f"/chat/completions/{json.loads(stream[6:].split(chr(10))[0])['id']}")
+        assert stored.json()["choices"][0]["message"]["content"] == "Hi", calls
