@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from gateway_project.lib.asgi import Receive, Scope, read_body
 from gateway_project.lib import structure
+from gateway_project.lib.asgi import Receive, Scope, read_body
 from gateway_project.lib.errors import Draining, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api import expected_tokens, state, targets

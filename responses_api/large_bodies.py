@@ -88,7 +88,7 @@ class LargeBodies:
 class Turn:
     """Of one request. Whoever makes one ends it."""
 
-    __slots__ = ("_bodies", "_key", "_is_taken")
+    __slots__ = ("_bodies", "_is_taken", "_key")
 
     def __init__(self, bodies: LargeBodies, key: str) -> None:
         self._bodies = bodies

@@ -106,7 +106,9 @@ class Answer:
         try:
             await structure.check_between(self._caps, whole)
         except TooMuchStructure as error:
-            raise UpstreamMalformed(f"The provider {self.target.provider!r} sent {error}.") from None
+            raise UpstreamMalformed(
+                f"The provider {self.target.provider!r} sent {error}."
+            ) from None
         return whole
 
     async def drain(self, seconds: float) -> None:

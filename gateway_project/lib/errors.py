@@ -119,7 +119,9 @@ class RequestTooComplex(BadRequest):
 
     code = "request_too_complex"
 
-    def __init__(self, cap: str, most: int, *, of: str = "request", param: str | None = None) -> None:
+    def __init__(
+        self, cap: str, most: int, *, of: str = "request", param: str | None = None
+    ) -> None:
         what, setting = CAPS[cap]
         super().__init__(
             f"The {of} has more than {most} {what}, the most this gateway takes ({setting}).",

@@ -36,8 +36,8 @@ WRITABLE_DEPTH = 254
 
 
 class Caps(Struct, frozen=True):
-    """What a document may hold. The defaults are 130 times and more what any recorded client sends, and
-    8 times for the depth (docs/limits.md).
+    """What a document may hold. The defaults are 95 times and more what any recorded client sends, and
+    8 times for the depth (docs/request-size.md).
 
     `items` are items and messages, those of the history included; `parts` and `tools` count over the whole
     request. Whoever reads requests counts these three, once they are decoded.
@@ -157,7 +157,9 @@ def _descend(structure: bytes, counts: Counts) -> None:
 
 
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))  # 255 is -1
+_STEPS = bytes(
+    1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256)
+)  # 255 is -1
 
 
 def is_deeper(decoded: Any, raw: bytes | str, most: int) -> bool:

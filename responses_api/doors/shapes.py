@@ -99,9 +99,7 @@ def check_count(cap: str, found: int, most: int, param: str) -> None:
 def count_parts(items: Iterable[dict[str, Any]]) -> int:
     """How many entries the lists in items or messages have together: parts of a content or an output,
     summaries, calls of tools."""
-    return sum(
-        len(value) for item in items for value in item.values() if isinstance(value, list)
-    )
+    return sum(len(value) for item in items for value in item.values() if isinstance(value, list))
 
 
 def check_sealed(items: Iterable[dict[str, Any]], caps: Caps) -> None:

@@ -91,7 +91,10 @@ def test_items_parts_and_tools_have_caps_of_their_own(gateway, http, monkeypatch
     monkeypatch.setattr(gateway.worker, "caps", caps)
     part = {"type": "input_text", "text": "a" * 100}
     tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
-    chat_part, chat_tool = {"type": "text", "text": "a" * 100}, {"type": "function", "function": {"name": "f"}}
+    chat_part, chat_tool = (
+        {"type": "text", "text": "a" * 100},
+        {"type": "function", "function": {"name": "f"}},
+    )
     space = {"type": "namespace", "name": "n", "tools": [tool] * 20}
     cases = [
         ("items", {"input": [HELLO] * 31}),
@@ -111,11 +114,15 @@ def test_items_parts_and_tools_have_caps_of_their_own(gateway, http, monkeypatch
         assert f"TOLLGATE_MAX_{cap.upper()}" in refused["message"]
         assert str(getattr(caps, cap)) in refused["message"]
     at_the_cap = {"input": [{"role": "user", "content": [part]}] * 30, "tools": [tool] * 20}
-    assert http.post("/v1/responses", json={"model": "sandbox-chat", **at_the_cap}).status_code == 200
+    assert (
+        http.post("/v1/responses", json={"model": "sandbox-chat", **at_the_cap}).status_code == 200
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_an_upstream_whose_json_has_too_much_structure_is_at_fault(gateway, http, model, monkeypatch):
+def test_an_upstream_whose_json_has_too_much_structure_is_at_fault(
+    gateway, http, model, monkeypatch
+):
     monkeypatch.setattr(gateway.worker.transport, "caps", Caps(values=5, keys=5))
     whole = error_of(http.post("/v1/responses", json={"model": model, "input": "Hello"}))
     assert (whole["status"], whole["code"]) == (502, "upstream_malformed")
@@ -126,7 +133,12 @@ def test_an_upstream_whose_json_has_too_much_structure_is_at_fault(gateway, http
 
 def test_arguments_and_sealed_payloads_are_not_taken_apart_into_a_million_objects(gateway, http):
     many = MANY[:600_001].rstrip(b",") + b"]"
-    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a":%s}' % many.decode()}
+    call = {
+        "type": "function_call",
+        "call_id": "c",
+        "name": "f",
+        "arguments": (b'{"a":%b}' % many).decode(),
+    }
     result = {"type": "function_call_output", "call_id": "c", "output": "x"}
     asked = {"model": "sandbox-anthropic", "input": [HELLO, call, result], "store": False}
     assert http.post("/v1/responses", json=asked).status_code == 200
@@ -143,7 +155,9 @@ def test_arguments_and_sealed_payloads_are_not_taken_apart_into_a_million_object
 @pytest.mark.persistence
 def test_a_history_is_bounded_in_bytes_items_and_structure(gateway, acme, http, settings):
     def ask(**fields: Any) -> httpx.Response:
-        return http.post("/v1/responses", json={"model": "sandbox-chat", "input": "Go on", **fields})
+        return http.post(
+            "/v1/responses", json={"model": "sandbox-chat", "input": "Go on", **fields}
+        )
 
     said = stored.user("x" * 3000, id="msg_long")
     first = stored.response(acme, said, output=[stored.assistant("y" * 3000)])
@@ -184,7 +198,9 @@ def test_what_a_socket_remembers_is_bounded_too(gateway, acme, settings):
 # Turns
 
 
-def test_large_bodies_of_one_key_take_turns_and_the_next_is_told_to_wait(gateway, acme, http, bodies):
+def test_large_bodies_of_one_key_take_turns_and_the_next_is_told_to_wait(
+    gateway, acme, http, bodies
+):
     turns = bodies(size=1000, per_key=1, wait_seconds=0.01)
     content = orjson.dumps({"model": "sandbox-chat", "input": "x" * 2000})
     key = f"authorization: Bearer {acme.secret}"
@@ -203,7 +219,12 @@ def test_large_bodies_of_one_key_take_turns_and_the_next_is_told_to_wait(gateway
             small = {"model": "sandbox-chat", "input": "Hello"}
             assert http.post("/v1/responses", json=small).status_code == 200
             bob = rows.customer("bob" + path[-3:])
-            assert httpx.post(f"{gateway.root_url}{path}", headers=bob.headers, content=b"{}").status_code < 500
+            assert (
+                httpx.post(
+                    f"{gateway.root_url}{path}", headers=bob.headers, content=b"{}"
+                ).status_code
+                < 500
+            )
             slow.send(content[500:])
             assert slow.answer().status in {200, 400}
         until(lambda: not turns._running)
@@ -213,9 +234,17 @@ def test_large_bodies_of_one_key_take_turns_and_the_next_is_told_to_wait(gateway
 def test_whoever_waits_for_a_turn_goes_on_when_it_comes(gateway, acme, http, bodies):
     turns = bodies(size=1000, per_key=1, wait_seconds=GIVE_UP_SECONDS)
     content = orjson.dumps({"model": "sandbox-chat", "input": "x" * 2000})
-    head = ["POST /v1/responses HTTP/1.1", "host: 127.0.0.1", f"authorization: Bearer {acme.secret}"]
+    head = [
+        "POST /v1/responses HTTP/1.1",
+        "host: 127.0.0.1",
+        f"authorization: Bearer {acme.secret}",
+    ]
     start = "\r\n".join([*head, f"content-length: {len(content)}", "", ""]).encode()
-    with Wire(gateway.root_url) as first, Wire(gateway.root_url) as second, Wire(gateway.root_url) as gone:
+    with (
+        Wire(gateway.root_url) as first,
+        Wire(gateway.root_url) as second,
+        Wire(gateway.root_url) as gone,
+    ):
         first.send(start + content[:10])
         until(lambda: turns._running.total() == 1)
         second.send(start + content)
@@ -228,11 +257,13 @@ def test_whoever_waits_for_a_turn_goes_on_when_it_comes(gateway, acme, http, bod
     until(lambda: not turns._running and not turns._waiting)
 
 
-def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(gateway, acme, monkeypatch):
+def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(
+    gateway, acme, monkeypatch
+):
     monkeypatch.setattr(gateway.worker, "max_body_bytes", 5000)
     monkeypatch.setattr(gateway.worker, "body_stall_seconds", 0.05)
     key = f"authorization: Bearer {acme.secret}"
-    for path in ("/v1/conversations", "/admin/login/"):
+    for path in ("/v1/conversations", "/console/login/"):
         head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{key}\r\n"
         with Wire(gateway.root_url) as wire:
             wire.send(f"{head}content-length: 5001\r\n\r\n".encode())
@@ -246,5 +277,7 @@ def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(ga
             assert wire.answer().status == 400
     monkeypatch.setattr(gateway.worker, "max_body_bytes", 10**8)
     with Wire(gateway.root_url) as wire:
-        wire.send(b"POST /v1/conversations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9999999\r\n\r\n")
+        wire.send(
+            b"POST /v1/conversations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9999999\r\n\r\n"
+        )
         assert wire.answer().status == 401

@@ -78,14 +78,37 @@ def made(http: httpx.Client, *items: dict, **metadata: str) -> str:
 
 def nested(chance: random.Random, levels: int) -> Any:
     """Any JSON, deeper and deeper."""
-    kinds = ("message", "reasoning", "function_call", "function_call_output", "compaction", "x", None, [], {})
+    kinds = (
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "compaction",
+        "x",
+        None,
+        [],
+        {},
+    )
     texts = ("", "a", "\x00", "[[[[", "user", "assistant", "input_text", "\U0001f600", "conv_1")
     if levels <= 0 or chance.random() < 0.1:
         return chance.choice([None, True, 0, -1, 2**63, 1e300, *texts])
     if chance.random() < 0.5:
         return [nested(chance, levels - 1) for _ in range(chance.randint(0, 3))]
-    names = ("id", "role", "content", "text", "output", "summary", "call_id", "arguments", "status", "tools")
-    inner = {name: nested(chance, levels - 1) for name in chance.sample(names, chance.randint(0, 4))}
+    names = (
+        "id",
+        "role",
+        "content",
+        "text",
+        "output",
+        "summary",
+        "call_id",
+        "arguments",
+        "status",
+        "tools",
+    )
+    inner = {
+        name: nested(chance, levels - 1) for name in chance.sample(names, chance.randint(0, 4))
+    }
     return {"type": chance.choice(kinds), **inner} if chance.random() < 0.8 else inner
 
 
@@ -93,7 +116,12 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
     chance = random.Random(13)
     some = [orjson.dumps(nested(chance, chance.randint(1, 7))) for _ in range(120)]
     for kind in ("x", "reasoning", "computer_call_output", "mcp_call", "program") * 8:
-        item = {"type": kind, "role": chance.choice(["user", None, []]), "output": "a", "action": {}}
+        item = {
+            "type": kind,
+            "role": chance.choice(["user", None, []]),
+            "output": "a",
+            "action": {},
+        }
         names = ("content", "output", "action", "status", "y")
         item |= {name: nested(chance, 5) for name in chance.sample(names, 2)}
         some.append(orjson.dumps(item))
@@ -115,7 +143,9 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
     assert 20 < len(kept) < len(some)
     for number, conversation_id in enumerate(kept):
         for item in listed(http, conversation_id):
-            found = http.get(f"/v1/conversations/{conversation_id}/items/{quote(item['id'], safe='')}")
+            found = http.get(
+                f"/v1/conversations/{conversation_id}/items/{quote(item['id'], safe='')}"
+            )
             assert found.status_code in {200, 404}, item
         model = ("sandbox-chat", "sandbox-responses", "sandbox-anthropic")[number % 3]
         asked = {"model": model, "input": "Hello", "conversation": conversation_id}
@@ -524,5 +554,7 @@ def test_reading_takes_two_queries_whatever_the_length(acme, django_assert_num_q
         conversation_id = conversations.create(acme.tenant.pk, items, {})["id"]
         with django_assert_num_queries(2):
             paging = Paging("msg_0", 100, ascending=True)
-            page = orjson.loads(conversations.items(acme.tenant.pk, conversation_id, paging).whole())
+            page = orjson.loads(
+                conversations.items(acme.tenant.pk, conversation_id, paging).whole()
+            )
         assert len(page["data"]) == count - 1

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_project.lib import structure
-from gateway_project.lib.errors import RequestTooComplex
+from gateway_project.lib.errors import BadRequest, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.doors import chat, responses
 
@@ -27,7 +27,11 @@ FLOOR_BYTES = 64 * MEGABYTE
 
 texts = st.text(st.sampled_from('a,:[]{}"\\\n\u0000é😀'), max_size=12)
 documents = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(texts, inner, max_size=6),
     max_leaves=60,
 )
@@ -85,7 +89,7 @@ def test_depth_is_seen_to_the_level(depth, as_text):
 
 def test_twenty_megabytes_of_csv_or_minified_json_in_one_string_pass():
     csv = "1,2.5,a b,:,[x]\n" * (20 * MEGABYTE // 16)
-    minified = json.dumps([{"a": [1, {"b": "\\\""}]}] * 10)
+    minified = json.dumps([{"a": [1, {"b": '\\"'}]}] * 10)
     for text in (csv, minified * (20 * MEGABYTE // len(minified))):
         for decode, body in (
             (chat.decode, {"messages": [{"role": "user", "content": text}]}),
@@ -129,10 +133,8 @@ def decoded(raw: bytes) -> bool:
     try:
         structure.check(Caps(), raw)
         chat.decode(raw, Caps())
-    except (TooMuchStructure, RequestTooComplex):
+    except (TooMuchStructure, BadRequest):
         return False
-    except Exception as error:  # what is wrong with it otherwise is not the question here
-        return not isinstance(error, MemoryError)
     return True
 
 
@@ -165,7 +167,9 @@ def looked_at(raw: bytes) -> int:
     return slices
 
 
-def test_no_objects_are_made_of_what_exceeds_a_cap_and_bytes_are_looked_at_twice_at_most(monkeypatch):
+def test_no_objects_are_made_of_what_exceeds_a_cap_and_bytes_are_looked_at_twice_at_most(
+    monkeypatch,
+):
     made: list[int] = []
 
     def parse(raw: bytes, caps: Caps) -> Any:
@@ -175,7 +179,10 @@ def test_no_objects_are_made_of_what_exceeds_a_cap_and_bytes_are_looked_at_twice
     monkeypatch.setattr(chat, "parse_object", parse)
     for name, raw, exceeds in bodies():
         made.clear()
-        assert looked_at(raw) <= len(raw) // structure.BOUND_SLICE_BYTES + len(raw) // structure.SLICE_BYTES + 2
+        assert (
+            looked_at(raw)
+            <= len(raw) // structure.BOUND_SLICE_BYTES + len(raw) // structure.SLICE_BYTES + 2
+        )
         decoded(raw)
         assert bool(made) is not exceeds, name
 
