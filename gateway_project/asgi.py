@@ -21,15 +21,13 @@ from gateway_project.lib.asgi import (  # noqa: E402
     Scope,
     Send,
 )
-from gateway_project.lib.cache import StoreUnavailable  # noqa: E402
 from gateway_project.lib.errors import GatewayError, NotFound  # noqa: E402
 from responses_api import guard, worker  # noqa: E402
 from responses_api.background import follow  # noqa: E402
-from responses_api.bounded import Abandoned, Bounded  # noqa: E402
+from responses_api.bounded import Bounded  # noqa: E402
 from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
 from responses_api.prefixes import PREFIXES, is_api  # noqa: E402
 from responses_api.reply import HttpReply  # noqa: E402
-from responses_api.storage.pieces import RowIsGone  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
@@ -79,11 +77,9 @@ async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
             raise refusal
         await bounded.begin()
         await _django(asked, bounded.receive, send_with_id)
+        bounded.raise_refusal()
     except GatewayError as error:
-        if not bounded.has_answered:
-            await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
-    except (Abandoned, RowIsGone, StoreUnavailable):
-        pass  # the connection is closed within the answer, so that it is not taken for whole
+        await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
     finally:
         bounded.end()
 

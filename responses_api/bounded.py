@@ -18,6 +18,7 @@ from gateway_project.lib.asgi import (
     declared_length,
     header,
 )
+from gateway_project.lib.errors import GatewayError, Unavailable
 from responses_api.held import Held
 from responses_api.large_bodies import Turn
 from responses_api.prefixes import is_api
@@ -26,10 +27,6 @@ from responses_api.storage.pieces import LARGE_BYTES
 
 if TYPE_CHECKING:
     from responses_api.worker import Worker
-
-
-class Abandoned(Exception):
-    """The client takes nothing, or what it is sent is not there any more: its answer stays incomplete."""
 
 
 class Bounded:
@@ -45,7 +42,8 @@ class Bounded:
         self._size = 0
         self._is_read = False
         self._held: Held | None = None
-        self.has_answered = False
+        self._refusal: GatewayError | None = None
+        self._has_answered = False
 
     async def begin(self) -> None:
         """Refuse a large body before it is read. Raises GatewayError."""
@@ -58,10 +56,18 @@ class Bounded:
             await self._turn.take(self._declared)
 
     async def receive(self) -> Message:
-        """The next piece of the body. Raises PayloadTooLarge, BadRequest when it stopped arriving,
-        RateLimited."""
+        """The next piece of the body. A refusal is for Django as if the client had left: then it gives up
+        what it has. `raise_refusal` tells afterwards."""
         if self._is_read:
             return await self._receive()
+        try:
+            return await self._next_piece()
+        except GatewayError as error:
+            self._refusal = error
+            return {"type": "http.disconnect"}
+
+    async def _next_piece(self) -> Message:
+        """Raises PayloadTooLarge, BadRequest when it stopped arriving, RateLimited."""
         with StallTimer(self._worker.body_stall_seconds):
             message = await self._receive()
         self._size += len(message.get("body", b""))
@@ -72,15 +78,18 @@ class Bounded:
         return message
 
     async def send(self, message: Message) -> None:
-        """Raises Abandoned for a client that takes nothing, Unavailable before the head where there is no
-        room for the answer."""
-        if message["type"] == "http.response.start":
-            self._hold(message)
+        """Ends what Django does where the client takes nothing, or there is no room for the answer: as a
+        cancellation, which Django takes for a client that left."""
         try:
+            if message["type"] == "http.response.start":
+                self._hold(message)
             async with asyncio.timeout(self._worker.limits.send_stall):
                 await self._send(message)
+        except Unavailable as error:
+            self._refusal = error
+            raise asyncio.CancelledError from None
         except TimeoutError:
-            raise Abandoned from None
+            raise asyncio.CancelledError from None
 
     def _hold(self, head: Message) -> None:
         self._end_turn()
@@ -88,7 +97,12 @@ class Bounded:
         held: int = self._scope.get(HELD, length)
         if held > LARGE_BYTES:
             self._held = self._worker.held.hold(held)
-        self.has_answered = True
+        self._has_answered = True
+
+    def raise_refusal(self) -> None:
+        """Raise why nothing was answered, if nothing was."""
+        if self._refusal is not None and not self._has_answered:
+            raise self._refusal
 
     def end(self) -> None:
         """It was answered, or came to nothing."""

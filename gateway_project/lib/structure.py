@@ -36,8 +36,8 @@ WRITABLE_DEPTH = 254
 
 
 class Caps(Struct, frozen=True):
-    """What a document may hold. The defaults are 130 times and more what any recorded client sends, and
-    8 times for the depth (docs/limits.md).
+    """What a document may hold. The defaults are 95 times and more what any recorded client sends, and
+    8 times for the depth (docs/request-size.md).
 
     `items` are items and messages, those of the history included; `parts` and `tools` count over the whole
     request. Whoever reads requests counts these three, once they are decoded.

@@ -136,7 +136,7 @@ def read(one: Stored) -> bytes:
 
 @contextmanager
 def large_work() -> Iterator[None]:
-    """For what has to look at a large value as a whole: few do at the same time, and what it took is given
+    """For what has to look at a large value as a whole: one does at a time, and what it took is given
     back to the system."""
     with _large_work:
         try:
@@ -145,7 +145,7 @@ def large_work() -> Iterator[None]:
             memory.give_back()
 
 
-_large_work = threading.BoundedSemaphore(2)
+_large_work = threading.Lock()
 
 
 def with_sizes(rows: QuerySet[Any], column: str, inline: int) -> QuerySet[Any]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from gateway_project.lib import structure
+from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.rest import caller_of, note_held
-from responses_api.storage.pieces import LARGE_BYTES, Pieces
+from responses_api.storage.pieces import LARGE_BYTES, Pieces, RowIsGone
+
+logger = logging.getLogger("tollgate.rest")
 
 _JSON = "application/json"
 
@@ -34,7 +41,17 @@ def answer(request: Request, found: Pieces) -> HttpResponseBase:
         return HttpResponse(found.whole(), content_type=_JSON)
     note_held(request, found.held)
     length = {"content-length": str(found.size)}
-    return StreamingHttpResponse(found.sent(), content_type=_JSON, headers=length)
+    return StreamingHttpResponse(_sent(found), content_type=_JSON, headers=length)
+
+
+async def _sent(found: Pieces) -> AsyncIterator[bytes]:
+    """The pieces. Where no more can be had, the answer ends within, so that nobody takes it for whole."""
+    try:
+        async for piece in found.sent():
+            yield piece
+    except (RowIsGone, StoreUnavailable) as error:
+        logger.warning("a stored answer was cut: %s", type(error).__name__)
+        raise asyncio.CancelledError from error  # as if the client had left
 
 
 def body_of(request: Request, caps: Caps) -> bytes:

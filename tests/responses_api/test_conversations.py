@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -72,6 +74,84 @@ def made(http: httpx.Client, *items: dict, **metadata: str) -> str:
     answer = http.post("/v1/conversations", json={"items": items, "metadata": metadata})
     assert answer.status_code == 200, answer.text
     return answer.json()["id"]
+
+
+def nested(chance: random.Random, levels: int) -> Any:
+    """Any JSON, deeper and deeper."""
+    kinds = (
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "compaction",
+        "x",
+        None,
+        [],
+        {},
+    )
+    texts = ("", "a", "\x00", "[[[[", "user", "assistant", "input_text", "\U0001f600", "conv_1")
+    if levels <= 0 or chance.random() < 0.1:
+        return chance.choice([None, True, 0, -1, 2**63, 1e300, *texts])
+    if chance.random() < 0.5:
+        return [nested(chance, levels - 1) for _ in range(chance.randint(0, 3))]
+    names = (
+        "id",
+        "role",
+        "content",
+        "text",
+        "output",
+        "summary",
+        "call_id",
+        "arguments",
+        "status",
+        "tools",
+    )
+    inner = {
+        name: nested(chance, levels - 1) for name in chance.sample(names, chance.randint(0, 4))
+    }
+    return {"type": chance.choice(kinds), **inner} if chance.random() < 0.8 else inner
+
+
+def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
+    chance = random.Random(13)
+    some = [orjson.dumps(nested(chance, chance.randint(1, 7))) for _ in range(120)]
+    for kind in ("x", "reasoning", "computer_call_output", "mcp_call", "program") * 8:
+        item = {
+            "type": kind,
+            "role": chance.choice(["user", None, []]),
+            "output": "a",
+            "action": {},
+        }
+        names = ("content", "output", "action", "status", "y")
+        item |= {name: nested(chance, 5) for name in chance.sample(names, 2)}
+        some.append(orjson.dumps(item))
+    for levels in (50, 120, 125, 126, 200, 253, 260, 2000):
+        deep = b"[" * levels + b"]" * levels
+        some += [b'{"type":"x","content":%b}' % deep]
+        some += [b'{"role":"user","content":"x","y":%b}' % deep]
+    kept = []
+    place = "/v1/conversations/" + made(http)
+    for item in some:
+        for path in ("/v1/conversations", f"{place}/items"):
+            items = item if chance.random() < 0.1 else b"[%b]" % item
+            answer = http.post(path, content=b'{"items":%b,"metadata":{}}' % items)
+            assert answer.status_code in {200, 400}, (item, answer.text)
+            if answer.status_code == 200 and path.endswith("tions"):
+                kept.append(answer.json()["id"])
+        answer = http.post(place, content=b'{"metadata":%b}' % item)
+        assert answer.status_code in {200, 400}, (item, answer.text)
+    assert 20 < len(kept) < len(some)
+    for number, conversation_id in enumerate(kept):
+        for item in listed(http, conversation_id):
+            found = http.get(
+                f"/v1/conversations/{conversation_id}/items/{quote(item['id'], safe='')}"
+            )
+            assert found.status_code in {200, 404}, item
+        model = ("sandbox-chat", "sandbox-responses", "sandbox-anthropic")[number % 3]
+        asked = {"model": model, "input": "Hello", "conversation": conversation_id}
+        answer = http.post("/v1/responses", json=asked)
+        assert answer.status_code in {200, 400}, (listed(http, conversation_id), answer.text)
+        assert http.delete(f"/v1/conversations/{conversation_id}").status_code == 200
 
 
 def listed(http: httpx.Client, conversation_id: str) -> list[dict]:
