@@ -133,7 +133,9 @@ async def admit_call(
 def _check_choices(call: ModelCall, most: int) -> None:
     """Every choice costs a whole answer."""
     if call.door == "chat" and facts.choices(call.body) > most:
-        raise BadRequest(f"'n' is {call.body['n']}; at most {most} choices may be asked for.", param="n")
+        raise BadRequest(
+            f"'n' is {call.body['n']}; at most {most} choices may be asked for.", param="n"
+        )
 
 
 async def _state(

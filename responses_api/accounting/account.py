@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway_project.lib import clock
-from gateway_project.lib.errors import BudgetExhausted, Unavailable, UnpricedModel
+from gateway_project.lib.errors import Unavailable, UnpricedModel
 from responses_api.accounting import facts
 from responses_api.accounting.estimates import Estimate, estimate
 from responses_api.accounting.legs import Leg, nano

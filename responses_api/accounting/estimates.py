@@ -1,8 +1,8 @@
 """How many tokens a request has, before its provider says: about, and at most.
 
 Text is worth a token per four bytes, and never more than one per byte. Images, recordings and files count by
-what they are, not by the bytes they take: an image by its size in pixels, a recording by its seconds, a file by
-its kind. What is only named, by a URL or an id, may be as large as such a thing can be.
+what they are, not by the bytes they take: an image by its size in pixels, a recording by its seconds, a file
+by its kind. What is only named, by a URL or an id, may be as large as such a thing can be.
 
 The vendors' rules, of which the upper bounds are the dearest:
 https://platform.openai.com/docs/guides/images-vision (tiles, and 33 times as much for small models)

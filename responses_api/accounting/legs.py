@@ -9,7 +9,12 @@ settle  once, without awaiting: priced, capped by what was held, and in the spoo
 from __future__ import annotations
 
 from gateway_project.lib import clock
-from gateway_project.lib.errors import UpstreamCut, UpstreamError, UpstreamMalformed, UpstreamTimeout
+from gateway_project.lib.errors import (
+    UpstreamCut,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+)
 from responses_api.accounting import facts
 from responses_api.accounting.books import Books
 from responses_api.relay import Relay

@@ -204,8 +204,7 @@ class Accounts:
             purse.free = free = purse.free - nano
             purse.held += nano
             purse.taken += nano
-            if free < purse.least:
-                purse.least = free
+            purse.least = min(purse.least, free)
             if free < purse.low:
                 self._draw_soon(purse)
         return True

@@ -1,5 +1,5 @@
-"""What an upstream that keeps to its limits costs under a hard budget: never more than the budget. The truth is
-the sandbox's own record of the tokens it generated, whether anybody read them or not."""
+"""What an upstream that keeps to its limits costs under a hard budget: never more than the budget. The truth
+is the sandbox's own record of the tokens it generated, whether anybody read them or not."""
 
 from __future__ import annotations
 
@@ -114,9 +114,7 @@ def test_calls_at_once_cost_no_more_than_the_budget(
     begin(gateway, offered, 10 * CENT)
     text = "[chunks=2200]"  # 64 calls are $1.40
     kinds = [(door, protocol) for door in DOORS for protocol in rows.PROTOCOLS]
-    asked = [
-        body(*kinds[number % 6], text, limit=6000, stream=stream) for number in range(CALLERS)
-    ]
+    asked = [body(*kinds[number % 6], text, limit=6000, stream=stream) for number in range(CALLERS)]
     answers = ask_all(gateway, offered, asked)
     assert {answer.status_code for answer in answers} == {200, 429}
     assert upstream_cost(gateway) <= 10 * CENT

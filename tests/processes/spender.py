@@ -46,9 +46,7 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
         )
         account = Account(worker, cast("Any", admitted))
         try:
-            leg, _ = await account.open(
-                cast("Any", target), "responses", call, body, payload
-            )
+            leg, _ = await account.open(cast("Any", target), "responses", call, body, payload)
         except BudgetExhausted:
             if not is_endless:
                 return
