@@ -1,8 +1,8 @@
 """How many tokens a request has, before its provider says: about, and at most.
 
 Text is worth a token per four bytes, and never more than one per byte. Images, recordings and files count by
-what they are, not by the bytes they take: an image by its size in pixels, a recording by its seconds, a file by
-its kind. What is only named, by a URL or an id, may be as large as such a thing can be.
+what they are, not by the bytes they take: an image by its size in pixels, a recording by its seconds, a file
+by its kind. What is only named, by a URL or an id, may be as large as such a thing can be.
 
 The vendors' rules, of which the upper bounds are the dearest:
 https://platform.openai.com/docs/guides/images-vision (tiles, and 33 times as much for small models)
@@ -12,7 +12,7 @@ https://ai.google.dev/gemini-api/docs/tokens (32 tokens per second of audio)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from responses_api.accounting.media import Base64, image_size, wav_seconds
@@ -42,6 +42,7 @@ MOST_FILE_TOKENS = 1_000_000
 _TEXT_ENDINGS = ("csv", "html", "json", "log", "md", "txt", "xml", "yaml", "yml")
 _TEXT_TYPES = ("text/", "application/json", "application/xml")
 
+_TEXTS = ("text", "input_text", "output_text")
 _LISTS = ("messages", "input", "system", "instructions")
 
 
@@ -64,8 +65,8 @@ class _Worth(NamedTuple):
 def estimate(body: Json, size: int, context_window: int | None = None) -> Estimate:
     """Of a request of `size` bytes, in any protocol. Attachments never have more than the model's window."""
     text, fair, bound = size, 0, 0
-    for part in _parts(body):
-        worth = _worth(part)
+    for part in _attachments(body):
+        worth = _KINDS[part["type"]](part)
         text -= worth.size
         fair += worth.fair
         bound += worth.bound
@@ -75,42 +76,44 @@ def estimate(body: Json, size: int, context_window: int | None = None) -> Estima
     return Estimate(text // BYTES_PER_TOKEN + fair, text + bound)
 
 
-def _parts(body: Json) -> Iterator[Json]:
-    """The attachments among the parts of all messages and tool results."""
+def _attachments(body: Json) -> list[Json]:
+    """Those among the parts of all messages and tool results. Every call comes through here, so that the
+    usual message, whose content is a string, is passed over with two looks."""
+    found: list[Json] = []
     for name in _LISTS:
         items = body.get(name)
-        if not isinstance(items, list):
+        if items.__class__ is not list:
             continue
         for item in items:
-            if not isinstance(item, dict):
+            if item.__class__ is not dict:
                 continue
-            if _is_attachment(item):
-                yield item
             content = item.get("content")
-            if isinstance(content, list):
-                yield from _of_content(content)
+            if content.__class__ is str:
+                continue
+            _add(item, found)
+            if content.__class__ is list:
+                _add_all(content, found)
             output = item.get("output")
-            if output is not None and not isinstance(output, str):
-                yield from _of_content(output if isinstance(output, list) else [output])
+            if output.__class__ is list:
+                _add_all(output, found)
+            elif output.__class__ is dict:
+                _add(output, found)
+    return found
 
 
-def _of_content(content: list[Any]) -> Iterator[Json]:
-    for part in content:
-        if not isinstance(part, dict):
-            continue
-        if _is_attachment(part):
-            yield part
-        elif part.get("type") == "tool_result" and isinstance(part.get("content"), list):
-            yield from _of_content(part["content"])
+def _add_all(parts: list[Any], found: list[Json]) -> None:
+    for part in parts:
+        if part.__class__ is dict and part.get("type") not in _TEXTS:
+            _add(part, found)
+            content = part.get("content")
+            if content.__class__ is list and part.get("type") == "tool_result":
+                _add_all(content, found)
 
 
-def _is_attachment(part: Json) -> bool:
+def _add(part: Json, found: list[Json]) -> None:
     kind = part.get("type")
-    return isinstance(kind, str) and kind in _KINDS
-
-
-def _worth(part: Json) -> _Worth:
-    return _KINDS[part["type"]](part)
+    if kind.__class__ is str and kind in _KINDS:
+        found.append(part)
 
 
 # Kinds of parts, by the names all protocols have for them
@@ -168,7 +171,7 @@ def _video(_: Json) -> _Worth:
     return _Worth(0, NAMED_FILE_TOKENS, MOST_FILE_TOKENS)
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Json], _Worth]] = {
     "computer_screenshot": _image_url,
     "document": _document,
     "file": _chat_file,

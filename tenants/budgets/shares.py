@@ -1,7 +1,7 @@
 """How much of a budget one call may hold. Pure.
 
-A call holds what it may cost at most: its input, and as many output tokens as its upstream is told that it may
-write. Most calls write far less, so that somebody who holds all that they might would keep others waiting.
+A call holds what it may cost at most: its input, and as many output tokens as its upstream is told that it
+may write. Most calls write far less, so that who holds all that they might write keeps others waiting.
 Therefore a call is given a share of what is left: all it asks for while that is little of it, a long answer
 while nobody waits, and a short one while others do.
 """

@@ -1,8 +1,8 @@
 """Holding what a call may cost, and waiting for it where other calls hold what they may not need.
 
-A call that finds too little is refused only if nobody can give anything back. Otherwise it waits: the calls of
-one caller in the order in which they came, the first of them looking again and again. It settles for less the
-longer it waits, and gives up only once nothing has moved for a while.
+A call that finds too little is refused only if nobody can give anything back. Otherwise it waits: the calls
+of one caller in the order in which they came, the first of them looking again and again. It settles for less
+the longer it waits, and gives up only once nothing has moved for a while.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ class UsageRow(models.Model):
     `id` is the request's UUIDv7 with the number of the leg in its lowest 16 bits (tenants/ledger/row_ids.py),
     so that the legs of a request stand together and the table can be partitioned by time. Amounts are
     nano-dollars: `cost_nano` what the upstream costs us, `charge_nano` what the tenant is charged,
-    `unfunded_nano` what it would have been charged beyond what its budgets had reserved; the charges by class
-    add up to `charge_nano`. A missing price version means that there was no price; the amount is 0 then.
+    `unfunded_nano` what it would have been charged beyond what its budgets had reserved, or for a call of
+    which nothing came; the charges by class add up to `charge_nano`. A missing price version means that there
+    was no price; the amount is 0 then.
     """
 
     class Status(models.TextChoices):

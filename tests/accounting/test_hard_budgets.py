@@ -1,5 +1,5 @@
-"""What an upstream that keeps to its limits costs under a hard budget: never more than the budget. The truth is
-the sandbox's own record of the tokens it generated, whether anybody read them or not."""
+"""What an upstream that keeps to its limits costs under a hard budget: never more than the budget. The truth
+is the sandbox's own record of the tokens it generated, whether anybody read them or not."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responses_api import expected_tokens
 from responses_api.accounting.estimates import (
     AUDIO_TOKENS_PER_SECOND,
     IMAGE_TOKENS,
@@ -21,6 +22,7 @@ from responses_api.accounting.estimates import (
     estimate,
 )
 from responses_api.accounting.media import Base64, image_size
+from responses_api.doors import chat
 
 Json = dict[str, Any]
 LARGEST = IMAGE_TOKENS + MOST_TILES * TILE_TOKENS
@@ -187,3 +189,11 @@ def test_nothing_a_client_writes_makes_estimating_fail(body: Json) -> None:
 def test_text_is_a_token_per_four_bytes_and_at_most_one_per_byte() -> None:
     body = {"input": "x" * 4_000}
     assert estimate(body, 4_020) == Estimate(1_005, 4_020)
+
+
+def test_limits_of_tokens_count_every_choice() -> None:
+    said = [{"role": "user", "content": "Hi"}]
+    body = {"model": "m", "messages": said, "max_tokens": 100}
+    one = chat.decode(orjson.dumps(body))
+    four = chat.decode(orjson.dumps({**body, "n": 4}))
+    assert expected_tokens.of_call(four) - expected_tokens.of_call(one) in range(300, 303)
