@@ -31,12 +31,14 @@ Holder = Callable[[], Renewal | None]
 
 
 class Leases:
-    """One per worker."""
+    """One per worker. `on_stuck` is called where nobody else would end a process whose loop is stuck: `serve`
+    has its supervisor."""
 
     def __init__(self, writer: Writer, heartbeat: Heartbeat) -> None:
         self._writer = writer
         self._heartbeat = heartbeat
         self._holders: list[Holder] = []
+        self.on_stuck: Callable[[], object] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tollgate-leases", daemon=True)
 
@@ -53,6 +55,8 @@ class Leases:
     def look(self) -> None:
         """Renew what there is to renew, unless the loop is stuck."""
         if self._heartbeat.is_stuck:
+            if self.on_stuck is not None:
+                self.on_stuck()
             return
         for holder in self._holders:
             if (renewal := holder()) is not None:

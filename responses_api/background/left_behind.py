@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gateway_project.lib import clock
 from responses_api.background import runs
@@ -30,14 +30,22 @@ def fail_lost() -> int:
     """End those whose owner gives no sign of life; how many may have to be ended soon."""
     now, suspected = clock.now(), 0
     for run in _unattended(Status.IN_PROGRESS, AT_ONCE):
-        if run.suspected_at is None or run.suspected_at < run.lease_until:  # renewed since
+        since = _suspected_since(run)
+        if since is None:
             runs.suspect(run)
-            suspected += 1
-        elif now - run.suspected_at < GRACE:
-            suspected += 1
-        else:
+        elif now - since >= GRACE:
             runs.fail(run, LOST)
+            continue
+        suspected += 1
     return suspected
+
+
+def _suspected_since(run: Run) -> datetime | None:
+    """When its lease was first seen to have run out; None if it was renewed since."""
+    lease_until, suspected_at = run.lease_until, run.suspected_at
+    if lease_until is None or suspected_at is None or suspected_at < lease_until:
+        return None
+    return suspected_at
 
 
 def claim_waiting(limit: int, take: timedelta, queue_seconds: float) -> list[tuple[int, str]]:

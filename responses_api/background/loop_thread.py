@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
+import sys
 import threading
+import traceback
 from concurrent.futures import CancelledError
 
 import uvloop
@@ -18,6 +22,9 @@ from responses_api import worker as workers
 from responses_api.worker import Worker
 
 LAST_WORDS_SECONDS = 1.5
+STUCK_CODE = 70  # EX_SOFTWARE
+
+logger = logging.getLogger("tollgate.background")
 
 
 class LoopThread:
@@ -30,6 +37,7 @@ class LoopThread:
         )
         self._thread.start()
         self._worker = asyncio.run_coroutine_threadsafe(_current_worker(), self._loop).result()
+        self._worker.leases.on_stuck = end_stuck_process
 
     def make(self, tenant_id: int, response_id: str) -> None:
         """Returns once the run has ended, or was left to another."""
@@ -46,6 +54,19 @@ class LoopThread:
         asyncio.run_coroutine_threadsafe(
             registry.drain(settings.DRAIN_SECONDS, LAST_WORDS_SECONDS), self._loop
         )
+
+
+def end_stuck_process() -> None:
+    """Say where the threads are, and end: none of the runs here goes on, and whoever started the process
+    starts it again."""
+    frames = sys._current_frames().items()
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    stacks = "\n".join(
+        f"{names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in frames
+    )
+    logger.error("the event loop of the runs does not turn; ending. Stacks:\n%s", stacks)
+    os._exit(STUCK_CODE)
 
 
 async def _current_worker() -> Worker:

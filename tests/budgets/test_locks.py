@@ -37,7 +37,7 @@ def draw(spool: str, *of: Window, known: int = 0) -> Draw:
 
 def commit(*orders: Any) -> list[Any]:
     """As the writer does with what has gathered."""
-    batch = [_Pending(order, None) for order in orders]  # type: ignore[arg-type]
+    batch = [_Pending(order, None) for order in orders]
     writer._commit(batch)
     return [pending.result for pending in batch]
 
