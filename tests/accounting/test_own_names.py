@@ -103,8 +103,8 @@ def test_nobody_but_an_operator_says_what_things_cost(
         assert made.status_code == 403
         assert client.post(url(version, "change"), price_form()).status_code == 403
         assert client.post(url(provider, "change"), provider_form()).status_code == 403
-    made = provider_form(name="own", allow_tenant_credentials="")
-    assert admin.post(url(Provider, "add"), made).status_code == 302
+    own = provider_form(name="own", allow_tenant_credentials="")
+    assert admin.post(url(Provider, "add"), own).status_code == 302
     assert Provider.objects.get(name="own").allow_tenant_credentials
     whole = Budget.objects.create(tenant=buyer.tenant, name="operator's", amount_nano=1)
     assert admin.post(url(whole, "delete"), {"post": "yes"}).status_code == 403

@@ -8,13 +8,16 @@ from importlib import import_module
 import pytest
 from django.apps import apps
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from gateway_project.lib.secret import Secret
 from routing import credentials, grants, price_setting, resolve
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel, Target
 from routing.route import Route
 from tenants import caller
-from tenants.models import ApiKey
+from tenants.models import ApiKey, Tenant
 from tenants.prices import publishing
 from tenants.prices.history import FREE, History
 from tenants.prices.publishing import Subject
@@ -219,6 +222,81 @@ def test_existing_aliases_become_links_where_one_alias_of_the_platform_has_the_m
         "mixed": ["own/m", "up/m-1"],
         "own": ["own/m"],
     }
+
+
+NAMES = ("cheap", "dear", "mine", "up/m-1", "up@m-1", "up/m-2")
+
+
+@given(
+    rows_of_acme=st.lists(
+        st.tuples(
+            st.sampled_from(NAMES),
+            st.sampled_from(("cheap", "dear", "own", "", "")),
+            st.lists(st.sampled_from(("up/m-1", "up/m-2", "own/m-1")), max_size=2, unique=True),
+        ),
+        max_size=4,
+        unique_by=lambda row: row[0],
+    ),
+    charged=st.lists(st.sampled_from((*NAMES, "*")), unique=True, max_size=5),
+    shadows=st.booleans(),
+    credential=st.booleans(),
+)
+@settings(  # an example is small, and takes too long to be made smaller
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_a_tenant_writes_what_is_the_platforms_costs_it_what_it_costs_everybody(
+    acme: Customer,
+    up: Provider,
+    rows_of_acme: list[tuple[str, str, list[str]]],
+    charged: list[str],
+    shadows: bool,
+    credential: bool,
+) -> None:
+    """Also rows that no form would let it write. A stranger asks for the name the call is booked under."""
+    with transaction.atomic():
+        Tenant.objects.update(allow_direct_targets=True)
+        stranger = rows.customer("stranger", allow_direct_targets=True)
+        own = rows.provider(
+            "chat", "https://own.example/v1", "up" if shadows else "own", tenant=acme.tenant
+        )
+        models = {
+            name: ProviderModel.objects.create(provider=of, upstream_id=name.rpartition("/")[2])
+            for name, of in (("up/m-1", up), ("up/m-2", up), ("own/m-1", own))
+        }
+        known = {"own": rows.alias("own", tenant=acme.tenant)}
+        for name in ("cheap", "dear"):
+            known[name] = rows.alias(name, (up, "m-1" if name == "dear" else "m-2"))
+        if credential:
+            Provider.objects.filter(pk=up.pk).update(auth_kind="none")
+            credentials.create(up, Secret("junk"), tenant=acme.tenant)
+        for pico, name in enumerate(charged, 100):
+            is_acmes = name in {"mine", "up@m-1"}  # names the platform has not given
+            publish(Subject.charge(name, acme.tenant if is_acmes else None), pico)
+        for name, linked, targets in rows_of_acme:
+            alias = Alias.objects.create(
+                name=name, tenant=acme.tenant, platform_alias=known.get(linked)
+            )
+            for target in targets:
+                Target.objects.create(alias=alias, provider_model=models[target])
+        for name in NAMES:
+            _compare(acme, stranger, own, name)
+        transaction.set_rollback(True)
+
+
+def _compare(acme: Customer, stranger: Customer, own: Provider, name: str) -> None:
+    route = found(acme, name)
+    if route is None:
+        return
+    others = found(stranger, route.alias)
+    seen = {} if others is None else {t.name: (t.cost, t.charge) for t in others.targets}
+    for target in route.targets:
+        if target.base_url == own.base_url:
+            assert target.cost == FREE
+        else:
+            assert seen[target.name] == (target.cost, target.charge)
 
 
 # Credentials and providers of a tenant
