@@ -225,7 +225,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     ours = [other for other in known if other.startswith(PREFIX)]
     bare = name.removesuffix("_FILE")
     if bare != name and bare in ours:
-        return f"{name} is not a setting: only secrets can be put into files. Set {bare}."
+        return f"{name} is not a setting; only secrets come from files: set {bare}."
     close = difflib.get_close_matches(name, ours, n=1, cutoff=0.8)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"{name} is not a setting and changes nothing{hint or '.'}"

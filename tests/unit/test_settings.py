@@ -97,16 +97,15 @@ def test_unknown_variables_of_ours_are_told_with_what_may_have_been_meant(
     variables = {
         "TOLLGATE_DATA_DIR": str(tmp_path),
         "TOLLGATE_ALOWED_HOSTS": "gate.example",
-        "TOLLGATE_ALLOWED_HOSTS_FILE": "/run/hosts",
+        "TOLLGATE_WORKERS_FILE": "/run/workers",
         "TOLLGATE_NONSENSE": "1",
         "TOLLGATE_API_KEY": "of a client",
         "TOLLGATE_SECRET_KEY_FILE": "",
     }
     assert read(monkeypatch, variables)["UNKNOWN_VARIABLES"] == [
-        "TOLLGATE_ALLOWED_HOSTS_FILE is not a setting: only secrets can be put into files. "
-        + "Set TOLLGATE_ALLOWED_HOSTS.",
         "TOLLGATE_ALOWED_HOSTS is not a setting and changes nothing; did you mean TOLLGATE_ALLOWED_HOSTS?",
         "TOLLGATE_NONSENSE is not a setting and changes nothing.",
+        "TOLLGATE_WORKERS_FILE is not a setting; only secrets come from files: set TOLLGATE_WORKERS.",
     ]
 
 
