@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from gateway_project.lib.asgi import Receive, Scope, read_body
+from gateway_project.lib.asgi import CLIENT, Receive, Scope, read_body
 from gateway_project.lib.errors import Draining
 from responses_api import expected_tokens, state, targets
 from responses_api.cells import Door
@@ -57,6 +57,7 @@ class Admitted(Struct, frozen=True):
     keeper: Keeper | None = None
     socket: str | None = None
     ticket: Ticket = FREE
+    client: str | None = None  # the address it came from, for the log
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -75,6 +76,7 @@ async def read(worker: Worker, request: Request, receive: Receive) -> bytes:
 
 async def authenticate(worker: Worker, request: Request) -> Caller:
     """Whose request it is, noted in it; raises GatewayError unless they may generate, and from here."""
+    worker.doorkeeper.address_of(request.scope)  # so that the log has it, whatever comes next
     if worker.registry.draining:
         raise Draining
     request.caller = await worker.doorkeeper.authenticated(request.scope, "generate")
@@ -125,6 +127,7 @@ async def admit_call(
         keeper=keeper,
         socket=request.socket,
         ticket=ticket,
+        client=request.scope.get(CLIENT),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 
-from gateway_project.lib.asgi import Scope
+from gateway_project.lib.asgi import CLIENT, Scope
 from gateway_project.lib.client_address import TrustedProxies, client_address, network_of
 from gateway_project.lib.errors import Unauthenticated
 from gateway_project.lib.rates import Rate
@@ -38,8 +38,12 @@ class Doorkeeper:
         self._failures = failures
 
     def address_of(self, scope: Scope) -> str:
-        """The address of the client, seen through trusted proxies."""
-        return client_address(scope.get("client"), scope["headers"], self._trusted_proxies)
+        """The address of the client, seen through trusted proxies; kept in the scope for the log."""
+        address: str | None = scope.get(CLIENT)
+        if address is None:
+            peer, headers = scope.get("client"), scope["headers"]
+            address = scope[CLIENT] = client_address(peer, headers, self._trusted_proxies)
+        return address
 
     async def authenticated(self, scope: Scope, permission: str) -> Caller:
         """Whose request it is, if they may do this from where they are. Raises GatewayError."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from gateway_project.lib.log import CallLog, wants_json
+from gateway_project.lib.log import CallLog, RequestLog, wants_json
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
 from responses_api.background.local import LocalRuns
@@ -70,6 +70,7 @@ class Worker:
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
         self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
+        self.request_log = RequestLog(self._write_line)
         self.watcher = RevisionWatcher(
             self.forget,
             poll_seconds=settings.REVISION_POLL_SECONDS,
@@ -123,7 +124,10 @@ class Worker:
 
     def record(self, facts: dict[str, Any], outcome: Outcome) -> None:
         """Keep what is known of a call that has ended."""
-        self.call_log.write({"event": "call", **facts, **log_fields(outcome)})
+        self.request_log.write({"event": "call", **facts, **log_fields(outcome)})
+
+    def _write_line(self, fields: dict[str, Any]) -> None:
+        self.call_log.write(fields)
 
 
 def limits_from_settings() -> Limits:

@@ -15,6 +15,15 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+# What is written into a scope: the client's address, once it was worked out, and fields for the log.
+CLIENT = "tollgate.client"
+LOG_FIELDS = "tollgate.log_fields"
+
+
+def note(scope: Scope, **fields: object) -> None:
+    """Keep what is found out about a request until its line is written into the log."""
+    scope.setdefault(LOG_FIELDS, {}).update(fields)
+
 
 class ClientGone(Exception):
     """The client closed its connection."""
@@ -50,6 +59,25 @@ async def read_body(
             if not message.get("more_body", False):
                 return piece if len(pieces) == 1 else b"".join(pieces)
             stall.restart()
+
+
+class LimitedBody:
+    """`receive` for an application that knows no limit of its own: what is larger looks to it as if the
+    client had gone. Raises PayloadTooLarge, for what is announced at once and for the rest by `check`."""
+
+    def __init__(self, receive: Receive, headers: Headers, max_bytes: int) -> None:
+        _check_size(_declared_length(headers), max_bytes)
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._size = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        return message if self._size <= self._max_bytes else {"type": "http.disconnect"}
+
+    def check(self) -> None:
+        _check_size(self._size, self._max_bytes)
 
 
 class StallTimer:

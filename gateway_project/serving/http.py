@@ -67,7 +67,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits] = ConnectionLimits()
     # Told of every request that is refused here, before any application sees it.
-    refused: ClassVar[Callable[[dict[str, Any]], None]] = staticmethod(lambda _: None)
+    report: ClassVar[staticmethod[[dict[str, Any]], None]] = staticmethod(lambda _: None)
 
     _presence: Presence
     _place: Place | None = None
@@ -379,7 +379,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _report(self, error: GatewayError, request_id: str) -> None:
         method, _, url = self._request_line.partition(" ")
         headers = self.scope["headers"] if self.scope else []
-        self.refused(
+        self.report(
             {
                 "event": "request",
                 "request_id": request_id,
@@ -410,11 +410,11 @@ def connections_of(
 
 
 def protocol_with(
-    limits: ConnectionLimits, refused: Callable[[dict[str, Any]], None]
+    limits: ConnectionLimits, report: Callable[[dict[str, Any]], None]
 ) -> type[HttpProtocol]:
     """A class of connections with these limits."""
     return type(
-        "LimitedHttpProtocol", (HttpProtocol,), {"limits": limits, "refused": staticmethod(refused)}
+        "LimitedHttpProtocol", (HttpProtocol,), {"limits": limits, "report": staticmethod(report)}
     )
 
 

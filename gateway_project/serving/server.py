@@ -118,7 +118,7 @@ def connection_limits_from_settings() -> ConnectionLimits:
 
 
 def _report_refusal(fields: dict[str, Any]) -> None:
-    worker.current().call_log.write(fields)
+    worker.current().request_log.write(fields)
 
 
 def collect_seldom() -> None:

@@ -78,7 +78,7 @@ def test_what_can_be_used_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             "TOLLGATE_SPOOL_DIR": str(tmp_path / "later" / "spool"),
             "TOLLGATE_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/32",
             "TOLLGATE_TRUSTED_ORIGINS": "https://gate.example:8443,https://*.gate.example,http://[::1]",
-            "TOLLGATE_ALLOWED_HOSTS": "gate.example,.sub.example,10.0.0.1,[2001:db8::1],api_1",
+            "TOLLGATE_ALLOWED_HOSTS": "gate.example,.sub.example,10.0.0.1,[2001:db8::1],api-1",
             "TOLLGATE_MAIL_FROM": "Tollgate <gate@mail.example>",
             "DATABASE_URL": "postgres://user:p%40ss@db:5432/gate?sslmode=require",
             "REDIS_URL": "rediss://:secret@cache:6379/3",
