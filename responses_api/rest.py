@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from django.conf import settings
@@ -83,8 +83,7 @@ def address_of(request: Request) -> str:
 def _scope(request: Request) -> Scope:
     django_request = request._request
     assert isinstance(django_request, ASGIRequest)  # Tollgate is served over ASGI only
-    scope: Any = django_request.scope
-    return scope
+    return cast("Scope", django_request.scope)
 
 
 class AlwaysJson(BaseContentNegotiation):

@@ -16,6 +16,7 @@ from responses_api.background.local import LocalRuns
 from responses_api.doorkeeper import Doorkeeper
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.outcome import Outcome, log_fields
+from responses_api.peers import Peers
 from responses_api.periodic import Periodic
 from responses_api.registry import Registry
 from responses_api.storage import budget_records, records  # noqa: F401  # how they are written
@@ -77,6 +78,7 @@ class Worker:
             redis_url=settings.REDIS_URL,
         )
         self.periodic = Periodic(settings.TASKS)
+        self.peers = Peers(settings.TASKS)
 
     def start(self) -> None:
         self.gate.start()
