@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from responses_api.reply import HttpReply, Reply
 from responses_api.request_log import RequestLine
 from responses_api.rest import method_not_allowed
 from responses_api.websocket.connection import Connection
+from responses_api.websocket.handshake import refuse
 from responses_api.worker import Worker
 
 logger = logging.getLogger("tollgate.consumers")
@@ -125,6 +127,10 @@ class LoggedConsumer(LeanHttpConsumer):
             note(scope, error=error.code)
             line.write(error.http_status)
             await reply.error(error)
+        except Exception:
+            note(scope, error=Internal.code)
+            line.write(reply.status or Internal.status)
+            raise
         finally:
             line.write(reply.status)
 
@@ -161,6 +167,8 @@ class ResponsesSocket(AsyncConsumer):
             pass  # the client was gone before the handshake ended
         except Exception:
             logger.exception("socket failed", extra={"socket": connection.id})
+            with contextlib.suppress(Exception):  # it may be open already, and is closed then
+                await refuse(scope, send, Internal(), connection.id)
 
 
 class CompactConsumer(GenerationConsumer):

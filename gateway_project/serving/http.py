@@ -287,13 +287,20 @@ class HttpProtocol(HttpToolsProtocol):
     def look(self, now: float) -> None:
         """Notice what takes too long."""
         doing = self._doing
-        if doing == _WAITING or self.flow.read_paused or self._waiting_refusal is not None:
-            self._due = 0.0  # it is not the client who is waited for
+        if doing == _WAITING or self._waits_for_us:
+            self._due = 0.0
         elif not self._due:
             self._due = now + self._seconds_for(doing)
             self._received_before = self._received
         elif now >= self._due:
             self._run_out(doing)
+
+    @property
+    def _waits_for_us(self) -> bool:
+        """Whether the client can do nothing: we do not read, or it waits for leave to send its body."""
+        if self.flow.read_paused or self._waiting_refusal is not None:
+            return True
+        return self._doing == _BODY and self.cycle.waiting_for_100_continue
 
     def _seconds_for(self, doing: int) -> float:
         limits = self.limits

@@ -200,6 +200,26 @@ async def test_a_body_has_to_come_at_a_least_rate_and_its_reader_is_told() -> No
         assert len(seen.bodies[0]) == 100_000
 
 
+async def test_a_client_that_waits_for_leave_to_send_is_not_taken_for_slow() -> None:
+    go_on = asyncio.Event()
+    seen = Seen()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await seen.app(scope, receive, send)
+
+    limits = {"body_window_seconds": QUICK, "body_bytes_per_second": 1, "idle_seconds": QUICK}
+    async with limited(slow, **limits) as (asked, _):
+        asked.ask("POST", "expect: 100-continue\r\ncontent-length: 3\r\n")
+        for _ in range(3):
+            assert await (await asked.another()).rest() == b""
+        go_on.set()
+        assert await asked.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        asked.say(b"abc")
+        await asked.until(b" bytes.")
+        assert seen.bodies == [b"abc"]
+
+
 async def test_who_goes_on_sending_after_the_answer_is_cut_off_soon() -> None:
     async def refuses(scope: Any, receive: Any, send: Any) -> None:
         headers = [(b"content-length", b"2")]
