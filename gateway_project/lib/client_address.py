@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from gateway_project.lib.hosts import Network
 
@@ -72,6 +73,7 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((parsed, IPV6_NETWORK_BITS), strict=False))
 
 
+@lru_cache(MAX_REMEMBERED)
 def parse(text: str) -> IPAddress | None:
     """The address, one of IPv4 also where a dual-stack socket writes it as IPv6; None if it is none."""
     try:

@@ -33,6 +33,9 @@ NOT_SETTINGS = frozenset(
 NOT_SETTINGS_PREFIX = "TOLLGATE_TESTS_"
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 MAX_SECONDS = 1e9  # a life; what is larger overflows timers
+_KUBERNETES = re.compile(
+    r"TOLLGATE_(?:\w+_)?(?:(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(?:TCP|UDP)\w*)|PORT)\Z"
+)
 _MAIL_ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+\Z")
 
 
@@ -58,10 +61,12 @@ class Env:
         """One sentence for each variable that looks like a setting of ours and was never asked for."""
         return [
             _unknown(name, self._asked)
-            for name in sorted(self._variables)
-            if name.startswith(PREFIX)
+            for name, value in sorted(self._variables.items())
+            if value
+            and name.startswith(PREFIX)
             and not name.startswith(NOT_SETTINGS_PREFIX)
             and name not in self._asked | NOT_SETTINGS
+            and not _is_kubernetes(name, value)
         ]
 
     def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
@@ -219,6 +224,12 @@ class Env:
                 f"{name} is {value[:40]!r}; expected {expected} of at most {at_most:.15g}."
             )
         return number
+
+
+def _is_kubernetes(name: str, value: str) -> bool:
+    """Whether Kubernetes set it, as it does in every pod beside a service that is called tollgate."""
+    match = _KUBERNETES.match(name)
+    return match is not None and (match[1] is not None or "://" in value)
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -39,7 +39,7 @@ from gateway_project.serving.websockets import WebSocketProtocol, problem_of_han
 logger = logging.getLogger("tollgate.http")
 
 _CONTINUE = b"HTTP/1.1 100 "
-_HEALTH = (b"/healthz", b"/readyz")
+_HEALTH = frozenset({b"/healthz", b"/readyz"})
 _OF_UPGRADES = frozenset({b"upgrade", b"http2-settings"})
 # What chunked encoding may add to a body: extensions and trailers beyond that are an attack.
 _WIRE_BYTES_PER_BODY_BYTE = 16
@@ -189,7 +189,7 @@ class HttpProtocol(HttpToolsProtocol):
         return HeadTooLarge(f"Request line and headers are larger than {limit} bytes in all.")
 
     def _check_standing(self, standing: Standing) -> None:
-        if self.url.startswith(_HEALTH):
+        if self.url.partition(b"?")[0] in _HEALTH:
             return
         if standing is Standing.ADDRESS_FULL:
             self._stop(TooManyConnections(self.limits.per_address))

@@ -26,6 +26,7 @@ from gateway_project.serving.websockets import WebSocketProtocol
 from responses_api import worker
 
 APPLICATION = "gateway_project.asgi:application"
+BODY_WINDOW_SECONDS = 10.0
 LAST_WORDS_SECONDS = 1.5
 SHUTDOWN_SECONDS = 1
 # A request makes some hundred objects and no cycles; the default walks them every few requests.
@@ -111,6 +112,8 @@ def connection_limits_from_settings() -> ConnectionLimits:
         head_seconds=settings.HEAD_SECONDS,
         idle_seconds=settings.IDLE_CONNECTION_SECONDS,
         body_bytes_per_second=settings.BODY_BYTES_PER_SECOND,
+        # Whoever may pause for longer must not be taken for slow meanwhile.
+        body_window_seconds=max(BODY_WINDOW_SECONDS, settings.BODY_STALL_SECONDS),
         total=affordable(settings.MAX_CONNECTIONS, file_limit),
         per_address=settings.MAX_CONNECTIONS_PER_ADDRESS,
         trusted=settings.TRUSTED_PROXIES,

@@ -100,7 +100,11 @@ def test_unknown_variables_of_ours_are_told_with_what_may_have_been_meant(
         "TOLLGATE_WORKERS_FILE": "/run/workers",
         "TOLLGATE_NONSENSE": "1",
         "TOLLGATE_API_KEY": "of a client",
-        "TOLLGATE_SECRET_KEY_FILE": "",
+        "TOLLGATE_EMPTY": "",
+        "TOLLGATE_SERVICE_HOST": "10.0.0.1",  # of Kubernetes
+        "TOLLGATE_SERVICE_PORT_HTTP": "8000",
+        "TOLLGATE_PORT": "tcp://10.0.0.1:8000",
+        "TOLLGATE_API_PORT_8000_TCP_ADDR": "10.0.0.1",
     }
     assert read(monkeypatch, variables)["UNKNOWN_VARIABLES"] == [
         "TOLLGATE_ALOWED_HOSTS is not a setting and changes nothing; did you mean TOLLGATE_ALLOWED_HOSTS?",
