@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -15,6 +16,8 @@ class GatewayProjectConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
+        for sentence in settings.UNKNOWN_VARIABLES:
+            logging.getLogger("tollgate.settings").warning("%s", sentence)
         # Who sends tasks names them to Celery's current app, which must be ours by then. Elsewhere
         # nobody needs Celery, and it takes a third of a second to import.
         if settings.TASKS == "celery":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -10,7 +11,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup()
 
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # needs the settings
+from django.conf import settings  # noqa: E402  # all of these need the settings
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 
 from gateway_project import health  # noqa: E402
 from gateway_project.lib import ids  # noqa: E402
@@ -20,18 +22,28 @@ from gateway_project.lib.asgi import (  # noqa: E402
     Receive,
     Scope,
     Send,
+    note,
 )
-from gateway_project.lib.errors import GatewayError, NotFound  # noqa: E402
+from gateway_project.lib.errors import (  # noqa: E402
+    GatewayError,
+    HostNotAllowed,
+    Internal,
+    NotFound,
+)
+from gateway_project.lib.hosts import AllowedHosts  # noqa: E402
 from responses_api import guard, worker  # noqa: E402
 from responses_api.background import follow  # noqa: E402
 from responses_api.bounded import Bounded  # noqa: E402
 from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
 from responses_api.prefixes import PREFIXES, is_api  # noqa: E402
 from responses_api.reply import HttpReply  # noqa: E402
+from responses_api.request_log import RequestLine  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
+HOSTS = AllowedHosts(settings.ALLOWED_HOSTS)
 _django = ASGIHandler()
+logger = logging.getLogger("tollgate.asgi")
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,10 +51,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     match scope["type"]:
         case "http":
             app = TABLE.get((scope["method"], scope["path"])) or _unlisted(scope)
+            if not _is_allowed_host(scope) and scope["path"].rstrip("/") not in HEALTH:
+                app = _wrong_host
             await app(scope, receive, send)
         case "websocket":
             app = SOCKET_TABLE.get(scope["path"].rstrip("/")) or _no_socket
-            await app(scope, receive, send)
+            await (app if _is_allowed_host(scope) else _no_socket)(scope, receive, send)
         case "lifespan":
             await _live(receive, send)
 
@@ -58,36 +72,78 @@ def _unlisted(scope: Scope) -> ASGIApp:
     )
 
 
+def _is_allowed_host(scope: Scope) -> bool:
+    """Whether the request names one host, which is ours. Health checks come by address and are not asked."""
+    named = [value for name, value in scope["headers"] if name == b"host"]
+    return len(named) == 1 and HOSTS.allows(named[0])
+
+
+def _host_not_allowed(scope: Scope) -> HostNotAllowed:
+    named = b", ".join(value for name, value in scope["headers"] if name == b"host")
+    return HostNotAllowed(named.decode("latin-1"))
+
+
+async def _wrong_host(scope: Scope, receive: Receive, send: Send) -> None:
+    request_id = ids.request_id()
+    line, reply = RequestLine(scope, request_id), HttpReply(send, request_id)
+    await _say(scope, reply, line, _host_not_allowed(scope))
+
+
+async def _say(scope: Scope, reply: HttpReply, line: RequestLine, error: GatewayError) -> None:
+    """An error in the form of its route."""
+    note(scope, error=error.code)
+    if is_api(scope["path"]):
+        line.write(error.http_status)
+    await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
+
+
 async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
     """Django's pages and routes; every response carries an x-request-id as the others do."""
     request_id = ids.request_id()
-    header = (b"x-request-id", request_id.encode())
-    reply = HttpReply(send, request_id)
+    line, reply = RequestLine(scope, request_id), HttpReply(send, request_id)
     asked = dict(scope)
-    bounded = Bounded(worker.current(), asked, receive, send)
-
-    async def send_with_id(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await guard.answered(asked, message["status"])
-            message = {**message, "headers": [*message["headers"], header]}
-        await bounded.send(message)
-
+    bounded = Bounded(worker.current(), asked, receive, reply.pass_on)
     try:
         if (refusal := await guard.refusal(scope)) is not None:
             raise refusal
         await bounded.begin()
-        await _django(asked, bounded.receive, send_with_id)
+        await _ask_django(asked, bounded, reply, line)
         bounded.raise_refusal()
     except GatewayError as error:
-        await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
+        await _say(scope, reply, line, error)
+    except Exception:
+        logger.exception("request failed", extra={"request_id": request_id})
+        if reply.started:
+            raise
+        await _say(scope, reply, line, Internal())
     finally:
         bounded.end()
+        if is_api(scope["path"]):
+            line.write(reply.status)
+
+
+async def _ask_django(
+    asked: dict[str, Any], bounded: Bounded, reply: HttpReply, line: RequestLine
+) -> None:
+    async def send_with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await guard.answered(asked, message["status"])
+        elif not message.get("more_body") and is_api(asked["path"]):
+            line.write(reply.status)
+        await bounded.send(message)
+
+    await _django(asked, bounded.receive, send_with_id)
 
 
 async def _no_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
-    error = NotFound("There is no WebSocket at this address.")
-    await refuse(scope, send, error, ids.request_id())
+    error: GatewayError = NotFound("There is no WebSocket at this address.")
+    if not _is_allowed_host(scope):
+        error = _host_not_allowed(scope)
+    request_id = ids.request_id()
+    note(scope, error=error.code)
+    RequestLine(scope, request_id).write(error.http_status)
+    await refuse(scope, send, error, request_id)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from gateway_project.celery import BACKGROUND_QUEUE, DEFAULT_QUEUE, app
+from tenants import heartbeats
 
 QUEUES = (DEFAULT_QUEUE, BACKGROUND_QUEUE)
 CONCURRENCY = 128
@@ -32,6 +33,7 @@ def worker(concurrency: int, queues: Sequence[str]) -> int:
         without_mingle=True,
         quiet=True,
     )
+    heartbeats.beat_in_background(*map(heartbeats.worker_of, queues))
     program.start()
     return int(program.exitcode or 0)
 
@@ -39,6 +41,7 @@ def worker(concurrency: int, queues: Sequence[str]) -> int:
 def beat() -> None:
     """Send the periodic tasks until told to stop. Raises ValidationError."""
     _refuse_unless_celery()
+    heartbeats.beat_in_background(heartbeats.BEAT)
     app.Beat(loglevel=settings.LOG_LEVEL, quiet=True).run()
 
 

@@ -11,23 +11,27 @@ from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
 from django.db.models import Exists, OuterRef, Q
 
 from gateway_project import migrating
 from gateway_project.lib import clock
+from gateway_project.lib.hosts import AllowedHosts
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError, key_id_of
+from responses_api import peers
 from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import endpoints
 from routing import credentials, price_setting
 from routing.models import Alias, Credential, Provider, Target
-from tenants import peppers, triggers
+from tenants import fingerprints, heartbeats, peppers, triggers
 from tenants.ledger import archive, ingest, set_aside, spool
-from tenants.models import ApiKey, SpoolPosition, Tenant
+from tenants.models import ApiKey, Budget, KeySecret, SpoolPosition, Tenant
 
 Level = Literal["ok", "hint", "broken"]
 REDIS_SECONDS = 2.0
@@ -37,6 +41,7 @@ MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
 # Below these, known holes are open: Django CVE-2025-14550 and CVE-2026-5766, Daphne CVE-2026-44545 and
 # CVE-2026-44546; httptools' floor is the release our client was tested with.
 VERSION_FLOORS = {"django": (5, 2, 14), "daphne": (4, 2, 2), "httptools": (0, 6, 4)}
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.json")
 
 
@@ -123,6 +128,26 @@ def _triggers() -> Finding:
     return Finding("ok", "triggers", "the ledger, invoices, credit and prices are guarded")
 
 
+def _key_fingerprints() -> Findings:
+    """Whether this host's keys are those of the database, and all that its rows need."""
+    for kind, load in (
+        (fingerprints.PEPPER, peppers.keyring),
+        (fingerprints.ENCRYPTION, credentials.keyring),
+    ):
+        try:
+            fingerprints.refuse_foreign(kind, load())
+        except (KeyringError, OSError) as error:
+            yield Finding("broken", "key files", str(error))
+    unknown = KeySecret.objects.exclude(pepper_id__in=peppers.keyring().all())
+    if count := unknown.filter(api_key__revoked_at=None).count():
+        name = unknown.values_list("pepper_id", flat=True)[0]
+        message = (
+            f"{count} secrets of API keys were made with a pepper this host lacks ({name!r}): they get 401 "
+            "here. Copy it from the host that has it"
+        )
+        yield Finding("broken", "key peppers", message)
+
+
 def _redis() -> Findings:
     if settings.REDIS_URL is None:
         message = (
@@ -153,6 +178,56 @@ def _tasks() -> Findings:
         yield Finding("hint", "tasks", message)
     else:
         yield Finding("ok", "tasks", "serve does background and periodic work itself")
+
+
+def _processes() -> Findings:
+    """Whether the processes that work for others show signs of life."""
+    for sentence in heartbeats.missing(peers.QUEUES, tasks=settings.TASKS):
+        yield Finding("hint", "processes", sentence)
+
+
+def _variables() -> Findings:
+    for sentence in settings.UNKNOWN_VARIABLES:
+        yield Finding("hint", "settings", sentence)
+
+
+def _console() -> Findings:
+    """Whether somebody can get into the console, and be told what it has to tell."""
+    if not get_user_model().objects.filter(is_active=True, is_staff=True).exists():
+        message = "nobody can sign in; run manage.py createsuperuser"
+        yield Finding("hint", "console", message)
+    told = Budget.objects.exclude(alert_emails=[]).count()
+    if told and settings.SMTP_URL is None:
+        message = (
+            f"{told} budgets name somebody to be told by e-mail, but TOLLGATE_SMTP_URL is not set: nothing "
+            "is sent"
+        )
+        yield Finding("hint", "mail", message)
+
+
+def _origins() -> Findings:
+    """Whether the console answers to the names by which it is reached."""
+    allowed = AllowedHosts(settings.ALLOWED_HOSTS)
+    for origin in settings.CSRF_TRUSTED_ORIGINS:
+        host = urlsplit(origin).netloc
+        if "*" not in host and not allowed.allows(host.encode()):
+            message = (
+                f"{origin} is a trusted origin, but requests to {host} are refused: list it in "
+                "TOLLGATE_ALLOWED_HOSTS"
+            )
+            yield Finding("broken", "allowed hosts", message)
+    if set(settings.ALLOWED_HOSTS) <= LOCAL_HOSTS:
+        message = (
+            "API and console answer to names of this machine alone; list the others by which they are "
+            "reached in TOLLGATE_ALLOWED_HOSTS"
+        )
+        yield Finding("hint", "allowed hosts", message)
+    elif not settings.SESSION_COOKIE_SECURE and not settings.CSRF_TRUSTED_ORIGINS:
+        message = (
+            "if a proxy ends TLS, forms of the console are refused until TOLLGATE_TRUSTED_ORIGINS or "
+            "TOLLGATE_SECURE_COOKIES says so"
+        )
+        yield Finding("hint", "trusted origins", message)
 
 
 def _web_settings() -> Findings:
@@ -329,11 +404,16 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _keyrings,
     _data_directory,
     _web_settings,
+    _origins,
+    _variables,
     _redis,
     _tasks,
     _database,
 )
 ROW_CHECKS: tuple[Check, ...] = (
+    _key_fingerprints,
+    _processes,
+    _console,
     _credentials,
     _webhooks,
     _spools,

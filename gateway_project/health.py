@@ -16,8 +16,14 @@ async def alive(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def ready(scope: Scope, receive: Receive, send: Send) -> None:
-    """200 when new work can be taken, 503 with what is missing otherwise."""
-    checks = worker.current().ready
+    """200 when new work can be taken, 503 with what is missing otherwise. What keeps some work from being
+    done and calls from nothing is told as a warning: a balancer must not take servers out for it."""
+    here = worker.current()
+    checks = here.ready
     good = all(checks.values())
-    body = {"status": "ready" if good else "not ready", "checks": checks}
+    body = {
+        "status": "ready" if good else "not ready",
+        "checks": checks,
+        "warnings": here.peers.missing(),
+    }
     await HttpReply(send, ids.request_id()).json(200 if good else 503, orjson.dumps(body))

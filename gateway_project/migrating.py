@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from tenants import triggers
-
-
-class Unguarded(Exception):
-    """The database lacks triggers that keep the ledger as it is; the message says what to do."""
 
 
 def pending() -> list[str]:
@@ -28,15 +24,3 @@ def migrate() -> list[str]:
     else:
         triggers.install()
     return names
-
-
-def refuse_unguarded() -> None:
-    """Raises Unguarded where the tables are up to date, but the database would let history be changed."""
-    try:
-        wrong = [] if pending() else triggers.differences()
-    except DatabaseError:
-        return  # it may come up later; readiness tells until then
-    finally:
-        connection.close()  # workers are forked from here
-    if wrong:
-        raise Unguarded(f"{wrong[0]} Run manage.py migrate, which puts every trigger back.")

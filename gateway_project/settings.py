@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway_project.lib import database_url, ids, keyring, mail_url, structure
+from gateway_project.lib.client_address import TrustedProxies
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.env import environment as env
-from gateway_project.lib.keyring import Keyring
+from gateway_project.lib.keyring import Keyring, KeyringError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("TOLLGATE_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=True)
 
 
 def _secret_key() -> str:
@@ -24,9 +24,19 @@ def _secret_key() -> str:
     if given is not None:
         return given.reveal()
     path = DATA_DIR / "secret_key"
-    if not path.exists():
-        keyring.create_private(path, ids.base62(60))
-    return path.read_text(encoding="utf-8").strip()
+    try:
+        if not path.exists():
+            keyring.create_private(path, ids.base62(60))
+        found = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingError(
+            f"TOLLGATE_SECRET_KEY is not set, and {path}: {error.strerror}."
+        ) from error
+    if not found:
+        raise SettingError(
+            f"TOLLGATE_SECRET_KEY is not set, and {path} is empty; remove it, or set the variable."
+        )
+    return found
 
 
 def _keyring(variable: str, file_name: str) -> Keyring:
@@ -34,6 +44,16 @@ def _keyring(variable: str, file_name: str) -> Keyring:
     if given is not None:
         return keyring.from_environment(given, variable)
     return keyring.from_file(DATA_DIR / file_name)
+
+
+def _refuse_unusable_keys(variable: str) -> None:
+    """Keys are read when they are needed; what is wrong with those of the environment is told at once."""
+    given = env.secret(variable)
+    try:
+        if given is not None:
+            keyring.parse(given.reveal(), variable)
+    except KeyringError as error:
+        raise SettingError(str(error)) from error
 
 
 KEY_ENCRYPTION_KEYS_FILE = "key_encryption_keys"
@@ -47,12 +67,17 @@ def KEY_ENCRYPTION_KEYS() -> Keyring:
     return _keyring("TOLLGATE_KEY_ENCRYPTION_KEYS", KEY_ENCRYPTION_KEYS_FILE)
 
 
+for _variable in ("TOLLGATE_KEY_PEPPERS", "TOLLGATE_KEY_ENCRYPTION_KEYS"):
+    _refuse_unusable_keys(_variable)
+
+
 # Django
 
 SECRET_KEY = _secret_key()
 DEBUG = env.boolean("TOLLGATE_DEBUG", default=False)
-ALLOWED_HOSTS = env.words("TOLLGATE_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
-CSRF_TRUSTED_ORIGINS = env.words("TOLLGATE_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_FAILURE_VIEW = "gateway_project.csrf.refused"
+CSRF_TRUSTED_ORIGINS = env.origins("TOLLGATE_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     # First, so that its runserver replaces Django's. It brings twisted, which costs every other
@@ -132,7 +157,7 @@ SMTP_URL = env.secret("TOLLGATE_SMTP_URL")
 if SMTP_URL is not None:
     globals().update(mail_url.parse(SMTP_URL))
 EMAIL_TIMEOUT = mail_url.TIMEOUT_SECONDS
-DEFAULT_FROM_EMAIL = env.text("TOLLGATE_MAIL_FROM", "tollgate@localhost")
+DEFAULT_FROM_EMAIL = env.mail_address("TOLLGATE_MAIL_FROM", "tollgate@localhost")
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.rest.KeyAuthentication"],
@@ -147,24 +172,30 @@ REST_FRAMEWORK: dict[str, Any] = {
 
 # Tollgate
 
-REDIS_URL = env.secret("REDIS_URL")
+REDIS_URL = env.redis_url("REDIS_URL")
 TASKS = env.choice("TOLLGATE_TASKS", ("embedded", "celery"), "embedded")
 if TASKS == "celery" and REDIS_URL is None:
     raise SettingError("TOLLGATE_TASKS is 'celery', which needs REDIS_URL.")
-SPOOL_DIR = Path(env.text("TOLLGATE_SPOOL_DIR", str(DATA_DIR / "spool"))).resolve()
-SPOOL_LEAST_FREE_PERCENT = env.integer("TOLLGATE_SPOOL_LEAST_FREE_PERCENT", 5, at_least=0)
-SPOOL_ARCHIVE_DAYS = env.integer("TOLLGATE_SPOOL_ARCHIVE_DAYS", 35, at_least=0)
+SPOOL_DIR = env.directory("TOLLGATE_SPOOL_DIR", DATA_DIR / "spool")
+SPOOL_LEAST_FREE_PERCENT = env.integer("TOLLGATE_SPOOL_LEAST_FREE_PERCENT", 5, at_most=100)
+SPOOL_ARCHIVE_DAYS = env.integer("TOLLGATE_SPOOL_ARCHIVE_DAYS", 35, at_most=36_500)
 DURABILITY: Any = env.choice("TOLLGATE_DURABILITY", ("process", "power"), "process")
 BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
 BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)
-WORKERS = env.integer("TOLLGATE_WORKERS", 1, at_least=1)
+WORKERS = env.integer("TOLLGATE_WORKERS", 1, at_least=1, at_most=1024)
+MAX_CONNECTIONS = env.integer("TOLLGATE_MAX_CONNECTIONS", 8192, at_least=1)
+MAX_CONNECTIONS_PER_ADDRESS = env.integer("TOLLGATE_MAX_CONNECTIONS_PER_ADDRESS", 1024, at_least=1)
+MAX_HEAD_BYTES = env.integer("TOLLGATE_MAX_HEAD_BYTES", 64 * 1024, at_least=1024, at_most=2**20)
+HEAD_SECONDS = env.seconds("TOLLGATE_HEAD_SECONDS", 10, at_least=0.01)
+IDLE_CONNECTION_SECONDS = env.seconds("TOLLGATE_IDLE_CONNECTION_SECONDS", 75, at_least=0.01)
+BODY_BYTES_PER_SECOND = env.integer("TOLLGATE_BODY_BYTES_PER_SECOND", 1000, at_most=10**9)
 KEY_LIMITS = env.rates("TOLLGATE_KEY_LIMITS")
 IP_LIMITS = env.rates("TOLLGATE_IP_LIMITS", only="requests")
 FAILED_AUTH_LIMIT = env.rates("TOLLGATE_FAILED_AUTH_LIMIT", "100 requests/minute", only="requests")
 LIMITS_WITHOUT_REDIS: Any = env.choice(
     "TOLLGATE_LIMITS_WITHOUT_REDIS", ("share", "refuse"), "share"
 )
-SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1)
+SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1, at_most=65_535)
 MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_CHOICES = env.integer("TOLLGATE_MAX_CHOICES", 128, at_least=1)
@@ -196,7 +227,8 @@ TOTAL_SECONDS = env.seconds("TOLLGATE_TOTAL_SECONDS", 600)
 TOTAL_STREAM_SECONDS = env.seconds("TOLLGATE_TOTAL_STREAM_SECONDS", 3600)
 COMMIT_SECONDS = env.seconds("TOLLGATE_COMMIT_SECONDS", 15)
 KEEPALIVE_SECONDS = env.seconds("TOLLGATE_KEEPALIVE_SECONDS", 15)
-SEND_STALL_SECONDS = env.seconds("TOLLGATE_SEND_STALL_SECONDS", 60)
+# The kernel keeps it too, as milliseconds in 32 bits.
+SEND_STALL_SECONDS = env.seconds("TOLLGATE_SEND_STALL_SECONDS", 60, at_most=2_000_000)
 WEBSOCKET_SECONDS = env.seconds("TOLLGATE_WEBSOCKET_SECONDS", 3600)
 WEBSOCKET_MEMORY_BYTES = env.integer(
     "TOLLGATE_WEBSOCKET_MEMORY_BYTES", 32 * 1024 * 1024, at_least=0
@@ -205,8 +237,8 @@ DRAIN_SECONDS = env.seconds("TOLLGATE_DRAIN_SECONDS", 30)
 MAX_UPSTREAM_CONNECTIONS = env.integer("TOLLGATE_MAX_UPSTREAM_CONNECTIONS", 4096, at_least=1)
 REVISION_POLL_SECONDS = env.seconds("TOLLGATE_REVISION_POLL_SECONDS", 0.5, at_least=0.01)
 BILLING_GRACE = env.duration("TOLLGATE_BILLING_GRACE", "24h")
-USAGE_DAYS = env.integer("TOLLGATE_USAGE_DAYS", 400, at_least=1)
-TRUSTED_PROXIES = env.words("TOLLGATE_TRUSTED_PROXIES")
+USAGE_DAYS = env.integer("TOLLGATE_USAGE_DAYS", 400, at_least=1, at_most=36_500)
+TRUSTED_PROXIES = TrustedProxies(env.networks("TOLLGATE_TRUSTED_PROXIES"))
 
 LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
 LOG_LEVEL = env.choice("TOLLGATE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
@@ -237,3 +269,5 @@ LOGGING: dict[str, Any] = {
     },
 }
 logging.captureWarnings(True)
+
+UNKNOWN_VARIABLES = env.unknown()

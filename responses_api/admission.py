@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from gateway_project.lib import structure
-from gateway_project.lib.asgi import Receive, Scope, read_body
+from gateway_project.lib.asgi import CLIENT, Receive, Scope, read_body
 from gateway_project.lib.errors import BadRequest, Draining, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api import expected_tokens, state, targets
@@ -70,6 +70,7 @@ class Admitted(Struct, frozen=True):
     socket: str | None = None
     ticket: Ticket = FREE
     ownership: Ownership | None = None
+    client: str | None = None  # the address it came from, for the log
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -99,6 +100,7 @@ async def _check_structure(body: bytes, caps: Caps) -> None:
 
 async def authenticate(worker: Worker, request: Request) -> Caller:
     """Whose request it is, noted in it; raises GatewayError unless they may generate, and from here."""
+    worker.doorkeeper.address_of(request.scope)  # so that the log has it, whatever comes next
     if worker.registry.draining:
         raise Draining
     request.caller = await worker.doorkeeper.authenticated(request.scope, "generate")
@@ -155,6 +157,7 @@ async def admit_call(
         keeper=keeper,
         socket=request.socket,
         ticket=ticket,
+        client=request.scope.get(CLIENT),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import orjson
 from channels.consumer import AsyncConsumer
 
 from gateway_project.lib import clock, ids
-from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send
+from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, note
 from gateway_project.lib.errors import Draining, GatewayError, Internal
 from gateway_project.lib.presence import Presence, of_client
 from responses_api import counting, guard, worker
@@ -21,8 +22,10 @@ from responses_api.idempotency.calls import key_of
 from responses_api.idempotency.once import once
 from responses_api.outcome import facts, refused, unbilled
 from responses_api.reply import HttpReply, Reply
+from responses_api.request_log import RequestLine
 from responses_api.rest import method_not_allowed
 from responses_api.websocket.connection import Connection
+from responses_api.websocket.handshake import refuse
 from responses_api.worker import Worker
 
 logger = logging.getLogger("tollgate.consumers")
@@ -115,18 +118,44 @@ class ResponsesConsumer(GenerationConsumer):
         await entry.answer(here, admitted, reply, presence)
 
 
-class WrongMethodConsumer(LeanHttpConsumer):
+class LoggedConsumer(LeanHttpConsumer):
+    """One that makes no call, and so has a line of its own in the log."""
+
+    async def respond(
+        self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
+    ) -> None:
+        line = RequestLine(scope, request_id)
+        try:
+            await self.answer(scope, receive, reply, request_id)
+        except GatewayError as error:
+            note(scope, error=error.code)
+            line.write(error.http_status)
+            await reply.error(error)
+        except Exception:
+            note(scope, error=Internal.code)
+            line.write(reply.status or Internal.status)
+            raise
+        finally:
+            line.write(reply.status)
+
+    async def answer(
+        self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
+    ) -> None:
+        """Answer one request. Raises GatewayError."""
+        raise NotImplementedError
+
+
+class WrongMethodConsumer(LoggedConsumer):
     """Whatever else is asked of a path; `allowed` is what may be asked."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
 
-    async def respond(
+    async def answer(
         self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
     ) -> None:
         refusal = await guard.refusal(scope)
-        error = method_not_allowed(scope["method"], scope["path"], self.allowed)
-        await reply.error(refusal or error)
+        raise refusal or method_not_allowed(scope["method"], scope["path"], self.allowed)
 
 
 class ResponsesSocket(AsyncConsumer):
@@ -142,6 +171,8 @@ class ResponsesSocket(AsyncConsumer):
             pass  # the client was gone before the handshake ended
         except Exception:
             logger.exception("socket failed", extra={"socket": connection.id})
+            with contextlib.suppress(Exception):  # it may be open already, and is closed then
+                await refuse(scope, send, Internal(), connection.id)
 
 
 class CompactConsumer(GenerationConsumer):
@@ -171,22 +202,19 @@ class InputTokensConsumer(GenerationConsumer):
         )
 
 
-class FollowConsumer(LeanHttpConsumer):
+class FollowConsumer(LoggedConsumer):
     """GET /responses/{id}?stream=true"""
 
-    async def respond(
+    async def answer(
         self, scope: Scope, receive: Receive, reply: HttpReply, request_id: str
     ) -> None:
         here = worker.current()
-        try:
-            if here.registry.draining:
-                raise Draining
-            caller = await here.doorkeeper.authenticated(scope, "read")
-            follower, after = await follow.opened(here, caller, scope, reply, request_id)
-        except GatewayError as error:
-            await reply.error(error)
-        else:
-            await follower.run(of_client(scope, receive), after)
+        if here.registry.draining:
+            raise Draining
+        caller = await here.doorkeeper.authenticated(scope, "read")
+        note(scope, tenant=caller.tenant_slug, key=caller.key_public_id)
+        follower, after = await follow.opened(here, caller, scope, reply, request_id)
+        await follower.run(of_client(scope, receive), after)
 
 
 FOLLOW: Any = FollowConsumer.as_asgi()

@@ -7,11 +7,9 @@ worker knows go on working from there: a neighbour behind the same address may b
 from __future__ import annotations
 
 import functools
-import ipaddress
-from collections.abc import Sequence
 
-from gateway_project.lib.asgi import Scope
-from gateway_project.lib.client_address import client_address
+from gateway_project.lib.asgi import CLIENT, Scope
+from gateway_project.lib.client_address import TrustedProxies, client_address, network_of
 from gateway_project.lib.errors import Unauthenticated
 from gateway_project.lib.rates import Rate
 from tenants.authentication import Authenticator, credential_of
@@ -19,9 +17,6 @@ from tenants.caller import Caller
 from tenants.limits import policy
 from tenants.limits.gate import ADDRESS, FAILED, Gate
 from tenants.limits.policy import Limits
-
-# What one customer is given, and so as easily changed as a single address of IPv4.
-IPV6_NETWORK_BITS = 64
 
 
 class Doorkeeper:
@@ -32,7 +27,7 @@ class Doorkeeper:
         gate: Gate,
         authenticator: Authenticator,
         *,
-        trusted_proxies: Sequence[str],
+        trusted_proxies: TrustedProxies,
         all_traffic: tuple[Rate, ...],
         failures: tuple[Rate, ...],
     ) -> None:
@@ -43,8 +38,12 @@ class Doorkeeper:
         self._failures = failures
 
     def address_of(self, scope: Scope) -> str:
-        """The address of the client, seen through trusted proxies."""
-        return client_address(scope.get("client"), scope["headers"], self._trusted_proxies)
+        """The address of the client, seen through trusted proxies; kept in the scope for the log."""
+        address: str | None = scope.get(CLIENT)
+        if address is None:
+            peer, headers = scope.get("client"), scope["headers"]
+            address = scope[CLIENT] = client_address(peer, headers, self._trusted_proxies)
+        return address
 
     async def authenticated(self, scope: Scope, permission: str) -> Caller:
         """Whose request it is, if they may do this from where they are. Raises GatewayError."""
@@ -97,16 +96,4 @@ class Doorkeeper:
 @functools.lru_cache(maxsize=4096)
 def limits_of(owner: str, address: str, rates: tuple[Rate, ...]) -> Limits:
     """Of the address; of its network where everybody has a network of their own."""
-    return Limits(policy.of_rates(owner, _who(address), rates))
-
-
-def _who(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address  # of a Unix socket, or nothing
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, IPV6_NETWORK_BITS), strict=False))
+    return Limits(policy.of_rates(owner, network_of(address), rates))

@@ -6,9 +6,11 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from gateway_project.lib.asgi import CLIENT
 from gateway_project.lib.log import scrub_text
 from responses_api.admission import Admitted, Request
 from routing.route import Route
+from tenants.authentication import claimed_id
 from tenants.token_classes import Usage
 
 
@@ -38,8 +40,13 @@ class Outcome(Struct, frozen=True):
 def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, Any]:
     """Whose call it is and what it asks for, as far as that is known."""
     caller, call = known.caller, known.call
-    return {
-        "request_id": known.id if isinstance(known, Request) else known.request_id,
+    if isinstance(known, Request):
+        request_id, client = known.id, known.scope.get(CLIENT)
+    else:
+        request_id, client = known.request_id, known.client
+    fields = {
+        "request_id": request_id,
+        "client": client,
         "door": known.door.name,
         "tenant": caller.tenant_slug if caller else None,
         "key": caller.key_public_id if caller else None,
@@ -49,6 +56,9 @@ def facts(known: Request | Admitted, route: Route | None = None) -> dict[str, An
         "background": bool(call and call.body.get("background")),
         "socket": known.socket,
     }
+    if caller is None and isinstance(known, Request):
+        fields["claimed_key"] = claimed_id(known.scope["headers"])
+    return fields
 
 
 def refused(status: str, http_status: int, error_code: str | None) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway_project.lib.asgi import Send
+from gateway_project.lib.asgi import Message, Send
 from gateway_project.lib.errors import GatewayError
 
 _JSON = (b"content-type", b"application/json")
@@ -45,13 +45,14 @@ class Reply(Protocol):
 class HttpReply:
     """The reply to an HTTP request, as ASGI messages."""
 
-    __slots__ = ("_request_id", "_send", "headers", "started", "survives_client")
+    __slots__ = ("_request_id", "_send", "headers", "started", "status", "survives_client")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = (b"x-request-id", request_id.encode())
         self.headers: dict[str, str] = {}  # of a good answer, beside the usual ones
         self.started = False
+        self.status = 0  # that was sent
         self.survives_client = False
 
     async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -70,6 +71,7 @@ class HttpReply:
         self, kind: tuple[bytes, bytes], status: int, body: bytes, headers: dict[str, str] | None
     ) -> None:
         self.started = True
+        self.status = status
         length = (b"content-length", b"%d" % len(body))
         extra = _encoded(headers) if headers else ()
         await self._send(
@@ -81,9 +83,17 @@ class HttpReply:
         )
         await self._send({"type": "http.response.body", "body": body})
 
+    async def pass_on(self, message: Message) -> None:
+        """A message of another application, with our request id."""
+        if message["type"] == "http.response.start":
+            self.started, self.status = True, message["status"]
+            message = {**message, "headers": [*message["headers"], self._request_id]}
+        await self._send(message)
+
     async def start_stream(self, *, closing: bool) -> None:
         """The headers of a stream; `closing` asks the client to use another connection next."""
         self.started = True
+        self.status = 200
         headers: list[Any] = [*_STREAM, self._request_id, *_encoded(self.headers)]
         if closing:
             headers.append((b"connection", b"close"))

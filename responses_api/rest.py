@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from django.conf import settings
@@ -22,6 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import errors
+from gateway_project.lib.asgi import CLIENT, Scope, note
 from gateway_project.lib.client_address import client_address
 from tenants import authentication, caller
 
@@ -41,6 +42,7 @@ class KeyAuthentication(BaseAuthentication):
         found = caller.find(authentication.key_of(raw_headers(request)))
         if found is None:
             raise errors.Unauthenticated
+        note(_scope(request), tenant=found.tenant_slug, key=found.key_public_id)
         return found, None
 
     def authenticate_header(self, request: Request) -> str:
@@ -75,6 +77,9 @@ def raw_headers(request: Request) -> list[tuple[bytes, bytes]]:
 def address_of(request: Request) -> str:
     """The address of the client, seen through trusted proxies."""
     scope = _scope(request)
+    known: str | None = scope.get(CLIENT)  # the guard has worked it out
+    if known is not None:
+        return known
     return client_address(scope.get("client"), scope["headers"], settings.TRUSTED_PROXIES)
 
 
@@ -83,10 +88,10 @@ def note_held(request: Request, size: int) -> None:
     request._request.scope[HELD] = size  # type: ignore[attr-defined]  # Tollgate is served over ASGI only
 
 
-def _scope(request: Request) -> dict[str, Any]:
+def _scope(request: Request) -> Scope:
     django_request = request._request
     assert isinstance(django_request, ASGIRequest)  # Tollgate is served over ASGI only
-    return dict(django_request.scope)
+    return cast("Scope", django_request.scope)
 
 
 class AlwaysJson(BaseContentNegotiation):
@@ -121,6 +126,7 @@ class OrjsonRenderer(BaseRenderer):
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """Any exception of a view as OpenAI's envelope."""
     known = _as_gateway_error(error, context["request"])
+    note(_scope(context["request"]), error=known.code)
     if isinstance(known, errors.Internal):
         logger.error("view failed", exc_info=error)
     return Response(known.body(), status=known.http_status, headers=known.headers())

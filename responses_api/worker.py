@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway_project.lib.heartbeat import Heartbeat
-from gateway_project.lib.log import CallLog, wants_json
+from gateway_project.lib.log import CallLog, RequestLog, wants_json
 from gateway_project.lib.structure import Caps
 from responses_api.accounting.books import Books
 from responses_api.background.hub import Hub
@@ -21,6 +21,7 @@ from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.large_bodies import LargeBodies, TurnLimits
 from responses_api.leases import Leases
 from responses_api.outcome import Outcome, log_fields
+from responses_api.peers import Peers
 from responses_api.periodic import Periodic
 from responses_api.registry import Registry
 from responses_api.storage import budget_records, records  # noqa: F401  # how they are written
@@ -84,12 +85,14 @@ class Worker:
         self.max_replay_bytes: int = settings.MAX_REPLAY_BYTES
         self.body_stall_seconds: float = settings.BODY_STALL_SECONDS
         self.call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
+        self.request_log = RequestLog(self._write_line)
         self.watcher = RevisionWatcher(
             self.forget,
             poll_seconds=settings.REVISION_POLL_SECONDS,
             redis_url=settings.REDIS_URL,
         )
         self.periodic = Periodic(settings.TASKS)
+        self.peers = Peers(settings.TASKS)
 
     def start(self) -> None:
         self.heartbeat.start(self.loop)
@@ -141,7 +144,10 @@ class Worker:
 
     def record(self, facts: dict[str, Any], outcome: Outcome) -> None:
         """Keep what is known of a call that has ended."""
-        self.call_log.write({"event": "call", **facts, **log_fields(outcome)})
+        self.request_log.write({"event": "call", **facts, **log_fields(outcome)})
+
+    def _write_line(self, fields: dict[str, Any]) -> None:
+        self.call_log.write(fields)
 
 
 def limits_from_settings() -> Limits:

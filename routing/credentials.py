@@ -13,6 +13,7 @@ from gateway_project.lib.keyring import Keyring
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from routing.models import Credential, Provider
+from tenants import fingerprints
 from tenants.models import Tenant
 
 BATCH = 200
@@ -37,7 +38,8 @@ def create(
 
 
 def set_secret(credential: Credential, secret: Secret) -> None:
-    """Seal `secret` into the (unsaved) row, for the host its provider has now."""
+    """Seal `secret` into the (unsaved) row, for the host its provider has now. Raises ForeignKeys."""
+    fingerprints.confirm(fingerprints.ENCRYPTION, keyring())
     credential.host = credential.provider.host
     credential.sealed_secret = sealing.seal(secret, _place(credential), keyring())
     credential.last_four = secret.last_four
@@ -54,10 +56,11 @@ def reveal(credential: Credential) -> Secret:
             f"The secret was stored for {credential.host!r}, but the provider is now at "
             f"{credential.provider.host!r}; enter it again."
         )
-    return _open(credential)
+    return open_sealed(credential)
 
 
-def _open(credential: Credential) -> Secret:
+def open_sealed(credential: Credential) -> Secret:
+    """The secret of a row, wherever its provider is now. Raises SealError, KeyringError."""
     return sealing.unseal(credential.sealed_secret, _place(credential), keyring())
 
 
@@ -78,7 +81,7 @@ def _rewrap(pk: UUID, current: str) -> int:
     row = Credential.objects.select_for_update().filter(pk=pk).first()
     if row is None or sealing.key_id_of(row.sealed_secret) == current:
         return 0
-    row.sealed_secret = sealing.seal(_open(row), _place(row), keyring())
+    row.sealed_secret = sealing.seal(open_sealed(row), _place(row), keyring())
     row.save(update_fields=["sealed_secret"])
     return 1
 

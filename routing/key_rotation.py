@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from gateway_project.lib import keyring
 from gateway_project.lib.env import environment
 from routing import credentials
+from tenants import fingerprints
 
 VARIABLE = "TOLLGATE_KEY_ENCRYPTION_KEYS"
 _NUMBERED = re.compile(r"k(\d{1,9})\Z")
@@ -36,6 +37,7 @@ def rotate(*rewrap: Callable[[], int], new_key: bool) -> Rotation:
     else:
         credentials.keyring().reload()
     rewrapped = sum(rewrap_table() for rewrap_table in rewrap)
+    fingerprints.confirm(fingerprints.ENCRYPTION, credentials.keyring())
     return Rotation(credentials.keyring().current[0], rewrapped)
 
 
@@ -49,10 +51,11 @@ def _add_key() -> None:
         )
     ring = credentials.keyring()  # makes the file if there is none yet
     path = settings.DATA_DIR / settings.KEY_ENCRYPTION_KEYS_FILE
-    keyring.add_key(path, _next_id(ring.all()))
+    taken = {*ring.all(), *fingerprints.known_ids(fingerprints.ENCRYPTION)}
+    keyring.add_key(path, _next_id(taken))
     ring.reload()
 
 
-def _next_id(known: dict[str, bytes]) -> str:
+def _next_id(known: Iterable[str]) -> str:
     numbers = [int(match[1]) for key_id in known if (match := _NUMBERED.match(key_id))]
     return f"k{max(numbers, default=0) + 1}"

@@ -33,6 +33,14 @@ def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return key
 
 
+def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The public id of the key that a request claims to have, for the log; None if it has no such thing."""
+    try:
+        return key_format.public_id_of(credential_of(headers))
+    except (Unauthenticated, ConflictingCredentials):
+        return None
+
+
 def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """What the headers claim to be a key, not yet looked at.
 

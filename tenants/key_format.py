@@ -23,6 +23,12 @@ def new_key(public_id: str) -> Secret:
     return Secret(body + _checksum(body))
 
 
+def public_id_of(text: str) -> str | None:
+    """The public part of what has a key's shape, which may be logged; None for anything else."""
+    match = _PATTERN.match(text)
+    return match[1] if match is not None else None
+
+
 def is_well_formed(text: str) -> bool:
     """Whether the text has a key's shape and checksum; no I/O, about a microsecond."""
     match = _PATTERN.match(text)

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
-from tenants import key_format, peppers
+from tenants import fingerprints, key_format, peppers
 from tenants.models import ApiKey, KeySecret, Tenant, default_scopes
 
 MAX_OVERLAP = timedelta(days=30)
@@ -48,6 +48,7 @@ def create(
 
 def add_secret(key: ApiKey) -> Secret:
     """Give a key a further secret; the ones before it go on working."""
+    fingerprints.confirm(fingerprints.PEPPER, peppers.keyring())
     secret = key_format.new_key(key.public_id)
     pepper_id, _ = peppers.keyring().current
     KeySecret.objects.create(

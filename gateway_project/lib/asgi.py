@@ -15,6 +15,15 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+# What is written into a scope: the client's address, once it was worked out, and fields for the log.
+CLIENT = "tollgate.client"
+LOG_FIELDS = "tollgate.log_fields"
+
+
+def note(scope: Scope, **fields: object) -> None:
+    """Keep what is found out about a request until its line is written into the log."""
+    scope.setdefault(LOG_FIELDS, {}).update(fields)
+
 
 class ClientGone(Exception):
     """The client closed its connection."""

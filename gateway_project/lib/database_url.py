@@ -19,9 +19,15 @@ def parse(url: Secret) -> dict[str, Any]:
     """
     parts = urlsplit(url.reveal())
     if parts.scheme == "sqlite":
-        return sqlite(Path(unquote(parts.path)))
+        return sqlite(_file(unquote(parts.path)))
     if parts.scheme not in POSTGRES_SCHEMES:
         raise SettingError("DATABASE_URL must begin with postgres:// or sqlite:///.")
+    try:
+        port = parts.port
+    except ValueError:  # quotes what stands there
+        raise SettingError(
+            "DATABASE_URL has a port that is not a number from 1 to 65535."
+        ) from None
     name = unquote(parts.path.lstrip("/"))
     if not name:
         raise SettingError("DATABASE_URL names no database.")
@@ -31,11 +37,22 @@ def parse(url: Secret) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
-        "PORT": str(parts.port or ""),
+        "PORT": str(port or ""),
         # Under ASGI a request runs in a thread of its own; what it keeps open nobody would find again.
         "CONN_MAX_AGE": 0,
         "OPTIONS": dict(parse_qsl(parts.query)),
     }
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.name or path.is_dir():
+        raise SettingError(
+            f"DATABASE_URL must name a file, as in sqlite:///var/lib/gate.sqlite3; not {text!r}."
+        )
+    if not path.parent.is_dir():
+        raise SettingError(f"DATABASE_URL: there is no directory {str(path.parent)!r}.")
+    return path
 
 
 def sqlite(path: Path) -> dict[str, Any]:

@@ -13,6 +13,10 @@
     │   ├── ConflictingCredentials 400 conflicting_credentials
     │   ├── UnpricedModel 400 model_not_priced        a budget cannot pay for what has no price
     │   ├── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
+    │   ├── HostNotAllowed 400 host_not_allowed       a Host header that TOLLGATE_ALLOWED_HOSTS does not list
+    │   ├── InvalidHttp 400 invalid_http              what came is not an HTTP request
+    │   ├── HeadTooLarge 431 headers_too_large
+    │   ├── RequestTimeout 408 request_timeout        head or body came too slowly
     │   ├── InvalidStreamId 400 invalid_stream_id             WebSocket: not a lane's name
     │   ├── StreamLimitReached 400 websocket_stream_limit_reached          one lane too many
     │   └── ConnectionLimitReached 400 websocket_connection_limit_reached  open for too long
@@ -22,6 +26,7 @@
     │   └── ModelNotFound 404 model_not_found     unknown, not granted, or not offered upstream
     ├── MethodNotAllowed 405 method_not_allowed
     ├── RateLimited 429 rate_limit_exceeded       too many requests, tokens or calls at the same time
+    ├── TooManyConnections 429 too_many_connections   from one network address
     ├── BudgetExhausted 429 insufficient_quota    a budget does not pay for the call
     ├── IdempotentAnswerTooLarge 409 idempotent_answer_too_large
     ├── PayloadTooLarge 413 request_too_large
@@ -215,6 +220,30 @@ class IdempotencyMismatch(BadRequest):
         )
 
 
+class HostNotAllowed(BadRequest):
+    code = "host_not_allowed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"This server does not answer to the host {host[:100]!r}. If it is one of its names, list it in "
+            "TOLLGATE_ALLOWED_HOSTS."
+        )
+
+
+class InvalidHttp(BadRequest):
+    code = "invalid_http"
+
+
+class HeadTooLarge(BadRequest):
+    status, code = 431, "headers_too_large"
+
+
+class RequestTimeout(BadRequest):
+    """Told to a client whose head or body comes too slowly; its connection is closed."""
+
+    status, code = 408, "request_timeout"
+
+
 class InvalidStreamId(BadRequest):
     code = "invalid_stream_id"
 
@@ -293,6 +322,17 @@ class RateLimited(GatewayError):
     def headers(self) -> dict[str, str]:
         never = {"x-should-retry": "false"} if self.retry_after_seconds is None else {}
         return {**self._limit_headers, **super().headers(), **never}
+
+
+class TooManyConnections(GatewayError):
+    status, type, code = 429, "rate_limit_error", "too_many_connections"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"There are {limit} connections from your network address already; close some. (Behind a proxy: "
+            "name it in TOLLGATE_TRUSTED_PROXIES.)",
+            retry_after_seconds=1,
+        )
 
 
 class BudgetExhausted(GatewayError):

@@ -63,6 +63,11 @@ class Keyring:
         self._name = name
         self._keys = parse(read(), name)
 
+    @property
+    def name(self) -> str:
+        """Its file or variable."""
+        return self._name
+
     def reload(self) -> None:
         self._keys = parse(self._read(), self._name)
 

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -97,6 +98,53 @@ class CallLog:
         at = clock.now().astimezone().strftime("%H:%M:%S")
         shown = " ".join(f"{k}={v}" for k, v in fields.items() if v is not None and k != "event")
         return f"{at} {fields['event']} {shown}".encode()
+
+
+class Allowance:
+    """Lets `burst` things pass at once and `per_second` after that, and counts the ones it does not."""
+
+    __slots__ = ("_burst", "_full_at", "_per_second", "refused")
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._full_at = float("-inf")  # when all that passed is made up for
+        self.refused = 0
+
+    def take(self) -> bool:
+        now = clock.monotonic()
+        full_at = max(self._full_at, now) + 1 / self._per_second
+        if full_at - now > self._burst / self._per_second:
+            self.refused += 1
+            return False
+        self._full_at = full_at
+        return True
+
+    def reset(self) -> int:
+        """How many were refused since this was asked last."""
+        refused, self.refused = self.refused, 0
+        return refused
+
+
+class RequestLog:
+    """The line of every request that was answered. Those of strangers, who have shown no good key, are
+    bounded, because anybody can cause them: how many were left out stands in the next one."""
+
+    STRANGERS_PER_SECOND = 20
+    STRANGERS_BURST = 200
+
+    def __init__(self, log: Callable[[dict[str, Any]], None]) -> None:
+        self._log = log
+        self.strangers = Allowance(self.STRANGERS_PER_SECOND, self.STRANGERS_BURST)
+
+    def write(self, fields: dict[str, Any]) -> None:
+        """Write a line, unless `fields` names no key and there were too many such lines."""
+        if fields.get("key") is None:
+            if not self.strangers.take():
+                return
+            if left_out := self.strangers.reset():
+                fields = {**fields, "left_out": left_out}
+        self._log(fields)
 
 
 def wants_json(log_format: str) -> bool:

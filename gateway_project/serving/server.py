@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 import socket
 from multiprocessing.connection import Connection
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from django.conf import settings
 
 from gateway_project.lib import aio
-from gateway_project.serving.http import HttpProtocol
+from gateway_project.serving.connections import ConnectionLimits, affordable
+from gateway_project.serving.http import protocol_with
 from gateway_project.serving.watch import Watch
 from gateway_project.serving.websockets import WebSocketProtocol
 from responses_api import worker
 
 APPLICATION = "gateway_project.asgi:application"
-KEEP_ALIVE_SECONDS = 75
+BODY_WINDOW_SECONDS = 10.0
 LAST_WORDS_SECONDS = 1.5
 SHUTDOWN_SECONDS = 1
 # A request makes some hundred objects and no cycles; the default walks them every few requests.
@@ -93,7 +96,7 @@ def configuration() -> uvicorn.Config:
     return uvicorn.Config(
         APPLICATION,
         loop="uvloop",
-        http=HttpProtocol,
+        http=protocol_with(connection_limits_from_settings(), _report_refusal),
         ws=WebSocketProtocol,
         ws_max_size=settings.MAX_BODY_BYTES,
         ws_per_message_deflate=False,  # three times the CPU and memory, for frames of 200 bytes
@@ -104,9 +107,27 @@ def configuration() -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,  # whom to believe is decided by lib/client_address.py
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+
+
+def connection_limits_from_settings() -> ConnectionLimits:
+    file_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ConnectionLimits(
+        head_bytes=settings.MAX_HEAD_BYTES,
+        head_seconds=settings.HEAD_SECONDS,
+        idle_seconds=settings.IDLE_CONNECTION_SECONDS,
+        body_bytes_per_second=settings.BODY_BYTES_PER_SECOND,
+        # Whoever may pause for longer must not be taken for slow meanwhile.
+        body_window_seconds=max(BODY_WINDOW_SECONDS, settings.BODY_STALL_SECONDS),
+        total=affordable(settings.MAX_CONNECTIONS, file_limit),
+        per_address=settings.MAX_CONNECTIONS_PER_ADDRESS,
+        trusted=settings.TRUSTED_PROXIES,
+    )
+
+
+def _report_refusal(fields: dict[str, Any]) -> None:
+    worker.current().request_log.write(fields)
 
 
 def collect_seldom() -> None:

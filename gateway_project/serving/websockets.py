@@ -10,7 +10,15 @@ from django.conf import settings
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers as HandshakeHeaders
+from websockets.exceptions import InvalidHandshake
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request
 from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from gateway_project.lib.asgi import Headers
+from gateway_project.lib.errors import BadRequest, GatewayError, HeadTooLarge
+from gateway_project.serving.connections import Place
 
 _quiet = logging.getLogger("tollgate.websocket.protocol")
 _quiet.setLevel(logging.ERROR)
@@ -29,8 +37,28 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+def problem_of_handshake(url: bytes, headers: Headers) -> GatewayError | None:
+    """Why a request cannot become a WebSocket, in the words of an API: the library, which reads it once
+    more, would answer in plain text, or not at all."""
+    longest = max((len(name) + len(value) + 4 for name, value in headers), default=0)
+    if max(longest, len(url) + 20) > MAX_LINE_LENGTH or len(headers) > MAX_NUM_HEADERS:
+        return HeadTooLarge(
+            f"A handshake may have {MAX_NUM_HEADERS} headers of {MAX_LINE_LENGTH} bytes each."
+        )
+    if not url.isascii():
+        return BadRequest("The address must be percent-encoded.")
+    known = HandshakeHeaders((name.decode(), value.decode("latin-1")) for name, value in headers)
+    try:
+        ServerProtocol().process_request(Request(url.decode(), known))
+    except InvalidHandshake as error:
+        return BadRequest(f"This is no WebSocket handshake: {error}.")
+    return None
+
+
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One connection. While the application takes no frames, uvicorn reads nothing from the client."""
+
+    place: Place | None = None  # among the connections of this process
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -90,6 +118,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
         super().connection_lost(exc)
+        if self.place is not None:
+            self.place.leave()
 
     # A message that stops arriving half-way holds memory for as long as the connection lives.
 

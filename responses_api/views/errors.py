@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 
+from gateway_project.lib.asgi import note
 from gateway_project.lib.errors import BadRequest, GatewayError, Internal, NotFound
 from responses_api.prefixes import is_api
 
@@ -28,7 +29,10 @@ def failed_in_django(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 def unknown_route(request: HttpRequest) -> HttpResponse:
     """Anything else under the API's prefixes."""
-    return _json(NotFound(f"Unknown route: {request.method} {request.path[:200]}."))
+    error = NotFound(f"Unknown route: {request.method} {request.path[:200]}.")
+    if (scope := getattr(request, "scope", None)) is not None:
+        note(scope, error=error.code)
+    return _json(error)
 
 
 def _json(error: GatewayError) -> HttpResponse:

@@ -13,6 +13,7 @@ from gateway_project.lib.secret import Secret
 from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import signing
 from routing.credentials import BATCH, keyring
+from tenants import fingerprints
 from tenants.models import Tenant
 
 OVERLAP = timedelta(hours=24)
@@ -37,6 +38,7 @@ def create(
 
 def give_secret(endpoint: WebhookEndpoint) -> Secret:
     """Seal a new secret into an (unsaved) row whose id and tenant are settled."""
+    fingerprints.confirm(fingerprints.ENCRYPTION, keyring())
     secret = signing.new_secret()
     endpoint.sealed_secret = _seal(endpoint, "sealed_secret", secret)
     return secret

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway_project.lib import aio, clock, ids
-from gateway_project.lib.asgi import Message, Receive, Scope, Send
+from gateway_project.lib.asgi import CLIENT, Message, Receive, Scope, Send
 from gateway_project.lib.errors import (
     BadRequest,
     GatewayError,
@@ -257,6 +257,7 @@ class Connection:
             {
                 "event": "socket",
                 "socket": self.id,
+                "client": self._scope.get(CLIENT),
                 "tenant": caller.tenant_slug if caller else None,
                 "key": caller.key_public_id if caller else None,
                 "turns": self._turn_count,
@@ -269,7 +270,7 @@ class Connection:
 def _of_the_turns(scope: Scope) -> Scope:
     """What is needed of the handshake later: whose turns they are, and what upstreams may be told."""
     headers = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_HANDSHAKE]
-    return {"headers": headers, "client": scope.get("client")}
+    return {"headers": headers, "client": scope.get("client"), CLIENT: scope.get(CLIENT)}
 
 
 def _text(message: Message) -> str:

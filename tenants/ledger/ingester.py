@@ -13,6 +13,7 @@ from types import FrameType
 from django.db import Error, connections
 
 from gateway_project.lib import clock
+from tenants import heartbeats
 from tenants.ledger import archive
 from tenants.ledger.ingest import Ingester
 
@@ -34,6 +35,7 @@ class Loop:
         self._kept_for = timedelta(days=archive_days)
         self._tidied_at = float("-inf")
         self._stop = threading.Event()
+        self._pulse = heartbeats.Pulse(heartbeats.INGESTER)
 
     def stop(self, sig: int = 0, frame: FrameType | None = None) -> None:
         self._stop.set()
@@ -48,6 +50,7 @@ class Loop:
             while not self._stop.is_set():
                 self._stop.wait(_look(ingester))
                 self._tidy()
+                self._pulse.beat()
             _look(ingester)
             ingester.close()
 

@@ -19,6 +19,7 @@ from tenants.models.billing import (
 )
 from tenants.models.budgets import Budget, BudgetAlert, BudgetLease, BudgetWindow
 from tenants.models.limits import RateLimit
+from tenants.models.operations import Heartbeat, KeyFingerprint
 from tenants.models.prices import PriceLine, PriceVersion
 from tenants.models.rollups import DirtyHour, UsageDay, UsageHour
 from tenants.models.usage import SpoolPosition, UsageRow
@@ -34,9 +35,11 @@ __all__ = [
     "CreditEntry",
     "CreditTransaction",
     "DirtyHour",
+    "Heartbeat",
     "Invoice",
     "InvoiceLine",
     "InvoiceSequence",
+    "KeyFingerprint",
     "KeySecret",
     "Membership",
     "PriceLine",

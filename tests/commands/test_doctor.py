@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from gateway_project import migrating
+from gateway_project import migrating, preflight
 from gateway_project.lib import clock, keyring
 from gateway_project.lib.secret import Secret
 from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Provider, Target
+from tenants import heartbeats
+from tenants.heartbeats import Pulse
 from tenants.ledger import set_aside
 from tenants.ledger.ingest import ingest_all
 from tenants.ledger.spool import Spool
-from tenants.models import Tenant
+from tenants.models import Budget, Heartbeat, KeySecret, Tenant
 from tenants.prices import publishing
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
@@ -137,6 +140,67 @@ def test_celery_is_pointed_out(settings: Settings) -> None:
     [(level, message)] = about(answer("doctor"), "tasks")
     assert level == "hint"
     assert "background_worker" in message
+
+
+def test_processes_without_a_sign_of_life_are_told(settings: Settings) -> None:
+    settings.TASKS = "celery"
+    sentences = [message for _, message in about(answer("doctor"), "processes")]
+    assert [sentence.split(":")[0] for sentence in sentences] == [
+        "No background worker serves the queue 'tollgate'",
+        "No background worker serves the queue 'tollgate.background'",
+        "Nothing sends the periodic tasks",
+    ]
+    Pulse(*map(heartbeats.worker_of, ("tollgate", "tollgate.background")), heartbeats.BEAT).beat()
+    ((_, sentence),) = about(answer("doctor"), "processes")
+    assert sentence.startswith(
+        f"No ingester has shown a sign of life on {heartbeats.host_name()!r}"
+    )
+    Pulse(heartbeats.INGESTER).beat()
+    assert about(answer("doctor"), "processes") == []
+    Heartbeat.objects.filter(role=heartbeats.BEAT).update(
+        beat_at=clock.now() - timedelta(minutes=2)
+    )
+    Pulse("new").beat()
+    assert about(answer("doctor"), "processes") == [
+        ("hint", "Nothing sends the periodic tasks: run manage.py beat.")
+    ]
+
+
+def test_who_cannot_get_into_the_console_or_be_told_is_pointed_out(settings: Settings) -> None:
+    tenant = Tenant.objects.create(slug="acme", name="Acme")
+    budget = {"tenant": tenant, "name": "b", "amount_nano": 1}
+    Budget.objects.create(**budget, alert_emails=["finance@example.com"])
+    settings.CSRF_TRUSTED_ORIGINS = ["https://other.example:8443", "https://gate.example"]
+    found = failed_answer("doctor")
+    assert "createsuperuser" in about(found, "console")[0][1]
+    assert "TOLLGATE_SMTP_URL is not set" in about(found, "mail")[0][1]
+    ((level, message), _) = about(found, "allowed hosts")[-2:]
+    assert (level, "list it in TOLLGATE_ALLOWED_HOSTS" in message) == ("ok", False)
+    assert "requests to other.example:8443 are refused" in about(found, "allowed hosts")[1][1]
+    settings.CSRF_TRUSTED_ORIGINS = []
+    settings.ALLOWED_HOSTS = ["localhost"]
+    settings.UNKNOWN_VARIABLES = ["TOLLGATE_X is not a setting and changes nothing."]
+    found = answer("doctor")
+    assert "names of this machine alone" in about(found, "allowed hosts")[-1][1]
+    assert about(found, "settings") == [("hint", settings.UNKNOWN_VARIABLES[0])]
+
+
+def test_other_key_files_than_the_databases_are_broken(data_dir: Path) -> None:
+    answer("quickstart")
+    preflight.refuse_unfit()
+    for name, subject in (
+        ("key_peppers", "API keys"),
+        ("key_encryption_keys", "stored credentials"),
+    ):
+        kept = (data_dir / name).read_text()
+        (data_dir / name).write_text(keyring.new_entry("k1"))
+        assert f"cannot read the {subject}" in about(failed_answer("doctor"), "key files")[0][1]
+        (data_dir / name).write_text(kept)
+    (data_dir / "key_peppers").write_text(
+        keyring.new_entry("k0") + " " + (data_dir / "key_peppers").read_text()
+    )
+    KeySecret.objects.update(pepper_id="k9")
+    assert "a pepper this host lacks ('k9')" in about(failed_answer("doctor"), "key peppers")[-1][1]
 
 
 def test_redis_that_does_not_answer_is_broken_and_its_address_not_told(

@@ -59,3 +59,20 @@ def test_the_sandbox_command_knows_its_faults_and_options(tmp_path: Path, option
     told = process(tmp_path, "sandbox", option)
     assert told.returncode == 0
     assert told.stdout
+
+
+def test_nothing_serves_where_no_call_could_succeed(tmp_path: Path) -> None:
+    away = {"DATABASE_URL": "postgres://nobody:hidden-password@127.0.0.1:9/none"}
+    celery = {"TOLLGATE_TASKS": "celery", "REDIS_URL": "redis://127.0.0.1:9/0"}
+    for arguments, variables, said in (
+        (("serve", "--port", "0"), {}, "The database is empty: run manage.py migrate"),
+        (("serve", "--port", "0"), away, "The database cannot be reached: connection failed"),
+        (("serve", "--quickstart", "--port", "0"), away, "The database cannot be reached"),
+        (("background_worker",), celery, "The database is empty: run manage.py migrate"),
+        (("serve", "--port", "65536"), {}, "--port is 65536; a port is a number up to 65535."),
+    ):
+        refused = process(tmp_path, *arguments, **variables)
+        assert (refused.returncode, refused.stdout) == (1, ""), arguments
+        assert refused.stderr.startswith(f"CommandError: {said}"), refused.stderr
+        assert refused.stderr.count("\n") == 1
+        assert "hidden-password" not in refused.stderr

@@ -9,7 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from websockets.exceptions import InvalidStatus
 
-from gateway_project.lib import rates
+from gateway_project.lib import hosts, rates
+from gateway_project.lib.client_address import TrustedProxies
 from responses_api.doorkeeper import limits_of
 from tests.limits.conftest import Clock
 from tests.support.live import LiveGateway
@@ -30,7 +31,7 @@ def configure(gateway: LiveGateway, pass_time: Clock) -> Iterator[Configure]:
     def to(all_traffic: str = "none", failures: str = "none") -> None:
         keeper._all_traffic = rates.parse(all_traffic)
         keeper._failures = rates.parse(failures)
-        keeper._trusted_proxies = ["127.0.0.1/32"]
+        keeper._trusted_proxies = TrustedProxies([hosts.network("127.0.0.1/32")])
 
     yield to
     keeper._all_traffic, keeper._failures, keeper._trusted_proxies = before

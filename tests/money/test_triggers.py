@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models.signals import post_migrate, pre_migrate
 
-from gateway_project import doctor, migrating
+from gateway_project import doctor, migrating, preflight
 from gateway_project.lib import clock
 from tenants import triggers
 from tenants.apps import TenantsConfig
@@ -137,13 +137,13 @@ def test_a_missing_trigger_is_found_by_doctor_stops_serve_and_is_repaired():
         cursor.execute(f"DROP TRIGGER tollgate_usagerow_update{on}")
     assert triggers.differences() == ["The trigger tollgate_usagerow_update is missing."]
     assert "triggers" in {f.subject for f in doctor.examine() if f.level == "broken"}
-    with pytest.raises(migrating.Unguarded, match="usagerow_update is missing"):
-        migrating.refuse_unguarded()
+    with pytest.raises(preflight.Unfit, match="usagerow_update is missing"):
+        preflight.refuse_unfit()
 
     assert migrating.migrate() == []
 
     assert triggers.differences() == []
-    migrating.refuse_unguarded()
+    preflight.refuse_unfit()
 
 
 def test_another_definition_under_a_known_name_is_found_and_repaired():

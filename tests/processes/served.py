@@ -35,6 +35,7 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
         **inherited,
         "TOLLGATE_DATA_DIR": str(data_dir),
         "TOLLGATE_LOG_FORMAT": "json",
+        "TOLLGATE_ALLOWED_HOSTS": "localhost,127.0.0.1,gateway",
         "TOLLGATE_FAILED_AUTH_LIMIT": "none",  # everybody is at one address, also with a revoked key
         **variables,
     }

@@ -32,6 +32,7 @@ kept_rows.response(tenant, expires_at=clock.now() - timedelta(hours=1))
 living = kept_rows.response(tenant)
 print(json.dumps(living.pk))
 """
+ROLES = ["beat", "worker:tollgate", "worker:tollgate.background"]
 WEBHOOK = """
 from tenants.models import Tenant
 from responses_api.webhooks import endpoints, events
@@ -125,6 +126,8 @@ def test_beat_and_a_worker_deliver_webhooks(
         receiver.wait_for(1)
         log = "SELECT state, attempts FROM responses_api_webhookdelivery"
         eventually(lambda: rows(prepared, log) == [("delivered", 1)])
+        alive = "SELECT role FROM tenants_heartbeat ORDER BY role"
+        eventually(lambda: [role for (role,) in rows(prepared, alive)] == ROLES)
         assert (beat.stop(), worker.stop()) == (0, 0)
 
     assert len(receiver.received) == 1

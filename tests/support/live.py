@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from gateway_project.lib import db
+from gateway_project.lib.log import RequestLog
 from gateway_project.serving.server import configuration
 from gateway_project.serving.supervisor import bind
 from responses_api import worker as workers
@@ -88,6 +89,7 @@ class LiveGateway:
             self.worker.socket_limits = socket_limits_from_settings()
             self.worker.registry.draining = False
             self.worker.writer._failed_at = None
+            self.worker.request_log = RequestLog(self.worker._write_line)
             self.sandbox.calls.clear()
 
         self.call(fresh)

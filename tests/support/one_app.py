@@ -50,6 +50,18 @@ class Asked:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writes: list[bytes]
     ) -> None:
         self._reader, self._writer, self.writes = reader, writer, writes
+        self._address = writer.get_extra_info("peername")
+        self._others: list[Asked] = []
+
+    async def another(self) -> Asked:
+        """A further connection to the same server, closed with this one at the latest."""
+        other = Asked(*await asyncio.open_connection(*self._address), self.writes)
+        self._others.append(other)
+        return other
+
+    def close(self) -> None:
+        for connection in (self, *self._others):
+            connection._writer.close()
 
     def say(self, data: bytes) -> None:
         self._writer.write(data)
@@ -77,6 +89,7 @@ async def served(
         app,
         http=counted(protocol, writes),
         ws="none",
+        interface="asgi3",
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -85,7 +98,8 @@ async def served(
     listener = socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve([listener]))
     reader, writer = await asyncio.open_connection(*listener.getsockname())
-    yield Asked(reader, writer, writes)
-    writer.close()
+    asked = Asked(reader, writer, writes)
+    yield asked
+    asked.close()
     server.should_exit = True
     await running

@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from gateway_project.lib import clock, ids, keyring, sealing
+from gateway_project.lib import clock, hosts, ids, keyring, sealing
 from gateway_project.lib.cache import LoadingCache, StoreUnavailable
-from gateway_project.lib.client_address import client_address
+from gateway_project.lib.client_address import TrustedProxies, client_address
 from gateway_project.lib.env import Env, SettingError
 from gateway_project.lib.keyring import Keyring, KeyringError
 from gateway_project.lib.log import CallLog, ConsoleFormatter, JsonFormatter, scrub_text
@@ -436,7 +436,11 @@ PEER = ("10.0.0.5", 4711)
         (PEER, ["10.0.0.1, 10.0.0.2"], ["10.0.0.0/8"], "10.0.0.1"),
         (PEER, [""], ["10.0.0.0/8"], "10.0.0.5"),
         (PEER, ["1.2.3.4,"], ["10.0.0.0/8"], "10.0.0.5"),
-        (PEER, ["6.6.6.6, not an address"], ["10.0.0.0/8"], "not an address"),
+        (PEER, ["6.6.6.6, not an address"], ["10.0.0.0/8"], "10.0.0.5"),
+        (PEER, ["6.6.6.6, unknown, 10.0.0.9"], ["10.0.0.0/8"], "10.0.0.9"),
+        (PEER, ["6.6.6.6:4711"], ["10.0.0.0/8"], "6.6.6.6"),
+        (PEER, ["[2001:db8::9]:4711"], ["10.0.0.0/8"], "2001:db8::9"),
+        (("::ffff:10.0.0.5", 1), ["1.2.3.4"], ["10.0.0.0/8"], "1.2.3.4"),
         (("2001:db8::5", 1), ["2001:db8::9"], ["2001:db8::/64"], "2001:db8::9"),
         (("a unix socket", 0), ["1.2.3.4"], ["0.0.0.0/0"], "a unix socket"),
     ],
@@ -445,7 +449,8 @@ def test_the_clients_address_is_what_trusted_proxies_say_read_from_the_right(
     peer: tuple[str, int] | None, forwarded: list[str], trusted: list[str], expected: str
 ) -> None:
     headers = [(b"host", b"x"), *((b"x-forwarded-for", value.encode()) for value in forwarded)]
-    assert client_address(peer, headers, trusted) == expected
+    proxies = TrustedProxies(hosts.network(text) for text in trusted)
+    assert client_address(peer, headers, proxies) == expected
 
 
 def test_a_key_that_is_bound_to_a_network_is_refused_from_elsewhere(
@@ -494,6 +499,8 @@ def test_settings_are_read_as_what_they_are() -> None:
         (lambda env: env.seconds("X", 1), "-1"),
         (lambda env: env.seconds("X", 1), "nan"),
         (lambda env: env.seconds("X", 1), "inf"),
+        (lambda env: env.seconds("X", 1), "1e300"),
+        (lambda env: env.integer("X", 1, at_most=65_535), "65536"),
         (lambda env: env.choice("X", ("a", "b"), "a"), "c"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway_project import celery_programs
+from gateway_project import celery_programs, preflight
 from gateway_project.lib.commands import in_words
 
 
@@ -32,6 +32,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         queues = [name.strip() for name in options["queues"].split(",") if name.strip()]
         try:
+            preflight.refuse_unfit()
             sys.exit(celery_programs.worker(options["concurrency"], queues))
         except ValidationError as error:
             raise CommandError(in_words(error)) from error
+        except preflight.Unfit as error:
+            raise CommandError(str(error)) from error

@@ -8,7 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway_project import migrating, quickstart
+from gateway_project import preflight, quickstart
+from gateway_project.lib.keyring import KeyringError
 from gateway_project.serving import serve
 from gateway_project.serving.supervisor import PortInUse
 
@@ -33,14 +34,19 @@ class Command(BaseCommand):
             raise CommandError(
                 "Several workers count rate limits together through Redis: set REDIS_URL, or serve with one."
             )
+        if not 0 <= options["port"] <= 65_535:
+            raise CommandError(f"--port is {options['port']}; a port is a number up to 65535.")
         settings.WORKERS = options["workers"]  # the workers share a limit where Redis is away
-        address = serve.address(options["host"], options["port"])
-        if options["quickstart"]:
-            ready = quickstart.ensure(f"{address}/v1")
-            if ready.first_boot or ready.reissued:
-                self.stdout.write(quickstart.announce(ready))
         try:
-            migrating.refuse_unguarded()
+            if options["quickstart"]:
+                self._quickstart(serve.address(options["host"], options["port"]))
+            preflight.refuse_unfit()
             serve.run(options["host"], options["port"], options["workers"], self.stdout.write)
-        except (PortInUse, migrating.Unguarded) as error:
+        except (PortInUse, preflight.Unfit, KeyringError) as error:
             raise CommandError(str(error)) from error
+
+    def _quickstart(self, address: str) -> None:
+        preflight.refuse_without_database()
+        ready = quickstart.ensure(f"{address}/v1")
+        if ready.first_boot or ready.reissued:
+            self.stdout.write(quickstart.announce(ready))

@@ -1,0 +1,43 @@
+"""Whether the processes beside this one show signs of life, for readiness to tell."""
+
+from __future__ import annotations
+
+import logging
+
+from gateway_project.lib import aio, clock
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import in_database_thread
+from tenants import heartbeats
+
+logger = logging.getLogger("tollgate.peers")
+
+LOOK_SECONDS = 10.0
+# Celery's queues, by who is missed if nobody serves them.
+QUEUES = ("tollgate", "tollgate.background")
+
+
+class Peers:
+    """Asked by health checks, which must not wait for the database: the answer is that of the look before."""
+
+    def __init__(self, tasks: str) -> None:
+        self._tasks = tasks
+        self._look_at = float("-inf")
+        self._missing: list[str] = []
+
+    def missing(self) -> list[str]:
+        """One sentence for each process that should run and does not seem to."""
+        if clock.monotonic() >= self._look_at:
+            self._look_at = clock.monotonic() + LOOK_SECONDS
+            aio.hold(self._look(), "peers")
+        return self._missing
+
+    async def _look(self) -> None:
+        try:
+            self._missing = await in_database_thread(self._ask)
+        except StoreUnavailable:
+            self._look_at = float("-inf")
+        except Exception:
+            logger.exception("heartbeats cannot be read")
+
+    def _ask(self) -> list[str]:
+        return heartbeats.missing(QUEUES, tasks=self._tasks, here=heartbeats.host_name())
