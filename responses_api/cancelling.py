@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import orjson
+
 from gateway_project.lib.errors import BadRequest
 from responses_api.background import runs
 from responses_api.models import UNFINISHED
 from responses_api.storage import reading
 
+# Who may start and end responses, but not read what is stored, learns what became of this one.
+OUTLINE = ("id", "object", "status")
 
-def cancel(tenant_id: int, response_id: str) -> bytes:
-    """The Response as JSON, which is final. Raises NotFound; BadRequest for one that no worker runs."""
+
+def cancel(tenant_id: int, response_id: str, *, in_full: bool) -> bytes:
+    """End a response and return it as JSON, in full or in outline. It is final.
+
+    Raises NotFound; BadRequest for a response that no worker runs.
+    """
     status, in_background = reading.run_of(tenant_id, response_id)
     if status is None and not in_background:
         raise BadRequest(
@@ -17,4 +25,8 @@ def cancel(tenant_id: int, response_id: str) -> bytes:
         )
     if status in UNFINISHED:
         runs.cancel(tenant_id, response_id)
-    return reading.response(tenant_id, response_id)
+    found = reading.response(tenant_id, response_id)
+    if in_full:
+        return found
+    whole = orjson.loads(found)
+    return orjson.dumps({name: whole[name] for name in OUTLINE})

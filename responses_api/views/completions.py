@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from responses_api import query
 from responses_api.doors.metadata import decode_update
 from responses_api.storage import completions
-from responses_api.views.base import StoredView, body_of, tenant_of
+from responses_api.views.base import StoredView, body_of, may_read, tenant_of
 
 
 class CompletionsView(StoredView):
@@ -31,6 +31,9 @@ class CompletionView(StoredView):
     def post(self, request: Request, completion_id: str) -> Response:
         metadata = decode_update(body_of(request))
         updated = completions.update(tenant_of(request), completion_id, metadata)
+        if not may_read(request):
+            changed = {"id": completion_id, "object": "chat.completion", "metadata": metadata}
+            return Response(changed)
         return Response(orjson.Fragment(updated))
 
     def delete(self, request: Request, completion_id: str) -> Response:
