@@ -15,7 +15,10 @@ from gateway_project.lib.keyring import Keyring
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("TOLLGATE_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+# Help is read before anything is set up, and by people who may write nowhere.
+ONLY_HELPS = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
+if not ONLY_HELPS:
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
@@ -23,6 +26,8 @@ def _secret_key() -> str:
     given = env.secret("TOLLGATE_SECRET_KEY")
     if given is not None:
         return given.reveal()
+    if ONLY_HELPS:
+        return ids.base62(60)
     path = DATA_DIR / "secret_key"
     if not path.exists():
         keyring.create_private(path, ids.base62(60))
@@ -99,7 +104,8 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)
+if not ONLY_HELPS:
+    STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 # WhiteNoise streams files synchronously; that they are read whole first is fine for the console's few.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
@@ -118,6 +124,8 @@ SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
+# A year; subdomains are not ours to speak for. Sent with answers to requests that came over https only.
+SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if SECURE_COOKIES else 0
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 

@@ -50,8 +50,13 @@ def profile(alias: str, base_url: str, *, websockets: bool = False) -> CodexProf
 
     Over WebSockets Codex sends what is new in each step instead of everything that was said.
     """
-    if urlsplit(base_url).scheme not in {"http", "https"}:
+    parts, base_url = urlsplit(base_url), base_url.strip().rstrip("/")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
         raise ValidationError({"base-url": f"{base_url!r} is not an http(s) address."})
+    if not base_url.endswith("/v1"):
+        raise ValidationError(
+            {"base-url": f"{base_url!r} does not end in /v1; give {base_url + '/v1'!r}."}
+        )
     config = (
         f"[model_providers.{PROVIDER}]\n"
         'name = "Tollgate"\n'

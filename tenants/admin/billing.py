@@ -243,6 +243,16 @@ class GrantForm(TenantForm):
             raise ValidationError("A grant is more than 0.00.")
         return amount
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        tenant, reference = cleaned.get("tenant"), cleaned.get("reference", "")
+        if tenant is not None:
+            try:
+                prepaid.check_expiry(tenant.pk, reference, cleaned.get("expires_at"))
+            except ValidationError as error:
+                self.add_error("expires_at", error)
+        return cleaned
+
 
 @admin.register(CreditTransaction)
 class CreditTransactionAdmin(BrowsingAdmin):

@@ -168,5 +168,7 @@ def test_a_grant_says_what_is_wrong_with_it(world: World, operator: Client):
     tenant = world.ours.tenant
     form = {"tenant": tenant.pk, "amount": "much", "reference": "order 9", "priority": "0"}
     assert "is not an amount" in text(operator.post(url(CreditTransaction, "add"), form))
+    late = {**form, "amount": "1", "expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+    assert "is past" in text(operator.post(url(CreditTransaction, "add"), late))
     again = {**form, "amount": "1", "reference": world.ours.movement.reference}
     assert operator.post(url(CreditTransaction, "add"), again).status_code == 200
