@@ -19,10 +19,10 @@ class ConsoleAutocomplete(AutocompleteJsonView):
     """Django's, which fails when it is asked for the other end of a relation, or for a NUL."""
 
     def process_request(self, request: HttpRequest) -> tuple[Any, ...]:
-        term, *asked = super().process_request(request)
-        if asked[1].auto_created:
+        asked = super().process_request(request)
+        if asked[2].auto_created:
             raise PermissionDenied
-        return term.replace("\0", ""), *asked
+        return asked[0].replace("\0", ""), *asked[1:]
 
 
 class ConsoleSite(AdminSite):

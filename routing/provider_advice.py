@@ -63,7 +63,7 @@ def _path(new: NewProvider) -> Iterator[str]:
         base = f"{parts.scheme}://{parts.netloc}{path}/v1"
         yield (
             f"The base URL has no version, which most servers want: probably {base}. "
-            f"'manage.py check_upstream {new.name}/MODEL' makes a call."
+            f"'manage.py sync_models {new.name}' asks it for its models, and so tells whether it is right."
         )
 
 

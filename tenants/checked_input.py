@@ -19,7 +19,7 @@ from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParamete
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import IntegrityError
-from django.db.models import Field, ForeignKey, ManyToManyField, Model, QuerySet
+from django.db.models import Field, ForeignKey, ManyToManyField, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 logger = logging.getLogger("tollgate.console")
@@ -76,8 +76,7 @@ class CheckedChoiceField(_ChoiceField):
 
     @property
     def _key(self) -> Any:
-        options = self.queryset.model._meta
-        return options.get_field(self.to_field_name) if self.to_field_name else options.pk
+        return _key_of(self.queryset, self.to_field_name)
 
 
 class CheckedMultipleChoiceField(_MultipleChoiceField):
@@ -85,11 +84,17 @@ class CheckedMultipleChoiceField(_MultipleChoiceField):
 
     def clean(self, value: Any) -> Any:
         for each in value or ():
-            if not could_hold(self.queryset.model._meta.pk, each):
+            if not could_hold(_key_of(self.queryset), each):
                 raise ValidationError(
                     self.error_messages["invalid_pk_value"], "invalid_pk_value", {"pk": each}
                 )
         return super().clean(value)
+
+
+def _key_of(rows: QuerySet[Any] | None, name: str | None = None) -> Any:
+    """The field by which a form names one of these rows."""
+    assert rows is not None  # only while the form's class is being made
+    return rows.model._meta.get_field(name) if name else rows.model._meta.pk
 
 
 class CheckedList(ChangeList):
@@ -122,7 +127,7 @@ class CheckedList(ChangeList):
         return field is None or name.endswith(("__isnull", "__isempty")) or could_hold(field, value)
 
     def _field_of(self, name: str) -> Any:
-        """The field that a filter such as `provider__tenant__id__exact` compares, if it is one of Django's."""
+        """The field that a filter such as `tenant__id__exact` compares, if it is one of Django's."""
         model: Any = self.model
         field: Any = None
         for part in name.split("__"):
@@ -171,7 +176,9 @@ class CheckedPage(CheckedFields, _Page):
         except UnusableQuery as unusable:
             return self._shown_without(request, unusable.names)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def response_action(  # type: ignore[override]  # the stubs are of a later Django
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if all(could_hold(self.opts.pk, key) for key in chosen):
             response: HttpResponse | None = super().response_action(request, queryset)
@@ -185,12 +192,11 @@ class CheckedPage(CheckedFields, _Page):
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Model | None:
+    ) -> Any:
         field = self.opts.pk if from_field is None else self.opts.get_field(from_field)
         if not could_hold(field, object_id):
             return None
-        found: Model | None = super().get_object(request, object_id, from_field)
-        return found
+        return super().get_object(request, object_id, from_field)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """What the address fills into the form, as far as the fields can take it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -68,4 +67,4 @@ def make_private(database: Mapping[str, Any]) -> None:
         return
     for suffix in ("", "-wal", "-shm"):
         with suppress(OSError):  # not there, or not ours to change
-            os.chmod(f"{database['NAME']}{suffix}", 0o600)
+            Path(f"{database['NAME']}{suffix}").chmod(0o600)

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
 
 # No number, no UUID and no date; larger than any column; what PostgreSQL cannot store.
 GARBAGE = ("x", "9" * 30, "a\x00b")
-LOOKUPS = ("", "exact", "id__exact", "gte")
+LOOKUPS = ("id__exact", "gte")
 # Of any list: its page, its order, its search, what it is opened for, and filters that nothing has.
 BROKEN_LISTS = (
     "p=x",
@@ -45,7 +45,7 @@ def failures(client: Client, requests: Iterator[tuple[str, dict[str, Any] | None
     failed = []
     for address, form in requests:
         with transaction.atomic():
-            answer = client.get(address) if form is None else client.post(address, form)
+            answer: Any = client.get(address) if form is None else client.post(address, form)
             transaction.set_rollback(True)
         if answer.status_code >= 500 or "Traceback" in text(answer):
             failed.append(f"{address} {form}: {answer.exc_info[1]!r}")
@@ -60,10 +60,10 @@ def lists() -> Iterator[tuple[str, None]]:
 
 def _filters(page: Any) -> Iterator[str]:
     for item in page.list_filter:
-        path = item[0] if isinstance(item, tuple) else item
+        path: Any = item[0] if isinstance(item, tuple) else item
         names = [path.parameter_name] if isinstance(path, type) else [f"{path}__exact"]
         if isinstance(item, tuple):
-            names = [f"{path}__{lookup}".removesuffix("__") for lookup in LOOKUPS]
+            names = [f"{path}__{lookup}" for lookup in LOOKUPS]
         for name in names:
             yield from (urlencode({name: value}) for value in GARBAGE)
 
@@ -85,7 +85,7 @@ def forms_filled_by_an_address() -> Iterator[tuple[str, None]]:
 
 def actions() -> Iterator[tuple[str, dict[str, Any]]]:
     for model, page in django_admin.site._registry.items():
-        for action in ("delete_selected", *page.actions):
+        for action in ("delete_selected", *(page.actions or ())):
             for value in GARBAGE:
                 form = {"action": action, "_selected_action": [value], "post": "yes"}
                 yield url(model, "changelist"), form
