@@ -223,7 +223,7 @@ class CheckedPage(CheckedFields, _Page):
         refused = [f"{name}={value}"[:100] for name, value in given if name in names]
         self.message_user(
             request,
-            f"This list cannot be shown with {', '.join(refused)}. This is how it is without.",
+            f"The list cannot be shown with {', '.join(refused)}; it is shown without.",
             messages.WARNING,
         )
         rest = urlencode([(name, value) for name, value in given if name not in names])

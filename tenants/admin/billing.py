@@ -41,11 +41,11 @@ class BillingPeriodAdmin(BrowsingAdmin):
     def month(self, period: BillingPeriod) -> str:
         return period.month
 
-    @admin.display(description="Begins, in its time zone", ordering="starts_at")
+    @admin.display(description="Begins (local)", ordering="starts_at")
     def begins(self, period: BillingPeriod) -> str:
         return local_time.minute(period.starts_at, period.time_zone)
 
-    @admin.display(description="Ends, in its time zone")
+    @admin.display(description="Ends (local)")
     def ends(self, period: BillingPeriod) -> str:
         return local_time.minute(period.ends_at, period.time_zone)
 

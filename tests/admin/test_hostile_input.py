@@ -26,17 +26,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
 # No number, no UUID and no date; larger than any column; what PostgreSQL cannot store.
 GARBAGE = ("x", "9" * 30, "a\x00b")
 LOOKUPS = ("id__exact", "gte")
-# Of any list: its page, its order, its search, what it is opened for, and filters that nothing has.
-BROKEN_LISTS = (
-    "p=x",
-    f"p={'9' * 30}",
-    "o=99.x.-",
-    "e=1",
-    "q=%00",
-    "_popup=1&_to_field=x",
-    "nothing=1",
-    "a__b__c=1",
-)
+# Of any list: its page, its order, its search, and a filter that nothing has.
+BROKEN_LISTS = (f"p={'9' * 30}&e=1", "o=99.x.-&_popup=1", "q=%00", "a__b__c=1")
 
 
 def failures(client: Client, requests: Iterator[tuple[str, dict[str, Any] | None]]) -> list[str]:
@@ -61,7 +52,7 @@ def lists() -> Iterator[tuple[str, None]]:
 def _filters(page: Any) -> Iterator[str]:
     for item in page.list_filter:
         path: Any = item[0] if isinstance(item, tuple) else item
-        names = [path.parameter_name] if isinstance(path, type) else [f"{path}__exact"]
+        names = [f"{path}__exact"] if isinstance(path, str) else [path.parameter_name]
         if isinstance(item, tuple):
             names = [f"{path}__{lookup}" for lookup in LOOKUPS]
         for name in names:
@@ -70,17 +61,16 @@ def _filters(page: Any) -> Iterator[str]:
 
 def rows() -> Iterator[tuple[str, None]]:
     for model in django_admin.site._registry:
-        for key in ("x", "9" * 30, "a%00b", "_00"):
-            for page in ("change", "history", "delete", "document.pdf"):
+        for key in ("x", "9" * 30, "a%00b"):
+            for page in ("change/", "document.pdf"):
                 yield f"{url(model, 'changelist')}{key}/{page}", None
-                yield f"{url(model, 'changelist')}{key}/{page}/", None
 
 
 def forms_filled_by_an_address() -> Iterator[tuple[str, None]]:
     for model in django_admin.site._registry:
-        for field in model._meta.get_fields():
-            for value in GARBAGE[: 3 if field.is_relation else 1]:
-                yield f"{url(model, 'add')}?{urlencode({field.name: value})}", None
+        for value in GARBAGE:
+            filled = dict.fromkeys((field.name for field in model._meta.get_fields()), value)
+            yield f"{url(model, 'add')}?{urlencode(filled)}", None
 
 
 def actions() -> Iterator[tuple[str, dict[str, Any]]]:
