@@ -19,7 +19,7 @@ from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParamete
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import IntegrityError
-from django.db.models import Field, ForeignKey, ManyToManyField, QuerySet
+from django.db.models import ForeignKey, ForeignObjectRel, ManyToManyField, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 logger = logging.getLogger("tollgate.console")
@@ -231,10 +231,10 @@ class CheckedPage(CheckedFields, _Page):
 
     def _can_fill(self, name: str, value: Any) -> bool:
         try:
-            field: Field[Any, Any] = self.opts.get_field(name)  # type: ignore[assignment]
+            field = self.opts.get_field(name)
         except FieldDoesNotExist:
             return True
-        if not field.concrete:
+        if isinstance(field, ForeignObjectRel):  # the other end of a relation is in no form
             return False
         values = value if isinstance(value, list) else [value]
         return all(could_hold(field, each) for each in values)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib import admin as django_admin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Model
 from django.test import Client
@@ -196,3 +196,16 @@ def test_two_who_save_at_the_same_moment_do_not_meet_an_error(
 
     assert "Nothing was saved" in text(answer)
     assert Group.objects.filter(name="taken").count() == 1
+
+
+def test_what_a_form_can_take_is_filled_in_from_the_address(world: World, operator: Client) -> None:
+    group = Group.objects.create(name="readers")
+    permissions = list(Permission.objects.values_list("pk", flat=True)[:2])
+    chosen = ",".join(map(str, permissions))
+
+    of_key = operator.get(f"{url(Provider, 'add')}?tenant={world.ours.tenant.pk}&name=filled")
+    of_many = operator.get(f"{url(Group, 'add')}?permissions={chosen}&name={group.name}")
+
+    assert "ours tenant" in text(of_key)
+    assert 'value="filled"' in text(of_key)
+    assert of_many.context["adminform"].form.initial["permissions"] == chosen.split(",")
