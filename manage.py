@@ -10,6 +10,8 @@ from gateway_project.lib.env import SettingError
 
 
 def main() -> None:
+    # What is written down here is secret, or of tenants: SQLite's files, spools, keys.
+    os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
     try:
         execute_from_command_line(sys.argv)

@@ -9,6 +9,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.admin.apps import AdminConfig
 
+from gateway_project.lib import database_url
+
 
 class GatewayProjectConfig(AppConfig):
     name = "gateway_project"
@@ -22,6 +24,7 @@ class GatewayProjectConfig(AppConfig):
         # nobody needs Celery, and it takes a third of a second to import.
         if settings.TASKS == "celery":
             importlib.import_module("gateway_project.celery")
+        database_url.make_private(settings.DATABASES["default"])
 
 
 class ConsoleConfig(AdminConfig):

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class ConsoleAutocomplete(AutocompleteJsonView):
-    """Django's, which fails when it is asked for the other end of a relation."""
+    """Django's, which fails when it is asked for the other end of a relation, or for a NUL."""
 
     def process_request(self, request: HttpRequest) -> tuple[Any, ...]:
         asked = super().process_request(request)
         if asked[2].auto_created:
             raise PermissionDenied
-        return asked
+        return asked[0].replace("\0", ""), *asked[1:]
 
 
 class ConsoleSite(AdminSite):

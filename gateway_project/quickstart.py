@@ -106,13 +106,13 @@ def ensure(base_url: str | None = None) -> Quickstart:
 
 
 def normal_base_url(text: str) -> str:
-    """Without a slash at the end and with /v1. Raises ValidationError."""
+    """Without a slash at the end; /v1 is added to a bare host. Raises ValidationError."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
         message = f"{text!r} is not an http(s) address; write it like {DEFAULT_BASE_URL}."
         raise ValidationError({"base-url": message})
     path = parts.path.rstrip("/") or "/v1"
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return codex_profile.gateway_url(f"{parts.scheme}://{parts.netloc}{path}")
 
 
 def _models() -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from gateway_project.lib.env import environment as env
 from gateway_project.lib.keyring import Keyring, KeyringError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=True)
+# Help is read before anything is set up, and by people who may write nowhere.
+ONLY_HELPS = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
+DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not ONLY_HELPS)
 
 
 def _secret_key() -> str:
@@ -23,6 +25,8 @@ def _secret_key() -> str:
     given = env.secret("TOLLGATE_SECRET_KEY")
     if given is not None:
         return given.reveal()
+    if ONLY_HELPS:
+        return ids.base62(60)
     path = DATA_DIR / "secret_key"
     try:
         if not path.exists():
@@ -124,7 +128,8 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)
+if not ONLY_HELPS:
+    STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 # WhiteNoise streams files synchronously; that they are read whole first is fine for the console's few.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
@@ -143,6 +148,8 @@ SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
+# A year; subdomains are not ours to speak for. Sent with answers to requests that came over https only.
+SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if SECURE_COOKIES else 0
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 

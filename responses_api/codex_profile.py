@@ -50,8 +50,7 @@ def profile(alias: str, base_url: str, *, websockets: bool = False) -> CodexProf
 
     Over WebSockets Codex sends what is new in each step instead of everything that was said.
     """
-    if urlsplit(base_url).scheme not in {"http", "https"}:
-        raise ValidationError({"base-url": f"{base_url!r} is not an http(s) address."})
+    base_url = gateway_url(base_url)
     config = (
         f"[model_providers.{PROVIDER}]\n"
         'name = "Tollgate"\n'
@@ -67,6 +66,17 @@ def profile(alias: str, base_url: str, *, websockets: bool = False) -> CodexProf
         env_key=ENV_KEY,
         command=f'codex exec --profile {PROFILE} "Say hello"',
     )
+
+
+def gateway_url(text: str) -> str:
+    """This gateway's base URL as clients write it, without a slash at the end. Raises ValidationError."""
+    url = text.strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        raise ValidationError({"base-url": f"{url!r} is not an http(s) address."})
+    if not url.endswith("/v1"):
+        raise ValidationError({"base-url": f"{url!r} does not end in /v1; give {url + '/v1'!r}."})
+    return url
 
 
 def _toml(text: str) -> str:

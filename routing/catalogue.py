@@ -36,13 +36,13 @@ class NewProvider:
     tenant: Tenant | None = None
 
     def in_words(self) -> str:
-        """What was made and what is still missing."""
+        """What was made."""
         made = f"Provider {self.name!r} ({self.protocol}, {self.base_url}) is there"
         if self.secret is not None:
             return f"{made}, with its credential."
         if self.auth_kind == Provider.AuthKind.NONE:
             return f"{made}; it needs no credential."
-        return f"{made}, but has no credential yet: add one in the console."
+        return f"{made}."
 
 
 @dataclass(frozen=True, slots=True)

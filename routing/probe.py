@@ -63,7 +63,10 @@ def _route(alias: str, tenant: Tenant | None) -> Route:
     route = resolve.find(caller, alias)
     if route is None:
         raise ValidationError(
-            {"alias": f"There is no enabled alias {alias!r}; add it with add_alias."}
+            {
+                "alias": f"There is no enabled alias {alias!r}, and no model of that name; add it with "
+                "add_alias, or a provider's models with sync_models."
+            }
         )
     return route
 

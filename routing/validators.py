@@ -36,7 +36,11 @@ def validate_base_url(value: str) -> None:
         port_is_good = parts.port is None or parts.port > 0
     except ValueError as error:
         raise ValidationError(f"{value!r} is not an address: {error}.") from error
-    if "\\" in value or not port_is_good:
+    if any(character <= " " or character in "\\\x7f" for character in value):
+        raise ValidationError(
+            "The base URL may hold no space, line break, control character or backslash."
+        )
+    if not port_is_good:
         raise ValidationError(f"{value!r} is not an http(s) address.")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValidationError(f"{value!r} is not an http(s) address.")

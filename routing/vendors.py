@@ -3,8 +3,8 @@
 Facts as of November 2026, each from the page linked beside it; `sync_models` finds what is newer. A model
 of its maker is aliased by its own name, a model that others host too by the host's name before it.
 
-OpenAI stands here twice, so that each door can be relayed to its own protocol: `gpt-…` reaches the Responses
-API, `gpt-…-chat` Chat Completions.
+OpenAI serves both protocols and stands here twice, so that each kind of client can be relayed without a
+translation: `gpt-…` over Responses, `gpt-…-chat` over Chat Completions.
 """
 
 from __future__ import annotations

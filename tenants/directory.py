@@ -57,10 +57,13 @@ def tenant_or_platform(name: str | None) -> Tenant | None:
 
 
 def key(public_id: str) -> ApiKey:
-    """The key with this id: the ten characters after `tg_live_`, as create_key printed them."""
+    """The key with this id, as create_key printed it."""
     found = ApiKey.objects.filter(public_id=public_id).first()
     if found is None:
         raise ValidationError(
-            {"id": "There is no key with this id; it is the part of the key after 'tg_live_'."}
+            {
+                "id": "There is no key with this id. The id is the part of a key between 'tg_live_' and the "
+                "next '_', ten letters and digits; the console lists it as 'Public id'."
+            }
         )
     return found

@@ -72,13 +72,12 @@ class TenantFormSet(_InlineFormSet):
         if not self.access.is_operator and reaches_beyond(deleted, self.access):
             raise ValidationError(LEFT_BEHIND)
         super().clean()
-        for form in self.forms:
-            if form.has_changed() and not self._is_deleted(form) and form.is_valid():
+        changed = [form for form in self.forms if form.has_changed()]
+        for form in changed:
+            if not self._is_deleted(form) and form.is_valid():
                 self._check_links(form)
-
-    def _is_deleted(self, form: forms.ModelForm[Any]) -> bool:
-        chosen = self.can_delete and form.cleaned_data.get(DELETION_FIELD_NAME, False)
-        return bool(chosen) and form.instance.pk is not None
+        if all(form.instance.pk is None for form in changed):
+            self._check_constraints(changed)
 
     def _check_links(self, form: forms.ModelForm[Any]) -> None:
         # A new parent has no id yet: models compare through the object then, which Django sets later.
@@ -86,6 +85,21 @@ class TenantFormSet(_InlineFormSet):
         stray = ownership.stray_link(form.instance)
         if stray is not None:
             form.add_error(stray if stray in form.fields else None, STRAY)
+
+    def _check_constraints(self, added: list[forms.ModelForm[Any]]) -> None:
+        """Django leaves out those that name the parent, such as: each model once behind an alias.
+
+        It compares the forms with each other, but not with rows that another tab has added meanwhile.
+        """
+        for form in added:
+            try:
+                form.instance.validate_constraints()
+            except ValidationError as error:
+                form.add_error(None, error.messages)
+
+    def _is_deleted(self, form: forms.ModelForm[Any]) -> bool:
+        chosen = self.can_delete and form.cleaned_data.get(DELETION_FIELD_NAME, False)
+        return bool(chosen) and form.instance.pk is not None
 
 
 class ScopedRawIdWidget(ForeignKeyRawIdWidget):

@@ -9,11 +9,13 @@ import pytest
 from django.apps import apps
 from django.core.management import get_commands
 
+from gateway_project.lib.errors import GatewayError
 from routing.vendors import VENDORS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+ERRORS = (ROOT / "docs" / "errors.md").read_text()
 
 OUR_APPS = {
     config.name for config in apps.get_app_configs() if Path(config.path).resolve().parent == ROOT
@@ -32,6 +34,21 @@ VARIABLES = sorted(
 def test_our_commands_and_variables_are_found() -> None:
     assert {"quickstart", "create_tenant", "create_key", "codex_profile"} <= set(OUR_COMMANDS)
     assert {"TOLLGATE_DATA_DIR", "TOLLGATE_KEY_PEPPERS", "DATABASE_URL"} <= set(VARIABLES)
+
+
+def error_codes(error: type[GatewayError]) -> set[str]:
+    """Those of an error and of all that derive from it."""
+    own = {str(error.code)} if isinstance(getattr(error, "code", None), str) else set()
+    return own.union(*(error_codes(derived) for derived in error.__subclasses__()))
+
+
+def test_every_command_stands_in_the_table() -> None:
+    assert [name for name in OUR_COMMANDS if f"| [`{name}`](#{name}) |" not in COMMANDS] == []
+
+
+def test_every_error_code_has_a_row() -> None:
+    rows = " ".join(line.split("|")[2] for line in ERRORS.splitlines() if line.startswith("| "))
+    assert sorted(code for code in error_codes(GatewayError) if f"`{code}`" not in rows) == []
 
 
 @pytest.mark.parametrize("name", OUR_COMMANDS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -73,6 +74,15 @@ def in_words(error: ValidationError) -> str:
         " ".join(messages) if field == NON_FIELD_ERRORS else f"{field}: {' '.join(messages)}"
         for field, messages in error.message_dict.items()
     )
+
+
+@contextmanager
+def errors_of(field: str) -> Iterator[None]:
+    """Name the field in ValidationErrors raised within."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValidationError({field: error.messages}) from error
 
 
 def parsed(field: str, parse: Callable[[str], T], text: str) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -74,3 +76,12 @@ def sqlite(path: Path) -> dict[str, Any]:
             ),
         },
     }
+
+
+def make_private(database: Mapping[str, Any]) -> None:
+    """Take SQLite's files, as an earlier version or another umask left them, from all but their owner."""
+    if not database["ENGINE"].endswith("sqlite3"):
+        return
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):  # not there, or not ours to change
+            Path(f"{database['NAME']}{suffix}").chmod(0o600)

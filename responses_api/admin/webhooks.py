@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -21,6 +20,7 @@ from responses_api.models import WebhookDelivery, WebhookEndpoint
 from responses_api.validators import WEBHOOK_EVENTS
 from responses_api.webhooks import delivery, endpoints
 from tenants.access import Area
+from tenants.admin import confirming
 from tenants.admin.browsing import BrowsingAdmin, LightDeletion
 from tenants.scoped_admin import TenantRelatedFilter, access
 from tenants.scoped_forms import TenantForm
@@ -95,8 +95,10 @@ class WebhookEndpointAdmin(LightDeletion):
         self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]
     ) -> HttpResponse | None:
         self.refuse_unless("change", request, queryset)
-        if "post" not in request.POST:
-            return self._confirm_page(request, queryset)
+        if not confirming.is_confirmed(request):
+            template = "admin/responses_api/webhookendpoint/rotate.html"
+            title = "Rotate secrets of webhook endpoints"
+            return confirming.ask(self, request, template, list(queryset), title=title)
         return self._secrets_page(request, self._rotated(request, queryset))
 
     @transaction.atomic
@@ -107,22 +109,6 @@ class WebhookEndpointAdmin(LightDeletion):
         for endpoint, _ in issued:
             self.log_change(request, endpoint, "Secret rotated.")
         return issued
-
-    def _confirm_page(
-        self, request: HttpRequest, chosen: QuerySet[WebhookEndpoint]
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Rotate secrets of webhook endpoints",
-            "opts": self.opts,
-            "action": "rotate",
-            "form": forms.Form(),
-            "chosen": chosen,
-            "checkbox": helpers.ACTION_CHECKBOX_NAME,
-            "media": self.media,
-        }
-        page = "admin/responses_api/webhookendpoint/rotate.html"
-        return TemplateResponse(request, page, context)
 
     def _secrets_page(
         self, request: HttpRequest, issued: list[tuple[WebhookEndpoint, Secret]]
@@ -188,14 +174,20 @@ class WebhookDeliveryAdmin(BrowsingAdmin):
         return access(request).may_somewhere("change", self.area)
 
     @admin.action(permissions=["send"], description="Send again")
-    def send_again(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
-        who = access(request)
-        if not all(who.may("change", self.area, row.tenant_id) for row in queryset):
+    def send_again(
+        self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]
+    ) -> HttpResponse | None:
+        chosen, who = list(queryset), access(request)
+        if not all(who.may("change", self.area, row.tenant_id) for row in chosen):
             raise PermissionDenied
-        for row in queryset:
+        if len(chosen) > 1 and not confirming.is_confirmed(request):
+            template = "admin/responses_api/webhookdelivery/send_again.html"
+            return confirming.ask(self, request, template, chosen, title="Send webhooks again")
+        for row in chosen:
             self.log_change(request, row, "Sent again.")
         count = delivery.send_again(queryset)
         self.message_user(
             request,
             f"{count} of those chosen are on their way again; the others have not ended yet.",
         )
+        return None

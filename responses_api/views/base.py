@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -13,14 +14,17 @@ from rest_framework.views import APIView
 
 from gateway_project.lib import structure
 from gateway_project.lib.cache import StoreUnavailable
-from gateway_project.lib.errors import RequestTooComplex
+from gateway_project.lib.errors import PermissionDenied, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
+from responses_api.doors.responses import item_kind
 from responses_api.rest import caller_of, note_held
 from responses_api.storage.pieces import LARGE_BYTES, Pieces, RowIsGone
 
 logger = logging.getLogger("tollgate.rest")
 
 _JSON = "application/json"
+
+Json = dict[str, Any]
 
 
 class StoredView(APIView):
@@ -33,6 +37,19 @@ class StoredView(APIView):
 def tenant_of(request: Request) -> int:
     """The id of the tenant that asks; every look-up takes it."""
     return caller_of(request).tenant_id
+
+
+def may_read(request: Request) -> bool:
+    """Whether the key may be told what is stored; what changes something answers with less otherwise."""
+    return StoredView.scope in caller_of(request).scopes
+
+
+def check_references(request: Request, items: Iterable[Json]) -> None:
+    """Raise PermissionDenied where a key without `read` would get stored items by naming them."""
+    if not may_read(request) and any(item_kind(item) == "item_reference" for item in items):
+        raise PermissionDenied(
+            "This API key lacks the scope 'read', so it cannot use what is stored."
+        )
 
 
 def answer(request: Request, found: Pieces) -> HttpResponseBase:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from responses_api import query
 from responses_api.doors.metadata import decode_update
 from responses_api.storage import completions
-from responses_api.views.base import StoredView, answer, body_of, tenant_of
+from responses_api.views.base import StoredView, answer, body_of, may_read, tenant_of
 
 
 class CompletionsView(StoredView):
@@ -32,6 +32,9 @@ class CompletionView(StoredView):
     def post(self, request: Request, completion_id: str) -> HttpResponseBase:
         metadata = decode_update(body_of(request, settings.CAPS), settings.CAPS)
         updated = completions.update(tenant_of(request), completion_id, metadata)
+        if not may_read(request):
+            changed = {"id": completion_id, "object": "chat.completion", "metadata": metadata}
+            return Response(changed)
         return answer(request, updated)
 
     def delete(self, request: Request, completion_id: str) -> Response:

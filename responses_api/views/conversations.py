@@ -10,7 +10,14 @@ from rest_framework.response import Response
 from responses_api import conversations, query
 from responses_api.doors import conversations as door
 from responses_api.doors.metadata import decode_update
-from responses_api.views.base import StoredView, answer, body_of, tenant_of
+from responses_api.views.base import (
+    StoredView,
+    answer,
+    body_of,
+    check_references,
+    may_read,
+    tenant_of,
+)
 
 
 class ConversationsView(StoredView):
@@ -18,6 +25,7 @@ class ConversationsView(StoredView):
 
     def post(self, request: Request) -> Response:
         items, metadata = door.decode_create(body_of(request, settings.CAPS), settings.CAPS)
+        check_references(request, items)
         return Response(conversations.create(tenant_of(request), items, metadata))
 
 
@@ -47,6 +55,7 @@ class ItemsView(StoredView):
     def post(self, request: Request, conversation_id: str) -> Response:
         query.check_include(request.query_params)
         items = door.decode_add(body_of(request, settings.CAPS), settings.CAPS)
+        check_references(request, items)
         return Response(conversations.add(tenant_of(request), conversation_id, items))
 
 
@@ -58,4 +67,7 @@ class ItemView(StoredView):
         return answer(request, conversations.item(tenant_of(request), conversation_id, item_id))
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
-        return Response(conversations.delete_item(tenant_of(request), conversation_id, item_id))
+        conversation = conversations.delete_item(tenant_of(request), conversation_id, item_id)
+        if not may_read(request):
+            conversation = {"id": conversation_id, "object": "conversation"}
+        return Response(conversation)

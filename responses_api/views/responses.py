@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from responses_api import cancelling, query
 from responses_api.storage import erasing, reading
-from responses_api.views.base import StoredView, answer, tenant_of
+from responses_api.views.base import StoredView, answer, may_read, tenant_of
 
 
 class ResponseView(StoredView):
@@ -38,4 +38,5 @@ class CancelView(StoredView):
     write_scope = "generate"
 
     def post(self, request: Request, response_id: str) -> HttpResponseBase:
-        return answer(request, cancelling.cancel(tenant_of(request), response_id))
+        ended = cancelling.cancel(tenant_of(request), response_id, in_full=may_read(request))
+        return answer(request, ended)

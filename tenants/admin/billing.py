@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -14,7 +15,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from tenants import local_time
 from tenants.access import Area, Right
+from tenants.admin import confirming
 from tenants.admin.browsing import BrowsingAdmin
 from tenants.billing import credits as prepaid
 from tenants.billing import documents, invoices
@@ -27,14 +30,24 @@ from tenants.scoped_forms import TenantForm
 @admin.register(BillingPeriod)
 class BillingPeriodAdmin(BrowsingAdmin):
     area = Area.BILLING
-    list_display = ("month", "tenant", "starts_at", "ends_at", "time_zone", "state", "was_complete")
+    list_display = ("month", "tenant", "begins", "ends", "time_zone", "state", "was_complete")
     list_filter = ("state", ("tenant", TenantRelatedFilter))
-    sortable_by = ("starts_at",)
+    sortable_by = ("begins",)
     ordering = ("-starts_at", "tenant")
+    fields = ("tenant", "begins", "ends", "time_zone", "state", "closed_at", "was_complete")
+    readonly_fields = ("begins", "ends")
 
     @admin.display
     def month(self, period: BillingPeriod) -> str:
-        return documents.month(period)
+        return period.month
+
+    @admin.display(description="Begins (local)", ordering="starts_at")
+    def begins(self, period: BillingPeriod) -> str:
+        return local_time.minute(period.starts_at, period.time_zone)
+
+    @admin.display(description="Ends (local)")
+    def ends(self, period: BillingPeriod) -> str:
+        return local_time.minute(period.ends_at, period.time_zone)
 
 
 class InvoiceLineInline(TenantInline):
@@ -108,7 +121,7 @@ class InvoiceAdmin(BrowsingAdmin):
 
     @admin.display
     def month(self, invoice: Invoice) -> str:
-        return documents.month(invoice.period) if invoice.period else ""
+        return invoice.period.month if invoice.period else ""
 
     @admin.display
     def subtotal(self, invoice: Invoice) -> str:
@@ -162,20 +175,53 @@ class InvoiceAdmin(BrowsingAdmin):
         return access(request).is_operator
 
     @admin.action(permissions=["finalize"], description="Finalize: number, pay from credit, close")
-    def finalize(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+    def finalize(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
         if not self.has_finalize_permission(request):
             raise PermissionDenied
-        for pk in list(queryset.order_by("created_at").values_list("pk", flat=True)):
-            try:
-                invoice = invoices.finalize(pk, str(request.user))
-            except ValidationError as error:
-                self.message_user(request, " ".join(error.messages), messages.ERROR)
-                continue
-            if invoice is not None:
-                self.log_change(request, invoice, "Finalized.")
+        drafts = list(queryset.filter(state=Invoice.State.DRAFT).order_by("created_at"))
+        if not drafts:
+            self.message_user(request, "None of those chosen is a draft.", messages.WARNING)
+            return None
+        if not confirming.is_confirmed(request):
+            return self._ask_to_finalize(request, drafts)
+        done = [invoice for draft in drafts if (invoice := self._finalized(request, draft))]
+        if done:
+            self.message_user(request, f"{_summed(done)} finalized.", messages.SUCCESS)
+        return None
+
+    def _ask_to_finalize(self, request: HttpRequest, drafts: list[Invoice]) -> HttpResponse | None:
+        template = "admin/tenants/invoice/finalize.html"
+        amounts = [(draft, dollars(draft.subtotal_cents)) for draft in drafts]
+        return confirming.ask(
+            self,
+            request,
+            template,
+            drafts,
+            title="Finalize invoices",
+            summed=_summed(drafts),
+            amounts=amounts,
+        )
+
+    def _finalized(self, request: HttpRequest, draft: Invoice) -> Invoice | None:
+        try:
+            invoice = invoices.finalize(draft.pk, str(request.user))
+        except ValidationError as error:
+            self.message_user(request, f"{draft}: {' '.join(error.messages)}", messages.ERROR)
+            return None
+        if invoice is not None:
+            self.log_change(request, invoice, "Finalized.")
+        return invoice
 
     def _address(self, invoice: Invoice, kind: str) -> str:
         return reverse(f"admin:tenants_invoice_{kind}", args=(quote(invoice.pk),))
+
+
+def _summed(chosen: Sequence[Invoice]) -> str:
+    """How many, of how many tenants, and what they come to."""
+    tenants = len({invoice.tenant_id for invoice in chosen})
+    of = f" of {tenants} tenants" if tenants > 1 else ""
+    total = dollars(sum(invoice.subtotal_cents for invoice in chosen))
+    return f"{len(chosen)} invoice{'s' if len(chosen) > 1 else ''}{of}, USD {total} before credit,"
 
 
 class GrantForm(TenantForm):
@@ -196,6 +242,16 @@ class GrantForm(TenantForm):
         if amount <= 0:
             raise ValidationError("A grant is more than 0.00.")
         return amount
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        tenant, reference = cleaned.get("tenant"), cleaned.get("reference", "")
+        if tenant is not None:
+            try:
+                prepaid.check_expiry(tenant.pk, reference, cleaned.get("expires_at"))
+            except ValidationError as error:
+                self.add_error("expires_at", error)
+        return cleaned
 
 
 @admin.register(CreditTransaction)

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
+from tenants import local_time
 from tenants.access import Area, Right
 from tenants.admin.bounds import BoundAdmin
 from tenants.budgets import dollars
@@ -45,9 +46,9 @@ class WindowInline(TenantInline):
 
     model = BudgetWindow
     area = Area.LIMITS
-    fields = ("starts_at", "ends_at", "spent", "held", "alerts_shown")
-    readonly_fields = ("starts_at", "ends_at", "spent", "held", "alerts_shown")
-    verbose_name_plural = "Periods"
+    fields = ("begins", "ends", "spent", "held", "alerts_shown")
+    readonly_fields = ("begins", "ends", "spent", "held", "alerts_shown")
+    verbose_name_plural = "Periods, in the tenant's time zone"
     can_delete = False
     max_num = 0
 
@@ -56,6 +57,18 @@ class WindowInline(TenantInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("alerts")
+
+    @admin.display
+    def begins(self, of: BudgetWindow) -> str:
+        if of.ends_at is None:  # of a total, which counts from 1970 on
+            return "with the first call"
+        return local_time.minute(of.starts_at, of.budget.tenant.time_zone)
+
+    @admin.display
+    def ends(self, of: BudgetWindow) -> str:
+        if of.ends_at is None:
+            return "never"
+        return local_time.minute(of.ends_at, of.budget.tenant.time_zone)
 
     @admin.display(description="Spent ($)")
     def spent(self, of: BudgetWindow) -> str:
@@ -99,7 +112,10 @@ class BudgetAdmin(BoundAdmin):
     def used(self, budget: Any) -> str:
         if budget.last_start is None:
             return "nothing yet"
-        return f"${dollars.shown(budget.last_spent)} since {budget.last_start:%Y-%m-%d}"
+        spent = f"${dollars.shown(budget.last_spent)}"
+        if budget.period == Budget.Period.TOTAL:
+            return f"{spent} in all"
+        return f"{spent} since {local_time.day(budget.last_start, budget.tenant.time_zone)}"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         last = BudgetWindow.objects.filter(budget=OuterRef("pk")).order_by("-starts_at")

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin import helpers
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
@@ -18,6 +17,7 @@ from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
 from tenants import key_changes, keys
 from tenants.access import Area
+from tenants.admin import confirming
 from tenants.models import ApiKey, KeySecret
 from tenants.scoped_admin import TenantInline, TenantModelAdmin, TenantRelatedFilter
 
@@ -148,8 +148,8 @@ class ApiKeyAdmin(TenantModelAdmin):
     )
     def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         self.refuse_unless("change", request, queryset)
-        if "post" not in request.POST:
-            return self._confirm_page(request, queryset, "rotate", forms.Form())
+        if not confirming.is_confirmed(request):
+            return self._ask(request, queryset, "rotate")
         try:
             issued = self._rotated(request, queryset)
         except keys.KeyRevoked as error:
@@ -160,9 +160,9 @@ class ApiKeyAdmin(TenantModelAdmin):
     @admin.action(permissions=["change"], description="Revoke for good")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         self.refuse_unless("change", request, queryset)
-        form = RevokeForm(request.POST if "post" in request.POST else None)
+        form = RevokeForm(request.POST if confirming.is_confirmed(request) else None)
         if not form.is_valid():
-            return self._confirm_page(request, queryset, "revoke", form)
+            return self._ask(request, queryset, "revoke", form=form)
         count = self._revoked(request, queryset, form.cleaned_data["reason"])
         self.message_user(
             request, "The key is revoked." if count == 1 else f"{count} keys revoked."
@@ -186,20 +186,11 @@ class ApiKeyAdmin(TenantModelAdmin):
             self.log_change(request, key, f"Revoked: {reason}" if reason else "Revoked.")
         return len(listed)
 
-    def _confirm_page(
-        self, request: HttpRequest, chosen: QuerySet[ApiKey], action: str, form: forms.Form
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{action.capitalize()} API keys",
-            "opts": self.opts,
-            "action": action,
-            "form": form,
-            "chosen": chosen,
-            "checkbox": helpers.ACTION_CHECKBOX_NAME,
-            "media": self.media,
-        }
-        return TemplateResponse(request, f"admin/tenants/apikey/{action}.html", context)
+    def _ask(
+        self, request: HttpRequest, chosen: QuerySet[ApiKey], action: str, **shown: Any
+    ) -> HttpResponse | None:
+        template, title = f"admin/tenants/apikey/{action}.html", f"{action.capitalize()} API keys"
+        return confirming.ask(self, request, template, list(chosen), title=title, **shown)
 
     def _secrets_page(
         self, request: HttpRequest, issued: list[tuple[ApiKey, Secret]]

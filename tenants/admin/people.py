@@ -30,7 +30,7 @@ class OperatorUserAdmin(OperatorModelAdmin, UserAdmin):  # type: ignore[type-arg
 
 
 @admin.register(Group)
-class OperatorGroupAdmin(OperatorModelAdmin, GroupAdmin):
+class OperatorGroupAdmin(OperatorModelAdmin, GroupAdmin):  # type: ignore[misc]  # it returns a wider type
     """Django's page on groups. They give no rights in the console."""
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from gateway_project.lib import clock
 from gateway_project.lib.commands import in_words
 from tenants.access import Area, Right
+from tenants.admin import confirming
 from tenants.models import PriceLine, PriceVersion
 from tenants.prices import dollars, publishing
 from tenants.scoped_admin import TenantInline, TenantModelAdmin, TenantRelatedFilter, access
@@ -86,16 +87,23 @@ class PriceVersionAdmin(TenantModelAdmin):
         return rows.filter(book=PriceVersion.Book.CHARGE, published_at__isnull=False)
 
     @admin.action(permissions=["change"], description="Publish, to count from when it says")
-    def publish(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> None:
-        self._publish(request, queryset, or_from_now=False)
+    def publish(
+        self, request: HttpRequest, queryset: QuerySet[PriceVersion]
+    ) -> HttpResponse | None:
+        return self._publish(request, list(queryset), or_from_now=False)
 
     @admin.action(permissions=["change"], description="Publish; dated in the past, count from now")
-    def publish_from_now(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> None:
-        self._publish(request, queryset, or_from_now=True)
+    def publish_from_now(
+        self, request: HttpRequest, queryset: QuerySet[PriceVersion]
+    ) -> HttpResponse | None:
+        return self._publish(request, list(queryset), or_from_now=True)
 
     def _publish(
-        self, request: HttpRequest, versions: QuerySet[PriceVersion], *, or_from_now: bool
-    ) -> None:
+        self, request: HttpRequest, versions: list[PriceVersion], *, or_from_now: bool
+    ) -> HttpResponse | None:
+        if not confirming.is_confirmed(request):
+            template = "admin/tenants/priceversion/publish.html"
+            return confirming.ask(self, request, template, versions, title="Publish prices")
         who, now = request.user.get_username(), clock.now()
         for version in versions:
             try:
@@ -105,3 +113,4 @@ class PriceVersionAdmin(TenantModelAdmin):
             else:
                 self.log_change(request, version, "Published.")
                 self.message_user(request, f"{version} is published.", messages.SUCCESS)
+        return None

@@ -71,6 +71,14 @@ def grant(
     return _once(movement, amount_cents, Account.CASH if is_paid else Account.PROMOTION)
 
 
+def check_expiry(tenant_id: int, reference: str, expires_at: datetime | None) -> None:
+    """Refuse a new grant that would be over at once. One that was given before may be sent again."""
+    if expires_at is None or expires_at > clock.now():
+        return
+    if not CreditTransaction.objects.filter(tenant_id=tenant_id, reference=reference).exists():
+        raise ValidationError(f"{expires_at:%Y-%m-%d %H:%M} UTC is past; credit expires later.")
+
+
 def refund(
     tenant_id: int,
     amount_cents: int,

@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.template.loader import render_to_string
 
@@ -22,12 +21,6 @@ FORMAT = 1
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
 _WIDTHS = (96, 34, 30, 30)
 _HEADINGS = ("Usage", "Tokens", "Exact", "USD")
-
-
-def month(period: BillingPeriod) -> str:
-    """As its tenant calls it. By its middle, because a zone that changed moves its ends."""
-    middle = period.starts_at + timedelta(days=15)
-    return f"{middle.astimezone(ZoneInfo(period.time_zone)):%Y-%m}"
 
 
 def canonical(invoice: Invoice, tenant: Tenant, lines: Sequence[InvoiceLine]) -> str:
@@ -95,7 +88,7 @@ def _latin(text: str) -> str:
 
 def _period(period: BillingPeriod) -> dict[str, str]:
     return {
-        "month": month(period),
+        "month": period.month,
         "starts_at": _instant(period.starts_at),
         "ends_at": _instant(period.ends_at),
         "time_zone": period.time_zone,
@@ -107,7 +100,7 @@ def _line(line: InvoiceLine) -> dict[str, Any]:
     return {
         "position": line.position,
         "kind": line.kind,
-        "month": None if period is None else month(period),
+        "month": None if period is None else period.month,
         "alias": line.alias,
         "token_class": line.token_class,
         "description": line.description,

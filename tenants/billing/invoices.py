@@ -114,7 +114,7 @@ def _lines(period: BillingPeriod) -> list[InvoiceLine]:
 
 def _as_lines(period: BillingPeriod, found: Charges, kind: str) -> list[InvoiceLine]:
     is_late = kind == Kind.LATE_USAGE
-    about = f"Late usage for {documents.month(period)}" if is_late else ""
+    about = f"Late usage for {period.month}" if is_late else ""
     return [
         InvoiceLine(
             kind=kind,

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0003_ledger'),
+        ('tenants', '0005_requested_model'),
     ]
 
     operations = [

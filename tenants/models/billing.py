@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
 from django.db import models
 from django.db.models import Q
 
@@ -39,7 +42,13 @@ class BillingPeriod(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.tenant} {self.starts_at:%Y-%m}"
+        return f"{self.tenant} {self.month}"
+
+    @property
+    def month(self) -> str:
+        """As its tenant calls it. By its middle, because a zone that changed moves its ends."""
+        middle = self.starts_at + timedelta(days=15)
+        return f"{middle.astimezone(ZoneInfo(self.time_zone)):%Y-%m}"
 
 
 class InvoiceSequence(models.Model):

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from gateway_project.lib import clock
-from tenants import validators
+from tenants import local_time, validators
 from tenants.models.accounts import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
@@ -99,7 +99,9 @@ class BudgetWindow(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.budget} from {self.starts_at:%Y-%m-%d}"
+        if self.ends_at is None:
+            return f"{self.budget}, once for ever"
+        return f"{self.budget} from {local_time.day(self.starts_at, self.budget.tenant.time_zone)}"
 
 
 class BudgetLease(models.Model):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from gateway_project.lib import clock
+from tenants.admin import confirming
 from tenants.billing import credits as prepaid
 from tenants.billing import periods
 from tenants.ledger.row_ids import request_id_of
-from tenants.models import CreditTransaction, Invoice, UsageDay, UsageRow
+from tenants.models import (
+    BillingPeriod,
+    Budget,
+    CreditTransaction,
+    Invoice,
+    Tenant,
+    UsageDay,
+    UsageRow,
+)
 from tests.admin import world as worlds
 from tests.admin.pages import act, assert_clean, text, url
 from tests.admin.world import World
@@ -88,9 +97,58 @@ def test_operators_finalize_drafts_and_nobody_else_does(
     act(admin, Invoice, "finalize", draft)
     draft.refresh_from_db()
     assert draft.state == "draft"
-    act(operator, Invoice, "finalize", draft)
+    act(operator, Invoice, "finalize", draft, post="yes")
     draft.refresh_from_db()
     assert (draft.state, draft.finalized_by) == ("finalized", "operator")
+
+
+def test_finalizing_asks_first_and_says_how_many_and_what_they_come_to(
+    world: World, draft: Invoice, operator: Client
+):
+    usage_rows.usage(world.theirs.tenant, clock.now(), charges={"input_fresh": 50_000_000})
+    periods.advance(world.theirs.tenant, clock.now() + timedelta(days=32))
+    drafts = list(Invoice.objects.filter(state="draft"))
+
+    asked = text(act(operator, Invoice, "finalize", *drafts, world.ours.invoice))
+    assert "2 invoices of 2 tenants, USD 0.12 before credit" in asked
+    assert Invoice.objects.filter(state="draft").count() == 2
+
+    act(operator, Invoice, "finalize", *drafts, post="yes")
+    assert not Invoice.objects.filter(state="draft").exists()
+    page = text(operator.get(url(Invoice, "changelist")))
+    assert "2 invoices of 2 tenants, USD 0.12 before credit, finalized." in page
+    act(operator, Invoice, "finalize", world.ours.invoice)
+    assert "None of those chosen is a draft" in text(operator.get(url(Invoice, "changelist")))
+
+
+def test_a_page_asks_about_no_more_rows_than_its_form_can_send(
+    world: World, draft: Invoice, operator: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(confirming, "MAX_CHOSEN", 0)
+    answer = act(operator, Invoice, "finalize", draft)
+    assert answer.status_code == 302
+    assert "too many at once" in text(operator.get(url(Invoice, "changelist")))
+
+
+def test_periods_are_told_in_the_zone_of_their_tenant(operator: Client):
+    tenant = Tenant.objects.create(slug="b", name="Berliner", time_zone="Europe/Berlin")
+    october = datetime(2026, 9, 30, 22, tzinfo=UTC), datetime(2026, 10, 31, 23, tzinfo=UTC)
+    period = BillingPeriod.objects.create(
+        tenant=tenant, starts_at=october[0], ends_at=october[1], time_zone="Europe/Berlin"
+    )
+    invoice = Invoice.objects.create(tenant=tenant, period=period)
+    budget = Budget.objects.create(tenant=tenant, name="Month", amount_nano=10**9)
+    window = budget.windows.create(starts_at=october[0], ends_at=october[1], spent_nano=5)
+
+    pages = [url(BillingPeriod, "changelist"), url(period, "change"), url(budget, "change")]
+    shown = [text(operator.get(page)) for page in pages]
+
+    assert (str(period), str(window)) == ("Berliner 2026-10", "Month from 2026-10-01")
+    assert "Berliner 2026-10" in text(operator.get(url(invoice, "change")))
+    assert "since 2026-10-01" in text(operator.get(url(Budget, "changelist")))
+    for page in shown:
+        assert "2026-10-01 00:00" in page
+        assert "2026-11-01 00:00" in page
 
 
 def test_operators_grant_credit_and_nobody_else_does(world: World, admin: Client, operator: Client):
@@ -110,5 +168,7 @@ def test_a_grant_says_what_is_wrong_with_it(world: World, operator: Client):
     tenant = world.ours.tenant
     form = {"tenant": tenant.pk, "amount": "much", "reference": "order 9", "priority": "0"}
     assert "is not an amount" in text(operator.post(url(CreditTransaction, "add"), form))
+    late = {**form, "amount": "1", "expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+    assert "is past" in text(operator.post(url(CreditTransaction, "add"), late))
     again = {**form, "amount": "1", "reference": world.ours.movement.reference}
     assert operator.post(url(CreditTransaction, "add"), again).status_code == 200

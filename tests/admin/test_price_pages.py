@@ -40,7 +40,13 @@ def test_an_operator_makes_and_publishes_a_version(operator: Client) -> None:
     assert version.published_at is None
     assert "0.0375" in text(operator.get(url(version, "change")))
 
-    act(operator, PriceVersion, "publish", version)
+    asked = text(act(operator, PriceVersion, "publish", version))
+    assert "Publish 1 price version" in asked
+    assert "2999-01-01 00:00 UTC" in asked
+    version.refresh_from_db()
+    assert version.published_at is None
+
+    act(operator, PriceVersion, "publish", version, post="yes")
 
     version.refresh_from_db()
     assert version.published_at is not None
@@ -79,12 +85,12 @@ def test_a_published_version_is_shown_and_not_changed(world: World, operator: Cl
 
 def test_a_draft_dated_in_the_past_is_published_only_where_that_is_asked(operator: Client) -> None:
     version = draft()
-    act(operator, PriceVersion, "publish", version)
+    act(operator, PriceVersion, "publish", version, post="yes")
     assert "in the past" in text(operator.get(url(PriceVersion, "changelist")))
     version.refresh_from_db()
     assert version.published_at is None
 
-    act(operator, PriceVersion, "publish_from_now", version)
+    act(operator, PriceVersion, "publish_from_now", version, post="yes")
     version.refresh_from_db()
     assert version.effective_from == version.published_at
 
@@ -117,6 +123,6 @@ def test_tenant_staff_make_and_publish_nothing(world: World, admin: Client) -> N
     drafted = draft(subject=Subject.charge("drafted", world.ours.tenant))
     assert admin.get(url(PriceVersion, "add")).status_code == 403
     assert admin.post(url(PriceVersion, "add"), price_form(INPUT, OUTPUT)).status_code == 403
-    act(admin, PriceVersion, "publish_from_now", drafted)
+    act(admin, PriceVersion, "publish_from_now", drafted, post="yes")
     drafted.refresh_from_db()
     assert drafted.published_at is None

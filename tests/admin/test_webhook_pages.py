@@ -167,6 +167,18 @@ def test_a_secret_is_kept_in_no_message_cookie_session_or_log_entry(world: World
         assert not any(secret in told for told in kept)
 
 
+def test_several_webhooks_are_sent_again_after_it_was_asked(world: World, operator: Client):
+    WebhookDelivery.objects.update(state="given_up")
+    both = world.ours.delivery, world.theirs.delivery
+
+    asked = text(act(operator, WebhookDelivery, "send_again", *both))
+    assert "Send 2 webhook deliveries again" in asked
+    assert not WebhookDelivery.objects.filter(state="pending").exists()
+
+    act(operator, WebhookDelivery, "send_again", *both, post="yes")
+    assert WebhookDelivery.objects.filter(state="pending").count() == 2
+
+
 @pytest.mark.parametrize("role", ["viewer", "billing"])
 def test_readers_neither_rotate_nor_send(role: str, world: World):
     client = worlds.staff(role, world.ours.tenant)

@@ -117,7 +117,7 @@ def test_who_leaves_while_waiting_leaves_nothing_behind(payers: tuple[BudgetTerm
             asyncio.ensure_future(waiting.hold(accounts, payers, NEED, clock.timestamp()))
             for _ in range(3)
         ]
-        while accounts.payers(payers, clock.timestamp()).queue.waiting < len(others):
+        while accounts.payers(payers, clock.timestamp()).queue.waiting < len(others):  # noqa: ASYNC110
             await asyncio.sleep(0)
         for other in others:
             other.cancel()

@@ -39,6 +39,15 @@ def test_both_files_are_toml_of_the_two_file_form() -> None:
     assert made["command"].startswith("codex exec --profile tollgate ")
 
 
+def test_the_base_url_ends_in_v1() -> None:
+    wrong = ("codex_profile", "openai/gpt-5", "--base-url", "https://gate.example")
+    assert refusal(*wrong) == (
+        "base-url: 'https://gate.example' does not end in /v1; give 'https://gate.example/v1'."
+    )
+    right = answer("codex_profile", "openai/gpt-5", "--base-url", "https://gate.example/x/v1/")
+    assert 'base_url = "https://gate.example/x/v1"' in right["config_toml"]
+
+
 def test_websockets_are_offered_on_request() -> None:
     made = answer("codex_profile", "openai/gpt-5", "--websockets")
     provider = tomllib.loads(made["config_toml"])["model_providers"]["tollgate"]

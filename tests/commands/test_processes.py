@@ -3,11 +3,85 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.commands.running import process
+from tests.commands.running import ROOT, process
+from tests.test_docs import OUR_COMMANDS
+
+HELP_OF_EACH = """
+import sys
+from django.core.management import execute_from_command_line
+for name in sys.argv[2:]:
+    try:
+        execute_from_command_line(["manage.py", name, "--help"])
+    except SystemExit as end:
+        assert not end.code, name
+"""
+
+
+def test_help_leaves_nothing_behind(tmp_path: Path) -> None:
+    variables = {"TOLLGATE_DATA_DIR": str(tmp_path / "data"), "PATH": os.environ["PATH"]}
+    settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+
+    told = subprocess.run(
+        [sys.executable, "-W", "error", "-c", HELP_OF_EACH, "--help", *OUR_COMMANDS],
+        cwd=ROOT,
+        env={**variables, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.count("usage: ") == len(OUR_COMMANDS)
+    assert list(tmp_path.iterdir()) == []
+
+
+OVER_HTTPS = """
+import django
+django.setup()
+from django.test import Client
+https = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_HOST": "localhost"}
+print(Client(**https).get("/console/login/").headers.get("Strict-Transport-Security"))
+"""
+
+
+@pytest.mark.parametrize(("told", "sent"), [("true", "max-age=31536000"), ("", "None")])
+def test_browsers_stay_with_https_where_tls_is_told(tmp_path: Path, told: str, sent: str) -> None:
+    variables = {"TOLLGATE_DATA_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    environment = {**variables, **settings, "TOLLGATE_SECURE_COOKIES": told}
+
+    answer = subprocess.run(
+        [sys.executable, "-c", OVER_HTTPS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert answer.stdout.strip() == sent, answer.stderr
+
+
+def test_only_its_owner_can_read_the_database(tmp_path: Path) -> None:
+    process(tmp_path, "migrate")
+    file = tmp_path / "tollgate.sqlite3"
+    made = stat.S_IMODE(file.stat().st_mode)
+    file.chmod(0o644)  # as an earlier version left it
+
+    process(tmp_path, "create_tenant", "Acme")
+
+    assert made == stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
 def test_a_script_sets_up_a_gateway_from_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def test_add_provider_seals_the_secret_of_the_variable(monkeypatch: pytest.Monke
         "base_url": "http://10.0.0.5:8000/v1",
         "auth": "bearer",
         "has_credential": True,
+        "warnings": [],
     }
     credential = Credential.objects.get()
     assert credentials.reveal(credential).reveal() == "the-secret-of-vllm"
@@ -36,6 +37,41 @@ def test_add_provider_says_what_is_missing_and_never_the_secret(
     monkeypatch.setenv("VLLM_KEY", "the-secret-of-vllm")
     assert "the-secret-of-vllm" not in text(*VLLM, "--secret-env", "VLLM_KEY")
     assert "has no credential yet" in text("add_provider", "other", *VLLM[2:])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://10.0.0.5:8000/v1", "10.0.0.5 is a private address, so every call will be refused"),
+        ("http://[::1]:8000/v1", "::1 is a private address"),
+        ("http://vllm:8000/v1", "vllm is a private address"),
+        ("http://model.prod.svc/v1", "model.prod.svc is a private address"),
+        (
+            "https://up.example",
+            "has no version, which most servers want: probably https://up.example/v1.",
+        ),
+        ("https://up.example/api/", "probably https://up.example/api/v1."),
+        ("https://up.example/v1/chat/completions", "must end before /chat/completions"),
+        ("https://up.example/v1", ""),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", ""),
+        ("https://api.z.ai/api/paas/v4", ""),
+        ("https://api.perplexity.ai", ""),
+        ("https://my.openai.azure.com/openai/v1", ""),
+        ("https://8.8.8.8/v1", ""),
+    ],
+)
+def test_add_provider_warns_of_what_would_keep_it_from_answering(url: str, said: str) -> None:
+    told = ("add_provider", "up", "--protocol", "chat", "--base-url", url, "--auth", "none")
+
+    found = answer(*told)["warnings"]
+
+    assert len(found) == (1 if said else 0)
+    assert said in "".join(found)
+
+
+def test_add_provider_warns_a_person_of_a_missing_secret() -> None:
+    told = text("add_provider", "up", "--protocol", "chat", "--base-url", "https://up.example/v1")
+    assert "Warning: It has no credential yet: add one in the console" in told
 
 
 def test_add_provider_knows_how_anthropic_takes_its_key() -> None:
@@ -67,6 +103,10 @@ def test_add_provider_stores_quirks_and_the_tenant() -> None:
         (
             ("add_provider", "x", "--protocol", "chat", "--base-url", "x.example/v1"),
             "base_url: 'x.example/v1' is not an http(s) address.",
+        ),
+        (
+            ("add_provider", "x", "--protocol", "chat", "--base-url", "https://x.example/v1\n"),
+            "base_url: The base URL may hold no space, line break",
         ),
         (
             ("add_provider", "X Y", "--protocol", "chat", "--base-url", "https://x.example/v1"),

@@ -75,6 +75,9 @@ def test_a_base_url_that_is_none_is_refused_before_anything_is_made() -> None:
     assert refusal("quickstart", "--base-url", "localhost:8000").startswith(
         "base-url: 'localhost:8000' is not an http(s) address"
     )
+    assert "give 'http://gate.example/api/v1'" in refusal(
+        "quickstart", "--base-url", "http://gate.example/api/"
+    )
     assert not Tenant.objects.exists()
 
 

@@ -15,6 +15,7 @@ from gateway_project.asgi import SOCKET_TABLE, TABLE
 from responses_api.consumers import SOCKETS
 from responses_api.prefixes import PREFIXES
 from responses_api.urls import urlpatterns
+from tenants.models import ApiKey
 from tests.isolation.entries import ENTRIES, Probe, Route
 from tests.isolation.world import CANARY, UNKNOWN, Belongings, everything, furnish
 from tests.support import rows
@@ -145,6 +146,35 @@ def test_the_same_request_works_with_an_id_of_ones_own(http, mine, method, probe
     for tried in own[:1] if method == "DELETE" else own:
         answer = send(http, mine, method, probe, tried, mine)
         assert answer.status_code == 200, answer.text
+
+
+# What a key that may change things, but not read what is stored, is answered with.
+OUTLINES = {
+    "responses/$id/cancel": {"id", "object", "status"},
+    "chat/completions/$id": {"id", "object", "metadata"},
+    "conversations/$conversation/items/$id": {"id", "object"},
+}
+CHANGES = [
+    pytest.param(method, probe, id=f"{method} {probe.path} {probe.kind}")
+    for (method, _), found in ENTRIES.items()
+    for probe in found
+    if method in {"POST", "DELETE", "SOCKET"} and probe.kind != "model"
+]
+
+
+@pytest.mark.parametrize(("method", "probe"), CHANGES)
+def test_a_key_that_may_not_read_is_told_nothing_that_is_stored(http, victim, method, probe):
+    """The whole tenant's content is the canary here, and the key is the tenant's own."""
+    ApiKey.objects.filter(pk=victim.owner.key.pk).update(scopes=["generate", "models", "store"])
+    http.headers.update(victim.owner.headers)
+
+    answer = send(http, victim, method, probe, victim.ids[probe.kind][0], victim)
+
+    assert CANARY not in answer.text
+    if probe.path in OUTLINES and method != "GET" and answer.status_code == 200:
+        assert set(answer.json()) in (OUTLINES[probe.path], {"id", "object", "deleted"})
+    else:
+        assert answer.status_code in {200, 400, 403}, answer.text
 
 
 def listed(http: httpx.Client, mine: Belongings, probe: Probe) -> set[str]:

@@ -135,3 +135,17 @@ def test_sums_are_rebuilt_and_the_books_checked(tenant: Tenant):
     assert "differ" in failed_answer("ledger_check")["differences"][0]
     assert answer("rebuild_rollups")["days"] == 1
     assert text("ledger_check").strip() == "The books agree."
+
+
+def test_a_grant_that_is_over_at_once_is_refused_and_one_that_was_given_is_not(tenant: Tenant):
+    grant = ("grant_credit", "--tenant", "acme", "--amount", "1", "--reference")
+    assert refusal(*grant, "a", "--expires", "2025-01-01") == (
+        "expires: 2025-01-01 00:00 UTC is past; credit expires later."
+    )
+    assert answer(*grant, "a", "--expires", "2999-01-01")["balance_cents"] == 100
+    assert answer(*grant, "a", "--expires", "2025-01-01")["balance_cents"] == 100
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(tenant: Tenant):
+    said = refusal("rebuild_rollups", "--from", "2025-02-01", "--to", "2025-01-01")
+    assert said == "from: It is not before --to."

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.lib.commands import Answer, AnsweringCommand
-from routing import catalogue, provider_options
+from routing import catalogue, provider_advice, provider_options
 from tenants import directory
 
 
@@ -48,11 +48,13 @@ class Command(AnsweringCommand):
             tenant=directory.tenant_or_platform(options["tenant"]),
         )
         provider = catalogue.add_provider(new)
-        fields = {
+        fields: dict[str, Any] = {
             "name": provider.name,
             "protocol": provider.protocol,
             "base_url": provider.base_url,
             "auth": provider.auth_kind,
             "has_credential": new.secret is not None,
+            "warnings": provider_advice.warnings(new),
         }
-        return Answer(fields, new.in_words())
+        told = [new.in_words(), *(f"Warning: {warning}" for warning in fields["warnings"])]
+        return Answer(fields, "\n".join(told))

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand, parsed
+from gateway_project.lib.commands import Answer, AnsweringCommand, errors_of, parsed
 from tenants import directory
 from tenants.billing import credits as prepaid
 from tenants.billing import spans
@@ -30,11 +30,14 @@ class Command(AnsweringCommand):
     def answer(self, options: Mapping[str, Any]) -> Answer:
         tenant = directory.tenant(options["tenant"])
         amount = parsed("amount", parsed_cents, options["amount"])
+        expires_at = spans.instant(options, "expires", tenant.time_zone)
+        with errors_of("expires"):
+            prepaid.check_expiry(tenant.pk, options["reference"], expires_at)
         movement = prepaid.grant(
             tenant.pk,
             amount,
             options["reference"],
-            expires_at=spans.instant(options, "expires", tenant.time_zone),
+            expires_at=expires_at,
             priority=options["priority"],
             is_paid=options["paid"],
             reason=options["reason"],

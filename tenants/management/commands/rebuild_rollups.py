@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
 from gateway_project.lib.commands import Answer, AnsweringCommand
@@ -20,5 +21,8 @@ class Command(AnsweringCommand):
         parser.add_argument("--to", help="date or instant, UTC; the last row's if left out")
 
     def answer(self, options: Mapping[str, Any]) -> Answer:
-        days = rollups.rebuild(spans.instant(options, "from"), spans.instant(options, "to"))
+        start, end = spans.instant(options, "from"), spans.instant(options, "to")
+        if start is not None and end is not None and start >= end:
+            raise ValidationError({"from": "It is not before --to."})
+        days = rollups.rebuild(start, end)
         return Answer({"days": days}, f"The sums of {days} days were computed anew.")
