@@ -152,7 +152,8 @@ def with_sizes(rows: QuerySet[Any], column: str, inline: int) -> QuerySet[Any]:
     """The rows with the column's `size`, and with its value as `inline` where that is no larger than so
     many bytes."""
     value = Case(When(size__lte=inline, then=F(column)), output_field=BinaryField())
-    return rows.annotate(size=Length(column), inline=value)
+    sized: QuerySet[Any] = rows.annotate(size=Length(column), inline=value)
+    return sized
 
 
 def segment(of: Stored, inline: bytes | memoryview | None) -> Segment:

@@ -184,7 +184,8 @@ def within(rows: QuerySet[Any], column: str, most: int) -> QuerySet[Any]:
     """The rows with the `total` size of a column, whose values are read (as `within`) only where they are
     no more than so many bytes together."""
     value = Case(When(total__lte=most, then=F(column)), output_field=BinaryField())
-    return rows.annotate(total=Window(Sum(Length(column)))).annotate(within=value)
+    summed: QuerySet[Any] = rows.annotate(total=Window(Sum(Length(column)))).annotate(within=value)
+    return summed
 
 
 def _fits(body: bytes | memoryview | None) -> bytes:
@@ -201,4 +202,5 @@ def _items(tenant_id: int, response_id: str, side: StoredItem.Side) -> QuerySet[
 
 def _newest(items: QuerySet[Any], *of_each: str) -> QuerySet[Any]:
     newest: QuerySet[Any] = items.order_by().values(*of_each).annotate(newest=Max("pk"))
-    return items.model._default_manager.filter(pk__in=newest.values("newest")).order_by()
+    rows: QuerySet[Any] = items.model._default_manager.filter(pk__in=newest.values("newest"))
+    return rows.order_by()

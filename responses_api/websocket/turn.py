@@ -109,6 +109,7 @@ class Turn:
 
     async def _admit(self, asked: str, memory: TurnMemory) -> tuple[Admitted, bool]:
         """The call in the frame, and whether an answer to it is wanted. Raises GatewayError."""
+        assert isinstance(self._asked, str)
         caps = self._worker.caps
         body, size = await frames.parsed(asked, caps), len(asked)
         self._asked = ""  # it was taken apart, and may be large

@@ -96,7 +96,7 @@ def test_items_parts_and_tools_have_caps_of_their_own(gateway, http, monkeypatch
         {"type": "function", "function": {"name": "f"}},
     )
     space = {"type": "namespace", "name": "n", "tools": [tool] * 20}
-    cases = [
+    cases: list[tuple[str, dict[str, Any]]] = [
         ("items", {"input": [HELLO] * 31}),
         ("parts", {"input": [{"role": "user", "content": [part] * 31}] * 2}),
         ("tools", {"input": "Hi", "tools": [tool] * 21}),

@@ -78,7 +78,7 @@ def made(http: httpx.Client, *items: dict, **metadata: str) -> str:
 
 def nested(chance: random.Random, levels: int) -> Any:
     """Any JSON, deeper and deeper."""
-    kinds = (
+    kinds: tuple[Any, ...] = (
         "message",
         "reasoning",
         "function_call",
@@ -116,15 +116,15 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
     chance = random.Random(13)
     some = [orjson.dumps(nested(chance, chance.randint(1, 7))) for _ in range(120)]
     for kind in ("x", "reasoning", "computer_call_output", "mcp_call", "program") * 8:
-        item = {
+        built: dict[str, Any] = {
             "type": kind,
             "role": chance.choice(["user", None, []]),
             "output": "a",
             "action": {},
         }
         names = ("content", "output", "action", "status", "y")
-        item |= {name: nested(chance, 5) for name in chance.sample(names, 2)}
-        some.append(orjson.dumps(item))
+        built |= {name: nested(chance, 5) for name in chance.sample(names, 2)}
+        some.append(orjson.dumps(built))
     for levels in (50, 120, 125, 126, 200, 253, 260, 2000):
         deep = b"[" * levels + b"]" * levels
         some += [b'{"type":"x","content":%b}' % deep]
@@ -142,11 +142,10 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
         assert answer.status_code in {200, 400}, (item, answer.text)
     assert 20 < len(kept) < len(some)
     for number, conversation_id in enumerate(kept):
-        for item in listed(http, conversation_id):
-            found = http.get(
-                f"/v1/conversations/{conversation_id}/items/{quote(item['id'], safe='')}"
-            )
-            assert found.status_code in {200, 404}, item
+        for kept_item in listed(http, conversation_id):
+            item_id = quote(kept_item["id"], safe="")
+            found = http.get(f"/v1/conversations/{conversation_id}/items/{item_id}")
+            assert found.status_code in {200, 404}, kept_item
         model = ("sandbox-chat", "sandbox-responses", "sandbox-anthropic")[number % 3]
         asked = {"model": model, "input": "Hello", "conversation": conversation_id}
         answer = http.post("/v1/responses", json=asked)

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from gateway_project.lib.sse import Parser
+from gateway_project.lib.structure import Caps
 from responses_api import cells
 from responses_api.cells import CELLS, Door
 from responses_api.relay import Identity, Relay
@@ -125,7 +126,7 @@ def relay(door: str, recorded: Recorded, *, translate: bool = False, usage: bool
     asked = request(door, ALIAS, recorded, stream=recorded.streamed)
     if door == "chat" and usage and recorded.streamed:
         asked["stream_options"] = {"include_usage": True}
-    call = DOORS[door].decode(orjson.dumps(asked))
+    call = DOORS[door].decode(orjson.dumps(asked), Caps())
     identity = Identity("own-id", ALIAS, 1_800_000_000)
     to = replace(target(recorded.protocol), quirks=Quirks(translate=translate))
     return CELLS[door, to.protocol].open(call, to, identity, drop_unsupported=False).relay
