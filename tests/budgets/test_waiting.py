@@ -151,3 +151,20 @@ def test_a_share_is_no_more_than_was_asked_for_and_never_hoards(
         assert most <= 16_384 or need.tokens(left) >= PLENTY * most
     assert need.tokens(need.nano(given_to)) >= given_to or not pico
     assert need.nano(given_to) >= fixed
+
+
+@pytest.mark.persistence
+def test_what_an_answer_cost_beyond_its_limit_is_held_as_far_as_there_is_more(
+    payers: tuple[BudgetTerms, ...],
+) -> None:
+    async def calls() -> None:
+        accounts = Accounts(Bank().write, "spool")
+        first = await accounts.hold(payers, 1_000, clock.timestamp())
+        other = await accounts.hold(payers, 700, clock.timestamp())
+        await first.extend_up_to(2 * AMOUNT)
+        assert (first.held, other.held) == (AMOUNT - 700, 700)
+        await first.extend_up_to(1)
+        assert first.held == AMOUNT - 700
+
+    run(calls())
+    assert reserved() == AMOUNT
