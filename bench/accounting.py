@@ -47,6 +47,7 @@ class Calls:
     def admitted(self, number: int) -> Any:
         return SimpleNamespace(
             request_id=f"req_{number:028x}0000",
+            ownership=None,
             caller=self._caller,
             route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,

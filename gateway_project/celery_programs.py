@@ -16,13 +16,18 @@ QUEUES = (DEFAULT_QUEUE, BACKGROUND_QUEUE)
 CONCURRENCY = 128
 
 
-def worker(concurrency: int, queues: Sequence[str]) -> int:
-    """Run tasks until told to stop; the exit code. Raises ValidationError."""
+def check_worker(concurrency: int, queues: Sequence[str]) -> None:
+    """Raise ValidationError unless a worker can run like this."""
     _refuse_unless_celery()
     if concurrency < 1:
         raise ValidationError({"concurrency": "It must be at least 1."})
     if not queues or not set(queues) <= set(QUEUES):
         raise ValidationError({"queues": f"Choose among {', '.join(QUEUES)}."})
+
+
+def worker(concurrency: int, queues: Sequence[str]) -> int:
+    """Run tasks until told to stop; return the exit code. Raises ValidationError."""
+    check_worker(concurrency, queues)
     program = app.Worker(
         pool="threads",  # tasks wait for upstreams and receivers, and hardly compute
         concurrency=concurrency,

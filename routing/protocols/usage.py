@@ -119,6 +119,9 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     earlier one called input were cached, and class by class those would count twice.
     """
     both = {**one, **other}
+    if other.get("iterations"):
+        # Anthropic's last report of several steps is whole in itself; the first one told of its first step.
+        return both
     for name in one.keys() & other.keys():
         before, after = one[name], other[name]
         if after is None:

@@ -59,6 +59,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
         )
         admitted = SimpleNamespace(
             request_id="req_" + "0" * 32,
+            ownership=None,
             caller=caller,
             route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,

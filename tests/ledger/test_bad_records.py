@@ -102,10 +102,10 @@ def test_a_fault_of_ours_leaves_the_records_in_their_spool(
     assert UsageRow.objects.get().pk.hex == call.id
 
 
-def test_counts_beyond_reason_are_an_anomaly_at_the_most_there_can_be() -> None:
+def test_a_count_beyond_reason_is_an_anomaly_and_not_believed() -> None:
     report = {"prompt_tokens": 10**30, "completion_tokens": 5}
     counted = usage.of_chat(report)
     assert counted.anomaly
-    assert counted.input_fresh == usage.MOST_TOKENS
+    assert counted.input_fresh == 0  # the gateway counts it instead
     assert counted.output_total == 5
     assert report["prompt_tokens"] == 10**30

@@ -42,7 +42,7 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
     route = SimpleNamespace(alias="m", requested_model="")
     while True:
         admitted = SimpleNamespace(
-            request_id=ids.request_id(), caller=caller, route=route, socket=None
+            request_id=ids.request_id(), caller=caller, route=route, socket=None, ownership=None
         )
         account = Account(worker, cast("Any", admitted))
         try:

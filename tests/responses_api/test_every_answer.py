@@ -9,7 +9,6 @@ import httpx
 import orjson
 import pytest
 from django.contrib.auth.models import User
-from pytest_django import Settings
 
 from gateway_project.lib import hosts
 from gateway_project.lib.client_address import TrustedProxies
@@ -44,7 +43,8 @@ REFUSED = [
     ("GET", "/v1/models", f"{HOST}x: {'a' * 70_000}\r\n", 431, "headers_too_large"),
     ("POST", "/v1/conversations", f"{HOST}content-length: 99999999999\r\n", 413, "request_too_large"),
     ("POST", "/v1/responses", f"{KEY}content-length: 99999999999\r\n", 413, "request_too_large"),
-    ("POST", "/v1/conversations", f"{HOST}transfer-encoding: chunked\r\n", 413, "request_too_large"),
+    ("POST", "/v1/conversations", f"{HOST}transfer-encoding: chunked\r\n", 401, "invalid_api_key"),
+    ("POST", "/v1/conversations", f"{KEY}transfer-encoding: chunked\r\n", 413, "request_too_large"),
     ("POST", "/v1/responses", f"{HOST}transfer-encoding: rubbish\r\n", 400, "invalid_http"),
     ("GET\0", "/v1/responses", HOST, 400, "invalid_http"),
     ("CONNECT", "/v1/responses", HOST, 400, "invalid_http"),
@@ -87,9 +87,9 @@ def _whole(received: bytes) -> int:
 
 
 def test_every_refusal_has_the_envelope_an_id_and_a_line(
-    gateway: LiveGateway, acme: Customer, lines: list[Json], settings: Settings
+    gateway: LiveGateway, acme: Customer, lines: list[Json], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.MAX_BODY_BYTES = 20_000  # of the routes that Django serves
+    monkeypatch.setattr(gateway.worker, "max_body_bytes", 20_000)
     for method, path, headers, wanted_status, wanted_code in REFUSED:
         case = f"{method} {path} {headers[:120]!r}"
         lines.clear()

@@ -293,6 +293,8 @@ def _largest(reports: list[Json]) -> Json:
         each["output_tokens_details"] for each in reports if each.get("output_tokens_details")
     ]
     whole = {**reports[0], **counts}
+    if "iterations" in reports[-1]:  # a report of every step, which includes the first
+        whole |= reports[-1]
     return {**whole, "output_tokens_details": details[-1]} if details else whole
 
 
@@ -300,8 +302,17 @@ def of_message(message: Json) -> Meaning:
     blocks = message["content"]
     calls = [block for block in blocks if block["type"] == "tool_use"]
     usage, details = message["usage"], message["usage"].get("output_tokens_details") or {}
-    cached = usage.get("cache_read_input_tokens") or 0
-    written = usage.get("cache_creation_input_tokens") or 0
+    # Steps that the totals leave out: https://platform.claude.com/docs/en/build-with-claude/compaction
+    beside = [
+        each
+        for each in usage.get("iterations") or ()
+        if each["type"] not in {"message", "fallback_message"}
+    ]
+
+    def count(name: str) -> int:
+        return sum(each.get(name) or 0 for each in (usage, *beside))
+
+    cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
     return Meaning(
         text="".join(block["text"] for block in blocks if block["type"] == "text"),
         refusal=(message.get("stop_details") or {}).get("explanation") or "",
@@ -313,10 +324,10 @@ def of_message(message: Json) -> Meaning:
         calls=tuple(Called(block["id"], block["name"], block["input"]) for block in calls),
         stop=STOPS[message["stop_reason"]],
         usage=Tokens(
-            input=usage["input_tokens"] + cached + written,
+            input=count("input_tokens") + cached + written,
             cached=cached,
             cache_written=written,
-            output=usage["output_tokens"],
+            output=count("output_tokens"),
             reasoning=details.get("thinking_tokens") or 0,
         ),
     )

@@ -32,6 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         queues = [name.strip() for name in options["queues"].split(",") if name.strip()]
         try:
+            celery_programs.check_worker(options["concurrency"], queues)
             preflight.refuse_unfit()
             sys.exit(celery_programs.worker(options["concurrency"], queues))
         except ValidationError as error:
