@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +86,7 @@ def _page(
         raise _failure(provider, f"it answered {response.status_code}: {said}")
     try:
         page = response.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise _failure(provider, "its answer is not JSON") from error
     if not isinstance(page, dict):
         raise _failure(provider, "its answer is not a JSON object")

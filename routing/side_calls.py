@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import httpx
@@ -46,7 +45,7 @@ def _message(response: httpx.Response) -> str:
     """The message of the usual error envelopes, or the body as it is."""
     try:
         body: Any = response.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return response.text.strip() or "(empty body)"
     match body:
         case {"error": {"message": str(message)}} | {"error": str(message)}:

@@ -2,7 +2,7 @@
 
 Timeouts on reading are the caller's business (responses_api/watchdog.py); connecting and waiting for a
 connection are limited here. Redirects are not followed, cookies not kept, proxies not used. The client is our
-own (http1.py, connections.py): a general one took a quarter of what a relayed call costs (docs/adr/0018).
+own (http1.py, connections.py): a general one took a quarter of what a relayed call costs (docs/adr/0017).
 """
 
 from __future__ import annotations

@@ -233,7 +233,8 @@ class Accounts:
             self.return_soon(purse)
 
     def return_soon(self, purse: Purse) -> None:
-        if purse.free and not purse.is_returning:
+        # An order that failed is said again first: while the database is away calls go on from what is here.
+        if purse.free and not (purse.is_returning or purse.is_unsure):
             purse.is_returning = True
             aio.hold(self._return(purse), "budget-return")
 
@@ -243,6 +244,8 @@ class Accounts:
         returning = []
         for purse in tuple(self._awake):
             spare = purse.sweep() if purse.window.holds(now) else purse.free
+            if purse.is_unsure:
+                spare = 0
             if spare or purse.is_unsure:
                 returning.append((purse, purse.free - spare))
             elif not purse.free:

@@ -18,9 +18,10 @@ from tenants.budgets import locks
 from tenants.budgets.windows import Place, Window
 from tenants.models import BudgetLease, BudgetWindow
 
-# A block is a twentieth of what is left, but no more than a dollar. Where that is less than three times what
-# is needed, exactly that is granted; and where what is needed is more than a twentieth of what is left, it is
-# given back at once when it is free again, so that the last cent can be spent by whoever needs it.
+# A block is a twentieth of what is left, but no more than a dollar, or than three times what is needed if that
+# is more: calls go on from it while the database is away. Where what is needed is more than a twentieth of
+# what is left, exactly that is granted and given back at once when it is free again, so that the last cent can
+# be spent by whoever needs it.
 BLOCK_SHARE = 20
 BLOCK_NANO = 1_000_000_000
 FEW_BLOCKS = 3
@@ -137,10 +138,11 @@ def _give_back(order: GiveBack, rows: _Locked) -> None:
 
 def _block(rest: int, need: int) -> tuple[int | None, bool]:
     """How much is granted, None for exactly what is needed; and whether this is the end of the budget."""
-    block = min(rest // BLOCK_SHARE, BLOCK_NANO)
+    share = rest // BLOCK_SHARE
+    block = min(share, max(BLOCK_NANO, FEW_BLOCKS * need))
     if block >= FEW_BLOCKS * need:
         return block, False
-    return None, need * BLOCK_SHARE > rest
+    return (None, True) if share < need else (max(block, need), False)
 
 
 def _rest(row: BudgetWindow) -> int:

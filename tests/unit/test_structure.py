@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from gateway_project.lib import structure
 from gateway_project.lib.errors import BadRequest, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.doors import chat, responses
+from tests.support import requests
 
 MEGABYTE = 1024 * 1024
 LARGE = 3 * MEGABYTE
@@ -194,3 +196,56 @@ def test_no_request_takes_more_than_ten_times_its_size_in_memory():
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak <= max(10 * len(raw), FLOOR_BYTES), (name, len(raw), peak)
+
+
+def many(shape: str, count: int) -> dict[str, Any]:
+    """A request with so many of something."""
+    said = {"role": "user", "content": "a"}
+    match shape:
+        case "messages":
+            return {"input": [said] * count}
+        case "parts":
+            part = {"type": "input_text", "text": "a"}
+            return {"input": [{"role": "user", "content": [part] * count}]}
+        case "tools":
+            tools = [{"type": "function", "name": f"f{n}", "parameters": {}} for n in range(count)]
+            return {"input": "a", "tools": tools}
+    calls = []
+    for n in range(count):
+        call = {"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"}
+        calls += [call, {"type": "function_call_output", "call_id": f"c{n}", "output": "a"}]
+    return {"input": calls}
+
+
+def steps_of(work: Callable[[], object]) -> int:
+    """How many functions are called, Python's and C's: a count that no busy machine changes."""
+    count = 0
+
+    def note(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("protocol", ["chat", "responses", "anthropic"])
+@pytest.mark.parametrize("shape", ["messages", "parts", "tools", "calls"])
+def test_twice_as_many_of_anything_take_twice_the_steps_and_few_each(shape, protocol):
+    def work(count: int) -> int:
+        raw = orjson.dumps({"model": "m", **many(shape, count)})
+
+        def translate() -> None:
+            call = responses.decode(raw, Caps())
+            requests.sent("responses", call.body, requests.target(protocol))
+
+        return steps_of(translate)
+
+    work(2)  # what is made once and remembered
+    some, more = work(300), work(600)
+    assert more <= 2.1 * some
+    assert more <= 600 * 150, "steps for one"
