@@ -105,7 +105,7 @@ def _body(cell: Cell, orders: str, body_bytes: int) -> dict[str, Any]:
 
 def codex_call(cell: Cell) -> Call:
     """A step of Codex: about 50 KB of instructions, tools of several kinds and history, answered with a
-    streamed tool call, as most of its steps are (clients.md 1.2; the texts are ours)."""
+    streamed tool call, as most of its steps are (docs/wire.md 10.2; the texts are ours)."""
     tools = [_tool(number) for number in range(12)]
     body = {
         "model": f"sandbox-{cell.upstream}",

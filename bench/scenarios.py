@@ -44,7 +44,7 @@ REPLAY_CONCURRENCY = 8
 IDLE_SOCKETS = 200
 FLAT_MEGABYTES = 2.0
 # By these slower machines are judged: the floor of a JSON call of 1 KB on 2026-11-21 (docs/performance.md),
-# and twice the p99 of one record of a spool, encoded and written, from reliability.md 3.2.
+# and twice the 1.9 µs that were then the p99 of encoding and writing one record of a spool.
 FLOOR_THEN_MS = 0.11
 TWO_RECORDS_THEN_US = 3.8
 

@@ -26,7 +26,7 @@ class ConsoleAutocomplete(AutocompleteJsonView):
 
 
 class ConsoleSite(AdminSite):
-    """Django's, without the doors that pass by the scope of a page (reliability.md 2.4)."""
+    """Serves Django's admin without the views that ignore which rows a page may show."""
 
     site_header = "Tollgate"
     site_title = "Tollgate"

@@ -171,7 +171,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["responses_api.rest.HasKey"],
     "DEFAULT_RENDERER_CLASSES": ["responses_api.rest.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    # SDKs send any Accept header, also for JSON (wire.md 3.1): never answer 406.
+    # SDKs send any Accept header, also for JSON (docs/wire.md 2.3): never answer 406.
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "responses_api.rest.AlwaysJson",
     "EXCEPTION_HANDLER": "responses_api.rest.exception_handler",
     "UNAUTHENTICATED_USER": None,

@@ -85,7 +85,7 @@ RESPONSES = Door(
     decode=responses_door.decode,
     refuse_foreign_ids=responses_door.refuse_foreign_ids,
     new_id=ids.response_id,
-    # What Codex sends for OpenAI's eyes (clients.md 1.2).
+    # Headers that Codex means for OpenAI (docs/wire.md 10.2).
     forwarded_headers=(b"x-codex-", b"x-openai-", b"openai-beta", b"session-id", b"thread-id"),
     ends_whole=True,
 )

@@ -35,7 +35,7 @@ class LeanHttpConsumer(AsyncConsumer):
     """A consumer without channel layer and without Django's connection clean-up per message.
 
     The stock base costs three times as much per request, and with a Redis channel layer it was seen to
-    cut live streams (design.md). Nothing here touches the ORM, so there is nothing to clean up.
+    cut live streams. Nothing here touches the ORM, so there is nothing to clean up.
     """
 
     async def __call__(  # type: ignore[override]  # plain ASGI instead of channels' event types

@@ -436,7 +436,7 @@ class Exchange:
             await self._reply.error(error)
             return
         # Where the error is not a proper end, the connection is left to be cut: a body that ends
-        # cleanly would look complete to a client that reads bytes (reliability.md 5.2.6).
+        # cleanly would look complete to a client that reads bytes (docs/wire.md 8.6).
         await self._reply.send(out, more=not self._door.ends_whole)
 
     def _close_upstream(self) -> None:

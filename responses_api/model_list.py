@@ -1,7 +1,7 @@
 """The body of GET /models: one shape that serves OpenAI's SDKs, Claude Code and Codex.
 
 OpenAI's SDKs read `object` and `data`; Claude Code reads `data[].id` and `display_name` and the paging
-keys; Codex reads `models` and ignores the rest (clients.md 1.6 and 8.7, found by running them).
+keys; Codex reads `models` and ignores the rest (docs/wire.md 10.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may stand in the query of the routes that read: paging, `include`, filters (wire.md 3.1)."""
+"""Read the query of the routes that read: paging, `include`, filters (docs/wire.md 6.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Order = Literal["asc", "desc"]
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 # Fields a client may ask for besides the usual ones. Here nothing that is stored is ever left out, so
-# that they only have to be known (wire.md 3.2).
+# that they only have to be known (docs/wire.md 3.8).
 INCLUDABLE = frozenset(
     {
         "code_interpreter_call.outputs",

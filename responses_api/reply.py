@@ -11,7 +11,7 @@ from gateway_project.lib.errors import GatewayError
 
 _JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
-# Proxies must neither buffer nor cache a stream (wire.md, pitfall 13).
+# Proxies must neither buffer nor cache a stream (docs/wire.md, pitfall 13).
 _STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),

@@ -18,7 +18,7 @@ KEEPALIVE = b"keepalive"
 
 
 def event(kind: bytes, number: int, fields: Json) -> bytes:
-    """One event; its name is its type (wire.md 1.2)."""
+    """Write one event; its name is its type (docs/wire.md 2.1)."""
     body = {"type": kind.decode(), "sequence_number": number, **fields}
     return named_event(kind, orjson.dumps(body))
 
@@ -38,14 +38,14 @@ def announcement(identity: Identity, response: Json) -> bytes:
 
 
 def keepalive(last_number: int) -> bytes:
-    """The one event all clients ignore; it repeats a number and consumes none (clients.md 1.4)."""
+    """Write the one event all clients ignore; it repeats a number and uses up none (docs/wire.md 5.5)."""
     return event(KEEPALIVE, max(last_number, 0), {})
 
 
 def terminal(number: int, response: Json) -> bytes:
-    """The event named after the Response's status, then `[DONE]`; no `error` event goes before a failure,
-    because Codex ignores it (clients.md 1.4). No event is named after a cancellation, and SDKs refuse
-    those they do not know (wire.md 3.4)."""
+    """Write the event named after the Response's status, then `[DONE]`. No `error` event goes before a
+    failure, because Codex ignores it (docs/wire.md 5.4). No event is named after a cancellation, and SDKs
+    refuse those they do not know (docs/wire.md 5.2)."""
     status = response["status"]
     kind = "response.incomplete" if status == "cancelled" else f"response.{status}"
     return event(kind.encode(), number, {"response": response}) + DONE

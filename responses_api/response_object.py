@@ -1,7 +1,7 @@
 """The Response objects that the gateway makes itself: of a translated answer, or in place of the upstream's.
 
-They carry every key that must be present, with effective values instead of the request's nulls (wire.md
-1.6, Open Responses 2026-04-24), and `output_text`, which clients of plain HTTP expect to find.
+They carry every key that must be present, with effective values instead of the request's nulls (docs/wire.md
+4.1), and `output_text`, which clients of plain HTTP expect to find.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def failed(response: Json, output: list[Json], code: str, message: str) -> Json:
 
 
 def failure_code(error: GatewayError) -> str:
-    """One of the codes the Response object knows (wire.md 3.2)."""
+    """Return one of the codes the Response object knows (docs/wire.md 4.4)."""
     limited = isinstance(error, UpstreamRateLimited | UpstreamQuotaExhausted)
     return "rate_limit_exceeded" if limited else "server_error"
 
@@ -173,7 +173,7 @@ def output_texts(output: list[Json]) -> list[str]:
 
 
 def _tool(tool: Json) -> Json:
-    """An echoed function tool names all its keys (wire.md 1.6); it is strict unless it says otherwise."""
+    """Name all keys of an echoed function (docs/wire.md 4.1); it is strict unless it says otherwise."""
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": True, **tool}

@@ -95,7 +95,7 @@ def _scope(request: Request) -> Scope:
 
 
 class AlwaysJson(BaseContentNegotiation):
-    """JSON whatever the Accept header says; SDKs send unhelpful ones (wire.md 3.1)."""
+    """Chooses JSON whatever the Accept header says; SDKs send unhelpful ones (docs/wire.md 2.3)."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         return next(iter(parsers))

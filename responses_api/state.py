@@ -5,7 +5,7 @@
     item_reference   replaced by the tenant's stored item
     call_id          of every output must belong to a call that is part of the conversation
 
-Upstreams never see any of it: they get one stateless conversation (design.md).
+Upstreams never see any of it: they get one stateless conversation (docs/responses.md).
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def reveal(credential: Credential) -> Secret:
     """The secret of a row. Raises SealError or KeyringError; never falls open.
 
     A secret was entered for one host. Whoever may change a provider's address cannot have it sent to
-    another (reliability.md, I1): it has to be entered again.
+    another: it has to be entered again.
     """
     if credential.host != credential.provider.host:
         raise SealError(

@@ -1,7 +1,7 @@
 """Which network addresses the gateway may connect to. One policy, checked when a socket is made.
 
 A name is resolved once and every address is checked right before `connect`, so that neither an odd way to
-write an address nor a second DNS answer can lead elsewhere (reliability.md, I11).
+write an address nor a second DNS answer can lead elsewhere.
 """
 
 from __future__ import annotations

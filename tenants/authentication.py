@@ -1,8 +1,8 @@
 """From request headers to a Caller.
 
 One function takes the credential out of the headers, whatever alias it travels under, so that no route
-can be stricter or laxer than another (reliability.md, I12). A malformed key never reaches a query (I2),
-and the cache is keyed by the full digest (I3).
+can be stricter or laxer than another. A malformed key never reaches a query, and the cache is keyed by the
+full digest: by a part of it, one key could answer for another.
 """
 
 from __future__ import annotations

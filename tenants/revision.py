@@ -1,7 +1,7 @@
 """The configuration's revision: one number that every change of keys or routes raises.
 
 Workers keep authentication and routing in memory and compare this number twice a second
-(reliability.md 2.1), so whatever may change an answer must raise it in the same transaction.
+(docs/adr/0005-revision-counter.md), so whatever may change an answer must raise it in the same transaction.
 `RevisionedModel` does that for every way the ORM offers to write a row.
 """
 

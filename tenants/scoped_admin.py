@@ -1,4 +1,4 @@
-"""The base of every console page on rows that belong to tenants (reliability.md 2.4).
+"""Scope every console page to the rows of the tenants its user may see.
 
 Everything a page shows or accepts goes through `scoped`: lists, single rows, choices of form fields,
 filters, inlines, actions and deletions. tenants/scoped_admin_checks.py refuses pages not built on it.

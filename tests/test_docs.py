@@ -1,8 +1,10 @@
-"""What an operator can type or set is written down: commands, environment variables, vendors."""
+"""Check that what can be typed or set is written down, and that every document that is cited exists."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
+WIRE = (ROOT / "docs" / "wire.md").read_text()
 
 OUR_APPS = {
     config.name for config in apps.get_app_configs() if Path(config.path).resolve().parent == ROOT
@@ -66,3 +69,69 @@ def test_every_vendor_has_its_variable_provider_and_aliases_in_one_row(vendor) -
     row = next(line for line in SETTINGS.splitlines() if f"| `{vendor.variable}` |" in line)
     names = [vendor.name, *(model.alias_name for model in vendor.models)]
     assert [name for name in names if f"`{name}`" not in row] == []
+
+
+# Citations
+
+SUFFIXES = {"", ".html", ".js", ".lua", ".md", ".mjs", ".py", ".sh", ".toml", ".yml"}
+SKIPPED = {"node_modules", "recordings", "var", "__pycache__"}
+# A name in quotes is data of a test or a path of the code; one inside an address is somebody else's.
+DOCUMENT = re.compile(r"""(?:(?<![\w"'/.:-])|(?<=\"{3}))[\w.-]+(?:/[\w.-]+)*\.md\b""")
+NUMBERS = re.compile(r"docs/wire\.md((?:,? (?:and )?(?:pitfalls? )?\d+(?:\.\d+)?)+)")
+
+
+def written() -> Iterator[tuple[Path, str]]:
+    """Every file in which somebody may cite a document, as one line: citations wrap."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in SKIPPED and (not name.startswith(".") or name == ".ci")
+        ]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            if path.suffix in SUFFIXES:
+                yield path, re.sub(r"\s*\n\s*(?:# )?", " ", path.read_text())
+
+
+def is_there(document: str, cited_in: Path) -> bool:
+    """Whether a document exists; Markdown may cite its neighbours, everything else says the whole path."""
+    beside = cited_in.suffix == ".md" and (cited_in.parent / document).is_file()
+    return beside or (ROOT / document).is_file()
+
+
+def cited_numbers(text: str) -> Iterator[str]:
+    """The sections and pitfalls that a text cites, as `5.1` and `pitfall 6`."""
+    for citation in NUMBERS.findall(text):
+        sections, _, pitfalls = citation.partition("pitfall")
+        yield from re.findall(r"\d+(?:\.\d+)?", sections)
+        yield from (f"pitfall {number}" for number in re.findall(r"\d+(?:\.\d+)?", pitfalls))
+
+
+def test_every_document_that_is_cited_is_in_the_repository() -> None:
+    missing = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in written()
+        for name in DOCUMENT.findall(text)
+        if not is_there(name, path)
+    ]
+    assert missing == []
+
+
+def test_every_citation_of_a_wire_fact_names_one() -> None:
+    sections = re.findall(r"^###? (\d+(?:\.\d+)?) ", WIRE, re.MULTILINE)
+    pitfalls = [f"pitfall {n}" for n in re.findall(r"^\| (\d+) \| ", WIRE, re.MULTILINE)]
+    known = {*sections, *pitfalls}
+    assert len(known) == len(sections) + len(pitfalls)
+    cited = [
+        (number, str(path.relative_to(ROOT)))
+        for path, text in written()
+        for number in cited_numbers(text)
+    ]
+    assert {"2.1", "pitfall 16"} <= {number for number, _ in cited}
+    assert [citation for citation in cited if citation[0] not in known] == []
+
+
+def test_code_and_tests_named_with_a_wire_fact_exist() -> None:
+    named = set(re.findall(r"`([\w.]+(?:/[\w.]+)+\.py)`", WIRE))
+    assert "routing/protocols/envelope.py" in named
+    assert sorted(path for path in named if not (ROOT / path).is_file()) == []

@@ -1,4 +1,4 @@
-"""Secrets planted everywhere a secret can be, every path driven, and everything written searched (P19)."""
+"""Secrets planted everywhere a secret can be, every path driven, and everything written searched."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One worker process: uvicorn with a drain of our own.
 
-No server guarantees that running streams get a terminal event when it stops (reliability.md 5.1), so the
-drain happens before uvicorn begins to shut down: readiness goes red, new work is refused with
+No ASGI server guarantees that running streams get a terminal event when it stops, so the drain
+happens before uvicorn begins to shut down: readiness goes red, new work is refused with
 Retry-After, running streams finish or are ended properly, and only then the server stops.
 """
 

@@ -3,9 +3,9 @@
 1. A message or a reasoning item is open until any other item begins. A tool call is open until its
    arguments are complete JSON and another item begins, because chat servers interleave calls.
 2. An item begins with its first visible text: blank text before it is held back, so that there are
-   no empty messages before tool calls (wire.md, pitfall 8).
+   no empty messages before tool calls (docs/wire.md, pitfall 8).
 3. An index is given when an item begins; the final output has that order. The final Response is made
-   of the very values that were closed, so that nothing can differ (wire.md, pitfall 4).
+   of the very values that were closed, so that nothing can differ (docs/wire.md, pitfall 4).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tenants.token_classes import Usage
 
 Json = dict[str, Any]
 
-MAX_CALL_ID = 64  # wire.md 1.3
+MAX_CALL_ID = 64  # docs/wire.md 3.1
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 

@@ -62,8 +62,8 @@ class Part:
 
 
 class Message:
-    """What the model says. `owner` is the upstream's item, if it has such; `phase` may be absent, but
-    must not be null (wire.md 1.12)."""
+    """Holds what the model says. `owner` is the upstream's item, if it has such; `phase` may be absent,
+    but must not be null (docs/wire.md 4.2)."""
 
     __slots__ = ("_content", "owner", "phase", "place")
 

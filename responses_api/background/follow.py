@@ -143,7 +143,7 @@ class Follower:
             async with asyncio.timeout(self._worker.limits.keepalive):
                 await self._changed.wait()
         except TimeoutError:
-            # Nothing may precede response.created (design.md); a run has it from its beginning.
+            # Nothing may precede response.created (docs/wire.md 5.5); a run has it from its beginning.
             await self._send(response_events.keepalive(after), more=True)
 
     async def _send(self, body: bytes, *, more: bool) -> None:

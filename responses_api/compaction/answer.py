@@ -16,8 +16,8 @@ Json = dict[str, Any]
 def compaction_object(
     compaction_id: str, created_at: int, items: list[Json], item: Json, usage: Json | None
 ) -> Json:
-    """The answer of `POST /responses/compact`: the user messages of the items (still sealed) as they were,
-    then the compaction item. A usage report must be there (wire.md 1.11); zeros tell that there was none."""
+    """Make the answer of `POST /responses/compact`: the user messages of the items (still sealed) as they
+    were, then the compaction item. Usage may not be missing (docs/wire.md 6.5); zeros mean there was none."""
     return {
         "id": compaction_id,
         "object": "response.compaction",

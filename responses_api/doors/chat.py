@@ -1,4 +1,4 @@
-"""The Chat Completions door: what a request must look like (wire.md 4)."""
+"""Check what a request of the Chat Completions door looks like (docs/wire.md 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Chat Completions request in the canonical form, a Responses request (wire.md 4)."""
+"""Bring a Chat Completions request into the canonical form, a Responses request (docs/wire.md 8.1)."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def _tool(tool: Json) -> Json:
 
 
 def _function(function: Json) -> Json:
-    """Chat is not strict unless told so, Responses is (wire.md, pitfall 21)."""
+    """Make a function tool; chat is not strict unless told so, Responses is (docs/wire.md 3.6)."""
     made = {"type": "function", **function}
     made["parameters"] = function.get("parameters")
     made["strict"] = bool(function.get("strict"))

@@ -1,4 +1,4 @@
-"""The door of POST /responses/compact: a conversation to be made shorter (wire.md 1.11)."""
+"""Check the body of POST /responses/compact, which makes a conversation shorter (docs/wire.md 6.5)."""
 
 from __future__ import annotations
 

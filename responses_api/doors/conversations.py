@@ -1,4 +1,4 @@
-"""The bodies of requests that make and fill conversations (wire.md 3.10)."""
+"""Check the bodies of requests that make and fill conversations (docs/wire.md 6.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata, the pairs of text that clients attach to what is stored (wire.md 1.3)."""
+"""Check metadata, the pairs of text that clients attach to what is stored (docs/wire.md 3.2)."""
 
 from __future__ import annotations
 

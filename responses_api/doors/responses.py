@@ -1,4 +1,4 @@
-"""The Responses door: what a request must look like (wire.md 1.3, 3.3, 3.5).
+"""Check what a request of the Responses door looks like (docs/wire.md 3.1, 3.3).
 
 The item union is open: an item of a type we do not know passes unchecked, one we know must fit.
 """
@@ -250,7 +250,7 @@ def conversation_id(body: dict[str, Any]) -> str:
 
 
 def item_kind(item: dict[str, Any]) -> Any:
-    """An item's type; messages and item references may leave it out (wire.md 1.4)."""
+    """Return an item's type; messages and item references may leave it out (docs/wire.md 3.3)."""
     if "type" in item and item["type"] is not None:
         return item["type"]
     return "message" if "role" in item else "item_reference" if "id" in item else None
@@ -276,7 +276,7 @@ def _check_tool(tool: dict[str, Any], at: str) -> None:
 
 def refuse_foreign_ids(body: dict[str, Any], history: int) -> None:
     """Refuse ids of files, containers, vector stores and what else the provider keeps: over the
-    platform's credential they may be another tenant's (design.md; reliability.md I13). `history` is how
+    platform's credential they may be another tenant's (docs/wire.md 6.6). `history` is how
     many items of the input the client did not send itself; they are no better for having been stored."""
     for name in ("input", "instructions"):
         items = body.get(name)

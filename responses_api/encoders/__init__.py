@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 class Encoder(Protocol):
-    """One attempt's answer as a stream, or whole. Streams are made of whole events (wire.md 2).
+    """Writes one attempt's answer, as a stream of whole events (docs/wire.md 2.1) or as JSON.
 
     `closing` is how it ended: the terminal events, or the whole JSON answer.
     """

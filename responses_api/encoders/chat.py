@@ -1,4 +1,4 @@
-"""The Chat Completions door: chunks, and the whole completion (wire.md 4).
+"""Write answers of the Chat Completions door: chunks, or the whole completion (docs/wire.md 8.2).
 
 Reasoning has no place in OpenAI's schema; it goes where most clients look for it, `reasoning_content`.
 Items of other kinds than messages, reasoning and calls have no form here and are left out.
@@ -74,7 +74,7 @@ class ChatEncoder:
         return template[0] + orjson.dumps(step.delta) + template[1]
 
     def failed(self, error: GatewayError, steps: list[Step]) -> bytes:
-        """An error and no `[DONE]`: the SDKs raise on it (reliability.md 5.2.6)."""
+        """End with an error and no `[DONE]`: the SDKs raise on it (docs/wire.md 8.6)."""
         self.closing = data_event(orjson.dumps(error.body()))
         return self.closing
 

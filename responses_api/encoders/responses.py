@@ -1,6 +1,6 @@
-"""The Responses door: the events of wire.md 1.5 and 3.4.
+"""Write answers of the Responses door: the events of docs/wire.md 5.1 and 5.2.
 
-Sequence numbers come from one counter, at the moment an event is written (wire.md, pitfall 1). What the
+Sequence numbers come from one counter, at the moment an event is written (docs/wire.md, pitfall 1). What the
 deltas of one place have in common is put together once.
 """
 

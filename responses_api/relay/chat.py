@@ -110,7 +110,7 @@ class ChatRelay(FrameRelay):
     keepalive = announce
 
     def failed(self, error: GatewayError) -> bytes:
-        """An error and no `[DONE]`: the SDKs raise on it (wire.md; reliability.md 5.2.6)."""
+        """End with an error and no `[DONE]`: the SDKs raise on it (docs/wire.md 8.6)."""
         self.ended = True
         self.status = "failed"
         self.closing = data_event(orjson.dumps(error.body()))

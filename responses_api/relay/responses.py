@@ -129,7 +129,7 @@ class ResponsesRelay(FrameRelay):
         snapshot = self._snapshot
         if snapshot is None or _are_items(snapshot.get("output")):
             return snapshot
-        # Some servers leave it out at the end (wire.md, pitfall 6).
+        # Some servers leave it out at the end (docs/wire.md, pitfall 6).
         return {**snapshot, "output": self._finished_items()}
 
     def unkept(self) -> bytes:
@@ -232,7 +232,7 @@ class ResponsesRelay(FrameRelay):
 
 
 def _kind(data: bytes) -> bytes:
-    """An event's `type`, which is what names it (wire.md 1.2); empty if it has none."""
+    """Return an event's `type`, which is its name (docs/wire.md 2.1); empty if it has none."""
     if data.startswith(_TYPE_FIRST):
         return data[9 : data.find(b'"', 9)]
     event = _object(data)

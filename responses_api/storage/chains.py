@@ -155,9 +155,9 @@ def referenced(tenant_id: int, item_ids: Collection[str]) -> dict[str, Json]:
 
 
 def remembered(item: Json, provider: str) -> Json:
-    """An item for another turn. What only its maker understands is marked with the maker's name, so that
-    it is never sent to another (wire.md, pitfall 24); also a thought without a payload, whose id means
-    nothing to others."""
+    """Prepare an item for another turn. What only its maker understands is marked with the maker's name, so
+    that it is never sent to another (docs/wire.md, pitfall 24); also a thought without a payload, whose
+    id means nothing to others."""
     if not provider or kind_of(item) not in {"reasoning", "compaction"}:
         return item
     sealed = item.get("encrypted_content")

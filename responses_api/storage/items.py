@@ -44,7 +44,7 @@ PREFIXES = {
     "configuration_update": "cfg",
     "compaction_trigger": "cmpt",
 }
-# Types whose shape knows no status (wire.md 3.5.2).
+# Types whose shape knows no status (docs/wire.md 4.5).
 WITHOUT_STATUS = frozenset(
     {
         "additional_tools",

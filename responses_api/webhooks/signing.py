@@ -20,7 +20,7 @@ LEAST_BYTES = 24
 
 
 class UnusableSecret(ValueError):
-    """A secret that is empty, short or not base64: whatever it signed, anybody could have (I8)."""
+    """A secret that is empty, short or not base64: whatever it signed, anybody could have."""
 
 
 def new_secret() -> Secret:

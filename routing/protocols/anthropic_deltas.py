@@ -1,7 +1,7 @@
 """Answers of an upstream that speaks Anthropic Messages, as deltas.
 
 Blocks come one after the other and are told apart by their `index`. A thinking block goes to the client
-readable, and once more sealed: Anthropic wants it back unmodified (wire.md, pitfall 24).
+readable, and once more sealed: Anthropic wants it back unmodified (docs/wire.md 9.3).
 https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 

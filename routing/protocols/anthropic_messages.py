@@ -1,7 +1,7 @@
 """The conversation of a canonical request as Anthropic's system blocks and messages.
 
 Roles alternate here, a user speaks first and last, and the results of a turn's calls open the next message
-(wire.md, pitfall 19).
+(docs/wire.md 9.2).
 """
 
 from __future__ import annotations

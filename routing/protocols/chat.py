@@ -7,7 +7,7 @@ from typing import Any
 from routing.route import Target
 
 PATH = "/chat/completions"
-# The gateway keeps all state; a completion stored upstream would belong to nobody (wire.md, 32).
+# The gateway keeps all state; a completion stored upstream would belong to nobody (docs/wire.md, pitfall 32).
 _NEVER_SENT = ("store",)
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
@@ -18,7 +18,7 @@ def request(body: dict[str, Any], target: Target) -> dict[str, Any]:
     sent["model"] = target.model
     if sent.get("stream") and not target.quirks.no_stream_usage:
         # Without the flag OpenAI streams no usage at all; the extra chunk is stripped again
-        # for clients that did not ask (wire.md 4 and pitfall 29).
+        # for clients that did not ask (docs/wire.md 8.4).
         options = sent.get("stream_options")
         sent["stream_options"] = {**(options or {}), "include_usage": True}
     elif target.quirks.no_stream_usage:

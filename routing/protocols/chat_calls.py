@@ -2,7 +2,7 @@
 
 By the protocol a call's pieces share an `index`, and id and name come with the first. Vendors send
 calls without index or id, several whole calls under index 0 (Gemini), a new id with every piece (older
-vLLM), or repeat id and name, also as "" or null (wire.md, pitfalls 15 and 16).
+vLLM), or repeat id and name, also as "" or null (docs/wire.md, pitfalls 15 and 16).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Answers of an upstream that speaks Chat Completions, as deltas.
 
 Only the first choice is read: a call that asks for more of them is relayed or refused. `Stop` waits for
-the usage that vendors send after `finish_reason` (wire.md, pitfall 26), for `[DONE]`, or for the end of
+the usage that vendors send after `finish_reason` (docs/wire.md, pitfall 26), for `[DONE]`, or for the end of
 the stream where both are missing; whether that was an end is decided by `chat_ending`.
 """
 

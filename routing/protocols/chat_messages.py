@@ -94,7 +94,7 @@ class _Writer:
         self._write_results(turn.results, calls)
 
     def _add_reasoning(self, text: str) -> None:
-        """DeepSeek wants the key on every turn with calls, if only empty (wire.md 4)."""
+        """Add the key DeepSeek wants on every turn with calls, if only empty (docs/wire.md 8.5)."""
         if name := self._target.quirks.reasoning_field:
             self.messages[-1][name] = text
 
@@ -156,7 +156,7 @@ def _result(output: Located) -> tuple[str, list[Json]]:
 
 
 def output_text(content: Any) -> str:
-    """An output as text; some clients send an object (wire.md, pitfall 18)."""
+    """Return an output as text; some clients send an object (docs/wire.md, pitfall 18)."""
     if content is None or isinstance(content, str):
         return content or ""
     return orjson.dumps(content).decode()

@@ -1,4 +1,4 @@
-"""A canonical request as the body of Chat Completions (wire.md 4)."""
+"""Write a canonical request as the body of Chat Completions (docs/wire.md 8.1)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def build(canonical: Json, toolbox: Toolbox, target: Target) -> Json:
 
 
 def _tools(toolbox: Toolbox) -> Json:
-    """Nothing at all without tools: a choice among none is refused by many (pitfall 21)."""
+    """Nothing at all without tools: a choice among none is refused by many (docs/wire.md, pitfall 21)."""
     offered = toolbox.offered
     if not offered:
         return {}

@@ -1,4 +1,4 @@
-"""Citations of every vendor as annotations of a Response's output_text (wire.md 3.2).
+"""Turn citations of every vendor into annotations of a Response's output_text (docs/wire.md 4.7).
 
 Indexes count the characters of the text the annotation belongs to. A vendor that only lists its sources
 says nothing about places: such a citation spans the whole text.

@@ -1,7 +1,7 @@
 """A canonical input as turns, with every call next to its result: what chat and Anthropic demand.
 
 Responses is a flat list of items; the others want what the assistant said, thought and called in one turn,
-and the results of all its calls directly after it (wire.md, pitfalls 15 and 19).
+and the results of all its calls directly after it (docs/wire.md, pitfalls 15 and 19).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def nothing_said() -> BadRequest:
 
 
 def kind_of(item: Json) -> Any:
-    """An item's type; messages and references may leave it out (wire.md 1.4)."""
+    """Return an item's type; messages and references may leave it out (docs/wire.md 3.3)."""
     kind = item.get("type")
     if kind is not None:
         return kind

@@ -1,7 +1,7 @@
 """The plain text of a custom tool's input, taken out of the JSON arguments it was wrapped in.
 
 An upstream without custom tools is offered a function with one string, `input`; its arguments arrive as
-pieces of `{"input": "…"}`, cut anywhere, and leave as pieces of that string (wire.md, pitfall 20).
+pieces of `{"input": "…"}`, cut anywhere, and leave as pieces of that string (docs/wire.md, pitfall 20).
 """
 
 from __future__ import annotations

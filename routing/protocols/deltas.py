@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Visible text. `logprobs` are in the Responses API's shape; `phase` as in wire.md 1.4."""
+    """Visible text. `logprobs` are in the Responses API's shape; `phase` as in docs/wire.md 3.4."""
 
     key: Hashable
     text: str

@@ -2,7 +2,7 @@
 
 A reasoning item's `encrypted_content` travels through the client. What OpenAI-protocol upstreams put there
 stays as it is; a thought of any other vendor is wrapped with the vendor's name, because a payload replayed
-to another vendor is a 400 (wire.md, pitfall 24). It hides nothing and proves nothing: the vendor itself
+to another vendor is a 400 (docs/wire.md, pitfall 24). It hides nothing and proves nothing: the vendor itself
 checks what it signed.
 """
 

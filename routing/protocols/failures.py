@@ -62,7 +62,7 @@ _STATUS_OF_CODE = {
     "server_error": 500,
     "timeout_error": 504,
 }
-# Codes of a Response that failed over an image of the request (wire.md 3.2).
+# Codes of a Response that failed over an image of the request (docs/wire.md 4.4).
 _ABOUT_IMAGES = frozenset(
     {
         "empty_image_file", "failed_to_download_image", "image_content_policy_violation",

@@ -1,7 +1,7 @@
 """Token log probabilities in the Responses API's shape.
 
 Chat Completions has the same fields but may leave out `top_logprobs` and say null for `bytes`, where a
-Response has lists (wire.md 3.4).
+Response has lists (docs/wire.md 4.8).
 """
 
 from __future__ import annotations

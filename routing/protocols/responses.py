@@ -32,7 +32,7 @@ def request(body: Json, target: Target) -> Json:
         sent["input"] = _replayed(sent["input"], target)
     if "reasoning" in target.capabilities or sent.get("reasoning"):
         # Without stored state the next turn can replay reasoning only in its encrypted form
-        # (wire.md, pitfall 23). Models that do not reason refuse the flag, so it is not always set.
+        # (docs/wire.md, pitfall 23). Models that do not reason refuse the flag, so it is not always set.
         _include(sent, _ENCRYPTED)
     return sent
 
@@ -71,7 +71,7 @@ def _is_raw_thought(item: Json) -> bool:
 
 
 def _replayed(items: list[Any], target: Target) -> list[Any]:
-    """The items with what this vendor sealed, and without what others did (pitfall 24)."""
+    """Open what this vendor sealed and leave out what others did (docs/wire.md, pitfall 24)."""
     if not any(_has_envelope(item) for item in items):
         return items
     opened = (
@@ -100,5 +100,5 @@ def _opened(located: Located, target: Target) -> Json | None:
             return {name: value for name, value in item.items() if name != "encrypted_content"}
     if item["type"] == "compaction":
         raise another_made(located)
-    # Without its payload an id is worse than none: the vendor would look for it (pitfall 23).
+    # Without its payload an id is worse than none: the vendor would look for it (docs/wire.md, pitfall 23).
     return {"type": "reasoning", "summary": item["summary"]} if item.get("summary") else None

@@ -2,8 +2,8 @@
 
 Everything in that API is said several times: in deltas, in `.done` events, in the finished item and in the
 finished Response. Deltas are passed on as they come; from the rest is taken only what was missing, because
-some servers send no deltas at all, and some an empty `output` (wire.md, pitfall 6). Items are told apart by
-`output_index`: GitHub Copilot gives an item another id in every event.
+some servers send no deltas at all, and some an empty `output` (docs/wire.md, pitfall 6). Items are told
+apart by `output_index`: GitHub Copilot gives an item another id in every event.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class ResponsesDeltas:
             found += self._thought(item, "summary", index, text(part.get("text")))
         for index, part in enumerate(dicts(whole.get("content"))):
             found += self._thought(item, "raw", index, text(part.get("text")))
-        # That of `output_item.added` may be incomplete (wire.md 3.2).
+        # That of `output_item.added` may be incomplete (docs/wire.md 5.6).
         if sealed := text(whole.get("encrypted_content")):
             found.append(Reasoning(item.key, "", sealed=sealed))
         return found

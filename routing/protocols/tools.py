@@ -2,7 +2,7 @@
 
 Upstreams that do not speak Responses know functions only. A `custom` tool is offered as a function of one
 string, a `namespace` is flattened into its tools' names, tools that appear in the input are offered from the
-start, and hosted tools are left out (wire.md 3.6, pitfalls 20 and 21).
+start, and hosted tools are left out (docs/wire.md 3.6, pitfalls 20 and 21).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WRAPPED_INPUT: Json = {
     "required": ["input"],
     "additionalProperties": False,
 }
-# Items of the input that bring tools with them (wire.md 3.5.1).
+# Items of the input that bring tools with them (docs/wire.md 3.5).
 TOOL_ITEMS = frozenset({"additional_tools", "tool_search_output"})
 _VALID_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _INVALID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -273,7 +273,7 @@ def _with_format(description: str | None, form: object) -> str:
 
 
 class _Chooser:
-    """Reads `tool_choice` in its every form (wire.md 3.6.2)."""
+    """Reads `tool_choice` in its every form (docs/wire.md 3.7)."""
 
     def __init__(self, by_key: dict[_Key, Tool], dropped: list[str]) -> None:
         self._by_key = by_key

@@ -1,6 +1,6 @@
 """Tenant staff see, use and change what is theirs, whatever they ask the console for.
 
-The attacks are those that were proven on a naive Django admin (reliability.md 2.4), and some more.
+The attacks are those that work on a Django admin where only `get_queryset` is scoped, and some more.
 """
 
 from __future__ import annotations

@@ -364,7 +364,7 @@ def test_an_image_that_a_tool_gave_reaches_the_model(client, protocol):
 @each_protocol
 @streamed_or_not
 def test_sealed_thought_returns_to_who_sealed_it_alone(client, protocol, stream):
-    """wire.md, pitfalls 23 and 24."""
+    """See docs/wire.md, pitfalls 23 and 24."""
     asked = user("responses", "[tool] [reason] Weather?")
     fields = {"tools": [WEATHER], "stream": stream}
     first = client.ask("responses", protocol, [asked], **fields)
@@ -474,7 +474,7 @@ def scripted(client: Client, protocol: str, stream: bool, message: Json, reason:
 @each_cell
 @streamed_or_not
 def test_thought_never_becomes_something_that_was_said(client, door, protocol, stream):
-    """wire.md, pitfall 22."""
+    """See docs/wire.md, pitfall 22."""
     asked = user(door, "[reason] Hi")
     first = client.ask(door, protocol, [asked], stream=stream)
     assert first.meaning.thoughts == (REASONING,)

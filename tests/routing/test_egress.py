@@ -1,4 +1,4 @@
-"""No request and no row without permission leads the gateway to a private address (reliability.md I1, I11).
+"""No request and no row without permission leads the gateway to a private address.
 
 What counts is which `connect` calls the process makes: an audit hook sees every one, whoever makes it.
 """

@@ -231,7 +231,7 @@ def test_what_was_cut_at_its_limit_can_be_continued(http, gateway):
 
 
 def test_files_named_by_id_are_refused_also_when_they_are_part_of_the_history(http, acme, gateway):
-    """Over a credential of the platform such an id may be another tenant's (reliability.md I13)."""
+    """Over a credential of the platform such an id may be another tenant's (docs/wire.md 6.6)."""
     own = rows.provider(
         "responses", gateway.sandbox.base_url, "own", "acmes-secret-1", tenant=acme.tenant
     )

@@ -1,4 +1,4 @@
-"""The form of a streamed chat completion (wire.md 4), as `grammar` has that of a streamed Response."""
+"""Check the form of a streamed chat completion (docs/wire.md 8.2), as `grammar` that of a Response."""
 
 from __future__ import annotations
 

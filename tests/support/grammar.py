@@ -1,4 +1,4 @@
-"""The order in which a streamed Responses answer must say what it says (wire.md 1.5, 3.7).
+"""Check the order in which a streamed Response must say what it says (docs/wire.md 5.1, 5.3).
 
 `read` takes the bytes apart, strictly in the form the gateway writes; `check` follows the events and
 raises AssertionError at the first that may not stand where it stands. It knows the grammar only, not the

@@ -592,7 +592,7 @@ def test_a_digest_is_the_standard_librarys_hmac(pepper: bytes, text: str) -> Non
 def test_a_key_never_answers_for_one_that_differs_in_a_single_character(
     gateway: LiveGateway, acme: Customer
 ) -> None:
-    """I3: the cache is keyed by the whole digest. Both orders: good key first, and the other first."""
+    """The cache is keyed by the whole digest. Both orders: good key first, and the other first."""
     body = {"model": "sandbox-chat", "messages": [{"role": "user", "content": "Hi"}]}
     public_id, secret = acme.secret[8:18], acme.secret[19:51]
     with httpx.Client(base_url=gateway.base_url) as client:

@@ -122,7 +122,7 @@ def test_a_recorded_stream_says_what_its_finished_response_says(stream, step):
 
 @pytest.mark.parametrize("stream", streams())
 def test_a_recorded_stream_says_the_same_when_its_finished_response_is_empty(stream):
-    """Some servers end with an empty `output` (wire.md, pitfall 6)."""
+    """Some servers end with an empty `output` (docs/wire.md, pitfall 6)."""
     events = events_in(stream)
     expected = recorded_stream(events)
     events[-1]["response"]["output"] = []

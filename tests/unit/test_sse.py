@@ -1,4 +1,4 @@
-"""The SSE parser gives the same events wherever its input is cut (reliability.md, P15)."""
+"""The SSE parser gives the same events wherever its input is cut (docs/wire.md 2.2)."""
 
 from __future__ import annotations
 

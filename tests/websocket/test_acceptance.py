@@ -1,4 +1,4 @@
-"""The public Open Responses suite's tests of the WebSocket transport, one by one (wire.md 2.2)."""
+"""The public Open Responses suite's tests of the WebSocket transport, one by one (docs/wire.md 7.5)."""
 
 from __future__ import annotations
 
