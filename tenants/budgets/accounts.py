@@ -168,6 +168,8 @@ class Accounts:
         await aio.end(self._sweeper)
         for purse in tuple(self._purses.values()):
             await _finished(self._give_back(purse), "budget-return")
+            if purse.free and not purse.is_unsure:
+                await _finished(self._give_back(purse), "budget-return")
 
     async def hold(self, budgets: tuple[BudgetTerms, ...], nano: int, timestamp: float) -> Hold:
         """Set this much aside in every hard budget; no I/O where this process has it already. Raises
@@ -320,7 +322,8 @@ class Accounts:
         """What is not kept. While nobody knows whether it arrived it belongs to nobody; it is said again with
         the next sweep, and a lease that still has it gives it to the next that draws."""
         async with purse.ordering:
-            nano = max(purse.free - keep, 0)
+            # An order of which nobody knows is said again before more is given back.
+            nano = 0 if purse.is_unsure else max(purse.free - keep, 0)
             if not nano and not purse.is_unsure:
                 return
             purse.free -= nano

@@ -34,6 +34,8 @@ async def hold(
         return accounts.held_by(payers, 0), need.most
     if not payers.queue.waiting:
         tokens = share(need, _left(payers), 0)
+        if any(purse.is_unsure for purse in payers.purses):  # the database may be away
+            tokens = min(tokens, max(need.tokens(_at_hand(payers)), need.least))
         if accounts.take_now(payers.purses, need.nano(tokens)):
             return accounts.held_by(payers, need.nano(tokens)), tokens
     tokens = await _in_turn(accounts, payers, need)
@@ -105,7 +107,7 @@ async def _taken(
 
 def _take_of_the_rest(accounts: Accounts, payers: Payers, need: Need) -> int | None:
     """While the database is away: the tokens that what this process has pays for, if they are enough."""
-    tokens = min(need.most, need.tokens(min(purse.free for purse in payers.purses)))
+    tokens = min(need.most, need.tokens(_at_hand(payers)))
     if tokens < need.least or not accounts.take_now(payers.purses, need.nano(tokens)):
         return None
     return tokens
@@ -125,6 +127,10 @@ async def _topped_up(accounts: Accounts, payers: Payers, need: Need, tokens: int
         accounts.put_back(payers.purses, taken)
         raise
     return fair
+
+
+def _at_hand(payers: Payers) -> int:
+    return min(purse.free for purse in payers.purses)
 
 
 def _left(payers: Payers) -> int:

@@ -117,8 +117,8 @@ def test_who_leaves_while_waiting_leaves_nothing_behind(payers: tuple[BudgetTerm
             asyncio.ensure_future(waiting.hold(accounts, payers, NEED, clock.timestamp()))
             for _ in range(3)
         ]
-        while accounts.payers(payers, clock.timestamp()).queue.waiting < len(others):  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert accounts.payers(payers, clock.timestamp()).queue.waiting == len(others)
         for other in others:
             other.cancel()
         await asyncio.gather(*others, return_exceptions=True)
