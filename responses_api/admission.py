@@ -142,7 +142,9 @@ async def admit_call(
     if is_generated:
         responses.refuse_nothing(call)
     if charged is None:
-        ticket = await worker.gate.admit(caller.limits, expected_tokens.of_call(call))
+        # Looking through a long conversation takes time, and most keys have no limit of tokens.
+        expected = expected_tokens.of_call(call) if caller.limits.of_tokens else 0
+        ticket = await worker.gate.admit(caller.limits, expected)
     else:
         ticket = worker.gate.resumed(caller.limits, charged)
     return Admitted(

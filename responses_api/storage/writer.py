@@ -82,7 +82,9 @@ class Writer:
         works again."""
         failed_at, began_at, now = self._failed_at, self._began_at, clock.monotonic()
         is_stuck = began_at is not None and now - began_at > STUCK_SECONDS
-        return is_stuck or (failed_at is not None and now - failed_at < RETRY_SECONDS)
+        # While somebody tries again, nobody else has to.
+        is_tried = failed_at is not None and began_at is not None
+        return is_stuck or is_tried or (failed_at is not None and now - failed_at < RETRY_SECONDS)
 
     async def write(self, record: Any) -> Any:
         """The record's result once it is committed. Raises StoreUnavailable, django.db.Error.
