@@ -16,13 +16,13 @@ from collections.abc import Callable
 import httptools
 
 READ_BUFFER_BYTES = 32 * 1024
-# Of a response's status line and headers.
+# Of a response's status line and headers, and of what may come between two pieces of its body.
 MAX_HEAD_BYTES = 64 * 1024
 # Larger request bodies are written in pieces, as the socket takes them.
 PIECE_BYTES = 64 * 1024
 LARGE_BODY_BYTES = 256 * 1024
-# The most that is made of compressed bytes at a time.
-INFLATED_BYTES = 256 * 1024
+# The most that is made of compressed bytes at a time: about what one read of a socket gives.
+INFLATED_BYTES = 64 * 1024
 _EITHER_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
 Header = tuple[bytes, bytes]
@@ -71,6 +71,8 @@ class ResponseReader:
         """Return all bytes that are there, waiting for some; empty at the end. Raises as `head`."""
         while True:
             if self._inflate is not None and (inflated := self._inflate.next()):
+                # A few bytes may stand for hundreds of megabytes, which need no waiting for any of them.
+                await asyncio.sleep(0)
                 return inflated
             if self._pieces:
                 raw = self._take()
@@ -162,7 +164,7 @@ class Connection(asyncio.Protocol):
     any more."""
 
     __slots__ = (
-        "_can_write", "_ends_with_connection", "_head_bytes", "_is_paused", "_is_written", "_loop",
+        "_bodiless_bytes", "_can_write", "_ends_with_connection", "_is_paused", "_is_written", "_loop",
         "_on_free", "_parser", "_reader", "_transport", "idle_since",
     )  # fmt: skip
 
@@ -178,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_written = True
         self._ends_with_connection = False
-        self._head_bytes = 0
+        self._bodiless_bytes = 0
         self.idle_since = 0.0
 
     @property
@@ -189,7 +191,7 @@ class Connection(asyncio.Protocol):
         """Send a request; returns when the head of its response is there. Raises ConnectionCut, BrokenHTTP. A
         cancelled call cuts the connection."""
         reader = self._reader = ResponseReader(self, self._loop)
-        self._head_bytes = 0
+        self._bodiless_bytes = 0
         try:
             await self._write(head, body, reader)
             await reader.head()
@@ -239,16 +241,16 @@ class Connection(asyncio.Protocol):
         ):  # nobody asked: whatever comes next would be taken for the answer to that
             self.cut()
             return
-        if not reader.status:
-            self._head_bytes += len(data)
+        self._bodiless_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # A body that breaks off is no other failure than one that is cut off.
             self._fail(ConnectionCut() if reader.status else BrokenHTTP(str(error)))
             return
-        if not reader.status and self._head_bytes > MAX_HEAD_BYTES:
-            self._fail(BrokenHTTP("the head is too large"))
+        # Trailers and the extensions of chunks are no body either, and nobody would stop them.
+        if self._bodiless_bytes > MAX_HEAD_BYTES and reader is self._reader:
+            self._fail(ConnectionCut() if reader.status else BrokenHTTP("the head is too large"))
 
     def eof_received(self) -> None:
         """Close: nothing more will come."""
@@ -273,9 +275,14 @@ class Connection(asyncio.Protocol):
 
     # Called by the parser
 
+    def on_message_begin(self) -> None:
+        if self._reader is None:
+            raise BrokenHTTP("a response that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         assert self._reader is not None
-        self._reader.headers.append((name.lower(), value))
+        if not self._reader.status:  # a trailer says nothing that anybody here asks for
+            self._reader.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         reader = self._reader
@@ -293,6 +300,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         assert self._reader is not None
+        self._bodiless_bytes = 0
         if self._reader.add(piece) and not self._is_paused:
             self._is_paused = True
             assert self._transport is not None

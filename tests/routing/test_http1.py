@@ -92,9 +92,10 @@ async def test_a_connection_is_used_again_when_its_response_is_complete():
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
         OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmore",
+        OK + b"HTTP/1.1 200 OK\r\nx: the beginning of a second",
         OK + b"\x00garbage",
     ],
-    ids=["close", "HTTP/1.0", "a second response", "garbage"],
+    ids=["close", "HTTP/1.0", "a second response", "a part of a second", "garbage"],
 )
 async def test_a_connection_that_may_not_or_cannot_be_trusted_is_not_used_again(answer: bytes):
     async with upstream(answering(answer, OK)) as server:
@@ -149,6 +150,58 @@ async def test_a_response_that_is_cut_or_broken_fails(answer: bytes, failure: ty
         with pytest.raises(failure):
             await asked(connections, server.place)
         await until(lambda: connections.in_use == 0)
+        connections.close()
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"0\r\n", b"0\r\nx: ", b"1;"], ids=["names", "value", "chunk"]
+)
+async def test_what_is_no_body_is_read_no_further_than_a_head_may_be_long(beginning: bytes):
+    """Trailers and the extensions of a chunk, which never end."""
+    size = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal size
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n" + beginning
+        )
+        more = (b"x: y\r\n" if beginning.endswith(b"\r\n") else b"xxxxxx") * 1000
+        while size < 100 * MAX_HEAD_BYTES:
+            writer.write(more)
+            await writer.drain()
+            size += len(more)
+
+    async with upstream(serve) as server:
+        connections = pool()
+        with pytest.raises(ConnectionCut):
+            await asked(connections, server.place)
+        assert size < 100 * MAX_HEAD_BYTES
+        assert connections.in_use == 0
+        connections.close()
+
+
+async def test_others_have_their_turn_while_a_few_compressed_bytes_become_many():
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n"
+    async with upstream(answering(head + gzip.compress(LARGE), close=True)) as server:
+        connections = pool()
+        response = await (await connections.take(server.place)).request(REQUEST, b"{}")
+        await response.chunk()  # from here on all of it is there
+        task = asyncio.create_task(other())
+        pieces = 0
+        while await response.chunk():
+            pieces += 1
+        task.cancel()
+        assert pieces > 1
+        assert turns >= pieces - 1  # it begins after the first
         connections.close()
 
 
