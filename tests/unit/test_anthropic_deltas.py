@@ -61,7 +61,8 @@ def recorded_message(events: list[Json]) -> Json:
     message["content"] = [blocks[index] for index in sorted(blocks)]
     names = {name for report in reports for name in report if name.endswith("_tokens")}
     message["usage"] = {name: max(each.get(name, 0) for each in reports) for name in names}
-    message["usage"]["iterations"] = reports[-1].get("iterations")
+    if iterations := reports[-1].get("iterations"):  # the first report told of the first of them
+        message["usage"] |= {**reports[-1], "iterations": iterations}
     return message
 
 
