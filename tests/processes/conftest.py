@@ -1,4 +1,8 @@
-"""A prepared data directory, copied for each test, and a provider outside the served gateway."""
+"""A prepared data directory, copied for each test, and a provider outside the served gateway.
+
+Real processes are dear: `make test` runs those in SMOKES, one for each thing that only a process shows, and
+CI all of them.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,23 @@ from tests.faults.wire import close_all
 from tests.plugins.services import URLS
 from tests.processes.served import REDIS_AWAY, Served, environment, manage, shell
 
+SMOKES = frozenset(
+    {
+        "test_a_background_worker_that_is_stuck_ends_and_says_where",
+        "test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once",
+        "test_a_failure_is_told_in_both_processes_and_frees_the_key",
+        "test_a_port_in_use_is_told_in_words",
+        "test_a_stream_whose_worker_is_killed_is_booked_at_what_was_noted",
+        "test_a_worker_that_died_is_replaced",
+        "test_an_idle_server_stops_at_once",
+        "test_cancelling_what_has_not_said_anything_stops_it_as_well",
+        "test_ctrl_c_drains_too",
+        "test_several_workers_without_redis_are_refused_in_words",
+        "test_streams_are_ended_properly_when_the_supervisor_was_killed",
+        "test_the_sandbox_is_started_where_a_provider_points_and_restarted_when_it_dies",
+    }
+)
+
 ROWS = """
 import json
 from tests.support import rows
@@ -39,6 +60,14 @@ class Prepared:
     data_dir: Path
     key_id: str
     secret: str
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that `-m` leaves out are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here and item.name.partition("[")[0] not in SMOKES:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ HELLO = {"role": "user", "content": "Hello"}
 BODIES: dict[str, Json] = {CHAT: {"messages": [HELLO]}, RESPONSES: {"input": "Hello"}}
 ROUTES = [("POST", CHAT), ("POST", RESPONSES), ("GET", MODELS), ("GET", f"{MODELS}/sandbox-chat")]
 MEGABYTE = 1024 * 1024
-GENERATED = 2_000
+GENERATED = 500
 GENERATED_LONG = 10_000
 
 
