@@ -51,6 +51,7 @@ class Calls:
             caller=self._caller,
             route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
+            ownership=None,
         )
 
     async def account(self, admitted: Any) -> None:
@@ -79,8 +80,9 @@ def _caller() -> Any:
     zone = (Switch("Europe/Berlin"),)
     budgets = tuple(BudgetTerms(number, "monthly", zone, is_hard=True) for number in (1, 2))
     return SimpleNamespace(
-        tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets
-    )
+        tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets,
+        fee_budgets=budgets, list_budgets=(),
+    )  # fmt: skip
 
 
 def _target() -> Any:
@@ -92,6 +94,7 @@ def _target() -> Any:
     return SimpleNamespace(
         cost=prices,
         charge=prices,
+        list_price=None,
         provider="openai",
         model="gpt",
         max_output_tokens=None,

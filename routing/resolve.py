@@ -210,7 +210,10 @@ def _price_names(model: ProviderModel) -> list[str]:
 def _priced(target: Target, model: ProviderModel, cost: History, charges: History) -> Target:
     """What the tenant pays the provider itself costs us nothing; a charge is what a price says, if any."""
     if target.owns_credential or model.provider.tenant_id is not None:
-        return replace(target, cost=FREE, charge=book.charged_beside_own(charges))
+        # The operator says nothing of what a tenant's own provider lists.
+        listed = cost if model.provider.tenant_id is None else None
+        fee = book.charged_beside_own(charges)
+        return replace(target, cost=FREE, charge=fee, list_price=listed)
     return replace(target, cost=cost, charge=book.charged(charges, cost))
 
 

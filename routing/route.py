@@ -69,7 +69,8 @@ class Target:
 
     `secret` is None when the provider wants none, or when no usable credential exists although it does
     (`missing_credential`). `owns_credential`: a credential of the tenant's own is sent. `cost` is what a
-    call costs us, `charge` what the tenant is charged for it.
+    call costs us, `charge` what the tenant is charged for it. `list_price` is what the cost book says of a
+    call with the tenant's own credential at a provider of the platform; None for every other call.
     """
 
     provider: str
@@ -87,6 +88,7 @@ class Target:
     capabilities: frozenset[str]
     cost: History = UNPRICED
     charge: History = UNPRICED
+    list_price: History | None = None
 
     @property
     def name(self) -> str:

@@ -21,7 +21,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key that was good when it was read. `expires_at` is seconds since the epoch, or None."""
+    """A key that was good when it was read. `expires_at` is seconds since the epoch, or None. Of its
+    `budgets`, `list_budgets` are those that count list prices, and `fee_budgets` the others."""
 
     key_id: int
     key_public_id: str
@@ -36,6 +37,8 @@ class Caller:
     retention_days: int = 30
     limits: Limits = NO_LIMITS
     budgets: tuple[BudgetTerms, ...] = ()
+    fee_budgets: tuple[BudgetTerms, ...] = ()
+    list_budgets: tuple[BudgetTerms, ...] = ()
 
     def admit(self, scope: str, client_address: str) -> None:
         """Raise unless this key may do `scope` now from this address."""
@@ -103,6 +106,7 @@ def _redigest(secret: KeySecret, key: str) -> None:
 
 
 def _caller(key: ApiKey, secret_expires_at: datetime | None = None) -> Caller:
+    budgets = terms.of_key(key)
     return Caller(
         key_id=key.pk,
         key_public_id=key.public_id,
@@ -116,7 +120,9 @@ def _caller(key: ApiKey, secret_expires_at: datetime | None = None) -> Caller:
         store_by_default=key.tenant.store_by_default,
         retention_days=key.tenant.retention_days,
         limits=policy.of_key(key),
-        budgets=terms.of_key(key),
+        budgets=budgets,
+        fee_budgets=tuple(each for each in budgets if not each.counts_list_price),
+        list_budgets=tuple(each for each in budgets if each.counts_list_price),
     )
 
 

@@ -18,29 +18,29 @@ from gateway_project.lib.errors import (
 )
 from responses_api.accounting import facts
 from responses_api.accounting.books import Books
+from responses_api.accounting.call_hold import CallHold
 from responses_api.accounting.final_usage import final_usage
 from responses_api.idempotency.ownership import Ownership
 from responses_api.relay import Relay
 from routing.transport import Answer
 from tenants.budgets.accounts import Hold
 from tenants.ledger.records import Noted, Opened, Settled
-from tenants.prices.rating import NOTHING, PICO_PER_NANO, Rated, Terms, rate, unstated_tier
+from tenants.prices.rating import NOTHING, Rated, Terms, rate, unstated_tier
 from tenants.token_classes import Usage
 
 # After these nobody knows whether the upstream did what it was asked.
 MAY_HAVE_RUN = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
 NOTE_TOKENS = 64
 NOTE_SECONDS = 0.5
-# What is set aside for output at a time: small, so that a budget is not hoarded by those who may write much.
-STEP_TOKENS = 256
 
 
-class Leg:
-    """`opened` is the record in the spool; `charge` and `cost` are the prices that counted then."""
+class Leg(CallHold):
+    """`opened` is the record in the spool; `charge` and `cost` are the prices that counted then. What is held
+    is held for the charge."""
 
     __slots__ = (
-        "_books", "_charge", "_cost", "_hold", "_noted_at", "_noted_tokens", "_opened", "_opened_at",
-        "_out_pico", "_rating", "_reserved_input", "ownership", "sent_at", "settled", "used_tokens",
+        "_books", "_charge", "_cost", "_noted_at", "_noted_tokens", "_opened", "_opened_at", "_rating",
+        "ownership", "sent_at", "settled", "used_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -52,14 +52,11 @@ class Leg:
         cost: Terms | None,
         reserved_input: int,
     ) -> None:
-        """`reserved_input` is what of the hold is for the input, in nano-dollars."""
+        super().__init__(hold, reserved_input, output_price(charge, opened))
         self._books = books
         self._opened = opened
-        self._hold = hold
         self._charge = charge
         self._cost = cost
-        self._reserved_input = reserved_input
-        self._out_pico = output_price(charge, opened)
         self._opened_at = self._noted_at = self.sent_at = clock.monotonic()
         self._noted_tokens = 0
         self._rating: tuple[Usage, str | None, Rated] | None = None
@@ -71,11 +68,6 @@ class Leg:
     def input_estimate(self) -> int:
         return self._opened.input_estimate
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether a budget may end it."""
-        return self._hold.held is not None and self._out_pico > 0
-
     # While it runs
 
     def note(self, tokens: int, ttft_ms: int | None) -> None:
@@ -85,21 +77,8 @@ class Leg:
             return
         self._noted_tokens, self._noted_at = tokens, now
         elapsed_ms = int((now - self._opened_at) * 1000)
-        self._books.note(Noted(self._opened.id, tokens, elapsed_ms, self._hold.held, ttft_ms))
-
-    def covers(self, tokens: int) -> bool:
-        """Whether what is held, or can be at once, pays for that much output; without awaiting."""
-        missing = self._missing(tokens)
-        if missing <= 0:
-            return True
-        return self._hold.extend_now(missing + self._step()) or self._hold.extend_now(missing)
-
-    async def cover(self, tokens: int) -> bool:
-        """The same, asking the database if need be."""
-        missing = self._missing(tokens)
-        if missing <= 0 or await self._hold.extend(missing + self._step()):
-            return True
-        return await self._hold.extend(missing)
+        held, list_held = self._hold.held, self._list_held()
+        self._books.note(Noted(self._opened.id, tokens, elapsed_ms, held, ttft_ms, list_held))
 
     async def fund(self, usage: Usage, service_tier: str | None) -> None:
         """Hold what the finished answer costs, as far as the budgets have it."""
@@ -107,17 +86,12 @@ class Leg:
         if held is None or self._charge is None:
             return
         missing = self._charged(usage, service_tier).total - held
-        if missing > 0 and not self._hold.extend_now(missing):
-            await self._hold.extend_up_to(missing)
+        if missing > 0:
+            await self.extend_up_to(missing)
 
-    def _missing(self, tokens: int) -> int:
-        held = self._hold.held
-        if held is None:
-            return 0
-        return self._reserved_input + nano(tokens * self._out_pico) - held
-
-    def _step(self) -> int:
-        return nano(STEP_TOKENS * self._out_pico)
+    def _list_held(self) -> int | None:
+        """What budgets that count list prices hold."""
+        return None
 
     # Its end
 
@@ -148,8 +122,7 @@ class Leg:
             unfunded += charge.total
             waived = 0 if self._hold.held is None else charge.total
             charge = NOTHING
-        self._hold.charge(charge.total + waived)
-        self._hold.release()
+        self.pay(charge.total + waived)
         record = Settled(
             id=self._opened.id,
             status=status,
@@ -167,6 +140,9 @@ class Leg:
             ttft_ms=None if ttft_ms is None else int(ttft_ms),
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
         )
+        self._write_settled(record, usage, is_unanswered)
+
+    def _write_settled(self, record: Settled, usage: Usage, is_unanswered: bool) -> None:
         self._books.settle(record)
 
     def _amounts(self, usage: Usage, service_tier: str | None) -> tuple[Rated, int, int]:
@@ -193,7 +169,7 @@ class Leg:
         return rate(usage, self._tier(usage, service_tier), by)
 
     def _tier(self, usage: Usage, reported: str | None) -> str:
-        """One for charge and cost, so that a row can be rated again."""
+        """One for all prices of the call, so that a row can be rated again."""
         served = facts.served_tier(reported)
         asked = self._opened.service_tier
         return served or unstated_tier(usage, asked, self._charge or self._cost)
@@ -233,8 +209,3 @@ def output_price(charge: Terms | None, opened: Opened) -> int:
     if charge is None:
         return 0
     return charge.dearest_output(opened.service_tier, opened.input_estimate)
-
-
-def nano(pico: int) -> int:
-    """Whole nano-dollars, rounded up."""
-    return -(-pico // PICO_PER_NANO)

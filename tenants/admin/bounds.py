@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -13,7 +15,7 @@ class BoundAdmin(TenantModelAdmin):
     """Of a whole tenant it is the operators' to change, of a key also its tenant's."""
 
     area = Area.LIMITS
-    fixed_fields = ("tenant", "api_key")
+    fixed_fields: ClassVar[tuple[str, ...]] = ("tenant", "api_key")
     list_select_related = ("tenant", "api_key")
     autocomplete_fields = ("tenant", "api_key")
 

@@ -86,6 +86,9 @@ class WindowInline(TenantInline):
 @admin.register(Budget)
 class BudgetAdmin(BoundAdmin):
     form = BudgetForm
+    # What a model costs the operator could be read from what such a budget spends.
+    operator_fields = ("counts_list_price",)
+    fixed_fields = (*BoundAdmin.fixed_fields, "counts_list_price")
     list_display = ("name", "tenant", "api_key", "amount", "period", "mode", "used", "enabled")
     list_filter = ("period", "mode", "enabled", ("tenant", TenantRelatedFilter))
     search_fields = ("name", "tenant__name", "api_key__name")
@@ -96,6 +99,7 @@ class BudgetAdmin(BoundAdmin):
         "amount_nano",
         "period",
         "mode",
+        "counts_list_price",
         "thresholds",
         "alert_emails",
         "enabled",

@@ -18,7 +18,9 @@ from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES
 
 MAX_ALIASES = 100
 # What calls cost the operator, and where their records lie, is nobody else's matter.
-OPERATORS_ONLY = frozenset({"cost", "cost_nano", "cost_version", "unfunded_nano", "spool"})
+OPERATORS_ONLY = frozenset(
+    {"cost", "cost_nano", "cost_version", "list_version", "unfunded_nano", "spool"}
+)
 
 
 class AliasFilter(admin.SimpleListFilter):

@@ -12,13 +12,15 @@ from tenants.models import ApiKey, Budget
 
 class BudgetTerms(Struct, frozen=True):
     """`period`: daily | weekly | monthly | total, in the zone that `switches` name. `is_hard`: refuses what
-    it does not pay for."""
+    it does not pay for. `counts_list_price`: a call with the tenant's own credential counts at its provider's
+    list price, instead of at what is charged."""
 
     id: int
     period: str
     switches: tuple[Switch, ...]
     is_hard: bool
     name: str = ""
+    counts_list_price: bool = False
 
 
 def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
@@ -34,6 +36,7 @@ def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
             zones.switches(kept, row.period),
             row.mode == Budget.Mode.HARD,
             row.name,
+            row.counts_list_price,
         )
         for row in rows
     )

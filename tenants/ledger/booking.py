@@ -82,7 +82,11 @@ def lock_windows(calls: Iterable[Booked], spool: str) -> None:
     """Lock what booking these calls and returning the spool's leases will change, in the order in which
     everybody locks it: needed where one transaction does both."""
     leases = BudgetLease.objects.filter(spool=spool)
-    windows = {_of_share(share) for call in calls for share in call.opened.budgets}
+    windows = {
+        _of_share(share)
+        for call in calls
+        for share in (*call.opened.budgets, *call.opened.list_budgets)
+    }
     windows |= {_of_row(row) for row in BudgetWindow.objects.filter(pk__in=leases.values("window"))}
     _locked(windows)
 
@@ -112,6 +116,8 @@ def _move_budgets(calls: Iterable[Booked], spool: str) -> None:
     for call in calls:
         for share in call.opened.budgets:
             charged[_of_share(share)] += call.spent_nano
+        for share in call.opened.list_budgets:
+            charged[_of_share(share)] += call.list_nano
     for window, row in _locked(window for window in charged if charged[window]).items():
         _spend(row, charged[window], spool)
 

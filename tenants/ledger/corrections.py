@@ -25,12 +25,12 @@ from tenants.token_classes import TOKEN_CLASSES, Usage
 
 MOST_REASON = 300
 CHARGES = tuple(f"charge_{name}" for name in TOKEN_CLASSES)
-AMOUNTS = (*TOKEN_CLASSES, *CHARGES, "cost_nano", "charge_nano", "unfunded_nano")
+AMOUNTS = (*TOKEN_CLASSES, *CHARGES, "cost_nano", "charge_nano", "unfunded_nano", "list_nano")
 # What a further row takes over from the one it corrects.
 _SAME = (
     "tenant_id", "tenant_slug", "key_id", "key_public_id", "end_user", "tags", "route", "alias",
     "requested_model", "provider", "upstream_model", "service_tier", "streamed", "background",
-    "websocket", "opened_at", "cost_version", "charge_version",
+    "websocket", "opened_at", "cost_version", "charge_version", "list_version",
 )  # fmt: skip
 Amounts = dict[str, int]
 
@@ -61,7 +61,7 @@ def _written(
                 _check_deferred(row, earlier)
             fresh = _rows(row, earlier, usage, {"reason": reason, "actor": actor[:200]})
             UsageRow.objects.bulk_create(fresh)
-            _move_budgets(row, sum(added.charge_nano for added in fresh))
+            _move_budgets(row, fresh)
             hour = row.opened_at.replace(minute=0, second=0, microsecond=0)
             DirtyHour.objects.create(tenant_id=row.tenant_id, hour=hour)
     except IntegrityError as error:  # their ids say that they come after what we saw
@@ -113,7 +113,8 @@ def _ids(pk: UUID, earlier: Sequence[UsageRow]) -> Iterator[UUID]:
 
 
 def _rated(row: UsageRow, usage: Usage) -> Amounts:
-    terms = book.version_terms(v for v in (row.cost_version, row.charge_version) if v is not None)
+    versions = (row.cost_version, row.charge_version, row.list_version)
+    terms = book.version_terms(version for version in versions if version is not None)
 
     def by(version: int | None) -> Rated:
         if version is None:
@@ -127,6 +128,7 @@ def _rated(row: UsageRow, usage: Usage) -> Amounts:
         "cost_nano": by(row.cost_version).total,
         "charge_nano": charge.total,
         "unfunded_nano": 0,
+        "list_nano": by(row.list_version).total,
     }
 
 
@@ -144,9 +146,12 @@ def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: dict[str, str]) -> 
     )
 
 
-def _move_budgets(row: UsageRow, nano: int) -> None:
-    """Of budgets that bound the call: those of its key and tenant that there were when it was opened."""
-    if not nano:
+def _move_budgets(row: UsageRow, fresh: Sequence[UsageRow]) -> None:
+    """Of budgets that bound the call: those of its key and tenant that there were when it was opened. The row
+    has a list version if those that count list prices did so for this call."""
+    charged = sum(added.charge_nano for added in fresh)
+    listed = sum(added.list_nano for added in fresh)
+    if not (charged or listed):
         return
     windows: models.QuerySet[BudgetWindow] = BudgetWindow.objects.filter(
         Q(budget__api_key=None) | Q(budget__api_key=row.key_id),
@@ -154,8 +159,10 @@ def _move_budgets(row: UsageRow, nano: int) -> None:
         budget__tenant=row.tenant_id,
         budget__created_at__lte=row.opened_at,
         starts_at__lte=row.opened_at,
-    )
+    ).select_related("budget")
     for window in windows.order_by("budget_id", "starts_at").select_for_update(of=("self",)):
+        counts_list = row.list_version is not None and window.budget.counts_list_price
+        nano = listed if counts_list else charged
         BudgetWindow.objects.filter(pk=window.pk).update(
             spent_nano=Greatest(F("spent_nano") + nano, 0)
         )

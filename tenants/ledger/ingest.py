@@ -418,7 +418,12 @@ class Reader:
     def _abandon(self) -> None:
         """The process is dead: what it left open ends here, and what it held is free."""
         opened = [call.opened for call in self._open.values()]
-        versions = {v for o in opened for v in (o.cost_version, o.charge_version) if v is not None}
+        versions = {
+            version
+            for one in opened
+            for version in (one.cost_version, one.charge_version, one.list_version)
+            if version is not None
+        }
         terms_of = book.version_terms(versions).get
         calls = [abandoned(call, terms_of) for call in self._open.values()]
         booking.lock_windows(calls, self._place.name)

@@ -26,11 +26,13 @@ class OpenCall(Struct):
 
 
 class Booked(Struct, frozen=True):
-    """A call that has ended: what its record says of it, what its budgets pay, and the values of its row."""
+    """A call that has ended: what its record says of it, what its budgets pay, those that count the charge
+    and those that count the list price, and the values of its row."""
 
     opened: Opened
     spent_nano: int
     values: dict[str, Any]
+    list_nano: int = 0
 
 
 def settled(opened: Opened, end: Settled) -> Booked:
@@ -42,6 +44,7 @@ def settled(opened: Opened, end: Settled) -> Booked:
         {
             **_opening(opened),
             **_amounts(end.tokens, charges, end.cost_nano, end.unfunded_nano),
+            "list_nano": end.list_nano,
             "status": end.status,
             "usage_source": end.usage_source,
             "usage_anomaly": end.usage_anomaly,
@@ -52,6 +55,7 @@ def settled(opened: Opened, end: Settled) -> Booked:
             "duration_ms": end.duration_ms,
             "overhead_us": end.overhead_us,
         },
+        end.list_nano,
     )
 
 
@@ -63,15 +67,18 @@ def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
         input_fresh=opened.input_estimate,
         output_visible=noted.output_tokens if noted is not None else 0,
     )
-    charged_by, costs_by = (
+    charged_by, costs_by, list_by = (
         terms_of(version) if version is not None else None
-        for version in (opened.charge_version, opened.cost_version)
+        for version in (opened.charge_version, opened.cost_version, opened.list_version)
     )
-    tier = unstated_tier(usage, opened.service_tier, charged_by or costs_by)
+    tier = unstated_tier(usage, opened.service_tier, charged_by or costs_by, list_by)
     whole = _rated(usage, tier, charged_by)
     held = noted.held_nano if noted is not None else opened.held_nano
     charge = whole if held is None else whole.capped(held)
     cost = _rated(usage, tier, costs_by)
+    list_held = noted.list_held_nano if noted is not None else opened.list_held_nano
+    list_nano = _rated(usage, tier, list_by).total
+    list_nano = list_nano if list_held is None else min(list_nano, list_held)
     amounts = _amounts(usage.counts, charge, cost.total, whole.total - charge.total)
     return Booked(
         opened,
@@ -79,6 +86,7 @@ def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
         {
             **_opening(opened),
             **amounts,
+            "list_nano": list_nano,
             "status": "abandoned",
             "usage_source": "counted" if noted is not None else "reserved",
             "usage_anomaly": False,
@@ -89,6 +97,7 @@ def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
             "duration_ms": noted.elapsed_ms if noted is not None else 0,
             "overhead_us": 0,
         },
+        list_nano,
     )
 
 
@@ -121,6 +130,7 @@ def _opening(opened: Opened) -> dict[str, Any]:
         "opened_at": opened_at(opened),
         "cost_version": opened.cost_version,
         "charge_version": opened.charge_version,
+        "list_version": opened.list_version,
     }
 
 

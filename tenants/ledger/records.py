@@ -42,6 +42,8 @@ class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     is_own          the tenant pays the provider itself, so it costs us nothing
     input_estimate  tokens it is charged for if nothing more is ever known
     held_nano       what its budgets hold for it; None: no budget limits it
+    list_*          the same for budgets that count its provider's list price instead of the charge:
+                    `list_budgets` are none of `budgets`, and without them there is no `list_version`
     """
 
     id: str
@@ -68,6 +70,9 @@ class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     background: bool = False
     websocket: bool = False
     requested_model: str = ""
+    list_version: int | None = None
+    list_held_nano: int | None = None
+    list_budgets: tuple[BudgetShare, ...] = ()
 
 
 class Noted(Struct, frozen=True, tag="note", omit_defaults=True):
@@ -78,12 +83,14 @@ class Noted(Struct, frozen=True, tag="note", omit_defaults=True):
     elapsed_ms: int
     held_nano: int | None = None
     ttft_ms: int | None = None
+    list_held_nano: int | None = None
 
 
 class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     """A call that has ended, priced. `tokens` and `charges_nano` are in the order of TOKEN_CLASSES; the
     charges are what the tenant pays, and `unfunded_nano` what they would have paid beyond what was held, or
-    for a call without an answer. `waived_nano` of that is what its budgets pay all the same."""
+    for a call without an answer. `waived_nano` of that is what its budgets pay all the same. `list_nano` is
+    what its `list_budgets` pay."""
 
     id: str
     status: str
@@ -94,6 +101,7 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     duration_ms: int
     unfunded_nano: int = 0
     waived_nano: int = 0
+    list_nano: int = 0
     usage_anomaly: bool = False
     http_status: int = 0
     error_code: str = ""

@@ -51,6 +51,14 @@ class Budget(RevisionedModel):
     )
     period = models.CharField(max_length=8, choices=Period.choices, default=Period.MONTHLY)
     mode = models.CharField(max_length=8, choices=Mode.choices, default=Mode.HARD)
+    counts_list_price = models.BooleanField(
+        "count list prices",
+        default=False,
+        db_default=False,
+        help_text="Calls with the tenant's own credential at a provider of the platform count at the model's "
+        "price in the cost book, instead of at the fee for them. What a budget counts is chosen once: "
+        "make another budget to change it.",
+    )
     thresholds = models.JSONField(
         default=default_thresholds,
         blank=True,
@@ -75,6 +83,15 @@ class Budget(RevisionedModel):
     def clean(self) -> None:
         if self.api_key is not None and self.api_key.tenant_id != self.tenant_id:
             raise ValidationError({"api_key": "Choose a key of the same tenant."})
+        if not self._state.adding:
+            self._check_count()
+
+    def _check_count(self) -> None:
+        """A period would mix fees and list prices, and nobody knew what a correction has to take back."""
+        others = Budget.objects.filter(pk=self.pk, counts_list_price=not self.counts_list_price)
+        if others.exists():
+            message = "What a budget counts is chosen once; make another budget to change it."
+            raise ValidationError({"counts_list_price": message})
 
     def __str__(self) -> str:
         return self.name

@@ -16,8 +16,9 @@ class UsageRow(models.Model):
     so that the legs of a request stand together and the table can be partitioned by time. Amounts are
     nano-dollars: `cost_nano` what the upstream costs us, `charge_nano` what the tenant is charged,
     `unfunded_nano` what it would have been charged beyond what its budgets had reserved, or for a call of
-    which nothing came; the charges by class add up to `charge_nano`. A missing price version means that there
-    was no price; the amount is 0 then.
+    which nothing came; the charges by class add up to `charge_nano`. `list_nano` is what budgets that count
+    list prices took for it, by `list_version`. A missing price version means that there was no price; the
+    amount is 0 then.
     """
 
     class Status(models.TextChoices):
@@ -83,6 +84,10 @@ class UsageRow(models.Model):
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
     unfunded_nano = models.BigIntegerField(default=0)
+    list_version = models.BigIntegerField(null=True)
+    list_nano = models.BigIntegerField(
+        default=0, db_default=0, help_text="What budgets that count list prices took for it."
+    )
     charge_input_fresh = models.BigIntegerField(default=0)
     charge_input_audio = models.BigIntegerField(default=0)
     charge_cache_read = models.BigIntegerField(default=0)

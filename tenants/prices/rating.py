@@ -161,12 +161,17 @@ def rate(usage: Usage, tier: str, by: Terms) -> Rated:
     return Rated(total, tuple(shares))
 
 
-def unstated_tier(usage: Usage, asked: str, by: Terms | None) -> str:
+def unstated_tier(usage: Usage, asked: str, *by: Terms | None) -> str:
     """The tier that prices a call of which its upstream did not say what served it: the one it was asked for,
-    or the default one where that is dearer."""
-    if by is None or asked == DEFAULT_TIER:
+    or the default one where that is dearer, by all its prices together."""
+    if asked == DEFAULT_TIER:
         return asked
-    return max((asked, DEFAULT_TIER), key=lambda tier: rate(usage, tier, by).total)
+    known = [terms for terms in by if terms is not None]
+
+    def total(tier: str) -> int:
+        return sum(rate(usage, tier, terms).total for terms in known)
+
+    return max((asked, DEFAULT_TIER), key=total)
 
 
 def _half_even(pico: int) -> int:

@@ -10,10 +10,13 @@ import httpx
 import pytest
 
 from gateway_project.lib import clock
+from gateway_project.lib.secret import Secret
 from responses_api.idempotency.ownership import Ownership
 from responses_api.models import IdempotentCall
 from responses_api.storage.idempotent_calls import Ended, Renewal
-from tenants.models import BudgetWindow
+from routing import credentials
+from routing.models import Provider
+from tenants.models import Budget, BudgetWindow
 from tests.accounting.conftest import DOLLAR, Rows, budget, offer
 from tests.faults.wire import until
 from tests.support import storing
@@ -110,3 +113,20 @@ def test_who_cannot_ask_answers_and_charges_nothing(
     with storing.unreachable(Renewal, Ended):
         assert asked.result().status_code == 200
     assert_free_of_charge(booked)
+
+
+def test_who_lost_its_key_takes_nothing_from_budgets_that_count_list_prices(
+    gateway: LiveGateway, ask: Ask, booked: Rows, buyer: Customer
+) -> None:
+    Budget.objects.update(counts_list_price=True)
+    Provider.objects.update(auth_kind="bearer")
+    for provider in Provider.objects.all():
+        credentials.create(provider, Secret("theirs"), tenant=buyer.tenant)
+    gateway.call(gateway.worker.forget)
+    asked = ask(False)
+    take_over()
+    gateway.worker.leases.look()
+    assert asked.result().status_code == 503
+    (row,) = booked()
+    assert row.list_version is not None
+    assert (row.list_nano, BudgetWindow.objects.get().spent_nano) == (0, 0)

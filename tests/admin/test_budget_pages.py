@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 
 from tenants.budgets import dollars
@@ -77,3 +78,21 @@ def test_amounts_are_shown_with_every_digit_that_counts(nano: int, shown: str) -
     assert dollars.shown(nano) == shown
     if nano >= 0:
         assert dollars.nano(shown) == nano
+
+
+def test_operators_choose_once_whether_list_prices_count(world: World, operator: Client) -> None:
+    """Whoever chose it could read from what is spent what models cost the operator."""
+    admin = staff(Membership.Role.ADMIN, world.ours.tenant)
+    of_key = form(world, api_key=world.ours.key.pk, counts_list_price="on")
+    assert admin.post(url(Budget, "add"), of_key).status_code == 302
+    assert not Budget.objects.get(name="Team").counts_list_price
+    made = operator.post(url(Budget, "add"), form(world, name="Listed", counts_list_price="on"))
+    assert made.status_code == 302, text(made)
+    listed = Budget.objects.get(name="Listed")
+    assert listed.counts_list_price
+    operator.post(url(listed, "change"), form(world, name="Raised"))
+    listed.refresh_from_db()
+    assert (listed.name, listed.counts_list_price) == ("Raised", True)
+    listed.counts_list_price = False
+    with pytest.raises(ValidationError, match="make another budget"):
+        listed.full_clean()

@@ -55,14 +55,16 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
         books = Books(Spool(directory, least_free_percent=0))
         worker = SimpleNamespace(books=books, budgets=Accounts(database.write, books.name))
         caller = SimpleNamespace(
-            tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=(DAILY,)
-        )
+            tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=(DAILY,),
+            list_budgets=(),
+        )  # fmt: skip
         admitted = SimpleNamespace(
             request_id="req_" + "0" * 32,
             ownership=None,
             caller=caller,
             route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
+            ownership=None,
         )
         history = History(versions)
         target = SimpleNamespace(

@@ -294,7 +294,7 @@ def _compare(acme: Customer, stranger: Customer, own: Provider, name: str) -> No
     seen = {} if others is None else {t.name: (t.cost, t.charge) for t in others.targets}
     for target in route.targets:
         if target.base_url == own.base_url:
-            assert target.cost == FREE
+            assert (target.cost, target.list_price) == (FREE, None)
         else:
             assert seen[target.name] == (target.cost, target.charge)
 
@@ -312,6 +312,8 @@ def test_a_credential_is_the_tenants_own_only_where_it_is_sent(
         route = found(acme, "shared")
         assert route is not None
         (only,) = route.targets
+        assert (only.list_price is not None) == only.owns_credential
+        assert only.list_price is None or price(only.list_price) == COST
         return only.owns_credential, only.cost == FREE, price(only.cost)
 
     theirs = credentials.create(up, Secret("junk"), tenant=acme.tenant)

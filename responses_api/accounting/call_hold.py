@@ -1,0 +1,69 @@
+"""What budgets hold for one call, and how much output that pays for."""
+
+from __future__ import annotations
+
+from tenants.budgets.accounts import Hold
+from tenants.prices.rating import PICO_PER_NANO
+
+# What is set aside for output at a time: small, so that a budget is not hoarded by those who may write much.
+STEP_TOKENS = 256
+
+
+class CallHold:
+    """`reserved_input` is what of the hold is for the input, in nano-dollars; `out_pico` the price of the
+    dearest output token, in pico-dollars."""
+
+    __slots__ = ("_hold", "_out_pico", "_reserved_input")
+
+    def __init__(self, hold: Hold, reserved_input: int, out_pico: int) -> None:
+        self._hold = hold
+        self._reserved_input = reserved_input
+        self._out_pico = out_pico
+
+    @property
+    def held(self) -> int | None:
+        """None where no budget limits the call."""
+        return self._hold.held
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a budget may end the call."""
+        return self._hold.held is not None and self._out_pico > 0
+
+    def covers(self, tokens: int) -> bool:
+        """Whether what is held, or can be at once, pays for that much output; without awaiting."""
+        missing = self._missing(tokens)
+        if missing <= 0:
+            return True
+        return self._hold.extend_now(missing + self._step()) or self._hold.extend_now(missing)
+
+    async def cover(self, tokens: int) -> bool:
+        """The same, asking the database if need be."""
+        missing = self._missing(tokens)
+        if missing <= 0 or await self._hold.extend(missing + self._step()):
+            return True
+        return await self._hold.extend(missing)
+
+    async def extend_up_to(self, missing: int) -> None:
+        """Hold this much more, as far as the budgets have it."""
+        if not self._hold.extend_now(missing):
+            await self._hold.extend_up_to(missing)
+
+    def pay(self, nano: int) -> None:
+        """Take what the call counts as, and give the rest back."""
+        self._hold.charge(nano)
+        self._hold.release()
+
+    def _missing(self, tokens: int) -> int:
+        held = self._hold.held
+        if held is None:
+            return 0
+        return self._reserved_input + nano(tokens * self._out_pico) - held
+
+    def _step(self) -> int:
+        return nano(STEP_TOKENS * self._out_pico)
+
+
+def nano(pico: int) -> int:
+    """Whole nano-dollars, rounded up."""
+    return -(-pico // PICO_PER_NANO)
