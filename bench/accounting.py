@@ -51,7 +51,6 @@ class Calls:
             caller=self._caller,
             route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
-            ownership=None,
         )
 
     async def account(self, admitted: Any) -> None:

@@ -64,7 +64,6 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
             caller=caller,
             route=SimpleNamespace(alias="gpt", requested_model=""),
             socket=None,
-            ownership=None,
         )
         history = History(versions)
         target = SimpleNamespace(
