@@ -18,10 +18,10 @@ from tenants.budgets import locks
 from tenants.budgets.windows import Place, Window
 from tenants.models import BudgetLease, BudgetWindow
 
-# A block is a twentieth of what is left, but no more than a dollar, or than three times what is needed if that
-# is more: calls go on from it while the database is away. Where what is needed is more than a twentieth of
-# what is left, exactly that is granted and given back at once when it is free again, so that the last cent can
-# be spent by whoever needs it.
+# A block is a twentieth of what is left, but no more than a dollar, or than three times what is needed if
+# that is more: calls go on from it while the database is away. Where what is needed is more than a twentieth
+# of what is left, exactly that is granted and given back at once when it is free again, so that the last cent
+# can be spent by whoever needs it.
 BLOCK_SHARE = 20
 BLOCK_NANO = 1_000_000_000
 FEW_BLOCKS = 3
