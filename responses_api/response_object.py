@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway_project.lib.errors import GatewayError, UpstreamQuotaExhausted, UpstreamRateLimited
+from routing.protocols.fields import dicts, text
 from tenants.token_classes import Usage
 
 Json = dict[str, Any]
@@ -162,12 +163,13 @@ def output_text(output: list[Json]) -> str:
 
 
 def output_texts(output: list[Json]) -> list[str]:
-    """The same in pieces, as the parts have them."""
+    """The same in pieces, as the parts have them. An upstream's items are relayed and stored as they come,
+    whatever stands in them."""
     return [
-        part["text"]
+        text(part.get("text"))
         for item in output
         if item.get("type") == "message"
-        for part in item.get("content") or ()
+        for part in dicts(item.get("content"))
         if part.get("type") == "output_text"
     ]
 

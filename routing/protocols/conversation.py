@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from gateway_project.lib.errors import BadRequest, UnsupportedParameter
+from routing.protocols.fields import text
 from routing.protocols.tools import TOOL_ITEMS
 
 Json = dict[str, Any]
@@ -59,11 +60,11 @@ def nothing_said() -> BadRequest:
     return BadRequest("'input' holds nothing that can be sent; send a message.", param="input")
 
 
-def kind_of(item: Json) -> Any:
+def kind_of(item: Json) -> str:
     """Return an item's type; messages and references may leave it out (docs/wire.md 3.3)."""
     kind = item.get("type")
     if kind is not None:
-        return kind
+        return kind if isinstance(kind, str) else repr(kind)  # a stored item of some upstream's
     return "message" if "role" in item else "item_reference"
 
 
@@ -111,7 +112,7 @@ class _Reader:
         return self._turns
 
     def _take_message(self, located: Located) -> None:
-        role = _ROLES.get(located.item.get("role"))
+        role = _ROLES.get(text(located.item.get("role")))
         if role is None:
             at = f"{located.at}.role"
             raise BadRequest(f"'{at}' must be user, assistant, system or developer.", param=at)

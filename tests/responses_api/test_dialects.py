@@ -273,6 +273,34 @@ def test_a_responses_dialect_comes_in_the_grammar(ask: Ask):
     assert '"content_index"' not in relayed
 
 
+@pytest.mark.parametrize(
+    "content", ["text", [1.5, "x", None], [{"type": "output_text", "text": {}}]]
+)
+def test_items_of_no_known_shape_end_and_are_stored_like_others(
+    gateway: LiveGateway, customer: Customer, ask: Ask, content: Any
+):
+    """A relayed stream that is cut off after them, and a whole answer that is read back and gone on from."""
+    item = {"type": "message", "id": "msg_1", "role": {"not": "a role"}, "content": content}
+    begun = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_l"}}
+    done = {
+        "type": "response.output_item.done",
+        "sequence_number": 1,
+        "output_index": 0,
+        "item": item,
+    }
+    cut = ask("plain-responses", [begun, done])
+    *_, last = grammar.read(cut.content)
+    assert (last["type"], last["response"]["output"]) == ("response.failed", [item])
+    whole = ask("plain-responses", {"status": "completed", "output": [item]}, store=True).json()
+    headers = customer.headers
+    with httpx.Client(base_url=gateway.base_url, headers=headers, timeout=GIVE_UP_SECONDS) as http:
+        assert http.get(f"/responses/{whole['id']}").json()["output"][0]["role"] == item["role"]
+        elsewhere = rows.provider("chat", gateway.sandbox.base_url, "elsewhere")
+        rows.alias("elsewhere", (elsewhere, "good"))
+        further = {"model": "elsewhere", "input": "So?", "previous_response_id": whole["id"]}
+        assert http.post("/responses", json=further).status_code == 400
+
+
 def test_a_call_into_a_namespace_keeps_its_names(ask: Ask):
     """Names that no other protocol could carry, because here nobody else has to."""
     namespace = "n" * 60
