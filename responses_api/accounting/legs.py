@@ -122,6 +122,8 @@ class Leg(CallHold):
             unfunded += charge.total
             waived = 0 if self._hold.held is None else charge.total
             charge = NOTHING
+        if self._hold.held is not None and self._is_unseen(status, usage_source):
+            waived = self._hold.held - charge.total
         self.pay(charge.total + waived)
         record = Settled(
             id=self._opened.id,
@@ -141,6 +143,13 @@ class Leg(CallHold):
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
         )
         self._write_settled(record, usage, is_unanswered)
+
+    def _is_unseen(self, status: str, usage_source: str) -> bool:
+        """Return whether the upstream may have written all it was allowed to, and nobody saw any of it: an
+        answer that is not streamed shows itself only when it is whole. The budgets pay what was held, or
+        leaving such calls one after the other would cost the operator without end."""
+        is_over = status in {"completed", "incomplete"}
+        return not self._opened.streamed and not is_over and usage_source == "counted"
 
     def _write_settled(self, record: Settled, usage: Usage, is_unanswered: bool) -> None:
         self._books.settle(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import select
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -16,6 +17,7 @@ from responses_api.accounting import account as accounts
 from routing.models import ProviderModel
 from tenants.models import BudgetWindow
 from tests.accounting.conftest import DOLLAR, INPUT_PICO, OUTPUT_PICO, Rows, budget, offer
+from tests.faults.wire import Wire, request, until
 from tests.support import rows, sockets
 from tests.support.live import LiveGateway
 from tests.support.patience import GIVE_UP_SECONDS
@@ -105,6 +107,32 @@ def test_many_choices_cost_no_more_than_the_budget(
     assert len(answers[0].json()["choices"]) == 128
     assert sum(row.charge_nano for row in booked()) > 0.9 * DOLLAR
     assert {row.unfunded_nano for row in booked()} == {0}
+
+
+def is_answered(wire: Wire) -> bool:
+    return bool(select.select([wire.socket], [], [], 0)[0])
+
+
+def test_calls_that_are_left_one_after_the_other_cost_no_more_than_the_budget(
+    gateway: LiveGateway, booked: Rows, offered: Customer
+) -> None:
+    """Of an upstream that goes on writing when nobody listens any more."""
+    begin(gateway, offered, 10 * CENT)
+    text = "[wait=60000] [chunks=2200]"
+    for number in range(40):
+        door, protocol = DOORS[number % 2], rows.PROTOCOLS[number % 3]
+        seen = len(gateway.sandbox.calls)
+        with Wire(gateway.root_url) as wire:
+            wire.send(request(door, offered, body(door, protocol, text, limit=3000)))
+            until(lambda: len(gateway.sandbox.calls) > seen or is_answered(wire))  # noqa: B023
+            refused = is_answered(wire)
+        if refused:
+            break
+    assert refused, "the budget never ended"
+    assert 0 < upstream_cost(gateway) <= 10 * CENT
+    found = booked()
+    assert {row.status for row in found} == {"client_gone"}
+    assert sum(row.charge_nano for row in found) < CENT  # who left is charged the input alone
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])

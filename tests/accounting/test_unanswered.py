@@ -39,7 +39,9 @@ def test_what_may_have_run_is_not_charged_but_its_cost_is_booked_and_its_budget_
         assert (row.status, row.charge_nano) == ("failed", 0)
         assert row.input_fresh > 100
         assert row.cost_nano == row.unfunded_nano == row.input_fresh * INPUT_PICO // 1000
-    assert BudgetWindow.objects.get().spent_nano == sum(row.cost_nano for row in found)
+    spent, cost = BudgetWindow.objects.get().spent_nano, sum(row.cost_nano for row in found)
+    # Of an answer that is not streamed nobody knows how much of it was written: all that was held is spent.
+    assert spent == cost if stream else spent > cost
 
 
 def test_a_hard_budget_bounds_how_often_a_call_may_come_to_nothing(
@@ -73,7 +75,7 @@ def test_a_client_that_leaves_pays_its_input_by_a_fair_estimate_whatever_came(
     gateway: LiveGateway, booked: Rows, buyer: Customer
 ) -> None:
     """A photo of 3 MB, which was taken for a million tokens."""
-    budget(buyer, 5 * DOLLAR // 100)
+    budget(buyer, 5 * DOLLAR)
     offer("good-chat")
     gateway.call(gateway.worker.forget)
     for stream in (False, True):
