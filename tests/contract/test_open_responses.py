@@ -114,7 +114,7 @@ class Suite:
 
 
 def _event_schemas() -> dict[str, str]:
-    document = reference.json_of("data/openresponses-openapi-2026-04-24.json")
+    document = reference.json_of("schemas/openresponses-openapi-2026-04-24.json")
     schemas: Json = document["components"]["schemas"]
     names = [name for name in schemas if name.endswith("StreamingEvent")]
     return {schemas[name]["properties"]["type"]["enum"][0]: name for name in names}
@@ -251,7 +251,6 @@ CASES: tuple[Callable[[Suite], None], ...] = (
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
     """A gateway as `make up` starts it on a machine that never had one, and the key it made."""
-    reference.path_to("data/openresponses-openapi-2026-04-24.json")
     data_dir: Path = tmp_path_factory.mktemp("fresh")
     variables = environment(data_dir, TOLLGATE_SANDBOX_PORT=str(free_port()))
     with Served(variables, "--quickstart") as served:

@@ -80,6 +80,7 @@ async def main(key_id: str, *, is_endless: bool) -> None:
         key_id=key.pk,
         key_public_id=key.public_id,
         budgets=await sync_to_async(of_key)(key),
+        list_budgets=(),
     )
     writer = Writer(asyncio.get_running_loop())
     books = Books(spool_from_settings())
