@@ -118,12 +118,13 @@ class Leg(CallHold):
         waived = 0
         if self.ownership is not None and not self.ownership.holds:
             charge, unfunded, error_code = NOTHING, 0, IdempotencyKeyLost.code
-        elif is_unanswered:
-            unfunded += charge.total
-            waived = 0 if self._hold.held is None else charge.total
-            charge = NOTHING
-        if self._hold.held is not None and self._is_unseen(status, usage_source):
-            waived = self._hold.held - charge.total
+        else:
+            counted = charge.total
+            if is_unanswered:
+                unfunded, charge = unfunded + counted, NOTHING
+            if self._hold.held is not None:
+                is_unseen = self._is_unseen(status, usage_source)
+                waived = (self._hold.held if is_unseen else counted) - charge.total
         self.pay(charge.total + waived)
         record = Settled(
             id=self._opened.id,
