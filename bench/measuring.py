@@ -21,8 +21,8 @@ INGESTED_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured. Rounds are short and visit the servers in turn, so that a disturbance meets all
-    alike."""
+    """Say how much is measured. Rounds are short and visit the servers in turn, so that a disturbance meets
+    all alike."""
 
     rounds: int
     json_calls: int

@@ -41,7 +41,7 @@ def pss_megabytes(pids: Iterable[int]) -> float:
 
 @dataclass(slots=True)
 class Reading:
-    """What a process used while it was read. `cpu_of_all` adds the processes that were read beside it;
+    """Hold what a process used while it was read. `cpu_of_all` adds the processes that were read beside it;
     `instructions` is None where they cannot be counted."""
 
     cpu: float = 0.0

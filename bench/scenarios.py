@@ -56,7 +56,7 @@ Scenario = Callable[[Bench], Awaitable[list[Figure]]]
 
 
 async def rest(bench: Bench) -> list[Figure]:
-    """What a gateway costs that nobody calls: all its processes, the ingester included."""
+    """Measure what a gateway costs that nobody calls: all its processes, the ingester included."""
     gateway = bench.stage.gateway
     await asyncio.sleep(SETTLED_SECONDS)
     with meters.reading(gateway.pid, beside=gateway.pids) as used:
@@ -237,7 +237,7 @@ def _latency_figures(name: str, cell: Cell, waited: dict[str, list[float]]) -> l
 
 
 async def pinned(bench: Bench) -> list[Figure]:
-    """What a single call waits where everything shares one processor: who else wants it, such as the
+    """Measure what a single call waits where everything shares one processor: who else wants it, such as the
     ingester, must give way."""
     found = []
     with meters.on_one_processor(bench.stage.pids):

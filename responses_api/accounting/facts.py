@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tenants.prices.rating import DEFAULT_TIER
+
 Json = dict[str, Any]
 
 MAX_END_USER = 256
 MAX_TAGS = 16
 MAX_TAG_LENGTH = 512
 MAX_TIER = 32
-DEFAULT_TIER = "default"
 OUTPUT_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 

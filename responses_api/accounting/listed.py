@@ -92,6 +92,8 @@ class ListedLeg(Leg):
         if not is_lost and not (is_unanswered and held is None):
             whole = rate(usage, record.service_tier, self._list_price).total
             amount = whole if held is None else min(whole, held)
+            if held is not None and self._is_unseen(record.status, record.usage_source):
+                amount = held
         self._listed.pay(amount)
         super()._write_settled(structs.replace(record, list_nano=amount), usage, is_unanswered)
 
