@@ -9,9 +9,13 @@ UV := uv==0.13.8
 
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
-PYTEST := $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(LONG),--durations=40)
-SELECTION := not client_programs$(if $(LONG),, and not long)
-PERSISTENCE := persistence$(if $(LONG),, and not long)
+# The tier of a run says how much of each proof it takes: `default` (make test), `ci` (make test-all), `proof`.
+TIER := $(or $(TOLLGATE_TIER),$(if $(LONG),ci,default))
+# Without bytecode each process of a run would compile all tests again: ten seconds of processor time.
+PYTEST := PYTHONDONTWRITEBYTECODE= TOLLGATE_TIER=$(TIER) $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(filter default,$(TIER)),,--costs=40)
+LEFT_OUT := $(if $(filter default,$(TIER)), and not long) $(if $(filter proof,$(TIER)),, and not proof)
+SELECTION := not client_programs and not e2e$(LEFT_OUT)
+PERSISTENCE := persistence$(LEFT_OUT)
 
 # A stamp carries its lock file's checksum in its name: an unchanged lock costs no Python start.
 checksum = $(shell cksum < $(1) 2>/dev/null | tr ' ' -)
@@ -28,7 +32,7 @@ NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --logle
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long test-clients check format bench chaos soak services services-stop lock clean
+.PHONY: help install up schema test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest format bench chaos soak services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,25 +43,56 @@ up: $(RUNTIME_STAMP) ## install, migrate, seed on first boot and serve (PORT=800
 	@exec $(MANAGE) serve --quickstart --host 127.0.0.1 --port $(PORT)
 
 # The services of `make services`, when they answer, or those of DATABASE_URL and REDIS_URL.
-test: $(DEV_STAMP) ## run the tests, on PostgreSQL and Redis too where there are any (LONG=1: all; JOBS=0: in one process)
-	@if [ -z "$$DATABASE_URL$$REDIS_URL" ] && deploy/services status >/dev/null 2>&1; then \
-	    set -a; . var/services.env; set +a; \
-	fi; \
-	$(PYTEST) -m "$(SELECTION)" || exit $$?; \
+SERVICES = if [ -z "$$DATABASE_URL$$REDIS_URL" ] && deploy/services status >/dev/null 2>&1; then \
+	set -a; . var/services.env; set +a; fi
+
+test: test-sqlite ## run the tests, on PostgreSQL and Redis too where there are any (JOBS=0: in one process)
+	@$(MAKE) --no-print-directory test-persistence
+
+test-sqlite: $(DEV_STAMP)
+	@$(SERVICES); $(PYTEST) -m "$(SELECTION)"
+
+test-persistence: $(DEV_STAMP)
+	@$(SERVICES); \
 	case "$$DATABASE_URL" in postgres*) \
 	    TOLLGATE_TEST_DATABASE=postgres $(PYTEST) -m "$(PERSISTENCE)" ;; \
 	esac
 
-test-long: ## run the tests with the long ones
-	@$(MAKE) --no-print-directory test LONG=1
+test-all: ## run the long tests too, and more of each proof, as CI does (TOLLGATE_SEED= chooses the samples)
+	@$(MAKE) --no-print-directory test TOLLGATE_TIER=ci
+
+test-long: test-all
+
+# Once per piece of work, on PostgreSQL and Redis: what it finds goes to docs/performance.md and docs/ledger.md.
+proof: ## run everything at full size: every case, kill loops, soak, ten million rows (hours; TOLLGATE_PROOF_ROWS=)
+	@$(MAKE) --no-print-directory test TOLLGATE_TIER=proof
+	@$(MAKE) --no-print-directory chaos SECONDS=100 DB=sqlite
+	@$(MAKE) --no-print-directory chaos SECONDS=100 DB=postgres
+	@$(MAKE) --no-print-directory chaos SECONDS=20 DB=sqlite ARGS="--budget 0.2"
+	@$(MAKE) --no-print-directory chaos SECONDS=60 ARGS="--crash-database off --least-pause 4 --most-pause 8"
+	@$(MAKE) --no-print-directory chaos SECONDS=60 ARGS="--crash-database on --least-pause 4 --most-pause 8"
+	@$(MAKE) --no-print-directory chaos SECONDS=10 DB=sqlite ARGS="--control --expect-loss"
+	@$(MAKE) --no-print-directory soak
+	@$(SERVICES); $(if $(wildcard bench/ledger.py),$(RUN) -m bench.ledger)
+
+clients: $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## install the client programs that `make test-clients` drives
 
 test-clients: $(DEV_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## drive real clients: Codex, SDKs in Python and JavaScript
 	$(PYTEST) -m clients
 
+e2e: $(DEV_STAMP) ## drive the console in Chromium against a real server; screenshots go to var/e2e
+	$(PYTEST) -m e2e tests/e2e
+
+# Types take longer than all the rest together: beside it, where there are two cores.
 check: $(DEV_STAMP) ## formatting, lint, types, import arrows, migrations
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-types check-rest
+
+check-types:
+	$(RUN) -m mypy
+
+check-rest:
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports --cache-dir var/cache/import-linter
 	$(MANAGE) makemigrations --check --dry-run
 	$(MANAGE) check
@@ -71,9 +106,7 @@ bench: $(DEV_STAMP) ## measure the gateway (ARGS= for the bench's own options)
 
 # With the services of `make services`, when they answer: two workers need Redis.
 chaos: $(DEV_STAMP) ## kill workers and ingester under load and compare the books (SECONDS=100 DB=sqlite|postgres)
-	@if [ -z "$$DATABASE_URL$$REDIS_URL" ] && deploy/services status >/dev/null 2>&1; then \
-	    set -a; . var/services.env; set +a; \
-	fi; \
+	@$(SERVICES); \
 	$(RUN) -m bench.chaos --seconds $(or $(SECONDS),100) --database $(or $(DB),sqlite) $(ARGS)
 
 soak: $(DEV_STAMP) ## many calls, some left midway: memory and descriptors stay (ARGS="--requests 100000 --aborted 20")
@@ -111,6 +144,10 @@ lock: ## compute requirements/*.lock and the clients' package-lock.json again (U
 	@rm -rf var/lock
 
 # Leaves the data in var/ alone: it may hold the only copy of a gateway's keys.
+schema: $(DEV_STAMP) ## write the management API's OpenAPI schema anew (docs/openapi/management.yaml)
+	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m gateway_project.openapi > var/management.yaml
+	@mv var/management.yaml docs/openapi/management.yaml
+
 clean: ## remove the environment and the caches, not the data
 	rm -rf .venv var/cache var/clients var/hypothesis var/lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Measures what the gateway costs, beside the direct call and beside a floor without any feature."""
+"""Measure what the gateway costs, beside the direct call and beside a floor without any feature."""

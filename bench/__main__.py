@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "performance.md"
 
 
 class CallsNotLogged(Exception):
-    """The gateway wrote another number of lines than it answered calls."""
+    """The gateway logged a different number of calls than it answered."""
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 async def measure(names: list[str], *, quick: bool) -> list[Figure]:
-    """The figures of these scenarios. Raises LoadFailed, NotReady, CallsNotLogged."""
+    """Return the figures of these scenarios. Raise LoadFailed, NotReady or CallsNotLogged."""
     figures: list[Figure] = []
     with stage() as set_up:
         bench = Bench(set_up, QUICK if quick else FULL)

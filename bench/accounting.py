@@ -1,7 +1,8 @@
-"""What accounting for a call costs, without the call: hold, open, settle, and a lease now and then. Beside
-each, what its two records cost that are encoded and written, and nothing else.
+"""Measure what accounting for a call costs without the call: hold, open, settle, and a lease now and
+then.
 
-A program of its own, because it needs Django's settings; `python -m bench` runs it and reads its JSON.
+Beside each figure stands the cost of encoding and writing its two records and nothing else. It is a
+program of its own because it needs Django's settings; `python -m bench` runs it and reads its JSON.
 """
 
 from __future__ import annotations
@@ -28,48 +29,42 @@ class Calls:
     """Calls of a caller with two budgets, for a model with prices. Made once Django is set up."""
 
     def __init__(self, directory: Path) -> None:
-        from responses_api.accounting.books import Books  # noqa: PLC0415  # after the settings
+        from responses_api.accounting.spool_writer import SpoolWriter  # noqa: PLC0415  # after the settings
         from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
-        from tenants.budgets.accounts import Accounts  # noqa: PLC0415
+        from tenants.budgets.accounts import BudgetLeases  # noqa: PLC0415
         from tenants.ledger.spool import Spool  # noqa: PLC0415
         from tenants.token_classes import Usage  # noqa: PLC0415
 
-        self.books = Books(Spool(directory, least_free_percent=0))
-        self._worker: Any = SimpleNamespace(
-            books=self.books, budgets=Accounts(_granted, self.books.name)
-        )
+        self.spool_writer = SpoolWriter(Spool(directory, least_free_percent=0))
+        self._budgets = BudgetLeases(_granted, self.spool_writer.name)
         self._caller, self._target = _caller(), _target()
+        self._route: Any = SimpleNamespace(alias="gpt", requested_model="")
         self._body = {"model": "gpt", "input": "x" * 900}
         self._payload = orjson.dumps(self._body)
         self._call = ModelCall("responses", "gpt", False, False, self._body, len(self._payload))
         self._usage = Usage(input_fresh=220, output_visible=120)
 
-    def admitted(self, number: int) -> Any:
-        return SimpleNamespace(
+    async def account(self, number: int) -> None:
+        from responses_api.accounting.request_costs import RequestCosts  # noqa: PLC0415
+
+        costs = RequestCosts(
+            self.spool_writer,
+            self._budgets,
             request_id=f"req_{number:028x}0000",
-            ownership=None,
             caller=self._caller,
-            route=SimpleNamespace(alias="gpt", requested_model=""),
-            socket=None,
+            route=self._route,
         )
-
-    async def account(self, admitted: Any) -> None:
-        from responses_api.accounting.account import Account  # noqa: PLC0415
-
-        account = Account(self._worker, admitted)
-        leg, _ = await account.open(
-            self._target, "responses", self._call, self._body, self._payload
-        )
+        leg, _ = await costs.open(self._target, "responses", self._call, self._body, self._payload)
         leg.settle(status="completed", usage=self._usage, usage_source="provider", http_status=200)
 
 
 async def _granted(record: Any) -> Any:
-    """The database's part, which a call in a hundred or so waits for."""
-    from tenants.budgets.leases import Draw, Drawn  # noqa: PLC0415
+    """Run the database's part, which about one call in a hundred waits for."""
+    from tenants.budgets.leases import Draw, DrawResult  # noqa: PLC0415
 
     if not isinstance(record, Draw):
         return None
-    return Drawn(tuple(part.known + 1_000_000_000 for part in record.parts), 25_000_000_000)
+    return DrawResult(tuple(part.known + 1_000_000_000 for part in record.parts), 25_000_000_000)
 
 
 def _caller() -> Any:
@@ -80,7 +75,7 @@ def _caller() -> Any:
     budgets = tuple(BudgetTerms(number, "monthly", zone, is_hard=True) for number in (1, 2))
     return SimpleNamespace(
         tenant_id=1, tenant_slug="acme", key_id=1, key_public_id="0123456789", budgets=budgets,
-        fee_budgets=budgets, list_budgets=(),
+        fee_budgets=budgets, list_budgets=(), end_user="",
     )  # fmt: skip
 
 
@@ -103,7 +98,7 @@ def _target() -> Any:
 
 
 def _bare(spool: Path, file: int) -> Callable[[], None]:
-    """Encodes and writes the two records of the first call once more."""
+    """Encode and write the two records of the first call once more."""
     from tenants.ledger.records import framed, read  # noqa: PLC0415
 
     opened, settled = (record for record, _ in read((spool / "000001.log").read_bytes()))
@@ -116,27 +111,26 @@ def _bare(spool: Path, file: int) -> Callable[[], None]:
 
 
 async def measure(directory: Path) -> tuple[list[int], list[int]]:
-    """Nanoseconds of each call, and of writing its two records."""
+    """Return the nanoseconds of each call, and of writing its two records."""
     calls = Calls(directory)
-    await calls.account(calls.admitted(0))
+    await calls.account(0)
     file = os.open(directory / "bare", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    write = _bare(directory / calls.books.name, file)
+    write = _bare(directory / calls.spool_writer.name, file)
     taken, written = [], []
     for number in range(1, ROUNDS + WARM_UP):
-        admitted = calls.admitted(number)
         began = time.perf_counter_ns()
-        await calls.account(admitted)
+        await calls.account(number)
         between = time.perf_counter_ns()
         write()
         taken.append(between - began)
         written.append(time.perf_counter_ns() - between)
     os.close(file)
-    await calls.books.stop()
+    await calls.spool_writer.stop()
     return taken[WARM_UP:], written[WARM_UP:]
 
 
 def quantiles(taken: list[int]) -> dict[str, float]:
-    """In microseconds."""
+    """Return the quantiles in microseconds."""
     return {f"p{percent}": quantile(taken, percent) / 1000 for percent in (50, 99)}
 
 

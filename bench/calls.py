@@ -1,4 +1,4 @@
-"""The requests the bench sends, as bytes, and how a complete answer to each is recognised."""
+"""Define the requests the bench sends, as bytes, and how a complete answer to each is recognised."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ CODEX_CELLS = tuple(cell for cell in CELLS if cell.door == "responses")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request without its address and credential. `events` is the least a stream must hold; with a
-    `path` it gets that, otherwise it is posted to the cell's door."""
+    """A request without its address and credential.
+
+    `events` is the least number a stream must hold. With a `path` it is a GET, otherwise it is posted to
+    the cell's door.
+    """
 
     cell: Cell
     body: bytes
@@ -55,7 +58,7 @@ class Call:
         return self.events > 0
 
     def on_wire(self, port: int, key: str) -> bytes:
-        """The whole HTTP/1.1 request."""
+        """Return the whole HTTP/1.1 request."""
         lines = (
             f"GET {self.path} HTTP/1.1" if self.path else f"POST {PATHS[self.cell.door]} HTTP/1.1",
             f"host: 127.0.0.1:{port}",
@@ -68,32 +71,32 @@ class Call:
 
 
 def json_call(cell: Cell, body_bytes: int, *, store: bool = False) -> Call:
-    """A call with a body of about that size, a conversation in turns, and an answer of about 1 KB."""
+    """Make a call with a body of about that size, a conversation in turns, and an answer of about 1 KB."""
     body = orjson.dumps(_body(cell, f"[size={ANSWER_BYTES}]", body_bytes) | {"store": store})
     return Call(cell, body, _JSON_ENDS[cell.door])
 
 
 def stream_call(cell: Cell, chunks: int, pace_ms: int = 0) -> Call:
-    """A call answered with that many chunks, one every `pace_ms`, or as fast as they are taken."""
+    """Make a call answered with that many chunks, one every `pace_ms`, or as fast as they are taken."""
     orders = f"[chunks={chunks}]" + (f"[pace={pace_ms}]" if pace_ms else "")
     body = orjson.dumps(_body(cell, orders, TURN_BYTES) | {"stream": True, "store": False})
     return Call(cell, body, _STREAM_ENDS[cell.door], events=chunks)
 
 
 def background_body(cell: Cell, chunks: int) -> dict[str, Any]:
-    """A call in the background whose events are kept."""
+    """Make a background call whose events are kept."""
     orders = {"stream": True, "background": True, "store": True}
     return _body(cell, f"[chunks={chunks}]", TURN_BYTES) | orders
 
 
 def replay_call(cell: Cell, response_id: str, events: int) -> Call:
-    """The kept events of a response that has ended, from the first to the last."""
+    """Make a call for the kept events of a response that has ended, from first to last."""
     path = f"{PATHS['responses']}/{response_id}?stream=true"
     return Call(cell, b"", _STREAM_ENDS["responses"], events, path)
 
 
 def _body(cell: Cell, orders: str, body_bytes: int) -> dict[str, Any]:
-    """The directives stand in the last user text, which is the one the sandbox obeys."""
+    """Build the body, with the directives in the last user text, which is the one the sandbox obeys."""
     turns = [
         {"role": "assistant" if number % 2 else "user", "content": _filler(TURN_BYTES)}
         for number in range(max(0, body_bytes // (TURN_BYTES + 60) - 1))
@@ -104,8 +107,11 @@ def _body(cell: Cell, orders: str, body_bytes: int) -> dict[str, Any]:
 
 
 def codex_call(cell: Cell) -> Call:
-    """A step of Codex: about 50 KB of instructions, tools of several kinds and history, answered with a
-    streamed tool call, as most of its steps are (docs/wire.md 10.2; the texts are ours)."""
+    """Make a step of Codex: about 50 KB of instructions, tools of several kinds and history.
+
+    It is answered with a streamed tool call, as most of Codex's steps are (docs/wire.md 10.2; the texts
+    are ours).
+    """
     tools = [_tool(number) for number in range(12)]
     body = {
         "model": f"sandbox-{cell.upstream}",

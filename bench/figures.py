@@ -1,4 +1,4 @@
-"""What is measured, as values: one figure a line of the report."""
+"""Represent what is measured: one figure a line of the report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from statistics import quantiles
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of the gateway, beside the same of the floor and of the direct call.
+    """A figure of the gateway, beside the same of the floor and of the direct call.
 
     `None` means that there is no such figure: nothing stands between in a direct call, and not every
-    machine counts instructions. `at_most` is the target, where there is one, and `floor_then` the floor of
-    the machine it was set on, where it may be judged by that on slower ones. `best` is the gateway's least
-    disturbed round: what else runs on a machine only ever adds to processor time.
+    machine counts instructions. `at_most` is the target, if there is one, and `floor_then` the floor of
+    the machine it was set on, if slower ones may be judged by it. `best` is the gateway's least disturbed
+    round: other load on a machine only ever adds to processor time.
     """
 
     scenario: str
@@ -30,8 +30,11 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """`ok` or `over`; `ratio ok` for what is over but no more floors than the target was; empty without a
-        target or without a figure."""
+        """Return `ok`, `over`, or `ratio ok` for a figure over its target but no more floors than the
+        target was.
+
+        It is empty without a target or without a figure.
+        """
         if self.at_most is None or self.gateway is None:
             return ""
         if self.gateway <= self.at_most:
@@ -41,7 +44,7 @@ class Figure:
 
     @property
     def most_floors(self) -> float | None:
-        """The target in floors."""
+        """Return the target in floors."""
         if self.at_most is None or self.floor_then is None:
             return None
         return self.at_most / self.floor_then
@@ -54,5 +57,5 @@ class Figure:
 
 
 def quantile(values: Sequence[float], percent: int) -> float:
-    """The value that `percent` of the values do not exceed."""
+    """Return the value that `percent` of the values do not exceed."""
     return quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,4 +1,5 @@
-"""The least a gateway in this language can cost: raw ASGI, aiohttp and uvicorn, without any feature.
+"""Serve the least a gateway in this language can cost: raw ASGI, aiohttp and uvicorn, without any
+feature.
 
 No authentication, no routing, no look at what passes. What the gateway costs more than this is the price
 of its features. Runs as a process of its own: `python -m bench.floor PORT UPSTREAM`.

@@ -1,4 +1,4 @@
-"""A closed loop of calls over a number of connections, and what came back."""
+"""Send a closed loop of calls over a number of connections, and tally the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LoadFailed(Exception):
 
 @dataclass(slots=True)
 class Tally:
-    """What a load brought back. `latencies` in seconds, one per call; `peak` calls ran at once."""
+    """The result of a load. `latencies` in seconds, one per call; `peak` calls ran at once."""
 
     calls: int = 0
     events: int = 0
@@ -39,7 +39,7 @@ class Tally:
 
 
 class Load:
-    """Open connections to one server, to send calls over as often as wanted."""
+    """Open connections to one server, reusable for many loads."""
 
     def __init__(self, port: int, key: str) -> None:
         self._port = port
@@ -57,7 +57,7 @@ class Load:
             connection.close()
 
     async def run(self, call: Call, count: int) -> Tally:
-        """Send `count` calls, each connection its next one when it has its answer. Raises LoadFailed."""
+        """Send `count` calls; each connection sends the next when it has its answer. Raise LoadFailed."""
         self._call, self._request = call, call.on_wire(self._port, self._key)
         self._tally, self._left, self._running = Tally(), count, 0
         self._ended = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Running one call many times against each server in turn, and reading what that cost."""
+"""Run one call many times against each server in turn, and read what that cost."""
 
 from __future__ import annotations
 
@@ -67,24 +67,24 @@ class Sample:
     used: Reading
 
     def cpu_per_call(self) -> float:
-        """Milliseconds."""
+        """Return milliseconds."""
         return self.used.cpu * 1e3 / self.tally.calls
 
     def cpu_of_all_per_call(self) -> float:
-        """Milliseconds, of all processes that serve."""
+        """Return milliseconds, of all processes that serve."""
         return self.used.cpu_of_all * 1e3 / self.tally.calls
 
     def cpu_per_100k_events(self) -> float:
-        """Seconds."""
+        """Return seconds."""
         return self.used.cpu * 1e5 / self.tally.events
 
     def instructions_per_call(self) -> float | None:
-        """Millions."""
+        """Return millions."""
         counted = self.used.instructions
         return None if counted is None else counted / 1e6 / self.tally.calls
 
     def instructions_per_100k_events(self) -> float | None:
-        """Thousands of millions."""
+        """Return thousands of millions."""
         counted = self.used.instructions
         return None if counted is None else counted / 1e9 * 1e5 / self.tally.events
 
@@ -93,7 +93,7 @@ Samples = dict[str, list[Sample]]
 
 
 class Bench:
-    """What scenarios need: the stage, the scale, and a count of what was sent to the gateway."""
+    """The context of scenarios: the stage, the scale, and a count of what was sent to the gateway."""
 
     def __init__(self, stage: Stage, scale: Scale) -> None:
         self.stage = stage
@@ -102,7 +102,7 @@ class Bench:
         self._counts_instructions = meters.counts_instructions()
 
     async def compare(self, call: Call, count: int, concurrency: int, rounds: int = 0) -> Samples:
-        """Samples by server name, one a round."""
+        """Return samples by server name, one a round."""
         samples: Samples = {server.name: [] for server in self.stage.servers}
         for _ in range(rounds or self.scale.rounds):
             for server in self.stage.servers:
@@ -112,7 +112,7 @@ class Bench:
     async def compare_also(
         self, other: Server, call: Call, count: int, concurrency: int
     ) -> Samples:
-        """The same, with another server in the gateway's place."""
+        """Compare with another server in the gateway's place."""
         samples: Samples = {"gateway": [], "floor": []}
         for _ in range(self.scale.rounds):
             samples["gateway"].append(await self.sample(other, call, count, concurrency))
@@ -137,7 +137,7 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def load(self, server: Server, concurrency: int) -> AsyncIterator[Load]:
-        """Open connections, closed afterwards."""
+        """Open connections, closed after the block."""
         load = Load(server.port, server.key)
         try:
             await load.connect(concurrency)
@@ -147,6 +147,6 @@ class Bench:
 
 
 def middle(values: list[float | None]) -> float | None:
-    """The median; None if any round has no value."""
+    """Return the median; None if any round has no value."""
     known = [value for value in values if value is not None]
     return median(known) if known and len(known) == len(values) else None

@@ -1,4 +1,4 @@
-"""What a process has used: processor time, memory and retired instructions. Linux only."""
+"""Read what a process has used: processor time, memory and retired instructions. Linux only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CPUCLOCK_SCHED = 2
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads, to the nanosecond.
+    """Return user and system time of all threads, to the nanosecond.
 
     This is the process's own clock, the one clock_getcpuclockid(3) names; /proc/PID/stat holds the same
     sum, but cut to hundredths of a second.
@@ -26,7 +26,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def rss_megabytes(pid: int) -> float:
-    """Memory held now, in units of 10^6 bytes."""
+    """Return the memory held now, in units of 10^6 bytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024 / 1e6
@@ -89,7 +89,7 @@ def on_one_processor(pids: Iterable[int]) -> Iterator[None]:
 
 
 def counts_instructions() -> bool:
-    """Whether this machine lets us count them: many virtual ones do not."""
+    """Tell whether this machine lets us count instructions: many virtual ones do not."""
     try:
         tried = subprocess.run([*PERF, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def counts_instructions() -> bool:
 
 
 def counted(report: str) -> float | None:
-    """The count in what `perf stat -x ,` prints; None if it counted nothing."""
+    """Return the count in the output of `perf stat -x ,`; None if it counted nothing."""
     for line in report.splitlines():
         count, *rest = line.split(",")
         if any("instructions" in word for word in rest) and count.isdigit():

@@ -1,4 +1,4 @@
-"""Starting the measured processes, waiting until they answer, and stopping them."""
+"""Start the measured processes, wait until they answer, and stop them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NotReady(RuntimeError):
 
 
 def environment(data_dir: Path, **variables: str) -> dict[str, str]:
-    """Nothing of the caller's settings: the defaults are what is measured."""
+    """Return an environment without the caller's settings: the defaults are what is measured."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables}
 
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(arguments: list[str], variables: Mapping[str, str], log: Path) -> Iterator[int]:
-    """A Python process of this environment, by its process id; its output goes to `log`."""
+    """Run a Python process of this environment and yield its process id; its output goes to `log`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, env=variables, stdout=output, stderr=output

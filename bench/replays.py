@@ -1,4 +1,4 @@
-"""A response whose events are kept, to be replayed."""
+"""Prepare a response whose events are kept, to be replayed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DATA = "data: "
 
 
 async def made(gateway: Server, cell: Cell, chunks: int) -> str:
-    """The id of a response that was made in the background and has ended."""
+    """Return the id of a response made in the background, once it has ended."""
     url = f"http://127.0.0.1:{gateway.port}{PATHS['responses']}"
     headers = {"authorization": f"Bearer {gateway.key}"}
     async with (

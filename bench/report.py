@@ -1,4 +1,4 @@
-"""The figures as a table for people, as Markdown for the documentation, and as JSON for machines."""
+"""Render the figures as a table for people, Markdown for the documentation, and JSON for machines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
 def conditions(command: str) -> dict[str, str]:
-    """When, how and on what the figures were measured."""
+    """Describe when, how and on what the figures were measured."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "command": command,
@@ -43,7 +43,7 @@ def conditions(command: str) -> dict[str, str]:
 
 
 def text(figures: list[Figure], under: dict[str, str]) -> str:
-    """A table in columns."""
+    """Return a table in columns."""
     rows = [HEADINGS, *map(_cells, figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(_padded(row, widths)).rstrip() for row in rows]
@@ -51,7 +51,7 @@ def text(figures: list[Figure], under: dict[str, str]) -> str:
 
 
 def markdown(figures: list[Figure], under: dict[str, str]) -> str:
-    """The same as a table of the documentation."""
+    """Return a Markdown table for the documentation."""
     rule = ("---", "---", "---", "--:", "--:", "--:", "--:", "---", "--:", "--:")
     rows = [HEADINGS, rule, *map(_cells, figures)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -99,7 +99,7 @@ def _target(figure: Figure) -> str:
 
 
 def _amount(value: float | None, unit: str) -> str:
-    """Three digits that mean something, and the unit; rates need none, the figure's name says it."""
+    """Return three significant digits and the unit; rates need none, as the figure's name says it."""
     if value is None:
         return ""
     if unit in {"", "/s"}:
@@ -108,7 +108,7 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def _padded(row: Iterable[str], widths: list[int]) -> list[str]:
-    """Words to the left, figures to the right."""
+    """Align words left, figures right."""
     return [
         cell.ljust(width) if column < 3 or column == 7 else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))

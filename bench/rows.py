@@ -1,6 +1,7 @@
-"""The rows the gateway needs: a tenant with a key, and an alias per cell, over a provider with a secret.
+"""Create the rows the gateway needs: a tenant with a key, and an alias per cell, over a provider with a
+secret.
 
-Made by the commands an operator would use, in a database of its own.
+They are made by the commands an operator would use, in a database of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is measured: one function a scenario, by the name `--only` takes."""
+"""Define what is measured: one function a scenario, by the name `--only` takes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Scenario = Callable[[Bench], Awaitable[list[Figure]]]
 
 
 async def rest(bench: Bench) -> list[Figure]:
-    """Measure what a gateway costs that nobody calls: all its processes, the ingester included."""
+    """Measure the cost of an idle gateway: all its processes, the ingester included."""
     gateway = bench.stage.gateway
     await asyncio.sleep(SETTLED_SECONDS)
     with meters.reading(gateway.pid, beside=gateway.pids) as used:
@@ -70,7 +70,9 @@ async def rest(bench: Bench) -> list[Figure]:
 
 
 async def memory(bench: Bench) -> list[Figure]:
-    """First, on a fresh worker: what it holds after many calls of every kind, and whether it grows."""
+    """Measure a worker's memory after many calls of every kind, and whether it grows. Runs first, on a
+    fresh worker.
+    """
     gateway = bench.stage.gateway
     held = [meters.rss_megabytes(gateway.pid)]
     for _ in range(MEMORY_STEPS):
@@ -86,7 +88,7 @@ async def memory(bench: Bench) -> list[Figure]:
 
 
 async def _step(bench: Bench, count: int) -> None:
-    """Four JSON calls to one short stream, through both relay cells."""
+    """Send four JSON calls to one short stream, through both relay cells."""
     gateway = bench.stage.gateway
     async with bench.load(gateway, JSON_CONCURRENCY) as load:
         for cell in RELAYS:
@@ -95,7 +97,7 @@ async def _step(bench: Bench, count: int) -> None:
 
 
 async def json(bench: Bench) -> list[Figure]:
-    """The price of a JSON call."""
+    """Measure the price of a JSON call."""
     found = []
     for cell in CELLS:
         for kilobytes in BODY_KILOBYTES:
@@ -107,8 +109,10 @@ async def json(bench: Bench) -> list[Figure]:
 
 
 async def metered(bench: Bench) -> list[Figure]:
-    """The price of a JSON call with everything on: priced, two budgets, six limits; counted in memory, and in
-    Redis where REDIS_URL names one."""
+    """Measure a JSON call with everything on: priced, two budgets, six limits.
+
+    Limits are counted in memory, and in Redis where REDIS_URL names one.
+    """
     gateway = replace(bench.stage.gateway, key=bench.stage.metered_key)
     found = await _metered(bench, gateway, "metered 1 KB", at_most=0.30)
     if redis_url := os.environ.get("REDIS_URL"):
@@ -128,7 +132,7 @@ async def _metered(bench: Bench, server: Server, name: str, at_most: float) -> l
 
 
 async def stored(bench: Bench) -> list[Figure]:
-    """The price of a JSON call whose response is kept, on SQLite."""
+    """Measure a JSON call whose response is stored, on SQLite."""
     found = []
     for cell in CODEX_CELLS:
         call = json_call(cell, 1_000, store=True)
@@ -138,7 +142,7 @@ async def stored(bench: Bench) -> list[Figure]:
 
 
 async def codex(bench: Bench) -> list[Figure]:
-    """The price of a turn of a coding agent: a large request with many tools, a short stream."""
+    """Measure a turn of a coding agent: a large request with many tools, a short stream."""
     found = []
     for cell in CODEX_CELLS:
         samples = await bench.compare(codex_call(cell), bench.scale.json_calls, JSON_CONCURRENCY)
@@ -164,7 +168,7 @@ def _json_figures(
 
 
 async def burst(bench: Bench) -> list[Figure]:
-    """The price of a chunk when chunks come as fast as they are taken."""
+    """Measure the price of a chunk when chunks come as fast as they are taken."""
     found = []
     for cell in CELLS:
         call = stream_call(cell, BURST_CHUNKS)
@@ -174,7 +178,7 @@ async def burst(bench: Bench) -> list[Figure]:
 
 
 async def paced(bench: Bench) -> list[Figure]:
-    """The price of a chunk when each comes alone, as from a model."""
+    """Measure the price of a chunk when each comes alone, as from a model."""
     found = []
     for cell in CELLS:
         call = stream_call(cell, bench.scale.paced_chunks, PACE_MS)
@@ -194,7 +198,9 @@ def _chunk_figures(name: str, cell: Cell, samples: Samples, at_most: float) -> l
 
 
 async def latency(bench: Bench) -> list[Figure]:
-    """What a single call waits longer than a direct one, the servers taking turns call by call."""
+    """Measure how much longer a single call waits than a direct one, the servers taking turns call by
+    call.
+    """
     found = []
     for cell in RELAYS:
         for kilobytes in BODY_KILOBYTES:
@@ -204,7 +210,7 @@ async def latency(bench: Bench) -> list[Figure]:
 
 
 async def _waited(bench: Bench, call: Call) -> dict[str, list[float]]:
-    """Milliseconds of every call, by server."""
+    """Return the milliseconds of every call, by server."""
     waited: dict[str, list[float]] = {server.name: [] for server in bench.stage.servers}
     direct, floor, gateway = bench.stage.servers
     async with (
@@ -237,8 +243,10 @@ def _latency_figures(name: str, cell: Cell, waited: dict[str, list[float]]) -> l
 
 
 async def pinned(bench: Bench) -> list[Figure]:
-    """Measure what a single call waits where everything shares one processor: who else wants it, such as the
-    ingester, must give way."""
+    """Measure how long a single call waits when everything shares one processor.
+
+    Whatever else wants the processor, such as the ingester, must give way.
+    """
     found = []
     with meters.on_one_processor(bench.stage.pids):
         for cell in RELAYS:
@@ -248,7 +256,7 @@ async def pinned(bench: Bench) -> list[Figure]:
 
 
 async def throughput(bench: Bench) -> list[Figure]:
-    """Calls a second when more wait than can be served; load and sandbox use the same processors."""
+    """Measure calls a second when more wait than can be served; load and sandbox use the same processors."""
     found = []
     for cell in RELAYS:
         for kilobytes in BODY_KILOBYTES:
@@ -265,7 +273,7 @@ def _calls_per_second(sample: Sample) -> float:
 
 
 async def streams(bench: Bench) -> list[Figure]:
-    """Many streams at once; a single one that fails ends the bench."""
+    """Run many streams at once; a single one that fails ends the bench."""
     found = []
     for cell in RELAYS:
         call = stream_call(cell, bench.scale.held_chunks, HELD_PACE_MS)
@@ -287,7 +295,7 @@ async def streams(bench: Bench) -> list[Figure]:
 
 
 async def replay(bench: Bench) -> list[Figure]:
-    """The price of replaying a thousand kept events; without `floor` and `direct`, which keep none."""
+    """Measure the price of replaying a thousand kept events; `floor` and `direct` keep none."""
     found = []
     gateway = bench.stage.gateway
     for cell in CODEX_CELLS:
@@ -309,7 +317,7 @@ async def replay(bench: Bench) -> list[Figure]:
 
 
 async def sockets(bench: Bench) -> list[Figure]:
-    """What idle WebSockets hold, and the price of a frame; without `floor` and `direct`, which have none."""
+    """Measure what idle WebSockets hold, and the price of a frame; `floor` and `direct` have none."""
     gateway = bench.stage.gateway
     async with websockets.held(gateway, 1) as (first,):
         await websockets.turn(first, RELAYS[-1], "Hello")  # what the first one loads
@@ -324,7 +332,7 @@ async def sockets(bench: Bench) -> list[Figure]:
 
 
 async def accounting(bench: Bench) -> list[Figure]:
-    """Hold, open and settle, in a process of its own; the floor is writing the two records alone."""
+    """Measure hold, open and settle in a process of its own; the floor is writing the two records alone."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.accounting", cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
@@ -351,7 +359,7 @@ def _added(when: str, gateway: Server, before: float) -> Figure:
 
 
 async def _frames(bench: Bench, connection: ClientConnection, cell: Cell) -> Figure:
-    """The price of a frame when they come as fast as they are taken."""
+    """Measure the price of a frame when they come as fast as they are taken."""
     frames, streams = 0, bench.scale.burst_streams
     with meters.reading(bench.stage.gateway.pid) as used:
         for _ in range(streams):
@@ -370,7 +378,7 @@ def _figure(
     at_most: float | None = None,
     floor_then: float | None = None,
 ) -> Figure:
-    """The median of the rounds, of the gateway and of the floor."""
+    """Return the median of the rounds, for the gateway and the floor."""
     rounds = [value(sample) for sample in samples["gateway"]]
     floor = middle([value(sample) for sample in samples["floor"]])
     best = min((found for found in rounds if found is not None), default=None)
@@ -390,7 +398,7 @@ def _figure(
 def _rate(
     scenario: str, cell: Cell, what: str, samples: Samples, value: Callable[[Sample], float]
 ) -> Figure:
-    """The median of the rounds, of all three."""
+    """Return the median of the rounds, for all three."""
     gateway, floor, direct = (
         middle([value(sample) for sample in samples[name]])
         for name in ("gateway", "floor", "direct")

@@ -1,7 +1,8 @@
-"""`python -m bench.soak`: many calls, some left by their client, and what they leave behind in the worker.
+"""`python -m bench.soak`: send many calls, some abandoned by their client, and check what remains in the
+worker.
 
-Memory may not grow by more than a few megabytes after the warm-up, and descriptors, sockets and threads must
-come back to what they were after it. The exit code is 1 where they do not.
+Memory may not grow by more than a few megabytes after the warm-up, and descriptors, sockets and threads
+must return to what they were after it. The exit code is 1 if they do not.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ REST_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds. Idle connections to the upstream are part of it: they are kept for later."""
+    """The resources of a process, including idle connections to the upstream, which are kept for later."""
 
     descriptors: int
     sockets: int
@@ -64,13 +65,13 @@ def held(pid: int) -> Held:
 
 
 def growth(megabytes: Sequence[float]) -> float:
-    """By how much a line through the samples rises from the first to the last."""
+    """Return by how much a line through the samples rises from first to last."""
     slope, _ = linear_regression(range(len(megabytes)), megabytes)
     return slope * (len(megabytes) - 1)
 
 
 class Soak:
-    """The same round again and again; each cell's calls in turn."""
+    """Repeats one round; each cell's calls in turn."""
 
     def __init__(self, server: Server, requests: int, aborted_percent: int) -> None:
         self._server = server
@@ -84,7 +85,7 @@ class Soak:
         return ROUNDS * (self._whole + self._aborted)
 
     async def run(self) -> tuple[list[float], Held, Held]:
-        """Memory after each round past the warm-up, and what was held after it and at the end."""
+        """Return the memory after each round past the warm-up, and what was held after it and at the end."""
         await self._load.connect(CONNECTIONS)
         memory: list[float] = []
         before = held(self._server.pid)
@@ -119,7 +120,7 @@ class Soak:
         await asyncio.gather(*(some() for _ in range(CONNECTIONS // 4)))
 
     async def _at_rest(self, level: Held | None) -> Held:
-        """What is held once nothing runs: as soon as it is no more than `level`, or after a while."""
+        """Return what is held at rest: as soon as it is no more than `level`, or after a while."""
         deadline = time.monotonic() + (REST_SECONDS if level else 2.0)
         while time.monotonic() < deadline:
             now = held(self._server.pid)
@@ -130,7 +131,7 @@ class Soak:
 
 
 async def leave(server: Server, call: Call) -> None:
-    """Ask, wait for the first bytes of the answer's events, and go."""
+    """Send a request, wait for the first bytes of the answer's events, and disconnect."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(call.on_wire(server.port, server.key))
     head = await reader.readuntil(b"\r\n\r\n")
@@ -141,7 +142,7 @@ async def leave(server: Server, call: Call) -> None:
 
 
 async def measure(requests: int, aborted_percent: int) -> bool:
-    """Print the figures; whether they are within bounds."""
+    """Print the figures and tell whether they are within bounds."""
     with stage() as set_up:
         soak = Soak(set_up.gateway, requests, aborted_percent)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""WebSockets to the gateway: held open idle, and one that streams."""
+"""Open WebSockets to the gateway: idle ones, and one that streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDS = (_END, b'{"type":"response.failed"', b'{"type":"response.incomplete"', b
 
 @contextlib.asynccontextmanager
 async def held(server: Server, count: int) -> AsyncIterator[list[ClientConnection]]:
-    """So many connections, open until the block ends."""
+    """Hold this many connections open until the block ends."""
     async with contextlib.AsyncExitStack() as stack:
         headers = {"authorization": f"Bearer {server.key}"}
         url = f"ws://127.0.0.1:{server.port}/v1/responses"
@@ -31,7 +31,7 @@ async def held(server: Server, count: int) -> AsyncIterator[list[ClientConnectio
 
 
 async def turn(connection: ClientConnection, cell: Cell, said: str) -> int:
-    """Have a response made; how many frames it took. Raises LoadFailed."""
+    """Have a response made and return how many frames it took. Raise LoadFailed."""
     frame = {
         "type": "response.create",
         "model": f"sandbox-{cell.upstream}",

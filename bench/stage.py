@@ -1,4 +1,4 @@
-"""The stage: sandbox, floor and gateway, each a process of its own, on a throw-away data directory."""
+"""Set the stage: sandbox, floor and gateway, each a process of its own, on a throw-away data directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_COMPLAINTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Something that answers calls. `pid` is the process to be measured; `pids` are all that serve."""
+    """A server that answers calls. `pid` is the process to be measured; `pids` are all that serve."""
 
     name: str
     port: int
@@ -43,16 +43,16 @@ class Stage:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Every process of the stage."""
+        """Return every process of the stage."""
         return tuple(pid for server in self.servers for pid in (server.pids or (server.pid,)))
 
     def logged_calls(self) -> int:
-        """The lines the gateway has written for calls that ended."""
+        """Return the lines the gateway has written for calls that ended."""
         with self.log.open("rb") as lines:
             return sum(CALL_LINE in line for line in lines)
 
     def complaints(self) -> str:
-        """The last of what the gateway has logged besides calls: why calls failed, if they did."""
+        """Return the last lines the gateway logged besides calls: why calls failed, if they did."""
         lines = self.log.read_bytes().splitlines(keepends=True)
         others = [line for line in lines if CALL_LINE not in line]
         return b"".join(others[-MAX_COMPLAINTS:]).decode(errors="replace")
@@ -60,7 +60,7 @@ class Stage:
 
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
-    """Everything running and ready; stopped and removed afterwards."""
+    """Start everything and wait until it is ready; stop and remove it afterwards."""
     raise_file_limit()
     with (
         tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder,
@@ -76,7 +76,7 @@ def stage() -> Iterator[Stage]:
 
 @contextlib.contextmanager
 def counting_in_redis(beside: Stage, redis_url: str) -> Iterator[Server]:
-    """Another gateway before the same sandbox, with Redis; its key is metered."""
+    """Run another gateway before the same sandbox, with Redis; its key is metered."""
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
         data_dir = Path(folder)
         started = _gateway(data_dir, beside.direct, data_dir / "gateway.log", REDIS_URL=redis_url)
@@ -87,7 +87,7 @@ def counting_in_redis(beside: Stage, redis_url: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def _sandbox(data_dir: Path) -> Iterator[Server]:
     port, log = processes.free_port(), data_dir / "sandbox.log"
-    arguments = ["-m", "routing.sandbox", "--port", str(port)]
+    arguments = ["-m", "gateway_project.sandbox", "--port", str(port)]
     with processes.running(arguments, processes.environment(data_dir), log) as pid:
         processes.wait_until_ready(port, "/healthz", log)
         yield Server("direct", port, pid, key="none")
@@ -106,7 +106,9 @@ def _floor(data_dir: Path, sandbox: Server) -> Iterator[Server]:
 def _gateway(
     data_dir: Path, sandbox: Server, log: Path, **settings: str
 ) -> Iterator[tuple[Server, Keys]]:
-    """As in production: the supervisor and one worker, keys checked, a log line in JSON per call."""
+    """Run a gateway as in production: the supervisor and one worker, keys checked, a log line in JSON per
+    call.
+    """
     variables = processes.environment(data_dir, TOLLGATE_LOG_FORMAT="json", **settings)
     port = processes.free_port()
     keys = rows.make(variables, sandbox.port)

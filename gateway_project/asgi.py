@@ -31,15 +31,17 @@ from gateway_project.lib.errors import (  # noqa: E402
     NotFound,
 )
 from gateway_project.lib.hosts import AllowedHosts  # noqa: E402
-from responses_api import guard, worker  # noqa: E402
+from gateway_project.lib.prefixes import PREFIXES, is_api, is_management  # noqa: E402
+from gateway_project.serving import guard, worker  # noqa: E402
+from gateway_project.serving.bounded import Bounded  # noqa: E402
+from responses_api import app_state  # noqa: E402
 from responses_api.background import follow  # noqa: E402
-from responses_api.bounded import Bounded  # noqa: E402
+from responses_api.calls.request_log import RequestLine  # noqa: E402
 from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer  # noqa: E402
-from responses_api.prefixes import PREFIXES, is_api  # noqa: E402
-from responses_api.reply import HttpReply  # noqa: E402
-from responses_api.request_log import RequestLine  # noqa: E402
+from responses_api.process.response_writer import HttpResponseWriter  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
+CONSOLE_SOCKET = "/console/ws"
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
 HOSTS = AllowedHosts(settings.ALLOWED_HOSTS)
 _django = ASGIHandler()
@@ -48,21 +50,25 @@ logger = logging.getLogger("tollgate.asgi")
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Dispatch one ASGI scope."""
+    if scope["type"] != "lifespan":
+        scope[app_state.KEY] = worker.current().state
     match scope["type"]:
         case "http":
-            app = TABLE.get((scope["method"], scope["path"])) or _unlisted(scope)
+            app = TABLE.get((scope["method"], scope["path"])) or _handle_unlisted(scope)
             if not _is_allowed_host(scope) and scope["path"].rstrip("/") not in HEALTH:
                 app = _wrong_host
             await app(scope, receive, send)
         case "websocket":
-            app = SOCKET_TABLE.get(scope["path"].rstrip("/")) or _no_socket
+            app = SOCKET_TABLE.get(path := scope["path"].rstrip("/")) or _no_socket
+            if path == CONSOLE_SOCKET:
+                app = _console_socket
             await (app if _is_allowed_host(scope) else _no_socket)(scope, receive, send)
         case "lifespan":
             await _live(receive, send)
 
 
-def _unlisted(scope: Scope) -> ASGIApp:
-    """What is not in the table as it stands there: a trailing slash, a wrong method, or Django's."""
+def _handle_unlisted(scope: Scope) -> ASGIApp:
+    """Handle what the table does not list: a trailing slash, a wrong method, or one of Django's routes."""
     path = scope["path"].rstrip("/")
     return (
         TABLE.get((scope["method"], path))
@@ -73,7 +79,9 @@ def _unlisted(scope: Scope) -> ASGIApp:
 
 
 def _is_allowed_host(scope: Scope) -> bool:
-    """Whether the request names one host, which is ours. Health checks come by address and are not asked."""
+    """Tell whether the request names exactly one host, and it is ours. Health checks come by address and
+    are exempt.
+    """
     named = [value for name, value in scope["headers"] if name == b"host"]
     return len(named) == 1 and HOSTS.allows(named[0])
 
@@ -85,64 +93,86 @@ def _host_not_allowed(scope: Scope) -> HostNotAllowed:
 
 async def _wrong_host(scope: Scope, receive: Receive, send: Send) -> None:
     request_id = ids.request_id()
-    line, reply = RequestLine(scope, request_id), HttpReply(send, request_id)
-    await _say(scope, reply, line, _host_not_allowed(scope))
+    line, reply = (
+        RequestLine(app_state.of(scope).services, scope, request_id),
+        HttpResponseWriter(send, request_id),
+    )
+    await _send_error(scope, reply, line, _host_not_allowed(scope))
 
 
-async def _say(scope: Scope, reply: HttpReply, line: RequestLine, error: GatewayError) -> None:
-    """An error in the form of its route."""
+async def _send_error(
+    scope: Scope, reply: HttpResponseWriter, line: RequestLine, error: GatewayError
+) -> None:
+    """Send an error in the format of the route that was asked for."""
     note(scope, error=error.code)
-    if is_api(scope["path"]):
+    if _is_logged(scope["path"]):
         line.write(error.http_status)
-    await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
+    if is_management(scope["path"]):
+        await reply.problem(error)
+    else:
+        await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
+
+
+def _is_logged(path: str) -> bool:
+    return is_api(path) or is_management(path)
 
 
 async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
-    """Django's pages and routes; every response carries an x-request-id as the others do."""
+    """Serve Django's pages and routes, adding the x-request-id that every other response carries."""
     request_id = ids.request_id()
-    line, reply = RequestLine(scope, request_id), HttpReply(send, request_id)
+    line, reply = (
+        RequestLine(app_state.of(scope).services, scope, request_id),
+        HttpResponseWriter(send, request_id),
+    )
     asked = dict(scope)
-    bounded = Bounded(worker.current(), asked, receive, reply.pass_on)
+    bounded = Bounded(app_state.of(scope).services, asked, receive, reply.pass_on)
     try:
-        if (refusal := await guard.refusal(scope)) is not None:
+        if (refusal := await guard.refusal(asked)) is not None:
             raise refusal
         await bounded.begin()
         await _ask_django(asked, bounded, reply, line)
         bounded.raise_refusal()
     except GatewayError as error:
-        await _say(scope, reply, line, error)
+        await _send_error(scope, reply, line, error)
     except Exception:
         logger.exception("request failed", extra={"request_id": request_id})
         if reply.started:
             raise
-        await _say(scope, reply, line, Internal())
+        await _send_error(scope, reply, line, Internal())
     finally:
         bounded.end()
-        if is_api(scope["path"]):
+        if _is_logged(scope["path"]):
             line.write(reply.status)
 
 
 async def _ask_django(
-    asked: dict[str, Any], bounded: Bounded, reply: HttpReply, line: RequestLine
+    asked: dict[str, Any], bounded: Bounded, reply: HttpResponseWriter, line: RequestLine
 ) -> None:
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
-            await guard.answered(asked, message["status"])
-        elif not message.get("more_body") and is_api(asked["path"]):
+            await guard.note_answer(asked, message["status"])
+        elif not message.get("more_body") and _is_logged(asked["path"]):
             line.write(reply.status)
         await bounded.send(message)
 
     await _django(asked, bounded.receive, send_with_id)
 
 
+async def _console_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve the console's socket, whose modules a process that serves no console never imports."""
+    from gateway_project.serving.console_socket import ConsoleSocket  # noqa: PLC0415
+
+    await ConsoleSocket()(scope, receive, send)
+
+
 async def _no_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
-    error: GatewayError = NotFound("There is no WebSocket at this address.")
+    error: GatewayError = NotFound("There is no WebSocket endpoint at this address.")
     if not _is_allowed_host(scope):
         error = _host_not_allowed(scope)
     request_id = ids.request_id()
     note(scope, error=error.code)
-    RequestLine(scope, request_id).write(error.http_status)
+    RequestLine(app_state.of(scope).services, scope, request_id).write(error.http_status)
     await refuse(scope, send, error, request_id)
 
 
@@ -167,7 +197,8 @@ TABLE: dict[tuple[str, str], ASGIApp] = {
 }
 WRONG_METHOD: dict[str, Any] = {
     path: WrongMethodConsumer.as_asgi(
-        allowed=", ".join(sorted(method for method, other in TABLE if other == path))
+        allowed=", ".join(sorted(method for method, other in TABLE if other == path)),
+        let_in=guard.refusal,
     )
     for _, path in TABLE
 }

@@ -7,26 +7,28 @@ a task only says that it is time to look there.
 from __future__ import annotations
 
 import os
+from datetime import time, timedelta
 from typing import Any
 
 from celery import Celery, signals
 from celery.schedules import crontab
 from django.conf import settings
 
+from gateway_project.lib.jobs import Job
 from gateway_project.lib.secret import Secret
-from responses_api import budget_news
-from responses_api.background import loop_thread
+from gateway_project.serving import loop_thread
+from responses_api import jobs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
 DEFAULT_QUEUE = "tollgate"
 # Background responses take minutes, in which they must not keep short tasks waiting.
 BACKGROUND_QUEUE = "tollgate.background"
-DELIVER_SECONDS = 1.0
-SUM_SECONDS = 5.0
+LEAST_EXPIRE = timedelta(seconds=10)
+MOST_EXPIRE = timedelta(hours=12)
 
 
-def _configuration(redis_url: Secret | None) -> dict[str, Any]:
+def configuration(redis_url: Secret | None) -> dict[str, Any]:
     return {
         "broker_url": "memory://" if redis_url is None else redis_url.reveal(),
         "broker_connection_retry_on_startup": True,
@@ -48,68 +50,42 @@ def _configuration(redis_url: Secret | None) -> dict[str, Any]:
         "timezone": "UTC",
         # In memory: a run that was missed while nothing ran is made up for by the next one.
         "beat_scheduler": "celery.beat:Scheduler",
-        "beat_schedule": {
-            "deliver-webhooks": {
-                "task": "responses_api.tasks.deliver_webhooks",
-                "schedule": DELIVER_SECONDS,
-                "options": {"expires": DELIVER_SECONDS * 10},  # none pile up while no worker runs
-            },
-            "purge-expired": {
-                "task": "responses_api.tasks.purge_expired",
-                "schedule": crontab(minute="7"),
-                "options": {"expires": 60 * 60},
-            },
-            "note-budget-thresholds": {
-                "task": "responses_api.tasks.note_budget_thresholds",
-                "schedule": budget_news.NOTE_EVERY,
-                "options": {"expires": budget_news.NOTE_EVERY.total_seconds()},
-            },
-            "send-budget-alerts": {
-                "task": "responses_api.tasks.send_budget_alerts",
-                "schedule": budget_news.SEND_EVERY,
-                "options": {"expires": budget_news.SEND_EVERY.total_seconds()},
-            },
-            "sum-usage": {
-                "task": "tenants.tasks.sum_usage",
-                "schedule": SUM_SECONDS,
-                "options": {"expires": SUM_SECONDS * 4},
-            },
-            "close-periods": {
-                "task": "tenants.tasks.close_periods",
-                "schedule": crontab(minute="13"),
-                "options": {"expires": 60 * 60},
-            },
-            "expire-credits": {
-                "task": "tenants.tasks.expire_credits",
-                "schedule": crontab(hour="0", minute="23"),
-                "options": {"expires": 12 * 60 * 60},
-            },
-            "purge-usage": {
-                "task": "tenants.tasks.purge_usage",
-                "schedule": crontab(hour="1", minute="33"),
-                "options": {"expires": 12 * 60 * 60},
-            },
-            "check-books": {
-                "task": "tenants.tasks.check_books",
-                "schedule": crontab(hour="2", minute="43"),
-                "options": {"expires": 12 * 60 * 60},
-            },
-        },
+        "beat_schedule": {job.name: _beat_entry(job) for job in jobs.JOBS},
     }
+
+
+def _beat_entry(job: Job) -> dict[str, Any]:
+    """Build the schedule entry of a job. Messages expire, so that few wait while no worker runs."""
+    expires = max(min(job.every, MOST_EXPIRE), LEAST_EXPIRE)
+    return {
+        "task": "responses_api.tasks.run_job",
+        "args": (job.name,),
+        "schedule": job.every if job.at is None else _times(job.every, job.at),
+        "options": {"expires": expires.total_seconds()},
+    }
+
+
+def _times(every: timedelta, at: time) -> crontab:
+    hour = "*" if every < timedelta(days=1) else at.hour
+    return crontab(hour=hour, minute=at.minute)
 
 
 app = Celery("tollgate")
 app.set_default()  # in every thread, not only in the one that imports this
-app.conf.update(_configuration(settings.REDIS_URL))
-app.autodiscover_tasks(["responses_api", "tenants"])
+app.conf.update(configuration(settings.REDIS_URL))
+app.autodiscover_tasks(["gateway_project", "responses_api"])
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def drain(**_: Any) -> None:
-    """Celery waits for running tasks, however long; background responses are given some time only."""
+    """Give background responses a limited time to end; Celery itself waits for running tasks however long
+    they take.
+    """
     loop_thread.drain()
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def keep_logging(**_: Any) -> None:
-    """Somebody listens, so Celery leaves logging as the settings made it."""
+    """Keep the logging that the settings configured: Celery leaves it alone once this signal has a
+    listener.
+    """

@@ -1,4 +1,4 @@
-"""What `manage.py background_worker` and `manage.py beat` do: Celery without its command line."""
+"""Run `manage.py background_worker` and `manage.py beat`: Celery without its command line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CONCURRENCY = 128
 
 
 def check_worker(concurrency: int, queues: Sequence[str]) -> None:
-    """Raise ValidationError unless a worker can run like this."""
+    """Raise ValidationError unless a worker can run with these settings."""
     _refuse_unless_celery()
     if concurrency < 1:
-        raise ValidationError({"concurrency": "It must be at least 1."})
+        raise ValidationError({"concurrency": "Must be at least 1."})
     if not queues or not set(queues) <= set(QUEUES):
-        raise ValidationError({"queues": f"Choose among {', '.join(QUEUES)}."})
+        raise ValidationError({"queues": f"Choose from {', '.join(QUEUES)}."})
 
 
 def worker(concurrency: int, queues: Sequence[str]) -> int:
-    """Run tasks until told to stop; return the exit code. Raises ValidationError."""
+    """Run tasks until told to stop and return the exit code. Raise ValidationError for unusable settings."""
     check_worker(concurrency, queues)
     program = app.Worker(
         pool="threads",  # tasks wait for upstreams and receivers, and hardly compute
@@ -44,7 +44,7 @@ def worker(concurrency: int, queues: Sequence[str]) -> int:
 
 
 def beat() -> None:
-    """Send the periodic tasks until told to stop. Raises ValidationError."""
+    """Send the periodic tasks until told to stop. Raise ValidationError for unusable settings."""
     _refuse_unless_celery()
     heartbeats.beat_in_background(heartbeats.BEAT)
     app.Beat(loglevel=settings.LOG_LEVEL, quiet=True).run()

@@ -1,37 +1,40 @@
-"""What is configured and what is missing, in words a person can act on."""
+"""Report what is configured and what is missing, in sentences a person can act on."""
 
 from __future__ import annotations
 
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gateway_project import migrating
 from gateway_project.lib import clock
 from gateway_project.lib.hosts import AllowedHosts
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError, key_id_of
-from responses_api import peers
+from gateway_project.serving import peers
 from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import endpoints
 from routing import credentials, price_setting
 from routing.models import Alias, Credential, Provider, Target
-from tenants import fingerprints, heartbeats, peppers, triggers
-from tenants.ledger import archive, ingest, set_aside, spool
-from tenants.models import ApiKey, Budget, KeySecret, SpoolPosition, Tenant
+from tenants import heartbeats, triggers
+from tenants.keys import fingerprints, peppers
+from tenants.ledger import archive, ingest, partitions, set_aside, spool
+from tenants.models import ApiKey, ApiToken, Budget, KeySecret, SpoolPosition, Tenant
+from tenants.reports import owners
+from tenants.walls import walls
 
 Level = Literal["ok", "hint", "broken"]
 REDIS_SECONDS = 2.0
@@ -47,7 +50,7 @@ SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence about one subject. Only `broken` makes the check fail."""
+    """A sentence about one subject. Only `broken` makes the check fail."""
 
     level: Level
     subject: str
@@ -61,10 +64,10 @@ Findings = Iterator[Finding]
 
 
 def examine() -> list[Finding]:
-    """Every check; those that read rows only if the tables can be read."""
+    """Run every check; those that read rows run only if the tables can be read."""
     findings = [finding for check in BASIC_CHECKS for finding in check()]
     if any(f.level == "broken" and f.subject in {"database", "migrations"} for f in findings):
-        message = "not looked at until the database is in order"
+        message = "not checked until the database works"
         return [*findings, Finding("hint", "configuration", message)]
     return findings + [finding for check in ROW_CHECKS for finding in check()]
 
@@ -77,7 +80,7 @@ def _data_directory() -> Findings:
     directory: Path = settings.DATA_DIR
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & 0o077:
-        message = f"others may look into it (mode {mode:04o}); run chmod 700 {directory}"
+        message = f"other users can list it (mode {mode:04o}); run chmod 700 {directory}"
         yield Finding("hint", "data directory", message)
     else:
         yield Finding("ok", "data directory", str(directory))
@@ -90,7 +93,7 @@ def _data_directory() -> Findings:
 def _secret_file(file: Path) -> Finding:
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
-        message = f"others may read it (mode {mode:04o}); run chmod 600 {file}"
+        message = f"other users can read it (mode {mode:04o}); run chmod 600 {file}"
         return Finding("broken", file.name, message)
     return Finding("ok", file.name, f"only its owner can read it (mode {mode:04o})")
 
@@ -123,13 +126,21 @@ def _migrations() -> Findings:
 def _triggers() -> Finding:
     wrong = triggers.differences()
     if wrong:
-        message = f"{len(wrong)} not as they should be; run manage.py migrate. {wrong[0]}"
+        message = f"{len(wrong)} missing or different; run manage.py migrate. {wrong[0]}"
         return Finding("broken", "triggers", message)
-    return Finding("ok", "triggers", "the ledger, invoices, credit and prices are guarded")
+    message = "the ledger, invoices, credit and prices are guarded, and no row leaves its tenant"
+    return Finding("ok", "triggers", message)
+
+
+def _stray_links() -> Findings:
+    """Report links between tenants that were stored before the database refused them."""
+    for sentence in walls.strays(connection):
+        message = f"{sentence} Correct or delete that row; no page and no call shows it."
+        yield Finding("broken", "isolation", message)
 
 
 def _key_fingerprints() -> Findings:
-    """Whether this host's keys are those of the database, and all that its rows need."""
+    """Check that this host's keys are the database's, and that its rows can be opened with them."""
     for kind, load in (
         (fingerprints.PEPPER, peppers.keyring),
         (fingerprints.ENCRYPTION, credentials.keyring),
@@ -138,14 +149,20 @@ def _key_fingerprints() -> Findings:
             fingerprints.refuse_foreign(kind, load())
         except (KeyringError, OSError) as error:
             yield Finding("broken", "key files", str(error))
-    unknown = KeySecret.objects.exclude(pepper_id__in=peppers.keyring().all())
-    if count := unknown.filter(api_key__revoked_at=None).count():
-        name = unknown.values_list("pepper_id", flat=True)[0]
+    known = peppers.keyring().all()
+    keys = KeySecret.objects.filter(api_key__revoked_at=None).exclude(pepper_id__in=known)
+    tokens = ApiToken.objects.filter(revoked_at=None).exclude(pepper_id__in=known)
+    if names := sorted({*_peppers(keys), *_peppers(tokens)}):
         message = (
-            f"{count} secrets of API keys were made with a pepper this host lacks ({name!r}): they get 401 "
-            "here. Copy it from the host that has it"
+            f"{keys.count()} API key secrets and {tokens.count()} API tokens were made with a pepper this "
+            f"host does not have ({names[0]!r}), so they get 401 here. Copy the pepper from the host that "
+            "has it"
         )
         yield Finding("broken", "key peppers", message)
+
+
+def _peppers(rows: QuerySet[Any]) -> Iterable[str]:
+    return rows.values_list("pepper_id", flat=True).distinct()
 
 
 def _redis() -> Findings:
@@ -181,7 +198,7 @@ def _tasks() -> Findings:
 
 
 def _processes() -> Findings:
-    """Whether the processes that work for others show signs of life."""
+    """Check that the background processes show signs of life."""
     for sentence in heartbeats.missing(peers.QUEUES, tasks=settings.TASKS):
         yield Finding("hint", "processes", sentence)
 
@@ -192,21 +209,21 @@ def _variables() -> Findings:
 
 
 def _console() -> Findings:
-    """Whether somebody can get into the console, and be told what it has to tell."""
-    if not get_user_model().objects.filter(is_active=True, is_staff=True).exists():
-        message = "nobody can sign in; run manage.py createsuperuser"
+    """Check that somebody can sign in to the console, and that alerts can reach them."""
+    if not get_user_model().objects.filter(is_active=True, is_superuser=True).exists():
+        message = "there is no operator; run manage.py create_operator NAME"
         yield Finding("hint", "console", message)
     told = Budget.objects.exclude(alert_emails=[]).count()
     if told and settings.SMTP_URL is None:
         message = (
-            f"{told} budgets name somebody to be told by e-mail, but TOLLGATE_SMTP_URL is not set: nothing "
+            f"{told} budgets have alert addresses, but TOLLGATE_SMTP_URL is not set, so that no e-mail "
             "is sent"
         )
         yield Finding("hint", "mail", message)
 
 
 def _origins() -> Findings:
-    """Whether the console answers to the names by which it is reached."""
+    """Check that the console answers to the names by which it is reached."""
     allowed = AllowedHosts(settings.ALLOWED_HOSTS)
     for origin in settings.CSRF_TRUSTED_ORIGINS:
         host = urlsplit(origin).netloc
@@ -218,14 +235,14 @@ def _origins() -> Findings:
             yield Finding("broken", "allowed hosts", message)
     if set(settings.ALLOWED_HOSTS) <= LOCAL_HOSTS:
         message = (
-            "API and console answer to names of this machine alone; list the others by which they are "
+            "API and console answer only to this machine's own names; list the other names by which they are "
             "reached in TOLLGATE_ALLOWED_HOSTS"
         )
         yield Finding("hint", "allowed hosts", message)
     elif not settings.SESSION_COOKIE_SECURE and not settings.CSRF_TRUSTED_ORIGINS:
         message = (
-            "if a proxy ends TLS, forms of the console are refused until TOLLGATE_TRUSTED_ORIGINS or "
-            "TOLLGATE_SECURE_COOKIES says so"
+            "if a proxy terminates TLS, console forms are refused until TOLLGATE_TRUSTED_ORIGINS or "
+            "TOLLGATE_SECURE_COOKIES is set"
         )
         yield Finding("hint", "trusted origins", message)
 
@@ -279,11 +296,11 @@ def _credentials() -> Findings:
         else:
             by_key[key_id_of(credential.sealed_secret)] += 1
     for key_id, count in sorted(by_key.items()):
-        yield Finding("ok", "credentials", f"{count} open with the key {key_id!r}")
+        yield Finding("ok", "credentials", f"{count} can be opened with the key {key_id!r}")
 
 
 def _problem_of(credential: Credential) -> str | None:
-    """Why it cannot be opened, and what to do; None if it can."""
+    """Return why it cannot be opened and what to do about it; None if it can be opened."""
     try:
         credentials.reveal(credential)
     except (KeyringError, SealError, OSError) as error:
@@ -302,25 +319,45 @@ def _webhooks() -> Findings:
 
 
 def _spools() -> Findings:
-    """Usage on its way into the ledger, and what did not get there."""
+    """Report usage that is waiting to enter the ledger, and usage that failed to."""
     directory: Path = settings.SPOOL_DIR
     if not directory.is_dir():
         yield Finding("ok", "spools", "none on this host yet")
         return
     if aside := set_aside.count(directory):
         message = (
-            f"{aside} records could not be booked and lie in {directory / set_aside.FILE}; book what they "
-            "say with correct_usage or grant_credit, then move that file away"
+            f"{aside} records could not be booked and are in {directory / set_aside.FILE}; book them "
+            "with correct_usage or grant_credit, then move that file away"
         )
         yield Finding("broken", "set aside", message)
     if damaged := archive.damaged(directory):
-        message = f"of {len(damaged)} files something could not be read, the first is {damaged[0]}"
+        message = f"{len(damaged)} files are partly unreadable, the first is {damaged[0]}"
         yield Finding("hint", "damaged spools", message)
     if not spool.has_room(directory, settings.SPOOL_LEAST_FREE_PERCENT):
-        message = f"too little of the disk below {directory} is free: calls are refused with 503"
+        message = f"too little free disk space below {directory}: calls are refused with 503"
         yield Finding("broken", "spools", message)
         return
     yield _unread(directory)
+
+
+def _partitions() -> Findings:
+    """Check that the ledger's table has partitions for the coming months (PostgreSQL)."""
+    if not partitions.in_order():
+        return
+    if missing := partitions.missing_months(clock.now(), ahead=1):
+        message = (
+            f"the ledger has no partition for {missing[0]:%Y-%m}: periodic work is not running. Run "
+            "serve, or background_worker and beat; nothing is lost meanwhile"
+        )
+        yield Finding("broken", "partitions", message)
+    elif not partitions.is_default_empty():
+        message = (
+            f"{partitions.DEFAULT} holds rows, which count like all others: a host's clock is wrong, or a "
+            "spool was read after its month was deleted"
+        )
+        yield Finding("hint", "partitions", message)
+    else:
+        yield Finding("ok", "partitions", "the ledger's next months are prepared")
 
 
 def _unread(directory: Path) -> Finding:
@@ -329,7 +366,7 @@ def _unread(directory: Path) -> Finding:
     read = SpoolPosition.objects.filter(spool__in=names, updated_at__gte=since).count()
     if read < len(names):
         message = (
-            f"{len(names) - read} of {len(names)} were not read for a minute; serve and "
+            f"{len(names) - read} of {len(names)} have not been read for a minute; serve and "
             "ingest read them, ingest --once reads them now"
         )
         return Finding("hint", "spools", message)
@@ -347,8 +384,8 @@ def _providers() -> Findings:
     )
     for credential in private.filter(provider__allow_tenant_credentials=True).order_by("pk"):
         message = (
-            f"tenant {credential.tenant} has a credential of its own for it, whose calls cost nothing: if it "
-            "accepts any credential, take 'allow tenant credentials' off it"
+            f"tenant {credential.tenant} has its own credential for it, whose calls cost nothing: if the "
+            "provider accepts any credential, turn off 'allow tenant credentials'"
         )
         yield Finding("hint", f"provider {credential.provider}", message)
     count = Provider.objects.filter(enabled=True).count()
@@ -360,7 +397,9 @@ def _aliases() -> Findings:
     for alias in Alias.objects.filter(~Exists(usable), enabled=True, platform_alias=None):
         yield Finding("hint", f"alias {alias}", "has no target whose provider is enabled")
     for alias in Alias.objects.filter(enabled=True, platform_alias__enabled=False):
-        message = f"is a link to {alias.platform_alias}, which is disabled: its name is unknown"
+        message = (
+            f"links to {alias.platform_alias}, which is disabled, so calls get model_not_found"
+        )
         yield Finding("hint", f"alias {alias}", message)
     yield from _legacy_targets()
     count = Alias.objects.filter(enabled=True).count()
@@ -368,21 +407,21 @@ def _aliases() -> Findings:
 
 
 def _legacy_targets() -> Findings:
-    """Aliases of tenants from before links, and prices that were published under their names."""
+    """Report tenants' aliases that predate links, and prices published under those names."""
     legacy = Target.objects.filter(is_legacy=True).select_related(
         "alias__tenant", "provider_model__provider"
     )
     for target in legacy:
         slug = target.alias.tenant.slug if target.alias.tenant is not None else ""
         message = (
-            f"of tenant {slug} leads to the platform's {target.provider_model}, past its aliases, and is "
-            "charged what that model is; make it a link: add_alias --link"
+            f"of tenant {slug} leads to the platform's {target.provider_model} without one of its aliases, "
+            "and is charged at that model's price; make it a link: add_alias --link"
         )
         yield Finding("hint", f"alias {target.alias}", message)
-    for version in price_setting.uncounted():
+    for version in price_setting.find_uncharged():
         whose = f"for tenant {version.tenant.slug}" if version.tenant else "for every tenant"
         message = (
-            f"{whose} charges nobody: only a tenant's alias has that name. Publish it for the platform's "
+            f"{whose} applies to no call: only a tenant's alias has that name. Publish it for the platform's "
             "alias, for provider/model, or for * (calls to tenants' own providers)"
         )
         yield Finding("hint", f"price of {version.model}", message)
@@ -390,12 +429,18 @@ def _legacy_targets() -> Findings:
 
 def _tenants() -> Findings:
     living = ApiKey.objects.filter(Q(revoked_at=None), tenant=OuterRef("pk"))
-    for tenant in Tenant.objects.filter(~Exists(living)):
+    for tenant in Tenant.objects.filter(~Exists(living), deletion=None):
         message = f"has no key; manage.py create_key --tenant {tenant.slug} --name first"
         yield Finding("hint", f"tenant {tenant.slug}", message)
-    count = Tenant.objects.count()
+    count = Tenant.objects.filter(deletion=None).count()
     message = f"{count}" if count else "none yet; run manage.py quickstart or create_tenant"
     yield Finding("ok" if count else "hint", "tenants", message)
+    for kept in owners.kept_owners():
+        message = (
+            f"{kept.username} is its last owner, though the groups at its identity provider give less since "
+            f"{kept.since:%Y-%m-%d}; make somebody else an owner"
+        )
+        yield Finding("hint", f"tenant {kept.slug}", message)
 
 
 Check = Callable[[], Findings]
@@ -417,7 +462,9 @@ ROW_CHECKS: tuple[Check, ...] = (
     _credentials,
     _webhooks,
     _spools,
+    _partitions,
     _providers,
     _aliases,
     _tenants,
+    _stray_links,
 )

@@ -6,18 +6,21 @@ import orjson
 
 from gateway_project.lib import ids
 from gateway_project.lib.asgi import Receive, Scope, Send
-from responses_api import worker
-from responses_api.reply import HttpReply
+from gateway_project.serving import worker
+from responses_api.process.response_writer import HttpResponseWriter
 
 
 async def alive(scope: Scope, receive: Receive, send: Send) -> None:
-    """200 as long as the process answers at all."""
-    await HttpReply(send, ids.request_id()).json(200, orjson.dumps({"status": "alive"}))
+    """Answer 200 as long as the process answers at all."""
+    await HttpResponseWriter(send, ids.request_id()).json(200, orjson.dumps({"status": "alive"}))
 
 
 async def ready(scope: Scope, receive: Receive, send: Send) -> None:
-    """200 when new work can be taken, 503 with what is missing otherwise. What keeps some work from being
-    done and calls from nothing is told as a warning: a balancer must not take servers out for it."""
+    """Answer 200 when new work can be taken, otherwise 503 with what is missing.
+
+    A fault that delays some work but costs no call anything is reported as a warning: a load balancer
+    must not take servers out for it.
+    """
     here = worker.current()
     checks = here.ready
     good = all(checks.values())
@@ -26,4 +29,4 @@ async def ready(scope: Scope, receive: Receive, send: Send) -> None:
         "checks": checks,
         "warnings": here.peers.missing(),
     }
-    await HttpReply(send, ids.request_id()).json(200 if good else 503, orjson.dumps(body))
+    await HttpResponseWriter(send, ids.request_id()).json(200 if good else 503, orjson.dumps(body))

@@ -1,4 +1,4 @@
-"""Bringing the database's tables up to date, cheaply when they are."""
+"""Bring the database's tables up to date, cheaply when they already are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tenants import triggers
 
 
 def pending() -> list[str]:
-    """The migrations that have not been applied, as `app.name`."""
+    """Return the unapplied migrations as `app.name`."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
 def migrate() -> list[str]:
-    """Apply what is pending and say what that was; with nothing to do, only the plan is computed."""
+    """Apply pending migrations and say which; with nothing to do, only the plan is computed."""
     names = pending()
     if names:
         call_command("migrate", interactive=False, verbosity=0)

@@ -1,4 +1,4 @@
-"""What must hold before a process serves, so that it does not look ready where no call can succeed."""
+"""Refuse to start a process that would look ready although no call could succeed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
 from routing import credentials
 from routing.models import Credential
-from tenants import fingerprints, peppers, triggers
+from tenants import triggers
+from tenants.keys import fingerprints, peppers
 from tenants.models import KeyFingerprint
 
 
 class Unfit(Exception):
-    """Why this process must not start, in one sentence that says what to do."""
+    """This process must not start; the message is one sentence that says what to do."""
 
 
 def refuse_without_database() -> None:
-    """Raises Unfit where the database does not answer."""
+    """Raise Unfit if the database does not answer."""
     try:
         connection.ensure_connection()
     except DatabaseError as error:
@@ -28,7 +29,9 @@ def refuse_without_database() -> None:
 
 
 def refuse_unfit() -> None:
-    """Raises Unfit unless the tables are up to date, guarded, and readable with the keys of this host."""
+    """Raise Unfit unless the tables are up to date, guarded by triggers, and readable with this host's
+    keys.
+    """
     try:
         refuse_without_database()
         _refuse_old_tables()
@@ -38,7 +41,7 @@ def refuse_unfit() -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what a database says; it names hosts and users, never passwords."""
+    """Return the first line of a database error; it names hosts and users, never passwords."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 
@@ -63,7 +66,7 @@ def _refuse_foreign_keys() -> None:
 
 
 def _refuse_unproven_keys() -> None:
-    """In a database older than its fingerprints, a stored secret says whether the keys are the right ones."""
+    """Check the keys against a stored secret, in a database that is older than its key fingerprints."""
     if KeyFingerprint.objects.exists():
         return
     credential = Credential.objects.order_by("pk").first()

@@ -26,10 +26,10 @@ from django.db.models import Q
 from gateway_project import migrating
 from gateway_project.lib import ids, keyring
 from gateway_project.lib.secret import Secret
-from responses_api import codex_profile
+from responses_api.resources import codex_profile
 from routing import seed
 from routing.models import Alias
-from tenants import keys
+from tenants.keys import keys
 from tenants.models import ApiKey, Tenant
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000/v1"
@@ -41,7 +41,7 @@ PASSWORD_LENGTH = 20
 
 @dataclass(frozen=True, slots=True)
 class Quickstart:
-    """Everything a newcomer needs. `reissued`: the file was lost, so key and password are new ones."""
+    """Everything a newcomer needs. `reissued`: the file was lost, so key and password are new."""
 
     base_url: str
     api_key: Secret
@@ -57,7 +57,7 @@ class Quickstart:
         return f"{parts.scheme}://{parts.netloc}/console/"
 
     def as_json(self) -> dict[str, Any]:
-        """With the secrets in the clear: for the file and the command's own output only."""
+        """Return it with the secrets in the clear: for the file and the command's own output only."""
         return {
             "base_url": self.base_url,
             "api_key": self.api_key.reveal(),
@@ -70,7 +70,7 @@ class Quickstart:
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """The part that exists nowhere else."""
+    """The secrets, which exist nowhere else."""
 
     base_url: str
     api_key: Secret
@@ -78,10 +78,10 @@ class _Access:
 
 
 def ensure(base_url: str | None = None) -> Quickstart:
-    """Migrate, seed and tell. Without a base URL the one of the last run holds.
+    """Migrate, seed and return the access. Without a base URL the last run's is kept.
 
     1. Migrate, if anything is pending.
-    2. Add what is new in the environment; the sandbox with it.
+    2. Add what is new in the environment, and the sandbox.
     3. Take key and password from the file, or make them if there is none for this database.
     """
     wanted = None if base_url is None else normal_base_url(base_url)
@@ -90,7 +90,7 @@ def ensure(base_url: str | None = None) -> Quickstart:
         is_new = not Tenant.objects.exists()
         seed.seed_sandbox(settings.SANDBOX_PORT)
         seed.seed_from_environment(os.environ)
-        kept = _kept()
+        kept = _load()
         access = kept or _issue()
         quickstart = Quickstart(
             base_url=wanted or access.base_url,
@@ -101,12 +101,12 @@ def ensure(base_url: str | None = None) -> Quickstart:
             first_boot=is_new,
             reissued=kept is None and not is_new,
         )
-        _keep(quickstart)
+        _save(quickstart)
         return quickstart
 
 
 def normal_base_url(text: str) -> str:
-    """Without a slash at the end; /v1 is added to a bare host. Raises ValidationError."""
+    """Strip the trailing slash; add /v1 to a bare host. Raise ValidationError."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
         message = f"{text!r} is not an http(s) address; write it like {DEFAULT_BASE_URL}."
@@ -116,7 +116,7 @@ def normal_base_url(text: str) -> str:
 
 
 def _models() -> tuple[str, ...]:
-    """What the quickstart key may use; the oldest first, so that the sandbox leads."""
+    """Return the models the quickstart key may use, oldest first, so that the sandbox leads."""
     usable = Alias.objects.filter(Q(tenant=None) | Q(tenant__slug=TENANT_SLUG), enabled=True)
     names = usable.order_by("pk").values_list("name", flat=True)
     return tuple(dict.fromkeys(names))
@@ -124,7 +124,7 @@ def _models() -> tuple[str, ...]:
 
 @transaction.atomic
 def _issue() -> _Access:
-    """A new key and operator password, for the tenant and user that are there or made now."""
+    """Issue a new key and operator password, creating tenant and user if they do not exist."""
     password = Secret(ids.base62(PASSWORD_LENGTH))
     user_model = get_user_model()
     user = user_model.objects.filter(username=USERNAME).first()
@@ -139,13 +139,13 @@ def _issue() -> _Access:
 
 
 def path() -> Path:
-    """Where the file lies."""
+    """Return where the file is."""
     found: Path = settings.DATA_DIR / "quickstart.json"
     return found
 
 
-def _kept() -> _Access | None:
-    """What the file says; None if there is none, or it is of another database."""
+def _load() -> _Access | None:
+    """Read the file; None if it does not exist or belongs to another database."""
     match _content():
         case {"base_url": str(url), "api_key": str(api_key), "password": str(password)}:
             public_id = api_key.removeprefix("tg_live_").partition("_")[0]
@@ -161,7 +161,7 @@ def _content() -> Any:
         return None
 
 
-def _keep(quickstart: Quickstart) -> None:
+def _save(quickstart: Quickstart) -> None:
     """Write the file if it would change; readers see the old one or the new one, never half of it."""
     content = quickstart.as_json()
     if _content() == content:
@@ -174,14 +174,14 @@ def _keep(quickstart: Quickstart) -> None:
 
 @contextmanager
 def _only_one_at_a_time() -> Iterator[None]:
-    """Two first boots at once would hand out two passwords of which one works."""
+    """Hold a lock: two first boots at once would hand out two passwords of which one works."""
     with (settings.DATA_DIR / ".quickstart.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def announce(quickstart: Quickstart) -> str:
-    """The text for a person, printed once: where to go, how to sign in, calls to copy."""
+    """Return the text printed once for a person: where to go, how to sign in, calls to copy."""
     profile = codex_profile.profile("sandbox-responses", quickstart.base_url)
     return _TEXT.format(
         headline=_headline(quickstart),
@@ -205,7 +205,7 @@ def _headline(quickstart: Quickstart) -> str:
     if quickstart.reissued:
         return (
             f"{path().name} was lost, so the operator has a NEW PASSWORD and there is a NEW KEY; "
-            "earlier keys go on working until you revoke them."
+            "earlier keys keep working until you revoke them."
         )
     return "Tollgate is ready."
 

@@ -21,7 +21,7 @@ DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not ONLY_HE
 
 
 def _secret_key() -> str:
-    """Given by the operator, or generated once into the data directory."""
+    """Return the operator's key, or one generated once into the data directory."""
     given = env.secret("TOLLGATE_SECRET_KEY")
     if given is not None:
         return given.reveal()
@@ -51,7 +51,7 @@ def _keyring(variable: str, file_name: str) -> Keyring:
 
 
 def _refuse_unusable_keys(variable: str) -> None:
-    """Keys are read when they are needed; what is wrong with those of the environment is told at once."""
+    """Refuse unusable keys from the environment now rather than at their first use."""
     given = env.secret(variable)
     try:
         if given is not None:
@@ -79,34 +79,51 @@ for _variable in ("TOLLGATE_KEY_PEPPERS", "TOLLGATE_KEY_ENCRYPTION_KEYS"):
 
 SECRET_KEY = _secret_key()
 DEBUG = env.boolean("TOLLGATE_DEBUG", default=False)
-ALLOWED_HOSTS = env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CONSOLE_HOSTS = env.host_names("TOLLGATE_CONSOLE_HOSTS", ())
+ALLOWED_HOSTS = [
+    *env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
+    *CONSOLE_HOSTS,
+]
 CSRF_FAILURE_VIEW = "gateway_project.csrf.refused"
 CSRF_TRUSTED_ORIGINS = env.origins("TOLLGATE_TRUSTED_ORIGINS")
+API_ORIGIN = env.origins("TOLLGATE_API_ORIGIN")[:1]
 
 INSTALLED_APPS = [
     # First, so that its runserver replaces Django's. It brings twisted, which costs every other
     # process half a second and memory for nothing.
     *(["daphne"] if "runserver" in sys.argv else []),
+    # Before the admin, whose templates it replaces. Plain "unfold" would replace our site, too.
+    "unfold.apps.BasicAppConfig",
     "gateway_project.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "gateway_project.apps.AccountsConfig",
+    "allauth.mfa",
     "rest_framework",
+    "drf_spectacular_sidecar",  # static files only: the page of the management API
     "tenants",
     "routing",
     "responses_api",
     "gateway_project.apps.GatewayProjectConfig",
 ]
 MIDDLEWARE = [
+    "tenants.sign_in.middleware.ConsoleHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "tenants.console.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "tenants.access.middleware.ActorMiddleware",
+    "tenants.sign_in.middleware.SignInMiddleware",
+    "tenants.console.zones.ZoneMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "gateway_project.urls"
@@ -122,6 +139,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "gateway_project.console.describe_console",
             ]
         },
     }
@@ -138,19 +156,53 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Of the console's pages (tenants/console/language.py); the API speaks English.
+USE_I18N = True
 LANGUAGE_CODE = "en"
-USE_I18N = False
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "gateway_project" / "locale"]
+FORMAT_MODULE_PATH = ["gateway_project.formats"]
+LANGUAGE_COOKIE_NAME = "tollgate_language"
+LANGUAGE_COOKIE_AGE = 400 * 24 * 60 * 60  # the longest that browsers keep one
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# Shown on every page of the console, so that nobody takes one installation for another.
+ENVIRONMENT_LABEL = env.text("TOLLGATE_ENVIRONMENT_LABEL")[:40]
 
 SECURE_COOKIES = env.boolean("TOLLGATE_SECURE_COOKIES", default=False)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
-SESSION_COOKIE_AGE = 12 * 60 * 60
+LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
+# Browsers take the prefix as a promise: over https, from this very host, for every path.
+SESSION_COOKIE_NAME = "__Host-tollgate_session" if SECURE_COOKIES else "sessionid"
+CSRF_COOKIE_NAME = "__Host-tollgate_csrf" if SECURE_COOKIES else "csrftoken"
+SESSION_ENGINE = "tenants.sign_in.session_store"
+SESSION_IDLE = env.duration("TOLLGATE_SESSION_IDLE", "30m")
+SESSION_LIFETIME = env.duration("TOLLGATE_SESSION_LIFETIME", "12h")
+SESSION_COOKIE_AGE = int(SESSION_LIFETIME.total_seconds())
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
 # A year; subdomains are not ours to speak for. Sent with answers to requests that came over https only.
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if SECURE_COOKIES else 0
 X_FRAME_OPTIONS = "DENY"
+# docs/adr/0021-signing-in.md. Inline styles are widths of bars and places of the theme's menus
+# (docs/adr/0022-theme.md); no script is ever inline.
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ["/v1/", "/openai/v1/"],  # no browser renders JSON
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    },
+}
 SECURE_CONTENT_TYPE_NOSNIFF = True
 
 _database_url = env.secret("DATABASE_URL")
@@ -166,20 +218,55 @@ if SMTP_URL is not None:
 EMAIL_TIMEOUT = mail_url.TIMEOUT_SECONDS
 DEFAULT_FROM_EMAIL = env.mail_address("TOLLGATE_MAIL_FROM", "tollgate@localhost")
 
+# Signing in to the console (docs/security.md, tenants/sign_in)
+
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "admin:index"
+LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_ADAPTER = "tenants.sign_in.adapter.ConsoleAccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True  # until it ends by itself; see SESSION_LIFETIME
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # strangers cannot make us write to anybody
+ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 10 * 60
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # of the others only (tenants/sign_in/sessions.py)
+IDENTITY_HTTP = "gateway_project.identity_http.fetch"
+MFA_ADAPTER = "tenants.sign_in.second_factor.ConsoleFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts are made by people who know theirs
+MFA_TOTP_ISSUER = "Tollgate"
+MFA_TOTP_TOLERANCE = 1  # a telephone's clock may be 30 seconds off
+MFA_FORMS = {"add_webauthn": "tenants.sign_in.forms.AddPasskeyForm"}
+MFA_RATE_LIMITS = {"webauthn_login": "60/m/ip"}
+
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.rest.KeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["responses_api.rest.HasKey"],
-    "DEFAULT_RENDERER_CLASSES": ["responses_api.rest.OrjsonRenderer"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.resources.rest.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["responses_api.resources.rest.HasKey"],
+    "DEFAULT_RENDERER_CLASSES": ["responses_api.resources.rest.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     # SDKs send any Accept header, also for JSON (docs/wire.md 2.3): never answer 406.
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "responses_api.rest.AlwaysJson",
-    "EXCEPTION_HANDLER": "responses_api.rest.exception_handler",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "responses_api.resources.rest.AlwaysJson",
+    "EXCEPTION_HANDLER": "responses_api.resources.rest.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 
 # Tollgate
 
 REDIS_URL = env.redis_url("REDIS_URL")
+# Holds how often somebody guessed, which has to be known to every worker.
+CACHES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    if REDIS_URL is None
+    else {
+        "BACKEND": "gateway_project.lib.shared_cache.SharedCache",
+        "LOCATION": REDIS_URL.reveal(),
+        "KEY_PREFIX": "tollgate:cache",
+    }
+}
 TASKS = env.choice("TOLLGATE_TASKS", ("embedded", "celery"), "embedded")
 if TASKS == "celery" and REDIS_URL is None:
     raise SettingError("TOLLGATE_TASKS is 'celery', which needs REDIS_URL.")
@@ -199,12 +286,14 @@ BODY_BYTES_PER_SECOND = env.integer("TOLLGATE_BODY_BYTES_PER_SECOND", 1000, at_m
 KEY_LIMITS = env.rates("TOLLGATE_KEY_LIMITS")
 IP_LIMITS = env.rates("TOLLGATE_IP_LIMITS", only="requests")
 FAILED_AUTH_LIMIT = env.rates("TOLLGATE_FAILED_AUTH_LIMIT", "100 requests/minute", only="requests")
+API_LIMITS = env.rates("TOLLGATE_API_LIMITS", "600 requests/minute", only="requests")
 LIMITS_WITHOUT_REDIS: Any = env.choice(
     "TOLLGATE_LIMITS_WITHOUT_REDIS", ("share", "refuse"), "share"
 )
 SANDBOX_PORT = env.integer("TOLLGATE_SANDBOX_PORT", 8090, at_least=1, at_most=65_535)
 MAX_BODY_BYTES = env.integer("TOLLGATE_MAX_BODY_BYTES", 32 * 1024 * 1024, at_least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+USAGE_COST = env.boolean("TOLLGATE_USAGE_COST")
 MAX_CHOICES = env.integer("TOLLGATE_MAX_CHOICES", 128, at_least=1)
 CAPS = structure.Caps(
     values=env.integer("TOLLGATE_MAX_JSON_VALUES", structure.Caps().values, at_least=1000),
@@ -245,6 +334,16 @@ MAX_UPSTREAM_CONNECTIONS = env.integer("TOLLGATE_MAX_UPSTREAM_CONNECTIONS", 4096
 REVISION_POLL_SECONDS = env.seconds("TOLLGATE_REVISION_POLL_SECONDS", 0.5, at_least=0.01)
 BILLING_GRACE = env.duration("TOLLGATE_BILLING_GRACE", "24h")
 USAGE_DAYS = env.integer("TOLLGATE_USAGE_DAYS", 400, at_least=1, at_most=36_500)
+REFUSAL_DAYS = env.integer("TOLLGATE_REFUSAL_DAYS", 30, at_least=1, at_most=36_500)
+SUPPORT_MINUTES = env.integer("TOLLGATE_SUPPORT_MINUTES", 60, at_least=1, at_most=24 * 60)
+AUDIT_DAYS = env.integer("TOLLGATE_AUDIT_DAYS", 400, at_most=36_500)
+AUDIT_WEBHOOK = env.secret("TOLLGATE_AUDIT_WEBHOOK")
+AUDIT_WEBHOOK_SECRET = env.secret("TOLLGATE_AUDIT_WEBHOOK_SECRET")
+if AUDIT_WEBHOOK is not None and not AUDIT_WEBHOOK.reveal().startswith(("https://", "http://")):
+    raise SettingError("TOLLGATE_AUDIT_WEBHOOK must begin with https:// or http://.")
+if AUDIT_WEBHOOK is not None and AUDIT_WEBHOOK_SECRET is None:
+    raise SettingError("TOLLGATE_AUDIT_WEBHOOK is set; it needs TOLLGATE_AUDIT_WEBHOOK_SECRET.")
+AUDIT_SYSLOG = env.syslog_address("TOLLGATE_AUDIT_SYSLOG")
 TRUSTED_PROXIES = TrustedProxies(env.networks("TOLLGATE_TRUSTED_PROXIES"))
 
 LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
@@ -256,9 +355,11 @@ LOGGING: dict[str, Any] = {
         "json": {"()": "gateway_project.lib.log.JsonFormatter"},
         "console": {"()": "gateway_project.lib.log.ConsoleFormatter"},
     },
+    "filters": {"refusals": {"()": "gateway_project.lib.log.WithoutTraceback"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
+            "filters": ["refusals"],
             "formatter": "console"
             if LOG_FORMAT == "console" or (LOG_FORMAT == "auto" and sys.stderr.isatty())
             else "json",

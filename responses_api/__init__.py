@@ -1,1 +1,1 @@
-"""The doors: OpenAI-compatible routes, the relay and the exchange behind them."""
+"""Serve the OpenAI-compatible routes: doors, calls, streams and what is stored of them."""

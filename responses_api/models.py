@@ -1,7 +1,7 @@
-"""What the gateway keeps of conversations: responses, their items and events, and who waits for them.
+"""Tables of stored conversations: responses, their items and events, and who waits for them.
 
-Everything here belongs to one tenant and is reached by (tenant, id) only. Bodies are the JSON as it went
-out, byte for byte, so that reading one never has to make it again.
+Everything here belongs to one tenant and is reached by (tenant, id) only. Bodies are the JSON as it was sent,
+byte for byte, so that reading one never has to build it again.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock, ids
 from responses_api import validators
+from tenants.audit.querysets import RecordedModel
 from tenants.models import Tenant
 
 
 class Status(models.TextChoices):
-    """Where a response is. The last four are final."""
+    """The status of a response. The last four are final."""
 
-    QUEUED = "queued", "Queued"
-    IN_PROGRESS = "in_progress", "In progress"
-    COMPLETED = "completed", "Completed"
-    INCOMPLETE = "incomplete", "Incomplete"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
+    QUEUED = "queued", _("Queued")
+    IN_PROGRESS = "in_progress", _("In progress")
+    COMPLETED = "completed", _("Completed")
+    INCOMPLETE = "incomplete", _("Incomplete")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
 
 
 UNFINISHED = (Status.QUEUED, Status.IN_PROGRESS)
@@ -41,10 +44,10 @@ class TenantOwned(models.Model):
 class StoredResponse(TenantOwned):
     """A Response that a client may ask for again or continue from.
 
-    `parent_id` is the response it continues, `root_id` the first of its chain; forks share both. They are
-    no foreign keys: rows are written many at a time and never depend on the order. `body` is the Response
-    without `output`, whose items are rows of their own. `expires_at` counts for the whole chain: what a
-    younger response still builds on is kept with it.
+    `parent_id` is the response it continues, `root_id` the first of its chain; forks share both. They are not
+    foreign keys: rows are written many at a time and never depend on the order. `body` is the Response
+    without `output`, whose items are rows of their own. `expires_at` applies to the whole chain: a response
+    is kept as long as a younger one builds on it.
     """
 
     # Its index is part of those below; every stored call pays for each.
@@ -54,11 +57,13 @@ class StoredResponse(TenantOwned):
     root_id = models.CharField(max_length=64)
     conversation_id = models.CharField(max_length=64, blank=True)
     conversation_until = models.PositiveBigIntegerField(
-        default=0, help_text="It was given the conversation's items before this position."
+        default=0, help_text=_("It was given the items of its conversation before this position.")
     )
-    key_public_id = models.CharField(max_length=10, help_text="The API key that made it.")
-    model = models.CharField(max_length=300, help_text="The name the client asked for.")
-    provider = models.CharField(max_length=100, blank=True, help_text="Who answered it.")
+    key_public_id = models.CharField(max_length=10, help_text=_("The API key that made it."))
+    model = models.CharField(max_length=300, help_text=_("The name the client asked for."))
+    provider = models.CharField(
+        max_length=100, blank=True, help_text=_("The provider that answered it.")
+    )
     status = models.CharField(max_length=16, choices=Status.choices)
     background = models.BooleanField(default=False)
     body = models.BinaryField()
@@ -95,8 +100,8 @@ class StoredItem(TenantOwned):
     """
 
     class Side(models.IntegerChoices):
-        INPUT = 0, "Input"
-        OUTPUT = 1, "Output"
+        INPUT = 0, _("Input")
+        OUTPUT = 1, _("Output")
 
     # Indexes of their own would cost every stored call and are covered by those below.
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
@@ -126,28 +131,28 @@ class StoredItem(TenantOwned):
 
 
 class Run(TenantOwned):
-    """The making of a response whose events are kept: in the background, or as a resumable stream.
+    """A response being made whose events are stored: in the background, or as a resumable stream.
 
-    State moves by compare-and-set on (`status`, `owner`, `last_number`), so that of two who think they
-    own it only one can write. The owner renews `lease_until`; a run whose lease is over is taken over
-    while it is queued, and ends as failed once its upstream was asked.
+    State moves by compare-and-set on (`status`, `owner`, `last_number`), so that of two processes that
+    believe they own it only one can write. The owner renews `lease_until`; a run whose lease has expired is
+    taken over if it is queued, and fails once its upstream was asked.
     """
 
     response = models.OneToOneField(
         StoredResponse, models.CASCADE, primary_key=True, db_constraint=False, related_name="run"
     )
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
-    streams = models.BooleanField(default=False, help_text="Whether its events are kept.")
+    streams = models.BooleanField(default=False, help_text=_("Whether its events are stored."))
     request = models.BinaryField(
-        default=b"", help_text="What a worker needs to run it; empty once it has ended."
+        default=b"", help_text=_("What a worker needs to run it; empty once it has ended.")
     )
     owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     suspected_at = models.DateTimeField(
-        null=True, blank=True, help_text="When somebody first saw that its lease had run out."
+        null=True, blank=True, help_text=_("When its lease was first seen to have expired.")
     )
     last_number = models.IntegerField(
-        default=-1, help_text="The sequence number of the last event kept."
+        default=-1, help_text=_("The sequence number of the last stored event.")
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     queued_at = models.DateTimeField(default=clock.now)
@@ -167,7 +172,7 @@ class Run(TenantOwned):
 
 
 class EventChunk(TenantOwned):
-    """Events of a run as they went out, whole SSE events `first` to `last` joined."""
+    """Events of a run as they were sent: whole SSE events `first` to `last`, joined."""
 
     # Reached by run and number only, whose index is the constraint below.
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
@@ -189,8 +194,8 @@ class EventChunk(TenantOwned):
 class Conversation(TenantOwned):
     """A list of items that responses read and append to.
 
-    `next_position` is raised in the transaction that appends, so that what two responses append at the
-    same time stays together.
+    `next_position` is raised in the transaction that appends, so that what two responses append at the same
+    time stays together.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -210,7 +215,7 @@ class Conversation(TenantOwned):
 
 
 class ConversationItem(TenantOwned):
-    """One item of a conversation; `provider` made it, if any did."""
+    """One item of a conversation. `provider` made it; empty if none did."""
 
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="items")
     position = models.PositiveBigIntegerField()
@@ -237,7 +242,8 @@ class ConversationItem(TenantOwned):
 class StoredCompletion(TenantOwned):
     """A chat completion that was asked to be stored, and the messages it answered.
 
-    `body` is the completion without `metadata`, which a client may replace and which is in its column.
+    `body` is the completion without `metadata`, which has a column of its own because a client may replace
+    it.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -267,9 +273,9 @@ class IdempotentCall(TenantOwned):
     """
 
     class State(models.TextChoices):
-        RUNNING = "running", "Running"
-        ANSWERED = "answered", "Answered"
-        FAILED = "failed", "Failed: the key is free"
+        RUNNING = "running", _("Running")
+        ANSWERED = "answered", _("Answered")
+        FAILED = "failed", _("Failed: the key is free")
 
     key_digest = models.BinaryField(max_length=32)
     request_digest = models.BinaryField(max_length=32)
@@ -292,11 +298,11 @@ class IdempotentCall(TenantOwned):
         return f"{self.tenant_id} {self.state}"
 
 
-class WebhookEndpoint(TenantOwned):
-    """Where a tenant wants to be told that background responses ended.
+class WebhookEndpoint(TenantOwned, RecordedModel):
+    """A tenant's URL that is told of events, such as the end of a background response.
 
     Its secret is sealed for this very row (webhooks/endpoints.py) and shown once. After a rotation the old
-    one goes on signing beside the new one for a while.
+    secret goes on signing beside the new one for a while.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
@@ -304,19 +310,20 @@ class WebhookEndpoint(TenantOwned):
         "URL",
         max_length=500,
         validators=[validators.validate_webhook_url],
-        help_text="For example https://example.com/webhooks.",
+        help_text=_("For example https://example.com/webhooks."),
     )
     events = models.JSONField(
         default=list,
         blank=True,
         validators=[validators.validate_webhook_events],
-        help_text="Empty: all of them.",
+        help_text=_("Empty means all events."),
     )
     sealed_secret = models.TextField(editable=False)
     sealed_old_secret = models.TextField(blank=True, editable=False)
     old_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
     allow_private_network = models.BooleanField(
-        default=False, help_text="May lie at a private or loopback address; operators decide."
+        default=False,
+        help_text=_("Allow a private or loopback address. Only operators may change this."),
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -338,16 +345,16 @@ class WebhookEndpoint(TenantOwned):
 
     def clean(self) -> None:
         if not self.allow_private_network and not self.url.lower().startswith("https://"):
-            raise ValidationError({"url": "The address must begin with https://."})
+            raise ValidationError({"url": gettext("The address must begin with https://.")})
 
 
 class WebhookDelivery(TenantOwned):
-    """One event on its way to one endpoint, with what became of it so far."""
+    """One event on its way to one endpoint, and its result so far."""
 
     class State(models.TextChoices):
-        PENDING = "pending", "Pending"
-        DELIVERED = "delivered", "Delivered"
-        GIVEN_UP = "given_up", "Given up"
+        PENDING = "pending", _("Pending")
+        DELIVERED = "delivered", _("Delivered")
+        GIVEN_UP = "given_up", _("Given up")
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
     endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="deliveries")
@@ -365,7 +372,7 @@ class WebhookDelivery(TenantOwned):
 
     class Meta:
         ordering = ("-id",)  # the order in which they were made
-        verbose_name_plural = "webhook deliveries"
+        verbose_name_plural = _("webhook deliveries")
         constraints = (
             models.UniqueConstraint(fields=("endpoint", "event_id"), name="webhook_once_per_event"),
         )
@@ -373,6 +380,14 @@ class WebhookDelivery(TenantOwned):
             models.Index(
                 fields=("next_attempt_at",), name="webhook_pending", condition=Q(state="pending")
             ),
+            # Few: what the console tells of as needing somebody.
+            models.Index(
+                fields=("created_at", "tenant"),
+                name="webhook_given_up",
+                condition=Q(state="given_up"),
+            ),
+            models.Index(fields=("tenant", "id"), name="webhook_newest_of_tenant"),
+            models.Index(fields=("endpoint", "id"), name="webhook_newest_of_endpoint"),
         )
 
     def __str__(self) -> str:
@@ -380,7 +395,7 @@ class WebhookDelivery(TenantOwned):
 
 
 class PeriodicJob(models.Model):
-    """When a job that no tenant owns is next to be done; whoever moves `next_at` on does it."""
+    """The time at which a job that no tenant owns is next due; whoever advances `next_at` does the job."""
 
     name = models.CharField(primary_key=True, max_length=64)
     next_at = models.DateTimeField()

@@ -1,36 +1,34 @@
-"""Embedded mode: each worker process does the periodic work itself, beside its requests (ADR 8).
+"""Embedded mode: do the periodic work in the worker processes, beside their requests (ADR 8).
 
-Several processes may deliver webhooks at the same time, because each delivery is claimed; of the jobs that
-are pointless twice, one process takes each turn by compare-and-set on the job's row.
+Of several processes one takes each turn of a job, by compare-and-set on the job's row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.changes import Changes, Writes
 from gateway_project.lib.db import in_database_thread
-from responses_api import budget_news
+from gateway_project.lib.jobs import PAUSE_SECONDS, Job
+from responses_api.jobs import JOBS
 from responses_api.models import PeriodicJob
-from responses_api.storage import retention
-from responses_api.webhooks import delivery
-from tenants.billing import jobs
-from tenants.billing.jobs import Job
 
 logger = logging.getLogger("tollgate.periodic")
 
 LOOK_SECONDS = 1.0
-# One look for webhooks goes on while earlier ones wait for receivers that are slow.
-DELIVERIES_AT_ONCE = 4
-PURGE_EVERY = timedelta(hours=1)
-PURGE_LOOK_SECONDS = 60.0
+# How often to look at a database that nobody writes to: there, jobs become due by the clock alone.
+QUIET_LOOK_SECONDS = 5.0
+# The longest time before a process asks again whether a turn is its own.
+MOST_LOOK_SECONDS = 60.0
 STEP_SECONDS = 10.0
 
 
@@ -40,71 +38,94 @@ class Periodic:
     def __init__(self, mode: str) -> None:
         self._embedded = mode == "embedded"
         self._loop: asyncio.Task[None] | None = None
-        self._deliveries: set[asyncio.Task[None]] = set()
-        self._purging: asyncio.Task[None] | None = None
-        self._jobs: dict[str, asyncio.Task[None]] = {}
-        self._jobs_look_at: dict[str, float] = {}
+        self._runs: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        self._next_look: dict[str, float] = {}
         self._is_stopping = False
-        self._purge_look_at = clock.monotonic()
+        self._changes = Changes(most_seconds=QUIET_LOOK_SECONDS)
+        self._writes = Writes(most_seconds=QUIET_LOOK_SECONDS)
 
     def start(self) -> None:
         if self._embedded:
             self._loop = aio.hold(self._run(), "periodic")
 
+    @property
+    def is_running(self) -> bool:
+        return self._loop is not None
+
     async def stop(self) -> None:
-        """What is cut off is done again: a delivery when its lease is over, a purge in an hour."""
-        for task in (self._loop, self._purging, *self._deliveries):
-            await aio.end(task)
-        self._loop = None
+        """Cut off work that waits, such as deliveries. Wait some seconds for steps that run in threads,
+        which cannot be cut off. The rest of a job comes again with its next turn."""
         self._is_stopping = True
-        # A step under way runs in a thread and cannot be cut off; what is left of its job comes again.
-        if steps := [task for task in self._jobs.values() if not task.done()]:
+        await aio.end(self._loop)
+        self._loop = None
+        for task in [task for job in JOBS if job.is_coroutine for task in self._runs[job.name]]:
+            await aio.end(task)
+        if steps := [task for tasks in self._runs.values() for task in tasks]:
             await asyncio.wait(steps, timeout=STEP_SECONDS)
 
     async def _run(self) -> None:
         while True:
-            await _carefully(self._look())
-            await asyncio.sleep(LOOK_SECONDS)
+            if self._changes.are_possible:
+                stamp = self._changes.stamp()
+                await _carefully(self._look())
+                self._changes.seen(stamp)
+            await asyncio.sleep(aio.seconds_to_tick(LOOK_SECONDS))
 
     async def _look(self) -> None:
-        if len(self._deliveries) < DELIVERIES_AT_ONCE and await in_database_thread(
-            delivery.is_any_due
-        ):
-            task = aio.hold(_carefully(_deliver()), "webhooks")
-            self._deliveries.add(task)
-            task.add_done_callback(self._deliveries.discard)
-        if clock.monotonic() >= self._purge_look_at:
-            self._purge_look_at = clock.monotonic() + PURGE_LOOK_SECONDS
-            if await in_database_thread(take_turn, "purge", PURGE_EVERY):
-                await aio.end(self._purging)
-                self._purging = aio.hold(_carefully(_purge()), "purge")
-        for job in (*jobs.JOBS, *budget_news.JOBS):
-            await self._look_at(job)
+        """Start the jobs that are due, having asked for all of them at once."""
+        now = clock.monotonic()
+        if asked := [job for job in JOBS if self._may_start(job, now)]:
+            for job in await in_database_thread(_find_due, asked, self._writes):
+                await self._start_in_turn(job, now)
 
-    async def _look_at(self, job: Job) -> None:
-        """Start a job of billing or budgets whose turn it is here, unless its last run goes on."""
-        running = self._jobs.get(job.name)
-        if running is not None and not running.done():
-            return
-        if clock.monotonic() < self._jobs_look_at.get(job.name, 0.0):
-            return
-        if not await in_database_thread(job.is_due):
-            return
-        look_seconds = min(job.every.total_seconds(), PURGE_LOOK_SECONDS)
-        self._jobs_look_at[job.name] = clock.monotonic() + look_seconds
-        if await in_database_thread(take_turn, job.name, job.every):
-            self._jobs[job.name] = aio.hold(_carefully(self._run_apart(job)), job.name)
+    def _may_start(self, job: Job, now: float) -> bool:
+        """Tell whether it is time to ask, and the job does not run as often as it may already."""
+        is_time = now >= self._next_look.get(job.name, 0.0)
+        return is_time and len(self._runs[job.name]) < job.at_once
 
-    async def _run_apart(self, job: Job) -> None:
-        """In a thread of its own, because it may take long and the threads for look-ups are few."""
+    async def _start_in_turn(self, job: Job, now: float) -> None:
+        """Start a job that is due, if it is this process's turn."""
+        self._next_look[job.name] = now + min(job.every.total_seconds(), MOST_LOOK_SECONDS)
+        if job.at_once > 1 or await in_database_thread(take_turn, job.name, job.every):
+            task = aio.hold(_carefully(self._do(job)), job.name)
+            self._runs[job.name].add(task)
+            task.add_done_callback(self._runs[job.name].discard)
+
+    async def _do(self, job: Job) -> None:
+        work = job.work()
+        if isinstance(work, Coroutine):
+            await work
+            return
+        # In a thread of its own, because it may take long and the threads for look-ups are few.
         is_more = True
         while is_more and not self._is_stopping:
-            is_more = await asyncio.to_thread(_step, job)
-            await asyncio.sleep(retention.PAUSE_SECONDS)
+            is_more = await asyncio.to_thread(_step, work)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _find_due(jobs: list[Job], writes: Writes) -> list[Job]:
+    """Return the jobs that have something to do. One that cannot tell does not hold up the others."""
+    if not writes.are_possible():
+        return []
+    try:
+        return [job for job in jobs if job.is_due is None or _is_due(job.name, job.is_due)]
+    except BaseException:
+        writes.forget()
+        raise
+
+
+def _is_due(name: str, ask: Callable[[], bool]) -> bool:
+    try:
+        return ask()
+    except (OperationalError, InterfaceError):  # the database is away, for all of them
+        raise
+    except Exception:
+        logger.exception("it cannot be told whether %s is due", name)
+        return False
 
 
 def take_turn(name: str, every: timedelta) -> bool:
-    """Whether a job is due and ours to do: one who asks is told so, the next after `every`."""
+    """Return whether a job is due and ours to do; if it is, its next turn comes after `every`."""
     now = clock.now()
     due = PeriodicJob.objects.filter(name=name, next_at__lte=now)
     if due.update(next_at=now + every):
@@ -113,32 +134,19 @@ def take_turn(name: str, every: timedelta) -> bool:
     return is_first
 
 
-async def _deliver() -> None:
-    await delivery.deliver_due()
-
-
-async def _purge() -> None:
-    work = retention.Purge(clock.now())
-    is_more = True
-    while is_more:
-        is_more = await in_database_thread(work.step)
-        await asyncio.sleep(retention.PAUSE_SECONDS)
-    if work.purged != retention.Purged():
-        logger.info("purged: %s", work.purged)
-
-
-def _step(job: Job) -> bool:
+def _step(work: Iterator[None]) -> bool:
+    """Do one step of a job; return whether more is left."""
     try:
-        return job.step()
+        return next(work, _step) is not _step
     finally:
         connections.close_all()
 
 
 async def _carefully(work: Coroutine[Any, Any, None]) -> None:
-    """Nothing may end the loop: whatever fails is logged and tried again at the next look."""
+    """Do the work and log any error, because nothing may end the loop; it is tried again at the next look."""
     try:
         await work
     except StoreUnavailable:
-        logger.debug("the database cannot be asked")  # which the watcher of the revision reports
+        logger.debug("the database is unavailable")  # the revision watcher reports it
     except Exception:
         logger.exception("periodic work failed")

@@ -1,6 +1,6 @@
-"""Routes under /v1 and /openai/v1 that are served by Django; asgi.py has those that generate.
+"""Route paths under /v1 and /openai/v1 that Django serves; asgi.py has the generation routes.
 
-Ids are taken with their slashes, so that what can be no id gets the answer of an unknown one.
+Ids are taken with their slashes, so that text that cannot be an id gets the answer of an unknown one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may stand in the fields of webhook endpoints."""
+"""Validate the fields of webhook endpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
 
 # https://platform.openai.com/docs/guides/webhooks: those of background responses. The last is ours.
 BUDGET_THRESHOLD = "budget.threshold"
@@ -16,6 +17,8 @@ WEBHOOK_EVENTS = (
     "response.cancelled",
     BUDGET_THRESHOLD,
 )
+# Sent when somebody asks for it, whichever events the endpoint has chosen.
+TEST_EVENT = "webhook.test"
 
 
 def validate_webhook_url(value: str) -> None:
@@ -23,18 +26,25 @@ def validate_webhook_url(value: str) -> None:
         parts = urlsplit(value)
         port_is_good = parts.port is None or parts.port > 0
     except ValueError as error:
-        raise ValidationError(f"{value!r} is not an address: {error}.") from error
+        raise ValidationError(
+            _("%(value)s is not an address: %(error)s.") % {"value": repr(value), "error": error}
+        ) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
-        raise ValidationError(f"{value!r} is not an http(s) address.")
+        raise ValidationError(_("%(value)s is not an http(s) address.") % {"value": repr(value)})
     if "\\" in value or any(character <= " " for character in value):
-        raise ValidationError("The address may hold no backslash, space or control character.")
+        raise ValidationError(
+            _("The address must not contain backslashes, spaces or control characters.")
+        )
     if parts.username is not None or parts.fragment:
-        raise ValidationError("The address may hold no user, password or fragment.")
+        raise ValidationError(_("The address must not contain a user, password or fragment."))
 
 
 def validate_webhook_events(value: Any) -> None:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValidationError("Events are a list of names.")
+        raise ValidationError(_("Events must be a list of names."))
     if unknown := sorted(set(value) - set(WEBHOOK_EVENTS)):
         known = ", ".join(WEBHOOK_EVENTS)
-        raise ValidationError(f"Unknown event {unknown[0]!r}; the events are {known}.")
+        raise ValidationError(
+            _("Unknown event %(unknown)s; the events are %(known)s.")
+            % {"unknown": repr(unknown[0]), "known": known}
+        )

@@ -1,1 +1,1 @@
-"""Where a request goes and how to speak to it."""
+"""Resolve where a request goes and how to speak to it."""

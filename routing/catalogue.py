@@ -1,4 +1,4 @@
-"""Providers and aliases written by name; wrong input is a ValidationError that names the field."""
+"""Create providers and aliases by name; wrong input is a ValidationError that names the field."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from routing.models import (
     Provider,
     ProviderModel,
     Target,
-    WireProtocol,
 )
+from routing.protocols import PROTOCOLS
 from tenants.models import Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class NewProvider:
-    """What `add_provider` was told."""
+    """The arguments of `add_provider`."""
 
     name: str
     protocol: str
@@ -34,10 +34,11 @@ class NewProvider:
     allow_private_network: bool = False
     secret: Secret | None = None
     tenant: Tenant | None = None
+    vendor: str = ""
 
     def in_words(self) -> str:
-        """What was made."""
-        made = f"Provider {self.name!r} ({self.protocol}, {self.base_url}) is there"
+        """Describe what was made."""
+        made = f"Provider {self.name!r} ({self.protocol}, {self.base_url}) was added"
         if self.secret is not None:
             return f"{made}, with its credential."
         if self.auth_kind == Provider.AuthKind.NONE:
@@ -47,8 +48,10 @@ class NewProvider:
 
 @dataclass(frozen=True, slots=True)
 class NewAlias:
-    """What `add_alias` was told; `targets` are `provider/model`, the preferred one first. A tenant's alias
-    may have a `link` instead: the name of an alias of the platform."""
+    """The arguments of `add_alias`; `targets` are `provider/model`, the preferred one first.
+
+    A tenant's alias may have a `link` instead: the name of an alias of the platform.
+    """
 
     name: str
     targets: Sequence[str] = ()
@@ -66,15 +69,17 @@ STORE_CHOICES: dict[str, bool | None] = {"tenant": None, "yes": True, "no": Fals
 
 @dataclass(frozen=True, slots=True)
 class SavedAlias:
-    """What became of it: what it led to before (None: it is new) and the models made for it."""
+    """The outcome of `add_alias`: what the alias led to before (None: it is new) and the models made for
+    it.
+    """
 
     alias: Alias
     replaced: list[str] | None
     new_models: list[str]
 
     def in_words(self) -> str:
-        """What the alias leads to now, and what it led to before."""
-        text = f"Alias {self.alias.name!r} leads to {', '.join(leads_to(self.alias))}."
+        """Describe what the alias leads to now, and what it led to before."""
+        text = f"Alias {self.alias.name!r} now leads to {', '.join(leads_to(self.alias))}."
         if self.replaced is not None:
             text += f" It existed; its targets before were {', '.join(self.replaced) or 'none'}."
         if self.new_models:
@@ -84,14 +89,15 @@ class SavedAlias:
 
 @transaction.atomic
 def add_provider(new: NewProvider) -> Provider:
-    """A new provider, with its credential if a secret is given."""
-    _check_choice("protocol", new.protocol, WireProtocol.values)
+    """Create a provider, with its credential if a secret is given."""
+    _check_choice("protocol", new.protocol, list(PROTOCOLS))
     _check_choice("auth", new.auth_kind, Provider.AuthKind.values)
     if Provider.objects.filter(tenant=new.tenant, name=new.name).exists():
-        message = f"A provider {new.name!r} exists already; choose another name."
+        message = f"Provider {new.name!r} already exists; choose another name."
         raise ValidationError({"name": message})
     provider = Provider(
         name=new.name,
+        vendor=new.vendor,
         protocol=new.protocol,
         base_url=new.base_url,
         auth_kind=new.auth_kind,
@@ -108,17 +114,15 @@ def add_provider(new: NewProvider) -> Provider:
 
 @transaction.atomic
 def save_alias(new: NewAlias) -> SavedAlias:
-    """A new alias, or the existing one with its targets and modes replaced."""
+    """Create an alias, or replace the targets and modes of the existing one."""
     if bool(new.targets) == bool(new.link):
         raise ValidationError(
-            {
-                "target": "Give at least one, as provider/model, or else the platform's alias to link to."
-            }
+            {"target": "Give at least one, as provider/model, or the platform's alias to link to."}
         )
     alias = Alias.objects.filter(tenant=new.tenant, name=new.name).first()
     replaced = leads_to(alias) if alias is not None else None
     alias = alias or Alias(tenant=new.tenant, name=new.name)
-    alias.platform_alias = _linked(new)
+    alias.platform_alias = _find_link(new)
     modes = Alias.ResponsesMode
     alias.responses_mode = modes.NATIVE_ONLY if new.native_only else modes.AUTO
     alias.drop_unsupported = new.drop_unsupported
@@ -130,7 +134,7 @@ def save_alias(new: NewAlias) -> SavedAlias:
     return SavedAlias(alias, replaced, _replace_targets(alias, new.targets))
 
 
-def _linked(new: NewAlias) -> Alias | None:
+def _find_link(new: NewAlias) -> Alias | None:
     if new.link is None:
         return None
     if new.tenant is None:
@@ -142,7 +146,7 @@ def _linked(new: NewAlias) -> Alias | None:
 
 
 def leads_to(alias: Alias) -> list[str]:
-    """The platform's alias it is a link to, or its targets as `provider/model`, in order."""
+    """Return the platform's alias it links to, or its targets as `provider/model`, in order."""
     if alias.platform_alias is not None:
         return [alias.platform_alias.name]
     rows = alias.targets.select_related("provider_model__provider").order_by("position", "pk")
@@ -150,7 +154,7 @@ def leads_to(alias: Alias) -> list[str]:
 
 
 def provider_named(name: str, tenant: Tenant | None, where: str = "provider") -> Provider:
-    """The tenant's provider of this name, else the platform's. `where` is the field an error names."""
+    """Return the tenant's provider of this name, else the platform's. Errors name the field `where`."""
     found = (
         Provider.objects.filter(Q(tenant=tenant) | Q(tenant=None), name=name)
         .order_by(F("tenant").desc(nulls_last=True))
@@ -163,14 +167,14 @@ def provider_named(name: str, tenant: Tenant | None, where: str = "provider") ->
         known = ", ".join(sorted(set(names))[:20]) or "none yet"
         raise ValidationError(
             {
-                where: f"There is no provider {name!r}. Known are: {known}. Add one with add_provider."
+                where: f"There is no provider {name!r}. Known providers: {known}. Add one with add_provider."
             }
         )
     return found
 
 
 def alias_named(name: str, tenant: Tenant | None, where: str = "alias") -> Alias:
-    """The tenant's alias of this name, else the platform's. `where` is the field an error names."""
+    """Return the tenant's alias of this name, else the platform's. Errors name the field `where`."""
     found = (
         Alias.objects.filter(Q(tenant=tenant) | Q(tenant=None), name=name)
         .order_by(F("tenant").desc(nulls_last=True))
@@ -209,4 +213,4 @@ def _model(name: str, alias: Alias) -> tuple[ProviderModel, bool]:
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ValidationError({name: f"{value!r} is none of {', '.join(choices)}."})
+        raise ValidationError({name: f"{value!r} is not one of {', '.join(choices)}."})

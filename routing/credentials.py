@@ -1,29 +1,20 @@
-"""Credentials at rest: sealed for their row, opened only to build a Target."""
+"""Store credentials sealed for their row, and open them only to build a Target."""
 
 from __future__ import annotations
 
-from functools import cache
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from gateway_project.lib import ids, sealing
-from gateway_project.lib.keyring import Keyring
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from routing.models import Credential, Provider
-from tenants import fingerprints
+from tenants.keys import encryption, fingerprints
 from tenants.models import Tenant
 
 BATCH = 200
-
-
-@cache
-def keyring() -> Keyring:
-    """The key-encryption keys, read once a process (an unknown id reads them again)."""
-    ring: Keyring = settings.KEY_ENCRYPTION_KEYS()
-    return ring
+keyring = encryption.keyring
 
 
 def create(
@@ -38,7 +29,7 @@ def create(
 
 
 def set_secret(credential: Credential, secret: Secret) -> None:
-    """Seal `secret` into the (unsaved) row, for the host its provider has now. Raises ForeignKeys."""
+    """Seal `secret` into the (unsaved) row, for the host its provider has now. Raise ForeignKeys."""
     fingerprints.confirm(fingerprints.ENCRYPTION, keyring())
     credential.host = credential.provider.host
     credential.sealed_secret = sealing.seal(secret, _place(credential), keyring())
@@ -46,9 +37,9 @@ def set_secret(credential: Credential, secret: Secret) -> None:
 
 
 def reveal(credential: Credential) -> Secret:
-    """The secret of a row. Raises SealError or KeyringError; never falls open.
+    """Return a row's secret. Raise SealError or KeyringError; never fall open.
 
-    A secret was entered for one host. Whoever may change a provider's address cannot have it sent to
+    A secret is entered for one host. Whoever may change a provider's address cannot have it sent to
     another: it has to be entered again.
     """
     if credential.host != credential.provider.host:
@@ -60,12 +51,14 @@ def reveal(credential: Credential) -> Secret:
 
 
 def open_sealed(credential: Credential) -> Secret:
-    """The secret of a row, wherever its provider is now. Raises SealError, KeyringError."""
+    """Return a row's secret wherever its provider is now. Raise SealError or KeyringError."""
     return sealing.unseal(credential.sealed_secret, _place(credential), keyring())
 
 
 def rewrap_all() -> int:
-    """Seal every credential with the current key, in batches; the number changed. Safe to repeat."""
+    """Seal every credential with the current key, in batches, and return how many changed. Safe to
+    repeat.
+    """
     current, _ = keyring().current
     changed, after = 0, UUID(int=0)
     while True:

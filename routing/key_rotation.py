@@ -1,4 +1,4 @@
-"""Rotation of the key-encryption keys: a new first key, then every secret sealed with the first one."""
+"""Rotate the key-encryption keys: add a new first key, then seal every secret with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from gateway_project.lib import keyring
 from gateway_project.lib.env import environment
 from routing import credentials
-from tenants import fingerprints
+from tenants.keys import fingerprints
 
 VARIABLE = "TOLLGATE_KEY_ENCRYPTION_KEYS"
 _NUMBERED = re.compile(r"k(\d{1,9})\Z")
@@ -29,8 +29,8 @@ class Rotation:
 def rotate(*rewrap: Callable[[], int], new_key: bool) -> Rotation:
     """Seal every secret with the current key, a fresh one if asked for. Safe to repeat.
 
-    Each of `rewrap` does so for one table and says how many it changed. Old keys stay in the file: a
-    secret restored from a backup may still need them.
+    Each function in `rewrap` does so for one table and returns how many it changed. Old keys stay in the
+    file: a secret restored from a backup may still need them.
     """
     if new_key:
         _add_key()

@@ -1,9 +1,9 @@
-"""Providers, their credentials and models, and the aliases clients call them by.
+"""Define providers, their credentials and models, and the aliases clients call them by.
 
 Rows without a tenant belong to the platform and serve every tenant; rows of a tenant serve it alone and
-win over the platform's of the same name. What the platform offers, a tenant reaches by the platform's aliases
-only, because those are what it is charged for: an alias of its own is a link to one of them, or leads to
-providers of its own.
+win over the platform's of the same name. A tenant reaches what the platform offers by the platform's
+aliases only, because those are what it is charged for: an alias of its own is a link to one of them, or
+leads to providers of its own.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock, ids
 from routing import validators
+from routing.protocols import PROTOCOLS
 from tenants.models import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
 
-class WireProtocol(models.TextChoices):
-    """What an upstream speaks."""
-
-    CHAT = "chat", "Chat Completions"
-    RESPONSES = "responses", "Responses"
-    ANTHROPIC = "anthropic", "Anthropic Messages"
+def protocol_choices() -> list[tuple[str, str]]:
+    """List what an upstream may speak."""
+    return [(protocol.name, protocol.label) for protocol in PROTOCOLS.values()]
 
 
 class OwnedModel(RevisionedModel):
@@ -37,7 +37,7 @@ class OwnedModel(RevisionedModel):
         null=True,
         blank=True,
         related_name="+",
-        help_text="Empty: the platform's, for every tenant.",
+        help_text=_("Empty: the platform's, for every tenant."),
     )
 
     class Meta:
@@ -46,42 +46,46 @@ class OwnedModel(RevisionedModel):
     def check_may_use(self, other: OwnedModel, field: str) -> None:
         """Raise unless `other` belongs to the platform or to this row's tenant."""
         if other.tenant_id is not None and other.tenant_id != self.tenant_id:
-            raise ValidationError({field: "Choose one of the platform or of the same tenant."})
+            raise ValidationError(
+                {field: gettext("Choose one that belongs to the platform or to the same tenant.")}
+            )
 
 
 class Provider(OwnedModel):
-    """An upstream: which protocol it speaks, where, and the ways in which it differs from it."""
+    """An upstream: its protocol, its address, and the ways in which it differs from the protocol."""
 
     class AuthKind(models.TextChoices):
-        BEARER = "bearer", "Authorization: Bearer"
-        X_API_KEY = "x-api-key", "x-api-key header (Anthropic)"
-        API_KEY = "api-key", "api-key header (Azure)"
-        NONE = "none", "No credential"
+        BEARER = "bearer", _("Authorization: Bearer")
+        X_API_KEY = "x-api-key", _("x-api-key header (Anthropic)")
+        API_KEY = "api-key", _("api-key header (Azure)")
+        NONE = "none", _("No credential")
 
     name = models.CharField(max_length=63, validators=[validators.validate_provider_name])
     vendor = models.CharField(
-        max_length=63, blank=True, help_text="Which known vendor this row was made for; a label."
+        max_length=63, blank=True, help_text=_("Which known vendor this row was made for; a label.")
     )
-    protocol = models.CharField(max_length=16, choices=WireProtocol.choices)
+    protocol = models.CharField(max_length=16, choices=protocol_choices)
     base_url = models.CharField(
         max_length=500,
         validators=[validators.validate_base_url],
-        help_text="Up to and including /v1, for example https://api.openai.com/v1.",
+        help_text=_("Up to and including /v1, for example https://api.openai.com/v1."),
     )
     auth_kind = models.CharField(max_length=16, choices=AuthKind.choices, default=AuthKind.BEARER)
     quirks = models.JSONField(
         default=dict,
         blank=True,
         validators=[validators.validate_quirks],
-        help_text='Known differences, for example {"no_stream_usage": true}.',
+        help_text=_('Known differences, for example {"no_stream_usage": true}.'),
     )
     allow_private_network = models.BooleanField(
-        default=False, help_text="May lie at a private or loopback address."
+        default=False, help_text=_("May be at a private or loopback address.")
     )
     allow_tenant_credentials = models.BooleanField(
         default=True,
-        help_text="Tenants may bring credentials of their own for it; calls with one cost the platform "
-        "nothing. Switch it off where the upstream accepts any credential.",
+        help_text=_(
+            "Tenants may bring credentials of their own for it; calls with one cost the platform "
+            "nothing. Switch it off where the upstream accepts any credential."
+        ),
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -94,19 +98,19 @@ class Provider(OwnedModel):
                 fields=("name",),
                 condition=Q(tenant=None),
                 name="provider_name_of_platform",
-                violation_error_message="The platform has a provider of this name already.",
+                violation_error_message="The platform already has a provider of this name.",
             ),
         )
 
     def takes_credentials_of(self, tenant_id: int | None) -> bool:
-        """Whether a call may be sent with a credential of this tenant."""
+        """Tell whether a call may be sent with a credential of this tenant."""
         return tenant_id == self.tenant_id or (
             self.tenant_id is None and self.allow_tenant_credentials
         )
 
     @property
     def host(self) -> str:
-        """Host and port, as they stand in the base URL."""
+        """Return host and port as they stand in the base URL."""
         return urlsplit(self.base_url).netloc.lower()
 
     def __str__(self) -> str:
@@ -116,7 +120,7 @@ class Provider(OwnedModel):
 class Credential(OwnedModel):
     """A secret for a provider, sealed for this very row (routing/credentials.py). Write-only.
 
-    A tenant may bring its own for a provider of the platform; it beats the platform's.
+    A tenant may bring its own for a provider of the platform; it takes precedence over the platform's.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
@@ -125,7 +129,7 @@ class Credential(OwnedModel):
     host = models.CharField(
         max_length=300,
         editable=False,
-        help_text="The provider's host when the secret was entered; it is sent nowhere else.",
+        help_text=_("The provider's host when the secret was entered; it is sent nowhere else."),
     )
     sealed_secret = models.TextField(editable=False)
     last_four = models.CharField(max_length=4, blank=True, editable=False)
@@ -146,7 +150,9 @@ class Credential(OwnedModel):
             return
         self.check_may_use(self.provider, "provider")
         if not self.provider.takes_credentials_of(self.tenant_id):
-            raise ValidationError({"provider": "This provider takes no credentials of tenants."})
+            raise ValidationError(
+                {"provider": gettext("This provider does not accept tenants' credentials.")}
+            )
 
     def __str__(self) -> str:
         return f"{self.provider} · {self.name} ••••{self.last_four}"
@@ -157,9 +163,9 @@ class ProviderModel(RevisionedModel):
 
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="provider_models")
     upstream_id = models.CharField(max_length=200)
-    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Tokens.")
+    context_window = models.PositiveIntegerField(null=True, blank=True, help_text=_("Tokens."))
     max_output_tokens = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Default limit of an answer, in tokens."
+        null=True, blank=True, help_text=_("Default limit of an answer, in tokens.")
     )
     capabilities = models.JSONField(
         default=list, blank=True, validators=[validators.validate_capabilities]
@@ -177,16 +183,40 @@ class ProviderModel(RevisionedModel):
         return f"{self.provider}/{self.upstream_id}"
 
 
+class UpstreamTest(models.Model):
+    """The newest test of a provider: of its list of models, or of an answer of the model `upstream_id`.
+
+    It is no part of the configuration, so a test does not make workers read their routes again.
+    """
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="tests")
+    upstream_id = models.CharField(max_length=200, blank=True)
+    tested_at = models.DateTimeField()
+    ok = models.BooleanField()
+    status = models.PositiveIntegerField(null=True)
+    latency_ms = models.PositiveIntegerField()
+    error = models.CharField(max_length=600, blank=True)
+
+    class Meta:
+        ordering = ("-tested_at",)
+        constraints = (
+            models.UniqueConstraint(fields=("provider", "upstream_id"), name="newest_test_alone"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.upstream_id}" if self.upstream_id else str(self.provider)
+
+
 class Alias(OwnedModel):
     """The name clients use for a model; one or more targets stand behind it, in order of preference.
 
-    A tenant's alias may instead be a link: another name for one alias of the platform, whose targets, price
-    and grants count.
+    A tenant's alias may instead be a link: another name for one alias of the platform, whose targets,
+    price and grants apply.
     """
 
     class ResponsesMode(models.TextChoices):
-        AUTO = "auto", "Relay or translate"
-        NATIVE_ONLY = "native_only", "Refuse upstreams that do not speak Responses"
+        AUTO = "auto", _("Relay or translate")
+        NATIVE_ONLY = "native_only", _("Refuse upstreams that do not speak Responses")
 
     name = models.CharField(max_length=200, validators=[validators.validate_alias_name])
     platform_alias = models.ForeignKey(
@@ -195,39 +225,45 @@ class Alias(OwnedModel):
         null=True,
         blank=True,
         related_name="links",
-        help_text="Makes a tenant's alias another name for this alias of the platform, which says where it "
-        "leads and what it costs. Without it, it leads to models of the tenant's own providers.",
+        help_text=_(
+            "Makes a tenant's alias another name for this alias of the platform, which says where it "
+            "leads and what it costs. Without it, it leads to models of the tenant's own providers."
+        ),
     )
     responses_mode = models.CharField(
         max_length=16, choices=ResponsesMode.choices, default=ResponsesMode.AUTO
     )
     drop_unsupported = models.BooleanField(
         default=False,
-        help_text="Leave out parameters the upstream has no like of, instead of refusing.",
+        help_text=_("Drop parameters the upstream does not support, instead of refusing."),
     )
     store_by_default = models.BooleanField(
         null=True,
         blank=True,
-        help_text="Keep responses whose request does not say whether to store them; unknown: as the "
-        "tenant does.",
+        help_text=_(
+            "Keep responses whose request does not say whether to store them; unknown: as the "
+            "tenant does."
+        ),
     )
     resumable_streams = models.BooleanField(
         default=False,
-        help_text="Streams of stored responses go on when the client leaves, and can be resumed.",
+        help_text=_(
+            "Streams of stored responses go on when the client leaves, and can be resumed."
+        ),
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         ordering = ("name",)
-        verbose_name_plural = "aliases"
+        verbose_name_plural = _("aliases")
         constraints = (
             models.UniqueConstraint(fields=("tenant", "name"), name="alias_name_per_tenant"),
             models.UniqueConstraint(
                 fields=("name",),
                 condition=Q(tenant=None),
                 name="alias_name_of_platform",
-                violation_error_message="The platform has an alias of this name already.",
+                violation_error_message="The platform already has an alias of this name.",
             ),
             models.CheckConstraint(
                 condition=Q(platform_alias=None) | Q(tenant__isnull=False),
@@ -237,23 +273,25 @@ class Alias(OwnedModel):
         )
 
     def may_lead_to(self, provider: Provider) -> bool:
-        """Whether its targets may be models of this provider: the platform's for its own, and likewise a
-        tenant's."""
+        """Tell whether the targets may be models of this provider.
+
+        The platform's aliases lead to the platform's providers, and a tenant's to its own.
+        """
         return provider.tenant_id == self.tenant_id
 
     def clean(self) -> None:
         linked = self.platform_alias
         if linked is not None and linked.tenant_id is not None:
-            raise ValidationError({"platform_alias": "Choose an alias of the platform."})
+            raise ValidationError({"platform_alias": gettext("Choose an alias of the platform.")})
 
     def __str__(self) -> str:
         return self.name
 
 
 class Target(RevisionedModel):
-    """One provider model behind an alias; the lowest position is tried first.
+    """A provider model behind an alias; the lowest position is tried first.
 
-    `is_legacy`: it leads a tenant's alias to a model of the platform and is older than links, so it goes on
+    `is_legacy`: it leads a tenant's alias to a model of the platform and predates links, so it goes on
     working, at the operator's price. Only a migration sets it.
     """
 
@@ -282,15 +320,21 @@ class Target(RevisionedModel):
         if alias.platform_alias is not None:
             raise ValidationError(
                 {
-                    "provider_model": f"{alias.name!r} is a link to the platform's alias "
-                    f"{alias.platform_alias.name!r}, so it has no models of its own."
+                    "provider_model": gettext(
+                        "%(name)s is a link to the platform's alias %(name2)s, so it has no "
+                        "models of its own."
+                    )
+                    % {"name": repr(alias.name), "name2": repr(alias.platform_alias.name)}
                 }
             )
         if not alias.may_lead_to(provider) and not self._is_unchanged_legacy():
             raise ValidationError(
                 {
-                    "provider_model": f"{provider.name!r} is a provider of the platform: link to one of the "
-                    "platform's aliases instead, or choose a model of the tenant's own providers."
+                    "provider_model": gettext(
+                        "%(name)s is a provider of the platform: link to one of the platform's "
+                        "aliases instead, or choose a model of the tenant's own providers."
+                    )
+                    % {"name": repr(provider.name)}
                 }
             )
 
@@ -303,7 +347,7 @@ class Target(RevisionedModel):
 
 
 class AliasGrant(RevisionedModel):
-    """Lets a key that may not use every alias use this one."""
+    """Permission for a restricted key to use this alias."""
 
     api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="alias_grants")
     alias = models.ForeignKey(Alias, models.CASCADE, related_name="grants")
@@ -318,7 +362,7 @@ class AliasGrant(RevisionedModel):
             return
         if self.alias.tenant_id not in {None, self.api_key.tenant_id}:
             raise ValidationError(
-                {"alias": "Choose an alias of the platform or of the key's tenant."}
+                {"alias": gettext("Choose an alias of the platform or of the key's tenant.")}
             )
 
     def __str__(self) -> str:

@@ -1,18 +1,19 @@
-"""A price somebody types, of an alias (charge) or of a model (cost), checked against what is there."""
+"""Check a price that somebody types, of an alias (charge) or of a model (cost), against what exists."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from gateway_project.lib.commands import parsed
+from gateway_project.lib.commands import parse_field
+from gateway_project.lib.db import durable_transaction
 from routing.models import Alias, ProviderModel
-from tenants import directory
-from tenants.models import PriceVersion
+from tenants import directory, units
+from tenants.models import PriceVersion, Tenant
 from tenants.prices import book, dollars, publishing
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
@@ -32,7 +33,7 @@ CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What the price is of, as it was typed."""
+    """The subject of a price, as it was typed."""
 
     alias: str | None = None
     tenant: str | None = None
@@ -40,7 +41,7 @@ class Named:
     model: str | None = None
 
     def subject(self) -> Subject:
-        """Raises ValidationError for what names nothing, or both books."""
+        """Find the subject. Raise ValidationError if it names nothing, or both books."""
         if self.alias and not (self.provider or self.model):
             return Subject.charge(self.alias, directory.tenant_or_platform(self.tenant))
         if self.provider and self.model and not (self.alias or self.tenant):
@@ -51,12 +52,26 @@ class Named:
 
 
 def lines(typed: Mapping[str, Any]) -> list[Line]:
-    """From the options of CLASSES that were given."""
-    return [
-        Line(token_class, parsed(option, dollars.pico, typed[option]))
+    """Return price lines from the options of CLASSES that were given, and from those of other units."""
+    of_tokens = [
+        Line(token_class, parse_field(option, dollars.pico, typed[option]))
         for option, token_class in CLASSES.items()
         if typed.get(option) is not None
     ]
+    return [
+        *of_tokens,
+        *(parse_field("unit", _unit_line, text) for text in typed.get("unit") or ()),
+    ]
+
+
+def _unit_line(text: str) -> Line:
+    """Read a price such as `images=0.04`. Raises ValueError."""
+    name, _, amount = text.partition("=")
+    known = {unit.name: unit for unit in units.beside_tokens()}
+    if name not in known:
+        names = ", ".join(known) or "none yet"
+        raise ValueError(f"{text!r} is not a price of a unit; write UNIT=DOLLARS. Units: {names}.")
+    return Line(name, dollars.pico_of_unit(amount, known[name].priced_per))
 
 
 def publish(named: Named, typed: Mapping[str, Any], by: str, now: datetime) -> PriceVersion:
@@ -64,7 +79,7 @@ def publish(named: Named, typed: Mapping[str, Any], by: str, now: datetime) -> P
 
 
 def is_known(version: PriceVersion) -> bool:
-    """Whether there is such a model or alias now; a price may be made before, or be a mistyped one."""
+    """Tell whether there is such a model or alias now; a price may come first, or be mistyped."""
     if version.book == PriceVersion.Book.COST:
         models = ProviderModel.objects.filter(upstream_id=version.model)
         return models.filter(provider__name=version.provider, provider__tenant=None).exists()
@@ -72,15 +87,15 @@ def is_known(version: PriceVersion) -> bool:
 
 
 def _is_chargeable(name: str) -> bool:
-    """Whether calls are charged under this name: it is an alias or a model of the platform's."""
+    """Tell whether calls are charged under this name: it is an alias or a model of the platform."""
     provider, _, model = name.partition("/")
     models = ProviderModel.objects.filter(provider__tenant=None, provider__name=provider)
     aliases = Alias.objects.filter(tenant=None, name=name)
     return aliases.exists() or models.filter(upstream_id=model).exists()
 
 
-def uncounted() -> list[PriceVersion]:
-    """Published charges under names that only tenants have given; no call is charged by them."""
+def find_uncharged() -> list[PriceVersion]:
+    """List published charges under names that only tenants use; no call is charged by them."""
     names = Alias.objects.filter(tenant__isnull=False).values("name")
     platforms = Alias.objects.filter(tenant=None).values("name")
     versions = PriceVersion.objects.filter(
@@ -90,3 +105,41 @@ def uncounted() -> list[PriceVersion]:
     for version in versions.select_related("tenant").order_by("effective_from"):
         latest[version.model, version.tenant_id] = version
     return [version for (name, _), version in latest.items() if not _is_chargeable(name)]
+
+
+def subject_of(
+    alias: str = "", tenant: Tenant | None = None, provider: str = "", model: str = ""
+) -> Subject:
+    """Return the subject of a price by its names. Raise ValidationError if they name nothing, or both."""
+    if alias and not (provider or model):
+        return Subject.charge(alias, tenant)
+    if provider and model and not alias and tenant is None:
+        return Subject.cost(provider, model)
+    raise ValidationError(
+        "Name an alias (with a tenant for one tenant), or a provider and its model."
+    )
+
+
+def publish_if_seen(
+    subject: Subject,
+    lines: Sequence[Line],
+    by: str,
+    now: datetime,
+    *,
+    seen: int | None,
+    starts: datetime | None = None,
+    source: str = "",
+) -> PriceVersion:
+    """Publish a version for somebody who looked at the version `seen` (None: at none) when they decided.
+
+    Raise ValidationError, and publish nothing, if there is another by now.
+    """
+    with durable_transaction():
+        newest = publishing.published(subject)[:1]
+        if (newest[0].pk if newest else None) != seen:
+            raise ValidationError(
+                "Another price of this was published meanwhile; look at it before you publish yours.",
+                code="conflict",
+            )
+        made = publishing.draft(subject, lines, starts or now, source)
+        return publishing.publish(made, by, now)

@@ -1,28 +1,27 @@
-"""One small real call to each target of an alias: does it answer, how fast, and if not, why."""
+"""Send a small real call to each target of an alias: does it answer, how fast, and if not, why."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from django.core.exceptions import ValidationError
 
-from gateway_project.lib import clock
 from routing import resolve, side_calls
-from routing.route import Route, Target
-from tenants.caller import Caller
+from routing.protocols import PROTOCOLS
+from routing.route import ResolvedTarget, Route
+from routing.side_calls import NoAnswer, Reach, SideAnswer
+from tenants.keys.caller import Caller
 from tenants.models import Tenant
 
 PROMPT = "Answer with the word OK."
 MAX_OUTPUT_TOKENS = 16
-PATHS = {"chat": "/chat/completions", "responses": "/responses", "anthropic": "/messages"}
+MAX_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one target did. `status` is None when there was no HTTP answer."""
+    """The outcome for one target. `status` is None when there was no HTTP answer."""
 
     target: str
     protocol: str
@@ -30,6 +29,11 @@ class Probe:
     status: int | None
     latency_ms: float
     error: str | None
+    is_forbidden: bool = False  # the egress policy refused the address that the error names
+
+    def as_json(self) -> dict[str, Any]:
+        names = ("target", "protocol", "ok", "status", "latency_ms", "error")
+        return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
         answered = f"HTTP {self.status}" if self.status is not None else "no answer"
@@ -38,17 +42,17 @@ class Probe:
 
 
 def check(alias: str, tenant: Tenant | None) -> list[Probe]:
-    """Call every target of the alias, in order. Raises ValidationError if there is nothing to call."""
+    """Call every target of the alias, in order. Raise ValidationError if there is nothing to call."""
     route = _route(alias, tenant)
     if not route.targets:
         raise ValidationError(
             {"alias": f"{alias!r} has no target whose provider is enabled; see add_alias."}
         )
-    return [_probe(target) for target in route.targets]
+    return [probe(target) for target in route.targets]
 
 
 def _route(alias: str, tenant: Tenant | None) -> Route:
-    """The route a key of this tenant, or of a tenant with nothing of its own, would get."""
+    """Return the route a key of this tenant, or of a tenant with nothing of its own, would get."""
     caller = Caller(
         key_id=0,
         key_public_id="",
@@ -71,63 +75,48 @@ def _route(alias: str, tenant: Tenant | None) -> Route:
     return route
 
 
-def _probe(target: Target) -> Probe:
+def probe(target: ResolvedTarget) -> Probe:
+    """Send the smallest call to one target."""
     if target.missing_credential:
-        return _failed(target, "It has no credential that can be used; see 'doctor'.")
-    client = side_calls.client(
+        return _failure(target, "It has no usable credential; see 'doctor'.")
+    protocol = PROTOCOLS[target.protocol]
+    # A short limit, so that a check costs next to nothing.
+    body = protocol.probe(target, PROMPT, MAX_OUTPUT_TOKENS)
+    try:
+        answer = side_calls.ask(_reach(target), "POST", protocol.path, body=body)
+    except NoAnswer as none:
+        return _failure(
+            target, str(none), latency_ms=none.latency_ms, is_forbidden=none.is_forbidden
+        )
+    error = _fault(answer, target)
+    return Probe(
+        target.name, target.protocol, error is None, answer.status, answer.latency_ms, error
+    )
+
+
+def _reach(target: ResolvedTarget) -> Reach:
+    return Reach(
         target.protocol,
+        target.base_url,
         target.auth_kind,
         target.secret,
-        allow_private=target.allow_private_network,
+        target.allow_private_network,
     )
-    started = clock.monotonic()
-    with client:
-        try:
-            response = client.post(target.base_url + PATHS[target.protocol], json=_body(target))
-        except httpx.HTTPError as error:
-            return _failed(target, _reason(error, target), started)
-    error_text = None if _is_answer(response) else side_calls.error_of(response, target.secret)
-    latency_ms = _milliseconds_since(started)
-    ok = error_text is None
-    return Probe(target.name, target.protocol, ok, response.status_code, latency_ms, error_text)
 
 
-def _failed(target: Target, error: str, started: float | None = None) -> Probe:
-    latency_ms = _milliseconds_since(started) if started is not None else 0.0
-    return Probe(target.name, target.protocol, False, None, latency_ms, error)
+def _failure(
+    target: ResolvedTarget, error: str, *, latency_ms: float = 0.0, is_forbidden: bool = False
+) -> Probe:
+    return Probe(target.name, target.protocol, False, None, latency_ms, error, is_forbidden)
 
 
-def _reason(error: httpx.HTTPError, target: Target) -> str:
-    return side_calls.scrubbed(f"{type(error).__name__}: {error}", target.secret)
-
-
-def _milliseconds_since(started: float) -> float:
-    return round((clock.monotonic() - started) * 1000, 1)
-
-
-def _is_answer(response: httpx.Response) -> bool:
-    """A 200 with a JSON object; a proxy's welcome page is none."""
-    if response.status_code != httpx.codes.OK:
-        return False
-    try:
-        return isinstance(response.json(), dict)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return False
-
-
-def _body(target: Target) -> dict[str, Any]:
-    """The smallest request each protocol accepts; a short limit, so that a check costs next to nothing."""
-    match target.protocol:
-        case "responses":
-            return {
-                "model": target.model,
-                "input": PROMPT,
-                "max_output_tokens": MAX_OUTPUT_TOKENS,
-                "store": False,
-            }
-        case "anthropic":
-            limit = "max_tokens"
-        case "chat":
-            limit = target.quirks.max_tokens_field or "max_completion_tokens"
-    messages = [{"role": "user", "content": PROMPT}]
-    return {"model": target.model, "messages": messages, limit: MAX_OUTPUT_TOKENS}
+def _fault(answer: SideAnswer, target: ResolvedTarget) -> str | None:
+    """Return what is wrong with the answer; a proxy's welcome page with status 200 is wrong, too."""
+    body = answer.json()
+    if not answer.is_ok or not isinstance(body, dict) or body.get("error"):
+        return side_calls.error_of(answer, target.secret)
+    wanted = PROTOCOLS[target.protocol].answer_list
+    if not wanted or isinstance(body.get(wanted), list):
+        return None
+    told = side_calls.error_of(answer, target.secret)[:MAX_TOLD]
+    return f"Its answer has no list {wanted!r}, as {target.protocol} answers do: {told}"

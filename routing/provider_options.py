@@ -1,4 +1,4 @@
-"""What `add_provider` is told on the command line, turned into values; errors name the option."""
+"""Turn the command line of `add_provider` into values; errors name the option."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from django.core.exceptions import ValidationError
 
 from gateway_project.lib.env import environment
 from gateway_project.lib.secret import Secret
-from routing.models import Provider, WireProtocol
+from routing.models import Provider
+from routing.protocols import PROTOCOLS
 
 _WORDS: dict[str, Any] = {"true": True, "false": False}
 
 
 def usual_auth(protocol: str) -> str:
-    """How a provider of this protocol takes its key when nothing else is said."""
-    kinds = Provider.AuthKind
-    return kinds.X_API_KEY if protocol == WireProtocol.ANTHROPIC else kinds.BEARER
+    """Return how a provider of this protocol takes its key by default."""
+    known = PROTOCOLS.get(protocol)
+    return known.auth_kind if known is not None else Provider.AuthKind.BEARER
 
 
 def quirks(pairs: Sequence[str]) -> dict[str, Any]:
-    """`k=v` texts as the JSON of a row; `true` and `false` are booleans."""
+    """Turn `k=v` texts into the JSON of a row; `true` and `false` are booleans, digits a number."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
             raise ValidationError({"quirk": f"{pair!r} is not of the form name=value."})
-        found[name] = _WORDS.get(value, value)
+        found[name] = (
+            int(value) if value.isascii() and value.isdigit() else _WORDS.get(value, value)
+        )
     return found
 
 
 def secret(variable: str | None) -> Secret | None:
-    """The secret that the named variable holds; None if no variable is named."""
+    """Return the secret that the named variable holds; None if no variable is named."""
     if variable is None:
         return None
     found = environment.secret(variable)

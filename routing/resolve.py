@@ -1,8 +1,8 @@
-"""From a model name to a Route, for one caller.
+"""Resolve a model name to a Route, for one caller.
 
 The look-up order is: an alias of the caller's tenant, an alias of the platform, then (where the tenant
-allows it) `provider/model` or `provider@model`. A name that is unknown, disabled or not granted gives
-one and the same 404, so that nobody learns what others have.
+allows it) `provider/model` or `provider@model`. A name that is unknown, disabled or not granted gives one
+and the same 404, so that nobody learns what others have.
 
 Prices are looked up under names that the operator gave, never under one that a tenant chose.
 """
@@ -24,8 +24,8 @@ from gateway_project.lib.secret import Secret
 from routing import credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from routing.models import Target as TargetRow
-from routing.route import Quirks, Route, Target
-from tenants.caller import Caller
+from routing.route import Quirks, ResolvedTarget, Route
+from tenants.keys.caller import Caller
 from tenants.prices import book
 from tenants.prices.history import FREE, History
 
@@ -39,7 +39,7 @@ MAX_NAME_LENGTH = 300
 
 
 def model_not_found(model: str) -> ModelNotFound:
-    """The one answer for a model this key cannot use, whatever the reason."""
+    """Return the same error for a model this key cannot use, whatever the reason."""
     return ModelNotFound(
         f"The model {model[:MAX_NAME_LENGTH]!r} does not exist or this API key may not use it. "
         "GET /v1/models lists what it may use.",
@@ -48,7 +48,7 @@ def model_not_found(model: str) -> ModelNotFound:
 
 
 class Router:
-    """Routes by caller and model name, kept in memory until the configuration's revision changes."""
+    """Routes by caller and model name, cached until the configuration's revision changes."""
 
     def __init__(self) -> None:
         self._routes: LoadingCache[tuple[int, int, str], Route] = LoadingCache(
@@ -59,7 +59,7 @@ class Router:
         )
 
     async def route(self, caller: Caller, model: str) -> Route:
-        """No await and no I/O for a warm name. Raises ModelNotFound, Unavailable."""
+        """Return the route, without awaiting for a cached name. Raise ModelNotFound or Unavailable."""
         if not _can_be_a_name(model):
             raise model_not_found(model)
         key = (caller.tenant_id, caller.key_id, model)
@@ -72,7 +72,7 @@ class Router:
         try:
             route = await self._routes.get(key, lambda: in_database_thread(find, caller, model))
         except StoreUnavailable as error:
-            message = "The database cannot be asked now; try again."
+            message = "The database is unavailable; try again."
             raise Unavailable(message, retry_after_seconds=2) from error
         if route is None:
             raise model_not_found(model)
@@ -80,10 +80,9 @@ class Router:
 
 
 def visible_aliases(caller: Caller) -> QuerySet[Alias]:
-    """The enabled aliases this key may use; a tenant's own hides the platform's of the same name.
+    """Return the enabled aliases this key may use; a tenant's own hides the platform's of the same name.
 
-    A link is there while the platform's alias is, and a key that may not use every alias needs to be granted
-    both.
+    A link exists while the platform's alias does, and a restricted key needs a grant for both.
     """
     aliases = Alias.objects.filter(Q(tenant=caller.tenant_id) | Q(tenant=None), enabled=True)
     own_names = Alias.objects.filter(tenant=caller.tenant_id, enabled=True).values("name")
@@ -97,19 +96,19 @@ def visible_aliases(caller: Caller) -> QuerySet[Alias]:
 
 
 def visible_alias(caller: Caller, name: str) -> Alias | None:
-    """The alias of this name that the key may use."""
+    """Return the alias of this name if the key may use it."""
     if not _can_be_a_name(name):
         return None
     return visible_aliases(caller).filter(name=name).select_related("platform_alias").first()
 
 
 def _can_be_a_name(model: str) -> bool:
-    """Whether it is worth asking for; PostgreSQL refuses to be asked for a NUL."""
+    """Tell whether a look-up is worthwhile; PostgreSQL rejects a NUL in a query."""
     return len(model) <= MAX_NAME_LENGTH and "\0" not in model
 
 
 def find(caller: Caller, model: str) -> Route | None:
-    """The route as the database has it now; None if there is none for this caller."""
+    """Read the route from the database; None if there is none for this caller."""
     alias = visible_alias(caller, model)
     if alias is not None:
         return _route_of_alias(alias, caller)
@@ -119,7 +118,7 @@ def find(caller: Caller, model: str) -> Route | None:
 
 
 def _route_of_alias(alias: Alias, caller: Caller) -> Route:
-    """A link has what either alias says."""
+    """Build the route of an alias. Both aliases of a link contribute."""
     source = alias.platform_alias or alias
     rows = (
         TargetRow.objects.filter(alias=source, provider_model__provider__enabled=True)
@@ -167,7 +166,7 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
 
 
 def _may_reach(alias: Alias, target: TargetRow, caller: Caller) -> bool:
-    """Rows written past our validation are never used: what a tenant reaches is the operator's to say."""
+    """Ignore rows written past our validation: only the operator decides what a tenant reaches."""
     owner = target.provider_model.provider.tenant_id
     if owner is None:
         return alias.tenant_id is None or target.is_legacy
@@ -176,13 +175,17 @@ def _may_reach(alias: Alias, target: TargetRow, caller: Caller) -> bool:
 
 def _targets(
     models: list[ProviderModel], caller: Caller, alias: Alias | None
-) -> tuple[Target, ...]:
-    """With their prices, which are two queries however many they are. `alias` is the platform's that was
-    asked for; None where the models were reached otherwise."""
+) -> tuple[ResolvedTarget, ...]:
+    """Build the targets with their prices, in two queries however many they are.
+
+    `alias` is the platform's that was asked for; None if the models were reached otherwise.
+    """
     costs = book.costs((model.provider.name, model.upstream_id) for model in models)
     charges = _charges(models, caller, alias)
     return tuple(
-        _priced(_target(m, caller), m, costs[m.provider.name, m.upstream_id], charges[m.pk])
+        _with_prices(
+            target_of(m, caller.tenant_id), m, costs[m.provider.name, m.upstream_id], charges[m.pk]
+        )
         for m in models
     )
 
@@ -190,7 +193,7 @@ def _targets(
 def _charges(
     models: list[ProviderModel], caller: Caller, alias: Alias | None
 ) -> dict[int, History]:
-    """What the charge book says of each model, under names that are the operator's to give."""
+    """Read each model's charge from the charge book, under names that only the operator gives."""
     if alias is not None:
         return dict.fromkeys((m.pk for m in models), book.charge_book(caller.tenant_id, alias.name))
     names = {model.pk: _price_names(model) for model in models}
@@ -199,16 +202,24 @@ def _charges(
 
 
 def _price_names(model: ProviderModel) -> list[str]:
-    """Where the price of a model stands that was not reached by an alias of the platform: under its own name,
-    else under that of an alias which leads to it. One of a tenant's own providers costs what all such do."""
+    """Return the names under which to look for the price of a model not reached by an alias of the
+    platform.
+
+    Its own name comes first, then that of an alias which leads to it. A model of a tenant's own provider
+    is priced like all of its kind.
+    """
     if model.provider.tenant_id is not None:
         return [book.OWN_PROVIDERS]
     aliases = Alias.objects.filter(tenant=None, enabled=True, targets__provider_model=model)
     return [str(model), *aliases.order_by("pk").values_list("name", flat=True)]
 
 
-def _priced(target: Target, model: ProviderModel, cost: History, charges: History) -> Target:
-    """What the tenant pays the provider itself costs us nothing; a charge is what a price says, if any."""
+def _with_prices(
+    target: ResolvedTarget, model: ProviderModel, cost: History, charges: History
+) -> ResolvedTarget:
+    """Attach prices. What the tenant pays the provider itself costs us nothing; a charge applies only if
+    priced.
+    """
     if target.owns_credential or model.provider.tenant_id is not None:
         # The operator says nothing of what a tenant's own provider lists.
         listed = cost if model.provider.tenant_id is None else None
@@ -217,14 +228,15 @@ def _priced(target: Target, model: ProviderModel, cost: History, charges: Histor
     return replace(target, cost=cost, charge=book.charged(charges, cost))
 
 
-def _target(model: ProviderModel, caller: Caller) -> Target:
+def target_of(model: ProviderModel, tenant_id: int) -> ResolvedTarget:
+    """Return a model as calls of this tenant reach it, without prices; 0 stands for the platform."""
     provider = model.provider
-    credential = _credential(provider, caller.tenant_id)
+    credential = _credential(provider, tenant_id)
     wants_none = provider.auth_kind == Provider.AuthKind.NONE
-    secret = None if wants_none or credential is None else _opened(credential)
-    return Target(
+    secret = None if wants_none or credential is None else _open_secret(credential)
+    return ResolvedTarget(
         provider=provider.name,
-        protocol=provider.protocol,  # type: ignore[arg-type]  # the choices are the Literal's values
+        protocol=provider.protocol,
         base_url=provider.base_url.rstrip("/"),
         auth_kind=provider.auth_kind,
         secret=secret,
@@ -241,8 +253,8 @@ def _target(model: ProviderModel, caller: Caller) -> Target:
     )
 
 
-def _opened(credential: Credential) -> Secret | None:
-    """The secret; None if it cannot be opened, which makes the target unusable instead of unsafe."""
+def _open_secret(credential: Credential) -> Secret | None:
+    """Return the secret; None if it cannot be opened, which makes the target unusable instead of unsafe."""
     try:
         return credentials.reveal(credential)
     except (KeyringError, SealError) as error:
@@ -251,7 +263,7 @@ def _opened(credential: Credential) -> Secret | None:
 
 
 def _credential(provider: Provider, tenant_id: int) -> Credential | None:
-    """The tenant's own before the platform's, the newest first."""
+    """Choose the tenant's own credential before the platform's, the newest first."""
     owners = Q(tenant=None)
     if provider.takes_credentials_of(tenant_id):
         owners |= Q(tenant=tenant_id)

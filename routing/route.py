@@ -1,4 +1,4 @@
-"""The frozen values a request is routed by. No Django: protocol code works on these."""
+"""Define the frozen values a request is routed by. No Django: protocol code works on these."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Literal
 from gateway_project.lib.secret import Secret
 from tenants.prices.history import UNPRICED, History
 
-Protocol = Literal["chat", "responses", "anthropic"]
 CAPABILITIES = frozenset({"reasoning", "vision", "tools", "structured_output", "files"})
 
 
@@ -24,6 +23,7 @@ class Quirks:
     thinking             how it is told to think (anthropic); empty: by the model's generation
     translate            speaks a dialect: its answers are put into the standard shape and never relayed,
                          not even where the client speaks the same protocol (chat, responses)
+    keepalive_seconds    how long a connection to it may be idle and be used again; less than it keeps it
     """
 
     no_stream_usage: bool = False
@@ -33,12 +33,13 @@ class Quirks:
     reasoning_field: Literal["", "reasoning_content", "reasoning"] = ""
     thinking: Literal["", "budget", "adaptive"] = ""
     translate: bool = False
+    keepalive_seconds: int | None = None
 
     @classmethod
     def from_row(cls, row: Any) -> Quirks:
-        """From a row's JSON; raises TypeError or ValueError naming what is wrong."""
+        """Read a row's JSON. Raise TypeError or ValueError naming what is wrong."""
         if not isinstance(row, dict):
-            raise TypeError("Quirks are an object.")
+            raise TypeError("Quirks must be an object.")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(row) - known):
             raise ValueError(f"Unknown quirk {unknown[0]!r}; known are {', '.join(sorted(known))}.")
@@ -56,25 +57,30 @@ _QUIRK_VALUES = {
 
 
 def _check_quirk(name: str, value: Any) -> None:
+    if name == "keepalive_seconds":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 600:
+            raise ValueError(f"{name} must be a whole number from 0 to 600.")
+        return
     words = _QUIRK_VALUES.get(name)
     if words is None and not isinstance(value, bool):
-        raise TypeError(f"{name} is true or false.")
+        raise TypeError(f"{name} must be true or false.")
     if words is not None and value != "" and value not in words:
         raise ValueError(f"{name} is {' or '.join(words)}.")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """One provider model to send a call to, with everything needed to reach it.
+class ResolvedTarget:
+    """One provider model to send a call to, with everything needed to reach it; `protocol` is the name of one
+    in `routing.protocols.PROTOCOLS`.
 
     `secret` is None when the provider wants none, or when no usable credential exists although it does
-    (`missing_credential`). `owns_credential`: a credential of the tenant's own is sent. `cost` is what a
-    call costs us, `charge` what the tenant is charged for it. `list_price` is what the cost book says of a
-    call with the tenant's own credential at a provider of the platform; None for every other call.
+    (`missing_credential`). `owns_credential`: the tenant's own credential is sent. `cost` is what a call
+    costs us, `charge` what the tenant is charged for it. `list_price` is the cost book's price of a call
+    with the tenant's own credential at a provider of the platform; None for every other call.
     """
 
     provider: str
-    protocol: Protocol
+    protocol: str
     base_url: str
     auth_kind: str
     secret: Secret | None
@@ -97,16 +103,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a model name means for one caller: the targets, in the order they are tried.
+    """The meaning of a model name for one caller: the targets, in the order they are tried.
 
-    `alias` is the name that calls are booked and priced under. `requested_model` is the one that was asked
-    for, where it is another: a tenant's own name for the alias, or `provider@model`.
+    `alias` is the name that calls are booked and priced under. `requested_model` is the name asked for,
+    if it differs: a tenant's own name for the alias, or `provider@model`.
     """
 
     alias: str
     native_only: bool
     drop_unsupported: bool
-    targets: tuple[Target, ...]
+    targets: tuple[ResolvedTarget, ...]
     store_by_default: bool | None = None
     resumable_streams: bool = False
     requested_model: str = ""

@@ -1,6 +1,6 @@
-"""First rows: the sandbox, and a provider for each vendor whose key is in the environment.
+"""Create the first rows: the sandbox, and a provider for each vendor whose key is in the environment.
 
-A provider that exists is left as it is, with its models and aliases, so that what an operator changed or
+An existing provider is left as it is, with its models and aliases, so that what an operator changed or
 deleted stays so. Only its credential named `environment` follows the variable.
 """
 
@@ -18,6 +18,7 @@ from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from routing import credentials
 from routing.models import Alias, Credential, Provider, ProviderModel, Target
+from routing.protocols import PROTOCOLS
 from routing.vendors import TEXT, VENDORS, StarterModel, Vendor
 from tenants.prices import dollars, publishing
 from tenants.prices.publishing import Subject
@@ -25,7 +26,6 @@ from tenants.prices.rating import Line
 
 CREDENTIAL_NAME = "environment"
 SANDBOX = "sandbox"
-SANDBOX_PROTOCOLS = ("chat", "responses", "anthropic")
 
 SANDBOX_PRICES = (Line("input_fresh", dollars.pico("1")), Line("output_visible", dollars.pico("4")))
 
@@ -33,9 +33,9 @@ _OUR_SANDBOX_URL = re.compile(r"http://127\.0\.0\.1:\d+/v1\Z")
 
 
 def seed_from_environment(environ: Mapping[str, str]) -> list[str]:
-    """Set up every vendor whose key is there; the names of the providers that changed.
+    """Set up every vendor whose key is set, and return the names of the providers that changed.
 
-    Raises SettingError when a variable is unusable. `<NAME>_FILE` works as for every secret.
+    Raise SettingError when a variable is unusable. `<NAME>_FILE` works as for every secret.
     """
     env = Env(environ)
     found = [(vendor, env.secret(vendor.variable)) for vendor in VENDORS]
@@ -43,9 +43,11 @@ def seed_from_environment(environ: Mapping[str, str]) -> list[str]:
 
 
 def seed_sandbox(port: int) -> list[str]:
-    """The sandbox's providers, or their move to another port; the names of those that changed."""
+    """Create the sandbox's providers, or move them to another port, and return the names of those that
+    changed.
+    """
     base_url = f"http://127.0.0.1:{port}/v1"
-    return [name for p in SANDBOX_PROTOCOLS if _seed_sandbox(name := f"{SANDBOX}-{p}", p, base_url)]
+    return [name for p in PROTOCOLS if _seed_sandbox(name := f"{SANDBOX}-{p}", p, base_url)]
 
 
 @transaction.atomic
@@ -68,7 +70,7 @@ def _seed_vendor(vendor: Vendor, secret: Secret) -> bool:
 
 
 def _follow(provider: Provider, secret: Secret) -> bool:
-    """Make the credential that came from the environment hold what is there now."""
+    """Make the credential that came from the environment hold the current value."""
     known = Credential.objects.filter(provider=provider, tenant=None, name=CREDENTIAL_NAME)
     credential = known.first()
     if credential is None:
@@ -110,7 +112,7 @@ def _seed_sandbox(name: str, protocol: str, base_url: str) -> bool:
 
 
 def _price_sandbox(provider: str, model: str) -> None:
-    """Pretended prices, so that a fresh installation shows money; one that was published stays."""
+    """Publish made-up prices, so that a fresh installation shows money; published ones stay."""
     subject = Subject.cost(provider, model)
     if not publishing.published(subject):
         publishing.set_price(subject, SANDBOX_PRICES, "quickstart", clock.now(), "pretended")

@@ -1,4 +1,4 @@
-"""How many tokens a request has: a bound that costs next to nothing, and an estimate.
+"""Count the tokens of a request: a bound that costs next to nothing, and an estimate.
 
 The estimate counts with o200k_base, the tokenizer of OpenAI's models since GPT-4o, whatever the model. Others
 mostly make more tokens of the same text, so what is too long by this count is too long. The tokenizer's data
@@ -21,10 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import orjson
-
-from gateway_project.lib.errors import BadRequest
-from routing.protocols.conversation import (
+from gateway_project.lib.json import Json, dumps
+from routing.protocols.shared.conversation import (
     CALLS,
     LEFT_OUT,
     OUTPUTS,
@@ -33,9 +31,7 @@ from routing.protocols.conversation import (
     parts,
     text_of,
 )
-from routing.protocols.tools import TOOL_ITEMS
-
-Json = dict[str, Any]
+from routing.protocols.shared.tools import TOOL_ITEMS
 
 ENCODING = "o200k_base"
 ITEM_TOKENS = 3
@@ -51,15 +47,17 @@ _OPAQUE = LEFT_OUT | {"compaction", "compaction_trigger"}
 
 
 class Load(NamedTuple):
-    """What an item brings: text to count, and tokens for what is not text."""
+    """An item's contribution: text to count, and tokens for what is not text."""
 
     text: str
     allowance: int
 
 
 def count(text: str | bytes, enough: int | None = None) -> int:
-    """The tokens of a text; names of special tokens in it are text like any other. Stops counting when
-    there are more than `enough`."""
+    """Count the tokens of a text; names of special tokens in it are text like any other.
+
+    Counting stops when there are more than `enough`.
+    """
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
     total = 0
@@ -71,34 +69,34 @@ def count(text: str | bytes, enough: int | None = None) -> int:
 
 
 def at_most(canonical: Json) -> int:
-    """More tokens than this no tokenizer makes of the request: each holds at least one byte."""
+    """Return an upper bound for any tokenizer: each token holds at least one byte."""
     loads = [_frame(canonical), *map(_load, canonical["input"])]
     return sum(_size(load.text) + load.allowance for load in loads)
 
 
 def of_request(canonical: Json) -> int:
-    """The estimate for a whole request in canonical form. Raises BadRequest for JSON that is too deep."""
+    """Estimate a whole request in canonical form. Raise BadRequest for JSON that is too deep."""
     return of_frame(canonical) + sum(of_items(canonical["input"]))
 
 
 def of_frame(canonical: Json) -> int:
-    """The estimate for all but the items: instructions, tools and the answer's schema."""
+    """Estimate everything but the items: instructions, tools and the answer's schema."""
     text, allowance = _frame(canonical)
     return count(text) + allowance
 
 
 def of_item(item: Json) -> int:
-    """The estimate for one item."""
+    """Estimate one item."""
     return next(of_items([item]))
 
 
 def of_items(items: Iterable[Json], enough: int | None = None) -> Iterator[int]:
-    """The estimate for each item in turn, made little by little; `enough` is all that matters of one."""
+    """Estimate each item in turn, lazily; counts above `enough` need not be exact."""
     return _of_loads(map(_load, items), enough)
 
 
-def exceed(canonical: Json, limit: int) -> bool:
-    """Whether the text alone, without any allowance, has more tokens than `limit`."""
+def exceeds(canonical: Json, limit: int) -> bool:
+    """Tell whether the text alone, without any allowance, has more tokens than `limit`."""
     left = limit - count(_frame(canonical).text, limit)
     loads = (Load(_load(item).text, 0) for item in canonical["input"])
     for tokens in _of_loads(loads, limit):
@@ -113,19 +111,19 @@ def _of_loads(loads: Iterable[Load], enough: int | None) -> Iterator[int]:
     size = 0
     for load in loads:
         if len(load.text) > PIECE:
-            yield from _counted(waiting)
+            yield from _count_loads(waiting)
             yield count(load.text, enough) + load.allowance
             waiting, size = [], 0
             continue
         waiting.append(load)
         size += len(load.text)
         if size > PIECE:
-            yield from _counted(waiting)
+            yield from _count_loads(waiting)
             waiting, size = [], 0
-    yield from _counted(waiting)
+    yield from _count_loads(waiting)
 
 
-def _counted(loads: list[Load]) -> Iterator[int]:
+def _count_loads(loads: list[Load]) -> Iterator[int]:
     if not loads:
         return
     counts = _counts([load.text for load in loads])
@@ -155,7 +153,7 @@ def _frame(canonical: Json) -> Load:
     form = canonical.get("text")
     schema = form.get("format") if isinstance(form, dict) else None
     given = [instructions(canonical)]
-    given += [_json(part) for part in (canonical.get("tools"), schema) if part]
+    given += [_to_json(part) for part in (canonical.get("tools"), schema) if part]
     text = "\n".join(filter(None, given))
     return Load(text, ANSWER_TOKENS + (ITEM_TOKENS if text else 0))
 
@@ -174,8 +172,8 @@ def _load(item: Json) -> Load:
     if kind == "reasoning":
         return Load(text_of(item.get("content")) or text_of(item.get("summary")), 0)
     if kind in TOOL_ITEMS:
-        return Load(_json(item.get("tools") or []), 0)
-    return Load("", 0) if kind in _OPAQUE else Load(_json(item), ITEM_TOKENS)
+        return Load(_to_json(item.get("tools") or []), 0)
+    return Load("", 0) if kind in _OPAQUE else Load(_to_json(item), ITEM_TOKENS)
 
 
 def _of_content(content: Any) -> Load:
@@ -194,7 +192,7 @@ def _of_content(content: Any) -> Load:
 
 
 def _of_file(part: Json) -> int:
-    """A text file's base64 is four characters for three bytes, and a token has about four bytes."""
+    """Estimate a text file: base64 is four characters for three bytes, a token about four bytes."""
     given = part.get("file_data")
     is_text = isinstance(given, str) and given[:17].startswith(
         ("data:text/", "data:application/json")
@@ -205,11 +203,8 @@ def _of_file(part: Json) -> int:
 def _written(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    return _json(value)
+    return _to_json(value)
 
 
-def _json(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
-        raise BadRequest("The body is nested too deep.") from None
+def _to_json(value: Any) -> str:
+    return dumps(value).decode()

@@ -1,18 +1,9 @@
-"""The vendors Tollgate knows by name: what to set up when their key is in the environment.
-
-Facts as of November 2026, each from the page linked beside it; `sync_models` finds what is newer. A model
-of its maker is aliased by its own name, a model that others host too by the host's name before it.
-
-OpenAI serves both protocols and stands here twice, so that each kind of client can be relayed without a
-translation: `gpt-…` over Responses, `gpt-…-chat` over Chat Completions.
-"""
+"""List the vendors Tollgate knows by name: what to set up if their key is in the environment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from routing.route import Protocol
 
 TEXT = ("structured_output", "tools")
 REASONING = ("reasoning", *TEXT)
@@ -22,7 +13,7 @@ SEES_AND_THINKS = ("reasoning", "structured_output", "tools", "vision")
 
 @dataclass(frozen=True, slots=True)
 class StarterModel:
-    """A model to begin with. No `alias` means: under its own id."""
+    """A model to begin with. Without an `alias` it is called by its own id."""
 
     id: str
     context_window: int | None
@@ -37,11 +28,11 @@ class StarterModel:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A provider row in the making. `name` becomes the provider's name and its vendor label."""
+    """The template of a provider row. `name` becomes the provider's name and its vendor label."""
 
     name: str
     variable: str
-    protocol: Protocol
+    protocol: str
     base_url: str
     models: tuple[StarterModel, ...]
     auth_kind: str = "bearer"

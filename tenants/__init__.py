@@ -1,1 +1,1 @@
-"""Who may spend what: tenants, their members and their API keys."""
+"""Manage who may spend what: tenants, their members and their API keys."""

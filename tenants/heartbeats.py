@@ -1,4 +1,4 @@
-"""Signs of life of the processes that work for others, kept in the database that all of them share."""
+"""Keep the signs of life of background processes in the database they all share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORGET_AFTER = timedelta(days=1)  # hosts come and go
 
 
 def worker_of(queue: str) -> str:
-    """The role of background workers that take tasks from this queue."""
+    """Return the role of background workers that take tasks from this queue."""
     return f"worker:{queue}"
 
 
@@ -36,14 +36,14 @@ class Pulse:
         self._next_at = float("-inf")
 
     def beat(self) -> None:
-        """Write the sign of life when its time has come. A database that is away is no reason to fail."""
+        """Write the sign of life when it is due. An unavailable database is no reason to fail."""
         if clock.monotonic() < self._next_at:
             return
         self._next_at = clock.monotonic() + EVERY_SECONDS
         try:
             self._write()
         except Error as error:
-            logger.debug("no heartbeat could be written: %s", error)
+            logger.debug("the heartbeat could not be written: %s", error)
 
     def _write(self) -> None:
         now = clock.now()
@@ -75,8 +75,10 @@ def host_name() -> str:
 
 
 def missing(queues: Iterable[str], *, tasks: str, here: str = "") -> list[str]:
-    """One sentence for each process that should run and shows no sign of life. `here`: a host whose own
-    ingester is looked for, too."""
+    """Return a sentence for each process that should run and shows no sign of life.
+
+    `here`: a host whose own ingester is checked, too.
+    """
     alive = Heartbeat.objects.filter(beat_at__gte=clock.now() - ALIVE_FOR)
     hosts_of: dict[str, set[str]] = {}
     for role, host in alive.values_list("role", "host"):

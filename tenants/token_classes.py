@@ -1,11 +1,13 @@
 """The classes tokens are counted, priced and billed in. Disjoint: no token stands in two.
 
-No Django: protocol code counts in these (routing/protocols/usage.py), the ledger keeps and prices them.
+No Django: protocol code counts in these (routing/protocols/shared/usage.py); the ledger keeps and prices
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -22,6 +24,8 @@ TOKEN_CLASSES = (
 )
 INPUT_CLASSES = TOKEN_CLASSES[:5]
 OUTPUT_CLASSES = TOKEN_CLASSES[5:]
+# How much of units beside tokens, by their names (tenants/units.py).
+Quantities: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Usage(Struct, frozen=True):
@@ -29,6 +33,8 @@ class Usage(Struct, frozen=True):
 
     What is written into a cache costs by how long it is kept: `cache_write` for the vendor's usual time
     (Anthropic 5 minutes, OpenAI 30), `cache_write_long` for its longer one (1 hour, 12 hours).
+
+    `units`: what is counted in other units, each named once, in the registry's order.
     """
 
     input_fresh: int = 0
@@ -40,16 +46,17 @@ class Usage(Struct, frozen=True):
     output_audio: int = 0
     output_reasoning: int = 0
     anomaly: bool = False
+    units: Quantities = ()
 
     @classmethod
-    def of(cls, counts: Iterable[int], *, anomaly: bool = False) -> Usage:
-        """From counts in the order of TOKEN_CLASSES."""
+    def of(cls, counts: Iterable[int], *, anomaly: bool = False, units: Quantities = ()) -> Usage:
+        """Build usage from counts in the order of TOKEN_CLASSES."""
         fresh, heard, read, written, kept, visible, spoken, thought = counts
-        return cls(fresh, heard, read, written, kept, visible, spoken, thought, anomaly)
+        return cls(fresh, heard, read, written, kept, visible, spoken, thought, anomaly, units)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """In the order of TOKEN_CLASSES."""
+        """Return the counts in the order of TOKEN_CLASSES."""
         return (
             self.input_fresh,
             self.input_audio,
@@ -63,7 +70,14 @@ class Usage(Struct, frozen=True):
 
     @property
     def input_total(self) -> int:
-        return self.input_fresh + self.input_audio + self.cache_read + self.cache_write_total
+        # Every part by itself: this is asked several times a call.
+        return (
+            self.input_fresh
+            + self.input_audio
+            + self.cache_read
+            + self.cache_write
+            + self.cache_write_long
+        )
 
     @property
     def cache_write_total(self) -> int:

@@ -7,18 +7,22 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from django.apps import apps
 from django.core.management import get_commands
 
 from gateway_project.lib.errors import GatewayError
+from responses_api.jobs import JOBS
 from routing.vendors import VENDORS
+from tests.plugins.cases import cases
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 WIRE = (ROOT / "docs" / "wire.md").read_text()
+GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
+TIERS = r"default|CI|proof"
 
 OUR_APPS = {
     config.name for config in apps.get_app_configs() if Path(config.path).resolve().parent == ROOT
@@ -34,13 +38,18 @@ VARIABLES = sorted(
 )
 
 
+def test_every_periodic_job_is_documented() -> None:
+    table = OPERATIONS.partition("## Periodic work")[2]
+    assert re.findall(r"(?m)^\| `(\w+)` \|", table) == [job.name for job in JOBS]
+
+
 def test_our_commands_and_variables_are_found() -> None:
     assert {"quickstart", "create_tenant", "create_key", "codex_profile"} <= set(OUR_COMMANDS)
     assert {"TOLLGATE_DATA_DIR", "TOLLGATE_KEY_PEPPERS", "DATABASE_URL"} <= set(VARIABLES)
 
 
 def error_codes(error: type[GatewayError]) -> set[str]:
-    """Those of an error and of all that derive from it."""
+    """Return the codes of an error and of all that derive from it."""
     own = {str(error.code)} if isinstance(getattr(error, "code", None), str) else set()
     return own.union(*(error_codes(derived) for derived in error.__subclasses__()))
 
@@ -49,22 +58,31 @@ def test_every_command_stands_in_the_table() -> None:
     assert [name for name in OUR_COMMANDS if f"| [`{name}`](#{name}) |" not in COMMANDS] == []
 
 
+def test_every_guarantee_names_the_tier_that_proves_it() -> None:
+    rows = [line for line in GUARANTEES.splitlines() if re.match(r"\| [^-]", line)][1:]
+    tiers = [re.split(r"(?<!\\)\|", row)[4:-1] for row in rows]
+    unnamed = [
+        row[:80] for row, named in zip(rows, tiers, strict=True) if not re.search(TIERS, str(named))
+    ]
+    assert unnamed == []
+
+
 def test_every_error_code_has_a_row() -> None:
     rows = " ".join(line.split("|")[2] for line in ERRORS.splitlines() if line.startswith("| "))
     assert sorted(code for code in error_codes(GatewayError) if f"`{code}`" not in rows) == []
 
 
-@pytest.mark.parametrize("name", OUR_COMMANDS)
+@cases("name", OUR_COMMANDS)
 def test_every_command_has_a_section(name: str) -> None:
     assert f"\n## {name}\n`{name}" in COMMANDS
 
 
-@pytest.mark.parametrize("name", VARIABLES)
+@cases("name", VARIABLES)
 def test_every_variable_of_the_settings_has_a_row(name: str) -> None:
     assert f"\n| `{name}` |" in SETTINGS
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@cases("vendor", VENDORS, ids=lambda vendor: vendor.name)
 def test_every_vendor_has_its_variable_provider_and_aliases_in_one_row(vendor) -> None:
     row = next(line for line in SETTINGS.splitlines() if f"| `{vendor.variable}` |" in line)
     names = [vendor.name, *(model.alias_name for model in vendor.models)]
@@ -94,7 +112,7 @@ def written() -> Iterator[tuple[Path, str]]:
 
 
 def is_there(document: str, cited_in: Path) -> bool:
-    """Whether a document exists; Markdown may cite its neighbours, everything else says the whole path."""
+    """Tell whether a document exists; Markdown may cite its neighbours, others give the whole path."""
     beside = cited_in.suffix == ".md" and (cited_in.parent / document).is_file()
     return beside or (ROOT / document).is_file()
 
@@ -133,5 +151,5 @@ def test_every_citation_of_a_wire_fact_names_one() -> None:
 
 def test_code_and_tests_named_with_a_wire_fact_exist() -> None:
     named = set(re.findall(r"`([\w.]+(?:/[\w.]+)+\.py)`", WIRE))
-    assert "routing/protocols/envelope.py" in named
+    assert "routing/protocols/shared/envelope.py" in named
     assert sorted(path for path in named if not (ROOT / path).is_file()) == []

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
+from tests.plugins.cases import cases
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("base", "clients", "dev")}
@@ -36,20 +36,20 @@ def names(dependencies: list[str]) -> list[str]:
     return [re.split(r"[^A-Za-z0-9._-]", dependency)[0].lower() for dependency in dependencies]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@cases("lock", LOCKS)
 def test_every_requirement_is_pinned_exactly(lock: str) -> None:
     assert [pin for pin, *_ in requirements(lock) if not PIN.fullmatch(pin)] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@cases("lock", LOCKS)
 def test_every_requirement_has_only_hashes_behind_it(lock: str) -> None:
     assert [pin for pin, *hashes in requirements(lock) if not hashes] == []
     others = [part for _, *hashes in requirements(lock) for part in hashes]
     assert [part for part in others if not HASH.fullmatch(part)] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
-@pytest.mark.parametrize("word", ["://", "index", "find-links", "trusted-host", " @ ", " /"])
+@cases("lock", LOCKS)
+@cases("word", ["://", "index", "find-links", "trusted-host", " @ ", " /"])
 def test_no_address_and_no_path_of_a_machine(lock: str, word: str) -> None:
     assert word not in LOCKS[lock].read_text()
 
@@ -66,7 +66,7 @@ def test_the_development_lock_holds_the_runtime_lock_unchanged() -> None:
     assert runtime - development == set()
 
 
-@pytest.mark.parametrize("name", names(RUNTIME + DEVELOPMENT))
+@cases("name", names(RUNTIME + DEVELOPMENT))
 def test_every_dependency_has_its_reason_written_down(name: str) -> None:
     rows = [line.split("|") for line in ADR.read_text().splitlines() if line.startswith("| ")]
     reasons = {cells[1].strip(" `"): cells[2].strip() for cells in rows}

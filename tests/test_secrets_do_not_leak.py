@@ -14,10 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
-from routing.sandbox.faults import FAULTS, PREFIX
-from tests.faults.wire import PATHS, body
+from gateway_project.sandbox.faults import FAULTS, PREFIX
 from tests.processes.conftest import provider  # noqa: F401 - a fixture used below by name
 from tests.processes.served import ROOT, Served, environment, manage, shell
+from tests.support.client import PATHS, V1, question
+from tests.support.databases import copy_migrated
+from tests.support.patience import GIVE_UP_SECONDS
 
 UPSTREAM = {
     "plain": "upstreamcanaryplain4c1e9d",  # of no known shape: no scrubber can find it
@@ -52,15 +54,21 @@ for door in ("chat", "responses"):
             ProviderModel.objects.create(provider=row, upstream_id=model)
     gone = rows.provider(door, "http://127.0.0.1:9/v1", f"gone-{{door}}", secret=upstream["plain"])
     ProviderModel.objects.create(provider=gone, upstream_id="any")
-print(json.dumps([customer.key.public_id, customer.secret]))
+from tenants.keys import play_tokens
+from tests.support import console_session
+person = console_session.operator()
+play, _ = play_tokens.sign(customer.key.public_id, person.user.pk, person.session_id)
+print(json.dumps([customer.secret, play.reveal(), person.cookie]))
 """
 
 
 @dataclass(slots=True)
 class Run:
-    """What one long run through all paths left behind."""
+    """The traces of one long run through all paths."""
 
     key: str
+    play: str  # a token of the console's playground for that key
+    session: str  # the cookie of the session that it was signed in
     answers: list[httpx.Response] = field(default_factory=list)
     stderr: str = ""
     stdout: str = ""
@@ -70,30 +78,29 @@ class Run:
 
     @property
     def own_secrets(self) -> list[str]:
-        """What must be nowhere: our keys, the provider's keys, and what is in the client's headers."""
+        """The secrets that must appear nowhere: our keys, the provider's, and the client's headers."""
         headers = [value.rpartition("=")[2].rpartition(" ")[2] for value in CLIENT.values()]
-        return [self.key, self.key[20:52], *UPSTREAM.values(), *headers]
+        ours = [self.key, self.key[20:52], self.play, self.play[-64:], self.session]
+        return [*ours, *UPSTREAM.values(), *headers]
 
 
 @pytest.fixture(scope="module")
 def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa: F811
     data_dir = tmp_path_factory.mktemp("leaks")
-    variables = environment(
-        data_dir,
-        TOLLGATE_TOTAL_SECONDS="1",
-        TOLLGATE_TOTAL_STREAM_SECONDS="1",
-        TOLLGATE_LOG_LEVEL="DEBUG",
-    )
-    manage(variables, "migrate", "-v", "0")
+    variables = copy_migrated(tmp_path_factory, data_dir) | {
+        "TOLLGATE_TOTAL_SECONDS": "1",
+        "TOLLGATE_TOTAL_STREAM_SECONDS": "1",
+        "TOLLGATE_LOG_LEVEL": "DEBUG",
+    }
     models = ["good", *(PREFIX + name for name in FAULTS_TO_PLAY)]
     script = SETUP.format(url=provider.base_url, upstream=UPSTREAM, models=models)
-    _, key = shell(variables, script)
-    gone_through = Run(key)
+    gone_through = Run(*shell(variables, script))
     with Served(variables) as served:
         with httpx.Client(base_url=served.root_url, headers=CLIENT, timeout=30) as client:
-            gone_through.answers += everything(client, key)
+            gone_through.answers += everything(client, gone_through.key)
+            gone_through.answers += played(client, gone_through)
         served.signal()
-        served.wait(20)
+        served.wait()
         gone_through.stderr, gone_through.stdout = served.stderr, served.stdout
         gone_through.lines = served.lines
     gone_through.database, gone_through.dump = stored(data_dir, variables)
@@ -124,14 +131,14 @@ def good_and_faulty(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
         targets += [f"shaped-{door}/good", f"shaped-{door}/{PREFIX}400", f"gone-{door}/any"]
         for target in targets:
             for stream in (False, True):
-                yield sent(client, door, bearer, json.dumps(body(door, target, PROMPT, stream)))
-        unstored = body(door, f"plain-{door}/good", NOT_TO_BE_STORED, False) | {"store": False}
+                yield sent(client, door, bearer, json.dumps(question(door, target, PROMPT, stream)))
+        unstored = question(door, f"plain-{door}/good", NOT_TO_BE_STORED, False) | {"store": False}
         yield sent(client, door, bearer, json.dumps(unstored))
         yield sent(
             client,
             door,
             bearer,
-            json.dumps(body(door, f"plain-{door}/{PREFIX}never-ending", "", True)),
+            json.dumps(question(door, f"plain-{door}/{PREFIX}never-ending", "", True)),
         )
 
 
@@ -148,7 +155,7 @@ def refused(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
     ]
     bearer = {"authorization": f"Bearer {key}"}
     for door in PATHS:
-        good = json.dumps(body(door, f"plain-{door}/good", PROMPT, False))
+        good = json.dumps(question(door, f"plain-{door}/good", PROMPT, False))
         for headers in wrong:
             yield sent(client, door, headers, good)
         for content in (
@@ -162,14 +169,30 @@ def refused(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
         ):
             yield sent(client, door, bearer, content)
         for model in (key, f"plain-{door}/{key}", "nobody"):
-            yield sent(client, door, bearer, json.dumps(body(door, model, PROMPT, False)))
-        yield client.get(PATHS[door], headers=bearer, params={"api_key": key})
+            yield sent(client, door, bearer, json.dumps(question(door, model, PROMPT, False)))
+        yield client.get(V1 + PATHS[door], headers=bearer, params={"api_key": key})
+
+
+def played(client: httpx.Client, run: Run) -> Iterator[httpx.Response]:
+    """Calls with the playground's token, good and spoilt, and the console's socket and pages."""
+    for text in (run.play, run.play[:-1], run.play + "0", run.play.upper()):
+        for headers in ({"authorization": f"Bearer {text}"}, {"x-api-key": text}):
+            for door in PATHS:
+                good = json.dumps(question(door, f"plain-{door}/good", PROMPT, True))
+                yield sent(client, door, headers, good)
+            yield client.get("/v1/models", headers=headers)
+            yield client.get("/api/v1/keys", headers=headers)
+    cookie = {"cookie": f"sessionid={run.session}"}
+    for path in ("/console/playground/", "/console/in-flight/", "/console/live/in-flight/"):
+        yield client.get(path, headers=cookie)
 
 
 def sent(client: httpx.Client, door: str, headers: dict[str, str], content: str) -> httpx.Response:
     """The answer, its body read as far as it goes; a failed chat stream is cut on purpose."""
     typed = {"content-type": "application/json", **headers}
-    request = client.build_request("POST", PATHS[door], headers=typed, content=content.encode())
+    request = client.build_request(
+        "POST", V1 + PATHS[door], headers=typed, content=content.encode()
+    )
     answer = client.send(request, stream=True)
     pieces: list[bytes] = []
     try:
@@ -178,8 +201,8 @@ def sent(client: httpx.Client, door: str, headers: dict[str, str], content: str)
         assert b'"error"' in b"".join(pieces)
     finally:
         answer.close()
-    answer._content = b"".join(pieces)
-    return answer
+    body = b"".join(pieces)
+    return httpx.Response(answer.status_code, headers=answer.headers, content=body, request=request)
 
 
 def stored(data_dir: Path, variables: dict[str, str]) -> tuple[bytes, str]:
@@ -265,7 +288,7 @@ def test_the_settings_tell_no_secret_when_they_are_wrong(tmp_path: Path) -> None
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=GIVE_UP_SECONDS,
         )
         assert secret not in ended.stdout + ended.stderr
         assert name in ended.stdout + ended.stderr

@@ -1,4 +1,4 @@
-"""The three accounts of a run that are compared: what the upstream sent, what clients saw, what is booked."""
+"""Hold the three accounts of a run: what the upstream sent, what clients saw, what was booked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ Tokens = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A call the upstream received. `tokens` is what it reported; None when it came to no report.
-    `text_tokens` is what it had handed to the socket when the call ended."""
+    """A call the upstream received.
+
+    `tokens` is what it reported, None if it never reported. `text_tokens` is what it had handed to the
+    socket when the call ended.
+    """
 
     number: int
     marker: str
@@ -25,8 +28,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the ledger. `other_tokens` are those of classes the upstream never reports; what the call's
-    budget did not pay for is `unfunded_nano`."""
+    """A row of the ledger.
+
+    `other_tokens` are of classes the upstream never reports; `unfunded_nano` is what the call's budget
+    did not cover.
+    """
 
     id: str
     marker: str
@@ -46,8 +52,11 @@ class Row:
 
 @dataclass(slots=True)
 class Seen:
-    """What a client knows of one thing it wanted done. `ends` are the terminal events it saw, of as many
-    attempts; `text_bytes` the most text one of the attempts brought before it was cut."""
+    """A client's view of one thing it wanted done.
+
+    `ends` are the terminal events it saw, one per completed attempt; `text_bytes` the most text one of
+    the attempts brought before it was cut.
+    """
 
     marker: str
     kind: str

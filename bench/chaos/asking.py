@@ -1,12 +1,12 @@
-"""What clients ask: bodies of every kind, with a marker that upstream and ledger both keep."""
+"""Generate clients' requests: bodies of every kind, with a marker that upstream and ledger both keep."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from bench.chaos.rates import CHARGES
+from gateway_project.lib.json import Json
 
 KINDS = {
     "chat json": 4,
@@ -22,8 +22,6 @@ PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
 MOST_CHUNKS = 200
 MOST_WHOLE_TOKENS = 48
 _PACED = 0.35
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Wish:
 
 
 def wish(number: int, chance: Random) -> Wish:
-    """Any kind over any upstream; some slow enough to be killed in their midst."""
+    """Return a random wish over a random upstream, some slow enough to be killed midway."""
     marker = f"chaos-{number:07}"
     kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
     alias = chance.choice(list(CHARGES))
@@ -65,7 +63,9 @@ def wish(number: int, chance: Random) -> Wish:
 
 
 def _orders(kind: str, chance: Random) -> str:
-    """Directives to the sandbox: how much it says, and how slowly. Four bytes are a token here and there."""
+    """Return directives to the sandbox: how much it says, and how slowly. Four bytes are a token here and
+    there.
+    """
     reason = "[reason]" if chance.random() < 0.1 else ""
     is_slow = chance.random() < _PACED
     if "json" in kind:

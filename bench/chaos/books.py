@@ -1,7 +1,8 @@
-"""The gateway's database before and after a run.
+"""Prepare and read the gateway's database before and after a run.
 
-A program of its own, because it needs Django's settings. `prepare PORT NANO` makes what the run needs, and
-prints the API key; `read` prints what is booked: rows, their sums, the roll-ups' sums, and what budgets hold.
+It is a program of its own because it needs Django's settings. `prepare PORT NANO` makes what the run
+needs and prints the API key; `read` prints what is booked: rows, their sums, the roll-ups' sums, and what
+budgets hold.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _AMOUNTS = ("charge_nano", "cost_nano", "unfunded_nano", *CLASSES)
 
 
 def prepare(port: int, budget_nano: int) -> dict[str, Any]:
-    """With the commands an operator would use."""
+    """Make what the run needs, with the commands an operator would use."""
     from django.core.management import call_command  # noqa: PLC0415  # after the settings, as what follows
 
     call_command("migrate", verbosity=0)

@@ -1,4 +1,4 @@
-"""Clients that ask on and on, and remember what of each answer reached them."""
+"""Run clients that keep asking, and remember what reached them of each answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from bench.chaos.accounts import Seen
-from bench.chaos.asking import Json, Wish, wish
+from bench.chaos.asking import Wish, wish
 from bench.chaos.wire import Answer, Wire
+from gateway_project.lib.json import Json
 
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0
@@ -27,7 +28,7 @@ _WEBSOCKET_ENDS = ("response.completed", "response.failed", "response.incomplete
 
 @dataclass(slots=True)
 class Diary:
-    """What all clients saw. `unfinished` are background responses that were not waited for."""
+    """The record of what all clients saw. `unfinished` are background responses that were not waited for."""
 
     seen: list[Seen] = field(default_factory=list)
     unfinished: list[tuple[Seen, str]] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Diary:
 
 
 class Client:
-    """One thing at a time, until it is told to stop."""
+    """A client that does one thing at a time, until told to stop."""
 
     def __init__(self, port: int, key: str, diary: Diary, chance: Random) -> None:
         self._port = port
@@ -78,7 +79,7 @@ class Client:
         return answer
 
     async def _insist(self, asked: Wish, seen: Seen) -> None:
-        """Ask again with the same key until it was answered, and then once more: that one is a replay."""
+        """Ask again with the same key until answered, and then once more: that one is a replay."""
         key = f"idempotency-key: {asked.marker}"
         for _ in range(3):
             await self._post(asked, seen, key)
@@ -132,7 +133,9 @@ class Client:
 
 
 def note(asked: Wish, answer: Answer, seen: Seen) -> None:
-    """The end was seen once its event is there, even where the connection broke right after it."""
+    """Note an answer. Its end was seen once its event arrived, even if the connection broke right after
+    it.
+    """
     door = "chat" if asked.kind.startswith("chat") else "responses"
     if answer.status == 200 and asked.is_stream and _ENDS[door] in answer.body:
         seen.ends += 1
@@ -147,7 +150,7 @@ def note(asked: Wish, answer: Answer, seen: Seen) -> None:
 
 
 def text_bytes(body: bytes) -> int:
-    """How much text stands in the events of a stream that was cut."""
+    """Count the text in the events of a stream that was cut."""
     return sum(len(text.encode()) for event in _events(body) for text in _texts(event))
 
 
@@ -170,7 +173,7 @@ def refusal(answer: Answer) -> str:
 
 
 async def poll(wire: Wire, response_id: str, seen: Seen, seconds: float) -> bool:
-    """Ask for a background response until it has ended; False if it takes longer."""
+    """Poll a background response until it has ended; False if it takes longer."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         answer = await wire.get(f"/v1/responses/{response_id}")

@@ -1,4 +1,4 @@
-"""What the books lack, have twice or have wrong, measured by what the upstream sent. Pure."""
+"""Find what the books lack, have twice or have wrong, measured by what the upstream sent. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 
 from bench.chaos.accounts import Row, Seen, Sent
 from bench.chaos.rates import CHARGES, COSTS
+from gateway_project.lib.tokens import BYTES_PER_TOKEN
 
 NOTE_TOKENS = 64
-BYTES_PER_TOKEN = 4
 # What can be under way at most: two socket buffers full of events that carry a token each.
 WIRE_TOKENS = 1024
 
 
 @dataclass(slots=True)
 class Findings:
-    """Lists hold a sentence for each offender. A gap is tokens that an abandoned row lacks: of those its
-    client had received, and of those the upstream had sent (what lies between was on the wire)."""
+    """The result of a comparison.
+
+    Lists hold a sentence for each offender. A gap is the number of tokens an abandoned row lacks: of
+    those its client had received, and of those the upstream had sent (what lies between was on the wire).
+    """
 
     sent: int = 0
     rows: int = 0
@@ -44,8 +47,10 @@ def compare(
     *,
     may_end_early: bool = False,
 ) -> Findings:
-    """Calls belong together by the marker that stands in their prompt and in their row's tags. Where a budget
-    may be used up, answers may end early: what was written until then is counted by us."""
+    """Compare calls and rows, which share the marker in their prompt and tags.
+
+    Where a budget may be exhausted, answers may end early: what was written until then is counted by us.
+    """
     sent_by, rows_by = defaultdict[str, list[Sent]](list), defaultdict[str, list[Row]](list)
     for call in sorted(sent, key=lambda call: call.number):
         sent_by[call.marker].append(call)
@@ -97,7 +102,7 @@ class _Case:
             found.duplicated.append(self._says("the same id twice", *self.rows))
 
     def _after_the_end(self, pairs: Sequence[tuple[Sent, Row]], found: Findings) -> None:
-        """Whoever saw the end of a call has it in the books as it was: with the provider's counts."""
+        """Check that a call whose end was seen is booked with the provider's counts."""
         if self.seen is None:
             return
         found.seen += self.seen.ends > 0
@@ -135,7 +140,9 @@ class _Case:
 def matched(
     sent: Sequence[Sent], rows: Sequence[Row]
 ) -> tuple[list[tuple[Sent, Row]], list[Sent], list[Row]]:
-    """Calls with their rows, and what is left of both: reports first, by their counts, the rest in turn."""
+    """Pair calls with their rows and return the leftovers of both: reports first, by their counts, the
+    rest in turn.
+    """
     calls, rest, pairs = list(sent), [], []
     for row in rows:
         like = (call for call in calls if row.source == "provider" and _is_report(call, row))
@@ -158,14 +165,14 @@ def _is_report(call: Sent, row: Row) -> bool:
 
 
 def _misreported(call: Sent, row: Row) -> str:
-    """What is wrong with a row that claims to hold the provider's report."""
+    """Return what is wrong with a row that claims to hold the provider's report."""
     if not call.is_whole or call.tokens is None:
         return "a report of a call that did not end"
     return "other tokens than were reported" if row.tokens != call.tokens else ""
 
 
 def _misrated(row: Row) -> str:
-    """What is wrong with the amounts of a row, wherever its tokens are from."""
+    """Return what is wrong with the amounts of a row, wherever its tokens come from."""
     if row.other_tokens:
         return "tokens of classes that no upstream reported"
     charge, cost = CHARGES[row.alias].of(row.tokens), COSTS[row.alias].of(row.tokens)

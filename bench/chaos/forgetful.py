@@ -1,4 +1,4 @@
-"""Settings of a gateway that loses data: the control, which shows that the comparison finds what is lost.
+"""Configure a gateway that loses data: the control, which shows that the comparison finds what is lost.
 
 The spool of such a process gathers records in memory and writes them every fifth of a second, as many a
 gateway does. Only the kill loop's `--control` names this module; nothing in the gateway knows of it.
@@ -18,7 +18,7 @@ _append, _close = Spool.append, Spool.close
 
 
 class _Memory:
-    """The records of one spool that no kernel knows of yet."""
+    """The records of one spool that the kernel has not seen yet."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool

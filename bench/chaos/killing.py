@@ -1,4 +1,4 @@
-"""Kills the processes of a gateway at random moments, as the kernel would: without a word."""
+"""Kill the processes of a gateway at random moments, as the kernel would: without warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNRIPE_SHARE = 0.1
 
 
 class Killer:
-    """`killed` counts what it killed, by kind."""
+    """Kills processes. `killed` counts them by kind."""
 
     def __init__(self, supervisor: int, pause_seconds: tuple[float, float], chance: Random) -> None:
         self._supervisor = supervisor
@@ -48,13 +48,13 @@ class Killer:
                 self.killed[kind] += 1
 
     def _age(self, pid: int) -> float:
-        """Since it was first looked at; a number is seldom given twice."""
+        """Return the age since it was first seen; a process id is seldom reused."""
         now = time.monotonic()
         return now - self._known_since.setdefault(pid, now)
 
 
 def children(supervisor: int, kind: str) -> list[int]:
-    """The living processes of that kind; one that was just forked has no name yet."""
+    """Return the living processes of that kind; one that was just forked has no name yet."""
     listed = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text(encoding="ascii")
     name = f"tollgate:{kind}"[:15]
     return [int(pid) for pid in listed.split() if _is_called(pid, name)]

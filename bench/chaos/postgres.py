@@ -1,4 +1,4 @@
-"""A PostgreSQL of a run's own, which can be made to crash: deploy/services starts it."""
+"""Run a PostgreSQL of the run's own, which can be made to crash: deploy/services starts it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CRASH_SECONDS = (3.0, 7.0)
 
 
 class Server:
-    """`url` names its database."""
+    """The server. `url` names its database."""
 
     def __init__(self, home: Path, synchronous_commit: str) -> None:
         self._services = _services()
@@ -30,7 +30,7 @@ class Server:
         self.url: str = self._services.start_postgres(home, setting)
 
     async def crash(self) -> None:
-        """What it had not written to its log is gone; returns once it answers again."""
+        """Crash it, losing what it had not written to its log; return once it answers again."""
         await asyncio.to_thread(self._services.restart_postgres, self._home)
 
     def stop(self) -> None:
@@ -51,7 +51,7 @@ def server(synchronous_commit: str) -> Iterator[Server]:
 
 
 def _services() -> Any:
-    """The program as a module; it is not named like one."""
+    """Load the program as a module, although it is not named like one."""
     loader = SourceFileLoader("services", str(ROOT / "deploy" / "services"))
     spec = spec_from_loader("services", loader)
     assert spec is not None

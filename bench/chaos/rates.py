@@ -1,4 +1,4 @@
-"""What the run's aliases cost, and so what a call must be charged: computed here, not by the gateway."""
+"""Compute what a call must be charged from the run's prices: here, not in the gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Rate:
 
     @property
     def options(self) -> list[str]:
-        """As `set_price` wants them: a nano-dollar per token is a thousandth of a dollar per million."""
+        """Return the options for `set_price`: a nano-dollar per token is a thousandth of a dollar per
+        million.
+        """
         return [
             "--input", _dollars(self.input_nano), "--output", _dollars(self.output_nano),
             "--reasoning", _dollars(self.reasoning_nano),

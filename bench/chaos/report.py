@@ -1,4 +1,4 @@
-"""A run's outcome as text."""
+"""Render a run's outcome as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_SHOWN = 20
 
 
 def text(outcome: Outcome, plan: Plan, database: str) -> str:
-    """The table, and beneath it whatever is wrong."""
+    """Return the table, and beneath it whatever is wrong."""
     lines = [f"{name:<34} {value}" for name, value in _table(outcome, plan, database)]
     return "\n".join([*lines, *_wrong(outcome)]) + "\n"
 

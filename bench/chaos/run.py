@@ -1,4 +1,4 @@
-"""One run: calls and kills for so long, then silence, then the comparison."""
+"""Run once: calls and kills for a while, then silence, then the comparison."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNFINISHED_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a run goes. `budget_nano` is a hard budget that ends in its midst."""
+    """The plan of a run. `budget_nano` is a hard budget that ends midway."""
 
     seconds: float
     workers: int
@@ -39,13 +39,13 @@ class Plan:
 
     @property
     def amount_nano(self) -> int:
-        """What may be charged in all; without a budget to be used up, more than ever is."""
+        """Return what may be charged in all; without a budget to exhaust, more than ever is."""
         return ENDLESS_NANO if self.budget_nano is None else self.budget_nano
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run found. `sums` and `budget` are as bench/chaos/books.py has them."""
+    """The findings of a run. `sums` and `budget` are as in bench/chaos/books.py."""
 
     findings: Findings
     killed: Counter[str]
@@ -64,8 +64,11 @@ class Outcome:
 
     @property
     def budget_agrees(self) -> bool:
-        """All that was charged is spent, and of what was not at most calls without an answer; no more than
-        there was, and nothing is held any more."""
+        """Check the budget: everything charged is counted as spent, it was not exceeded, and nothing is
+        still held.
+
+        Beyond what was charged, only calls without an answer may count.
+        """
         spent, held = self.budget["spent_nano"], self.budget["reserved_nano"]
         charged, unfunded = (self.sums["rows"][name] for name in ("charge_nano", "unfunded_nano"))
         agrees = charged <= spent <= charged + unfunded and held == 0
@@ -78,7 +81,7 @@ class Outcome:
 
 
 async def run(on: Stage, plan: Plan) -> Outcome:
-    """Raises NotReady."""
+    """Run the plan. Raise NotReady."""
     diary = Diary()
     with gateway(on, plan.workers, forgetful=plan.is_control) as (port, supervisor):
         killer = Killer(supervisor, plan.pause_seconds, Random(f"{plan.seed}:killer"))
@@ -89,7 +92,7 @@ async def run(on: Stage, plan: Plan) -> Outcome:
 
 
 async def _storm(on: Stage, plan: Plan, port: int, diary: Diary, killer: Killer) -> None:
-    """The killer stops first, so that what runs then can end."""
+    """Run clients and killer; the killer stops first, so that running calls can end."""
     calm, end = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for number in range(plan.clients):
@@ -118,7 +121,7 @@ async def _crash_database(
 
 
 async def _finish(on: Stage, port: int, diary: Diary) -> None:
-    """Background responses go on without their client; wait for them."""
+    """Wait for background responses, which go on without their client."""
     wire = Wire(port, on.key)
     until = time.monotonic() + UNFINISHED_SECONDS
     for seen, response_id in diary.unfinished:

@@ -1,4 +1,4 @@
-"""What a run needs: a sandbox nobody kills, a fresh database, and a gateway of real processes."""
+"""Set the stage of a run: a sandbox nobody kills, a fresh database, and a gateway of real processes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ SPARE_REDIS = "/15"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where everything is. `variables` are the gateway's, without the settings of a control; `server` is the
-    PostgreSQL that is to crash."""
+    """The places and processes of a run.
+
+    `variables` are the gateway's, without the settings of a control; `server` is the PostgreSQL that is
+    to crash.
+    """
 
     folder: Path
     variables: dict[str, str]
@@ -42,7 +45,7 @@ class Stage:
         return self.folder / "gateway.log"
 
     def ingest(self) -> dict[str, Any]:
-        """Have everything booked that the spools hold."""
+        """Book everything the spools hold."""
         answer: dict[str, Any] = _said(self.variables, "manage.py", "ingest", "--once", "--json")
         return answer
 
@@ -54,8 +57,10 @@ class Stage:
 def stage(
     folder: Path, database: str, budget_nano: int, crashing: str | None = None
 ) -> Iterator[Stage]:
-    """The sandbox is stopped last, so that its log holds every call. With `crashing`, which is its
-    synchronous_commit, the database is on a PostgreSQL of its own."""
+    """Start everything, and stop the sandbox last, so that its log holds every call.
+
+    With `crashing`, which is its synchronous_commit, the database is on a PostgreSQL of its own.
+    """
     raise_file_limit()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(postgres.server(crashing)) if crashing else None
@@ -68,7 +73,7 @@ def stage(
 
 @contextlib.contextmanager
 def gateway(on: Stage, workers: int, *, forgetful: bool) -> Iterator[tuple[int, int]]:
-    """Its port and its supervisor."""
+    """Run a gateway; yield its port and its supervisor."""
     variables = dict(on.variables)
     if forgetful:
         variables["DJANGO_SETTINGS_MODULE"] = CONTROL_SETTINGS
@@ -82,7 +87,15 @@ def gateway(on: Stage, workers: int, *, forgetful: bool) -> Iterator[tuple[int, 
 @contextlib.contextmanager
 def _sandbox(folder: Path) -> Iterator[tuple[int, Path]]:
     port, calls, log = processes.free_port(), folder / "calls.jsonl", folder / "sandbox.log"
-    arguments = ["-m", "routing.sandbox", "--port", str(port), "--log", str(calls), "--log-bodies"]
+    arguments = [
+        "-m",
+        "gateway_project.sandbox",
+        "--port",
+        str(port),
+        "--log",
+        str(calls),
+        "--log-bodies",
+    ]
     with processes.running(arguments, processes.environment(folder), log):
         processes.wait_until_ready(port, "/healthz", log)
         yield port, calls
@@ -90,7 +103,9 @@ def _sandbox(folder: Path) -> Iterator[tuple[int, Path]]:
 
 @contextlib.contextmanager
 def _database(kind: str) -> Iterator[dict[str, str]]:
-    """The variable that names it. PostgreSQL: a new database on the server of DATABASE_URL."""
+    """Return the variable that names the database. PostgreSQL: a new database on the server of
+    DATABASE_URL.
+    """
     if kind == "sqlite":
         yield {}
         return
@@ -108,13 +123,13 @@ def _database(kind: str) -> Iterator[dict[str, str]]:
 
 
 def _redis() -> dict[str, str]:
-    """A database of its own on the server of REDIS_URL, where there is one."""
+    """Choose a database of the run's own on the server of REDIS_URL, where there is one."""
     url = os.environ.get("REDIS_URL", "")
     return {"REDIS_URL": urlsplit(url)._replace(path=SPARE_REDIS).geturl()} if url else {}
 
 
 def _said(variables: dict[str, str], *arguments: str) -> Any:
-    """The JSON that a program prints."""
+    """Return the JSON that a program prints."""
     run = subprocess.run(
         [sys.executable, *arguments],
         cwd=processes.ROOT, env=variables, stdout=subprocess.PIPE, check=True,

@@ -1,24 +1,22 @@
-"""What the sandbox wrote down of the calls it received."""
+"""Read the sandbox's record of the calls it received."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from bench.chaos.accounts import Sent, Tokens
+from gateway_project.lib.json import Json
+from gateway_project.lib.tokens import BYTES_PER_TOKEN
 
 MARKER = re.compile(rb"chaos-\d{7}")
-_TEXT_BYTES_PER_TOKEN = 4
-
-Json = dict[str, Any]
 
 
 def calls(log: Path) -> Iterator[Sent]:
-    """Calls that bear a marker: everything but questions about health."""
+    """Return calls that bear a marker: everything but health checks."""
     with log.open("rb") as lines:
         for line in lines:
             if found := MARKER.search(line):
@@ -33,13 +31,13 @@ def _sent(line: Json, marker: str) -> Sent:
         protocol=line["protocol"],
         is_whole=line["ended"] == "completed" and line["status"] == 200,
         tokens=tokens(line["protocol"], report) if report else None,
-        text_tokens=line["text_bytes_sent"] // _TEXT_BYTES_PER_TOKEN,
+        text_tokens=line["text_bytes_sent"] // BYTES_PER_TOKEN,
         streamed=line["stream"],
     )
 
 
 def tokens(protocol: str, report: Json) -> Tokens:
-    """The sandbox reports no cache; Anthropic does not say which of its output was thought."""
+    """Map its counts to token classes: it reports no cache, and Anthropic does not count reasoning apart."""
     if protocol == "anthropic":
         return report["input_tokens"], report["output_tokens"], 0
     entered, left = ("prompt", "completion") if protocol == "chat" else ("input", "output")

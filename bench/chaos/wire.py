@@ -12,7 +12,9 @@ SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came before the end or the cut. `status` is 0 where not even that came."""
+    """The part of an answer that arrived before the end or the cut. `status` is 0 where not even that
+    arrived.
+    """
 
     status: int
     body: bytes
@@ -59,7 +61,7 @@ class Wire:
         return _answer(bytes(received), whole)
 
     async def _exchange(self, request: bytes, received: bytearray) -> bool:
-        """Whether the answer came to its end; what of it came is in `received`."""
+        """Tell whether the answer reached its end; what arrived of it is in `received`."""
         if self._writer is None or self._writer.is_closing():
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         assert self._reader is not None
@@ -97,7 +99,7 @@ def _answer(received: bytes, whole: bool) -> Answer:
 
 
 def _joined(body: bytes) -> bytes:
-    """The pieces of a chunked body, as far as they came."""
+    """Join the pieces of a chunked body, as far as they arrived."""
     pieces, place = [], 0
     while (end := body.find(b"\r\n", place)) > 0:
         size = int(body[place:end], 16)

@@ -26,6 +26,16 @@ def _release(task: asyncio.Task[Any]) -> None:
         logger.error("task %s failed", task.get_name(), exc_info=error)
 
 
+def seconds_to_tick(every: float) -> float:
+    """Return how long it is to the next multiple of `every` on this loop's clock.
+
+    What looks for something at such instants wakes its process together with whatever else does. The pause is
+    never much shorter than `every`, nor more than a tenth longer.
+    """
+    left = every - asyncio.get_running_loop().time() % every
+    return left if left > every / 10 else left + every
+
+
 async def end(task: asyncio.Task[Any] | None) -> None:
     """Cancel a task and wait until it has ended; its own exceptions were logged already."""
     if task is None:

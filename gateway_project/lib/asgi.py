@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from gateway_project.lib.errors import BadRequest, PayloadTooLarge
+from gateway_project.lib.rounds import Rounds
 
 Scope = MutableMapping[str, Any]
 Message = Mapping[str, Any]
@@ -18,10 +20,14 @@ Headers = list[tuple[bytes, bytes]]
 # What is written into a scope: the client's address, once it was worked out, and fields for the log.
 CLIENT = "tollgate.client"
 LOG_FIELDS = "tollgate.log_fields"
+# What a server of ours puts into a scope's extensions: the request, which may have its whole body already.
+BODY = "tollgate.body"
+# How often at least it is looked whether somebody waits for too long.
+MAX_TICK_SECONDS = 1.0
 
 
 def note(scope: Scope, **fields: object) -> None:
-    """Keep what is found out about a request until its line is written into the log."""
+    """Attach facts about a request to its scope, for the line that the log gets about it."""
     scope.setdefault(LOG_FIELDS, {}).update(fields)
 
 
@@ -30,7 +36,7 @@ class ClientGone(Exception):
 
 
 def header(headers: Headers, name: bytes) -> bytes:
-    """The first value of a header (lower-case name), empty if it is not there."""
+    """Return the first value of a header (name in lower case), or an empty string."""
     for key, value in headers:
         if key == name:
             return value
@@ -38,9 +44,24 @@ def header(headers: Headers, name: bytes) -> bytes:
 
 
 class SizeWatcher(Protocol):
-    """Told how large a body is, as soon as that is known; what it takes is waited for."""
+    """Called with the size of a body as soon as it is known; awaited before reading goes on."""
 
     async def take(self, size: int) -> None: ...
+
+
+class BodyAtHand(Protocol):
+    """A request whose body may be here as a whole."""
+
+    def whole_body(self, less_than: int) -> bytes | None:
+        """Return the body, if all of it is here and it is smaller than that; it counts as received then."""
+
+
+def body_at_hand(scope: Scope, less_than: int) -> bytes | None:
+    """Return the whole body if it came with the head and is smaller than that, as most are; None if it is to
+    be awaited."""
+    extensions = scope.get("extensions")
+    request: BodyAtHand | None = extensions.get(BODY) if extensions else None
+    return None if request is None else request.whole_body(less_than)
 
 
 async def read_body(
@@ -48,11 +69,12 @@ async def read_body(
     headers: Headers,
     max_bytes: int,
     stall_seconds: float,
+    rounds: Rounds,
     watcher: SizeWatcher | None = None,
 ) -> bytes:
-    """The request's body, checked while it arrives, so that an endless one is never stored.
+    """Read the request's body, checking its size while it arrives so that an endless one is never stored.
 
-    Raises PayloadTooLarge, BadRequest when no bytes came for `stall_seconds`, ClientGone, and what
+    Raise PayloadTooLarge, BadRequest when no bytes came for `stall_seconds`, ClientGone, and whatever
     `watcher` raises.
     """
     declared = declared_length(headers)
@@ -61,7 +83,7 @@ async def read_body(
         await watcher.take(declared)
     pieces: list[bytes] = []
     size = 0
-    with StallTimer(stall_seconds) as stall:
+    with StallTimer(stall_seconds, rounds) as stall:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -79,36 +101,41 @@ async def read_body(
 
 
 class StallTimer:
-    """Ends a wait in this task that takes too long; a third of the cost of `asyncio.timeout`."""
+    """Ends a wait in this task that takes too long, to about a tick, and without a timer of its own."""
 
-    __slots__ = ("_expired", "_handle", "_loop", "_seconds", "_task")
+    __slots__ = ("_expired", "_rounds", "_seconds", "_since", "_task", "tick")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, rounds: Rounds) -> None:
         self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task(self._loop)
+        self._rounds = rounds
+        self._task = asyncio.current_task(rounds.loop)
         self._expired = False
+        self.tick = min(MAX_TICK_SECONDS, max(seconds / 4, 0.01))
 
     def __enter__(self) -> StallTimer:
-        self._handle = self._loop.call_later(self._seconds, self._expire)
+        self.restart()
+        self._rounds.join(self)
         return self
 
     def pause(self) -> None:
-        """Until it is started again."""
-        self._handle.cancel()
+        """Stop counting until it is started again."""
+        self._since = math.inf
 
     def restart(self) -> None:
-        self._handle.cancel()
-        self._handle = self._loop.call_later(self._seconds, self._expire)
+        self._since = self._rounds.loop.time()
 
-    def _expire(self) -> None:
+    def look(self, now: float) -> None:
+        """End the wait if it has taken too long."""
+        if now - self._since < self._seconds:
+            return
+        self._rounds.leave(self)
         self._expired = True
         if self._task is not None:
             self._task.cancel()
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        """Raises BadRequest in place of the cancellation this timer caused."""
-        self._handle.cancel()
+        """Replace the cancellation that this timer caused by BadRequest."""
+        self._rounds.leave(self)
         if self._expired and isinstance(error, asyncio.CancelledError) and self._task is not None:
             self._task.uncancel()
             raise BadRequest(

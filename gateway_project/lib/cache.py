@@ -1,9 +1,9 @@
-"""An in-process cache that loads what is missing once, whoever asks.
+"""Cache values in the process and load missing ones once, however many callers ask.
 
-The hot path reads `fresh()` without awaiting. A miss loads through the function it is given; concurrent
-misses of one key share the load. `clear()` forgets everything, including the results of loads under way, so
-that nothing read before a change is kept after it. When a load fails because the store is away, a value
-that is not older than `stale_seconds` is served instead.
+The hot path reads `fresh()` without awaiting. A miss calls the given load function; concurrent misses of
+one key share the load. `clear()` forgets everything, including the results of loads in progress, so that
+nothing read before a change outlives it. When a load fails because the database is unavailable, a value
+no older than `stale_seconds` is served instead.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ V = TypeVar("V")
 
 
 class StoreUnavailable(Exception):
-    """What the load function raises when its store cannot be asked at present."""
+    """The load function could not reach its store."""
 
 
 class LoadingCache(Generic[K, V]):
-    """Values by key. An absent value (None) is remembered too, in a bounded table of its own."""
+    """Values by key. Absent values (None) are remembered too, in a bounded table of their own."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class LoadingCache(Generic[K, V]):
         self._generation = 0
 
     def fresh(self, key: K) -> V | None:
-        """The value if it is at hand and young enough; no I/O."""
+        """Return the value if it is cached and young enough, without I/O."""
         entry = self._entries.get(key)
         if entry is not None and clock.monotonic() - entry[0] < self._fresh_seconds:
             return entry[1]
         return None
 
     async def get(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
-        """The value, loaded if need be; None if there is no such thing. Raises StoreUnavailable."""
+        """Return the value, loading it if necessary; None if there is none. Raise StoreUnavailable."""
         value = self.fresh(key)
         if value is not None:
             return value
@@ -61,7 +61,7 @@ class LoadingCache(Generic[K, V]):
         if loading is None:
             loading = asyncio.ensure_future(self._load_and_keep(key, load))
             self._loading[key] = loading
-            loading.add_done_callback(lambda done: self._loaded(key, done))
+            loading.add_done_callback(lambda done: self._finish_load(key, done))
         # A caller that goes away must not cancel the load the others wait for.
         return await asyncio.shield(loading)
 
@@ -74,7 +74,7 @@ class LoadingCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _loaded(self, key: K, done: asyncio.Future[V | None]) -> None:
+    def _finish_load(self, key: K, done: asyncio.Future[V | None]) -> None:
         if self._loading.get(key) is done:
             del self._loading[key]
         if not done.cancelled():

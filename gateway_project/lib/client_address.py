@@ -15,7 +15,7 @@ IPV6_NETWORK_BITS = 64
 
 
 class TrustedProxies:
-    """The networks of the operator's proxies. False where there are none."""
+    """The networks of the operator's proxies. Falsy when there are none."""
 
     __slots__ = ("_networks", "_remembered")
 
@@ -27,7 +27,7 @@ class TrustedProxies:
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """Whether what this peer says of others is believed."""
+        """Tell whether the forwarding headers of this peer are to be believed."""
         remembered = self._remembered.get(address)
         if remembered is None:
             parsed = parse(address)
@@ -43,11 +43,12 @@ NOBODY = TrustedProxies()
 def client_address(
     peer: Sequence[object] | None, headers: Iterable[tuple[bytes, bytes]], trusted: TrustedProxies
 ) -> str:
-    """The peer's address, or what trusted proxies say in X-Forwarded-For, read from the right.
+    """Return the peer's address, or the one trusted proxies report in X-Forwarded-For, read from the
+    right.
 
-    `peer` is ASGI's (host, port). An entry counts only if every hop after it is trusted, because a
-    client can put anything at the left end. What is not an address (`unknown`) is not believed: the client
-    then counts as the hop that wrote it.
+    `peer` is ASGI's (host, port). An entry counts only if every hop after it is trusted, because a client
+    can put anything at the left end. An entry that is not an address (`unknown`) is not believed: the hop
+    that wrote it then counts as the client.
     """
     address = str(peer[0]) if peer else ""
     if not trusted or not trusted.trusts(address):
@@ -64,7 +65,7 @@ def client_address(
 
 
 def network_of(address: str) -> str:
-    """Whom an address stands for where addresses are counted: itself, or the /64 of one of IPv6."""
+    """Return the key under which an address is counted: the address itself, or its /64 for IPv6."""
     parsed = parse(address)
     if parsed is None:
         return address  # of a Unix socket, or nothing
@@ -75,7 +76,9 @@ def network_of(address: str) -> str:
 
 @lru_cache(MAX_REMEMBERED)
 def parse(text: str) -> IPAddress | None:
-    """The address, one of IPv4 also where a dual-stack socket writes it as IPv6; None if it is none."""
+    """Parse an address, unwrapping IPv4 that a dual-stack socket wrote as IPv6. Return None for anything
+    else.
+    """
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
@@ -85,7 +88,7 @@ def parse(text: str) -> IPAddress | None:
 
 
 def _without_port(entry: str) -> str:
-    """Some proxies write 192.0.2.7:4711 or [2001:db8::1]:4711."""
+    """Strip the port: some proxies write 192.0.2.7:4711 or [2001:db8::1]:4711."""
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     return entry.partition(":")[0] if entry.count(":") == 1 else entry

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 
 def timestamp() -> float:
-    """Seconds since the epoch."""
+    """Return seconds since the epoch."""
     return time.time()
 
 
 def now() -> datetime:
-    """The present instant, aware, in UTC."""
+    """Return the present instant, aware, in UTC."""
     return datetime.fromtimestamp(timestamp(), UTC)
 
 
 def monotonic() -> float:
-    """Seconds on a clock that never goes back; only differences mean something."""
+    """Return seconds on a clock that never goes back; only differences are meaningful."""
     return time.monotonic()

@@ -1,8 +1,9 @@
-"""What our management commands have in common: one answer, in words or as one JSON object."""
+"""Share what our management commands have in common: one answer, as text or as one JSON object."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,16 +14,19 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
+from gateway_project.lib.actor import Actor, acting
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
 
 T = TypeVar("T")
+# Control characters but tabs and line ends, and those that turn the direction.
+_COMMANDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command found or did. `ok` false makes the exit code 1 although the command itself ran."""
+class CommandResult:
+    """The outcome of a command. `ok=False` makes the exit code 1 although the command itself ran."""
 
     fields: Mapping[str, Any]
     text: str
@@ -30,9 +34,9 @@ class Answer:
 
 
 class AnsweringCommand(BaseCommand):
-    """Prints `answer()`: its text, or with --json its fields as the only thing on stdout.
+    """Prints `answer()`: its text or, with --json, its fields as the only output on stdout.
 
-    Wrong input is a ValidationError in the domain code; here it becomes a CommandError that names the
+    Invalid input is a ValidationError in the domain code; here it becomes a CommandError that names the
     field. System checks are left to `make check` and `doctor`, because a command must answer fast.
     """
 
@@ -40,23 +44,24 @@ class AnsweringCommand(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--json", action="store_true", help="print one JSON object, nothing else"
+            "--json", action="store_true", help="print one JSON object and nothing else"
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
-        answer = self._translated(options)
-        self.stdout.write(json.dumps(answer.fields) if options["json"] else answer.text)
+        answer = self._name_errors(options)
+        self.stdout.write(json.dumps(answer.fields) if options["json"] else inert(answer.text))
         if not answer.ok:
             sys.exit(1)
 
-    def _translated(self, options: Mapping[str, Any]) -> Answer:
+    def _name_errors(self, options: Mapping[str, Any]) -> CommandResult:
         try:
-            return self.answer(options)
+            with acting(actor_of(type(self))):
+                return self.answer(options)
         except ValidationError as error:
-            raise CommandError(in_words(error)) from error
+            raise CommandError(inert(in_words(error))) from error
         except (SettingError, KeyringError, SealError) as error:
             raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
@@ -66,8 +71,21 @@ class AnsweringCommand(BaseCommand):
             ) from error
 
 
+def inert(text: str) -> str:
+    """Return text that tells a terminal nothing: names that clients and upstreams chose may hold what moves
+    its cursor, sets its title, or turns the direction of writing.
+    """
+    return _COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def actor_of(command: type[BaseCommand]) -> Actor:
+    """Return a command as the one who acts."""
+    name = command.__module__.rpartition(".")[2]
+    return Actor("command", name, f"manage.py {name}")
+
+
 def in_words(error: ValidationError) -> str:
-    """`field: what is wrong`, one after the other."""
+    """Render a ValidationError as `field: message` sentences."""
     if not hasattr(error, "error_dict"):
         return " ".join(error.messages)
     return " ".join(
@@ -78,15 +96,15 @@ def in_words(error: ValidationError) -> str:
 
 @contextmanager
 def errors_of(field: str) -> Iterator[None]:
-    """Name the field in ValidationErrors raised within."""
+    """Attach a field name to ValidationErrors raised within the block."""
     try:
         yield
     except ValidationError as error:
         raise ValidationError({field: error.messages}) from error
 
 
-def parsed(field: str, parse: Callable[[str], T], text: str) -> T:
-    """`parse(text)`, its ValueError turned into one that names the field."""
+def parse_field(field: str, parse: Callable[[str], T], text: str) -> T:
+    """Call `parse(text)` and turn its ValueError into a ValidationError that names the field."""
     try:
         return parse(text)
     except ValueError as error:

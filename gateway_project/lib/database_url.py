@@ -15,9 +15,10 @@ POSTGRES_SCHEMES = frozenset({"postgres", "postgresql"})
 
 
 def parse(url: Secret) -> dict[str, Any]:
-    """Django's settings for `postgres://user:password@host:port/name?option=…` or `sqlite:///path`.
+    """Return Django's settings for `postgres://user:password@host:port/name?option=…` or
+    `sqlite:///path`.
 
-    Errors name what is wrong but never quote the URL, which holds a password.
+    Errors say what is wrong but never quote the URL, which holds a password.
     """
     parts = urlsplit(url.reveal())
     if parts.scheme == "sqlite":
@@ -58,9 +59,11 @@ def _file(text: str) -> Path:
 
 
 def sqlite(path: Path) -> dict[str, Any]:
-    """WAL, so that readers and a writer do not block each other; IMMEDIATE, so that two writers queue.
+    """Return settings for SQLite: WAL, so that readers and a writer do not block each other; IMMEDIATE,
+    so that two writers queue.
 
-    `auto_vacuum` works on files made with it only, and must come first: it lets retention shorten the file.
+    `auto_vacuum` only affects files created with it, so it must come first: it lets retention shrink the
+    file.
     """
     return {
         "ENGINE": "django.db.backends.sqlite3",
@@ -79,7 +82,7 @@ def sqlite(path: Path) -> dict[str, Any]:
 
 
 def make_private(database: Mapping[str, Any]) -> None:
-    """Take SQLite's files, as an earlier version or another umask left them, from all but their owner."""
+    """Restrict SQLite's files to their owner, whatever umask or earlier version created them."""
     if not database["ENGINE"].endswith("sqlite3"):
         return
     for suffix in ("", "-wal", "-shm"):

@@ -1,7 +1,7 @@
-"""The one way from the event loop into the ORM: a small pool of threads with connections of their own.
+"""Run ORM code from the event loop: a small pool of threads with connections of their own.
 
-The threads keep their connections. One that the server dropped is noticed when it is used, so work is
-tried once more on a fresh one; it must therefore be safe to repeat, as all look-ups are.
+The threads keep their connections. A connection the server dropped is noticed only when it is used, so
+the work is tried once more on a fresh one; it must therefore be safe to repeat, as all look-ups are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
 from gateway_project.lib.cache import StoreUnavailable
@@ -27,7 +28,7 @@ _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tollgate-db")
 
 
 async def in_database_thread(work: Callable[..., T], *args: object) -> T:
-    """Run a function that uses the ORM; raises StoreUnavailable when the database cannot answer."""
+    """Run a function that uses the ORM. Raise StoreUnavailable when the database does not answer."""
     return await asyncio.get_running_loop().run_in_executor(_pool, _run, work, args)
 
 
@@ -45,18 +46,44 @@ def _run(work: Callable[..., T], args: tuple[object, ...]) -> T:
 
 @contextlib.contextmanager
 def durable_transaction() -> Iterator[None]:
-    """A transaction that is on the server's disk once it has committed, whatever `synchronous_commit` says.
+    """Open a transaction that is on the server's disk once committed, whatever `synchronous_commit` says.
 
-    Set for the transaction and not for the connection: a pooler between us and the server (PgBouncer)
-    refuses start-up options it does not know, and hands the session to others between transactions."""
-    with transaction.atomic():
+    It is set for the transaction rather than the connection: a pooler in between (PgBouncer) refuses
+    start-up options it does not know, and gives the session to others between transactions.
+
+    SQLite in WAL mode does not wait for the disk; here it does when `TOLLGATE_DURABILITY` is `power`.
+    """
+    with _sync_sqlite(), transaction.atomic():
         _wait_for_disk()
         yield
 
 
+@contextlib.contextmanager
+def _sync_sqlite() -> Iterator[None]:
+    """Make SQLite wait for the disk; the pragma takes effect between transactions only."""
+    is_sqlite = connection.vendor == "sqlite"
+    if not is_sqlite or settings.DURABILITY != "power" or connection.in_atomic_block:
+        yield
+        return
+    _set_synchronous("FULL")
+    try:
+        yield
+    finally:
+        if connection.connection is not None:
+            _set_synchronous("NORMAL")
+
+
+def _set_synchronous(level: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA synchronous = {level}")
+
+
 def _wait_for_disk() -> None:
-    """Costs one question per connection, and nothing more where the server waits by itself. `local` and
-    `remote_write` wait for the disk too; what they say about standbys is the operator's decision."""
+    """Make the transaction wait for the disk where the server would not.
+
+    This costs one query per connection, and nothing more where the server waits by itself. `local` and
+    `remote_write` wait for the disk too; what they say about standbys is the operator's decision.
+    """
     if connection.vendor != "postgresql":
         return
     raw = connection.connection

@@ -14,7 +14,7 @@ class DurationError(ValueError):
 
 
 def parse(text: str) -> timedelta:
-    """One whole number and one unit. Raises DurationError."""
+    """Parse a whole number followed by a unit. Raise DurationError."""
     match = _DURATION.match(text.strip())
     if match is None:
         raise DurationError(

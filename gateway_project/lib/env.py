@@ -15,6 +15,7 @@ from gateway_project.lib import durations, hosts, rates
 from gateway_project.lib.hosts import Network
 from gateway_project.lib.rates import Rate
 from gateway_project.lib.secret import Secret
+from gateway_project.lib.syslog import SyslogAddress
 
 T = TypeVar("T")
 
@@ -28,9 +29,13 @@ NOT_SETTINGS = frozenset(
         "TOLLGATE_FAILING_MODEL",
         "TOLLGATE_TEST_DATABASE",
         "TOLLGATE_REQUIRE_SERVICES",
+        "TOLLGATE_TIER",
+        "TOLLGATE_SEED",
     }
 )
-NOT_SETTINGS_PREFIX = "TOLLGATE_TESTS_"
+# Secrets that a file of configuration names (tenants/configuration/secrets.py).
+CREDENTIAL_PREFIX = "TOLLGATE_CREDENTIAL_"
+NOT_SETTINGS_PREFIXES = ("TOLLGATE_TESTS_", CREDENTIAL_PREFIX)
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 MAX_SECONDS = 1e9  # a life; what is larger overflows timers
 _KUBERNETES = re.compile(
@@ -44,7 +49,7 @@ class SettingError(ValueError):
 
 
 class Env:
-    """Reads a mapping of environment variables.
+    """Typed access to a mapping of environment variables.
 
     An empty value counts as absent: that is how shells and compose files unset one.
     """
@@ -58,13 +63,13 @@ class Env:
         return self._variables.get(name) or default
 
     def unknown(self) -> list[str]:
-        """One sentence for each variable that looks like a setting of ours and was never asked for."""
+        """Return one sentence for each variable that looks like one of our settings and was never read."""
         return [
             _unknown(name, self._asked)
             for name, value in sorted(self._variables.items())
             if value
             and name.startswith(PREFIX)
-            and not name.startswith(NOT_SETTINGS_PREFIX)
+            and not name.startswith(NOT_SETTINGS_PREFIXES)
             and name not in self._asked | NOT_SETTINGS
             and not _is_kubernetes(name, value)
         ]
@@ -94,14 +99,16 @@ class Env:
         return self._number(name, default, float, "a number of seconds", at_least, at_most)
 
     def duration(self, name: str, default: str) -> timedelta:
-        """Such as 24h; durations.py."""
+        """Read a duration such as 24h; see durations.py."""
         try:
             return durations.parse(self.text(name, default))
         except durations.DurationError as error:
             raise SettingError(f"{name}: {error}") from error
 
     def rates(self, name: str, default: str = "", *, only: str = "") -> tuple[Rate, ...]:
-        """Such as 60 requests/minute, 20 concurrency; rates.py. `only` names the one metric that can be."""
+        """Read rates such as 60 requests/minute, 20 concurrency; see rates.py. `only` names the one
+        metric allowed.
+        """
         try:
             found = rates.parse(self.text(name, default))
         except rates.RateError as error:
@@ -111,24 +118,24 @@ class Env:
         return found
 
     def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
-        """A comma-separated list."""
+        """Read a comma-separated list."""
         value = self.text(name)
         return [word.strip() for word in value.split(",") if word.strip()] or list(default)
 
     def networks(self, name: str) -> list[Network]:
-        """Such as 10.0.0.0/8, 192.0.2.7."""
+        """Read networks such as 10.0.0.0/8, 192.0.2.7."""
         return self._each(name, hosts.network, self.words(name))
 
     def host_names(self, name: str, default: tuple[str, ...]) -> list[str]:
-        """What may stand in a Host header, such as gateway.example.com."""
+        """Read names that a Host header may hold, such as gateway.example.com."""
         return self._each(name, hosts.host_name, self.words(name, default))
 
     def origins(self, name: str) -> list[str]:
-        """Such as https://gateway.example.com."""
+        """Read origins such as https://gateway.example.com."""
         return self._each(name, hosts.origin, self.words(name))
 
     def mail_address(self, name: str, default: str) -> str:
-        """Such as tollgate@example.com, or Tollgate <tollgate@example.com>."""
+        """Read an e-mail address such as tollgate@example.com, or Tollgate <tollgate@example.com>."""
         value = self.text(name, default)
         bare = value.rpartition("<")[2].removesuffix(">") if value.endswith(">") else value
         if not _MAIL_ADDRESS.match(bare) or "\n" in value or "\r" in value:
@@ -137,8 +144,17 @@ class Env:
             )
         return value
 
+    def syslog_address(self, name: str) -> SyslogAddress | None:
+        value = self.text(name)
+        try:
+            return SyslogAddress.parse(value) if value else None
+        except ValueError as error:
+            raise SettingError(f"{name}: {error}.") from error
+
     def directory(self, name: str, default: Path, *, make: bool = False) -> Path:
-        """A directory we can write to. One that is not there is made, now (`make`) or when it is needed."""
+        """Read a writable directory. If it does not exist it is created, now (`make`) or when it is first
+        needed.
+        """
         path = Path(self.text(name, str(default))).resolve()
         try:
             if make:
@@ -153,7 +169,9 @@ class Env:
         return path
 
     def redis_url(self, name: str) -> Secret | None:
-        """Such as redis://:password@host:6379/0. Errors never quote it, because it may hold a password."""
+        """Read a URL such as redis://:password@host:6379/0. Errors never quote it, because it may hold a
+        password.
+        """
         given = self.secret(name)
         if given is None:
             return None
@@ -175,7 +193,7 @@ class Env:
         return given
 
     def secret(self, name: str) -> Secret | None:
-        """The value of NAME, or the content of the file that NAME_FILE points at."""
+        """Return the value of NAME, or the content of the file that NAME_FILE names."""
         direct, file_name = self.text(name), self.text(f"{name}_FILE")
         if direct and file_name:
             raise SettingError(f"Both {name} and {name}_FILE are set; keep one of them.")
@@ -227,7 +245,7 @@ class Env:
 
 
 def _is_kubernetes(name: str, value: str) -> bool:
-    """Whether Kubernetes set it, as it does in every pod beside a service that is called tollgate."""
+    """Tell whether Kubernetes set it, as it does in every pod beside a service called tollgate."""
     match = _KUBERNETES.match(name)
     return match is not None and (match[1] is not None or "://" in value)
 

@@ -11,6 +11,7 @@
     │   ├── ContextLengthExceeded 400 context_length_exceeded     more input than the model's window
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
     │   ├── ConflictingCredentials 400 conflicting_credentials
+    │   ├── InvalidFields 400 invalid_fields          management API: every wrong field, by name
     │   ├── UnpricedModel 400 model_not_priced        a budget cannot pay for what has no price
     │   ├── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
     │   ├── HostNotAllowed 400 host_not_allowed       a Host header that TOLLGATE_ALLOWED_HOSTS does not list
@@ -21,10 +22,13 @@
     │   ├── StreamLimitReached 400 websocket_stream_limit_reached          one lane too many
     │   └── ConnectionLimitReached 400 websocket_connection_limit_reached  open for too long
     ├── Unauthenticated 401 invalid_api_key       one body, whatever is wrong with the key
+    │   └── InvalidToken 401 invalid_token        management API: the same of a token
     ├── PermissionDenied 403 insufficient_scope   a good key that may not do this
     ├── NotFound 404 not_found
     │   └── ModelNotFound 404 model_not_found     unknown, not granted, or not offered upstream
     ├── MethodNotAllowed 405 method_not_allowed
+    ├── Conflict 409 conflict                     management API: something else stands in the way
+    ├── PreconditionFailed 412 precondition_failed    management API: it was changed since it was read
     ├── RateLimited 429 rate_limit_exceeded       too many requests, tokens or calls at the same time
     ├── TooManyConnections 429 too_many_connections   from one network address
     ├── BudgetExhausted 429 insufficient_quota    a budget does not pay for the call
@@ -33,6 +37,7 @@
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
     ├── Unavailable 503 service_unavailable       we cannot serve now
     │   ├── Draining 503 server_shutting_down
+    │   ├── RequestStopped 503 request_stopped    somebody who may do so ended it while it ran
     │   └── IdempotencyKeyLost 503 idempotency_key_lost       another request has taken its key over
     └── UpstreamError 502 upstream_error          the provider behind the alias failed
         ├── UpstreamUnreachable 502 upstream_unreachable      no connection; the call was never sent
@@ -81,9 +86,10 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after_seconds = retry_after_seconds
+        self.told: dict[str, str] = {}  # headers beside those of its kind
 
     def body(self) -> dict[str, Any]:
-        """The envelope every OpenAI client understands."""
+        """Return the envelope that every OpenAI client understands."""
         return {
             "error": {
                 "message": self.message,
@@ -98,8 +104,8 @@ class GatewayError(Exception):
         return self.status
 
     def headers(self) -> dict[str, str]:
-        """Response headers that belong to this error."""
-        headers: dict[str, str] = {}
+        """Return the response headers that belong to this error."""
+        headers = dict(self.told)
         if self.retry is not None:
             headers["x-should-retry"] = "true" if self.retry else "false"
         if self.retry_after_seconds is not None:
@@ -121,7 +127,9 @@ class UnsupportedParameter(BadRequest):
 
 
 class RequestTooComplex(BadRequest):
-    """`cap` is a key of `CAPS`, `most` its value; `of` is what was looked at."""
+    """The request exceeds a structural cap. `cap` is a key of `CAPS`, `most` its value, `of` what was
+    examined.
+    """
 
     code = "request_too_complex"
 
@@ -130,7 +138,7 @@ class RequestTooComplex(BadRequest):
     ) -> None:
         what, setting = CAPS[cap]
         super().__init__(
-            f"The {of} has more than {most} {what}, the most this gateway takes ({setting}).",
+            f"The {of} has more than {most} {what}; the limit is {setting}.",
             param=param,
         )
 
@@ -138,15 +146,15 @@ class RequestTooComplex(BadRequest):
 # What can be capped besides bytes: in words, and the setting that says how much.
 CAPS = {
     "values": (
-        "lists, objects and entries of them (text inside strings does not count)",
+        "lists, objects and entries (text inside strings does not count)",
         "TOLLGATE_MAX_JSON_VALUES",
     ),
-    "keys": ("keys of objects (text inside strings does not count)", "TOLLGATE_MAX_JSON_KEYS"),
-    "depth": ("levels of lists and objects within each other", "TOLLGATE_MAX_JSON_DEPTH"),
+    "keys": ("object keys (text inside strings does not count)", "TOLLGATE_MAX_JSON_KEYS"),
+    "depth": ("levels of nested lists and objects", "TOLLGATE_MAX_JSON_DEPTH"),
     "items": ("items or messages", "TOLLGATE_MAX_ITEMS"),
     "parts": ("content parts", "TOLLGATE_MAX_PARTS"),
     "tools": ("tools", "TOLLGATE_MAX_TOOLS"),
-    "history": ("bytes that it continues from", "TOLLGATE_MAX_HISTORY_BYTES"),
+    "history": ("bytes of earlier conversation", "TOLLGATE_MAX_HISTORY_BYTES"),
 }
 
 
@@ -163,7 +171,9 @@ class ConflictingCredentials(BadRequest):
 
 
 class PreviousResponseNotFound(BadRequest):
-    """One answer for a response that never was, was deleted, has expired or is another tenant's."""
+    """The response never existed, was deleted, has expired or belongs to another tenant: one answer for
+    all.
+    """
 
     code = "previous_response_not_found"
 
@@ -197,14 +207,30 @@ class ItemNotFound(BadRequest):
         )
 
 
+class InvalidFields(BadRequest):
+    """A body or query of the management API cannot be used. `fields` are sentences by field; those of an
+    empty name are about the whole.
+    """
+
+    code = "invalid_fields"
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        self.fields = fields
+        told = (
+            f"{name}: {' '.join(sentences)}" if name else " ".join(sentences)
+            for name, sentences in fields.items()
+        )
+        super().__init__(" ".join(told), param=next(iter(fields), None) or None)
+
+
 class UnpricedModel(BadRequest):
     code = "model_not_priced"
     retry = False
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"The model {model!r} has no price, so that a budget cannot pay for it. An operator can give it "
-            "one, or lift the budget.",
+            f"The model {model!r} has no price, so a budget cannot pay for it. An operator can set a price "
+            "or lift the budget.",
             param="model",
         )
 
@@ -214,8 +240,8 @@ class IdempotencyMismatch(BadRequest):
 
     def __init__(self) -> None:
         super().__init__(
-            "This 'Idempotency-Key' was sent before with another request. Use a new key for each request, "
-            "and the same key only to send the same request again.",
+            "This 'Idempotency-Key' was already used for a different request. Use a new key for each "
+            "request, and the same key only to send the same request again.",
             param="Idempotency-Key",
         )
 
@@ -239,7 +265,7 @@ class HeadTooLarge(BadRequest):
 
 
 class RequestTimeout(BadRequest):
-    """Told to a client whose head or body comes too slowly; its connection is closed."""
+    """Head or body arrived too slowly; the connection is closed after this answer."""
 
     status, code = 408, "request_timeout"
 
@@ -259,7 +285,7 @@ class StreamLimitReached(BadRequest):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"A connection has at most {most} streams with an id; use one of them again, or open another "
+            f"A connection can have at most {most} streams with an id; reuse one of them, or open another "
             "connection.",
             param="stream_id",
         )
@@ -270,7 +296,7 @@ class ConnectionLimitReached(BadRequest):
 
     def __init__(self, minutes: float) -> None:
         super().__init__(
-            f"This connection was open for {minutes:g} minutes, which is the limit; open a new one."
+            f"This connection has been open for {minutes:g} minutes, which is the limit; open a new one."
         )
 
 
@@ -286,6 +312,17 @@ class Unauthenticated(GatewayError):
         return {**super().headers(), "www-authenticate": "Bearer"}
 
 
+class InvalidToken(Unauthenticated):
+    code = "invalid_token"
+
+    def __init__(self) -> None:
+        GatewayError.__init__(
+            self,
+            "Missing or invalid API token. Send a valid one as 'Authorization: Bearer tg_admin_...'; keys "
+            "of the gateway open nothing here.",
+        )
+
+
 class PermissionDenied(GatewayError):
     status, type, code = 403, "permission_error", "insufficient_scope"
 
@@ -299,9 +336,10 @@ class ModelNotFound(NotFound):
 
 
 class RateLimited(GatewayError):
-    """Our own limit, as OpenAI tells of its own: Codex reads the pause out of the message, SDKs read headers.
+    """A limit of ours is reached.
 
-    `wait_seconds` None: no pause helps. `limit_headers` tell how full the limits are.
+    The wording follows OpenAI's: Codex reads the pause from the message, SDKs read it from the headers.
+    `wait_seconds=None` means that waiting does not help. `limit_headers` report how full the limits are.
     """
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
@@ -329,14 +367,16 @@ class TooManyConnections(GatewayError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"There are {limit} connections from your network address already; close some. (Behind a proxy: "
-            "name it in TOLLGATE_TRUSTED_PROXIES.)",
+            f"Your network address has {limit} connections open, which is the limit; close some. (If a proxy "
+            "is in between, list it in TOLLGATE_TRUSTED_PROXIES.)",
             retry_after_seconds=1,
         )
 
 
 class BudgetExhausted(GatewayError):
-    """Told as OpenAI tells of an account without money, which no retry cures."""
+    """A budget is exhausted. Rendered as OpenAI's error for an account without money, which no retry
+    cures.
+    """
 
     status, type, code = 429, "insufficient_quota", "insufficient_quota"
     retry = False
@@ -344,8 +384,8 @@ class BudgetExhausted(GatewayError):
     def __init__(self, budget: str, until: str) -> None:
         self.budget = budget
         super().__init__(
-            f"The budget {budget!r} does not pay for this request{until}. Ask for less, or have the budget "
-            "raised."
+            f"Budget {budget!r} is exhausted: it cannot cover this request{until}. Request fewer tokens, or "
+            "have the budget raised."
         )
 
 
@@ -360,16 +400,34 @@ class MethodNotAllowed(GatewayError):
         return {**super().headers(), "allow": self.allowed}
 
 
+class Conflict(GatewayError):
+    """Something else stands in the way of what was asked for."""
+
+    status, type, code = 409, "invalid_request_error", "conflict"
+
+
+class PreconditionFailed(GatewayError):
+    status, type, code = 412, "invalid_request_error", "precondition_failed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It was changed since you read it: its ETag is not the one in 'If-Match'. Read it again.",
+            param="If-Match",
+        )
+
+
 class IdempotentAnswerTooLarge(GatewayError):
-    """Told to those that waited for the answer to the same call; sending it again would cost again."""
+    """Sent to requests that waited for the answer to the same call; sending it again would be charged
+    again.
+    """
 
     status, type, code = 409, "invalid_request_error", "idempotent_answer_too_large"
     retry = False
 
     def __init__(self) -> None:
         super().__init__(
-            "The call with this 'Idempotency-Key' was answered, but its answer is too large to be given "
-            "to another request. The key is free again.",
+            "The call with this 'Idempotency-Key' has completed, but its answer is too large to be given "
+            "to another request. The key can be used again.",
             param="Idempotency-Key",
         )
 
@@ -380,7 +438,9 @@ class PayloadTooLarge(GatewayError):
 
 class Internal(GatewayError):
     def __init__(self) -> None:
-        super().__init__("The gateway failed to handle this request. Quote the x-request-id.")
+        super().__init__(
+            "The gateway failed to handle this request. Quote the x-request-id when you report it."
+        )
 
 
 class Unavailable(GatewayError):
@@ -388,15 +448,26 @@ class Unavailable(GatewayError):
 
 
 class IdempotencyKeyLost(Unavailable):
-    """Told to a request whose process stood still, or was cut off from the database, for too long."""
+    """Sent to a request whose process was stopped, or cut off from the database, for too long."""
 
     code = "idempotency_key_lost"
 
     def __init__(self) -> None:
         super().__init__(
-            "Another request with this 'Idempotency-Key' has taken the call over; this one is not charged. "
-            "Send it again to get the answer of the other.",
+            "Another request with this 'Idempotency-Key' has taken over the call; this one is not charged. "
+            "Send it again to get that request's answer.",
             retry_after_seconds=1,
+        )
+
+
+class RequestStopped(Unavailable):
+    """A person ended the call. SDKs must not send it again by themselves: it would run once more."""
+
+    code, retry = "request_stopped", False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This request was stopped by an operator of the gateway, or by somebody of the key's tenant."
         )
 
 
@@ -413,7 +484,7 @@ class Draining(Unavailable):
 
 
 class UpstreamError(GatewayError):
-    """The provider failed. `another_target_may_do` says whether the next target of the alias is tried."""
+    """The provider failed. `another_target_may_do` says whether the alias's next target is tried."""
 
     status, type, code = 502, "server_error", "upstream_error"
     another_target_may_do = True
@@ -438,7 +509,7 @@ class UpstreamModelMissing(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider refused the request itself; its status and (scrubbed) words help the client."""
+    """The provider refused the request itself; its status and (scrubbed) message help the client."""
 
     type, code = "invalid_request_error", "upstream_rejected"
     another_target_may_do = False

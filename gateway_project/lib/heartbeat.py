@@ -1,4 +1,4 @@
-"""The sign of life of an event loop, which other threads and processes can read."""
+"""Share the sign of life of an event loop or process with other threads and processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import struct
 
-from gateway_project.lib import clock
+from gateway_project.lib import aio, clock
 
 BEAT_SECONDS = 1.0
 # A loop that has been silent for so long counts as stuck.
@@ -15,8 +15,8 @@ STUCK_SECONDS = 20.0
 _INSTANT = struct.Struct("d")
 
 
-class Heartbeat:
-    """Made before a fork, it is shared with the child: the instant lies in memory that both have.
+class SharedHeartbeat:
+    """A timestamp in shared memory. If it was made before a fork, parent and child both see it.
 
     `clock.monotonic()` is the same in all processes of a host.
     """
@@ -31,7 +31,7 @@ class Heartbeat:
 
     @property
     def at(self) -> float:
-        """When it last beat."""
+        """Return when it last beat."""
         instant: float = _INSTANT.unpack_from(self._memory)[0]
         return instant
 
@@ -40,9 +40,13 @@ class Heartbeat:
         return clock.monotonic() - self.at >= STUCK_SECONDS
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Beat in this loop for as long as it turns."""
+        """Beat from this event loop for as long as the loop runs."""
         self._loop = loop
         self._beat()
+
+    def beat(self) -> None:
+        """Beat once; safe from any thread."""
+        self._write()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -50,13 +54,13 @@ class Heartbeat:
             self._timer = None
 
     def close(self) -> None:
-        """Give the memory back. Nothing may beat any more in this process."""
+        """Release the shared memory. Nothing in this process may beat afterwards."""
         self._memory.close()
 
     def _beat(self) -> None:
         assert self._loop is not None
         self._write()
-        self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+        self._timer = self._loop.call_later(aio.seconds_to_tick(BEAT_SECONDS), self._beat)
 
     def _write(self) -> None:
         _INSTANT.pack_into(self._memory, 0, clock.monotonic())

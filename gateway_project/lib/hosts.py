@@ -1,4 +1,4 @@
-"""Host names, origins and networks as operators write them, and which host names we answer to."""
+"""Parse host names, origins and networks as operators write them, and decide which Host headers are ours."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def network(text: str) -> Network:
 
 
 def host_name(text: str) -> str:
-    """Check one name that may stand in a Host header: a name, `.domain` for all below it, an address or `*`.
-    Raises ValueError with what to write instead."""
+    """Check a name that a Host header may hold: a name, `.domain` for all below it, an address or `*`.
+
+    Raise ValueError with what to write instead.
+    """
     if text == "*" or _is_address(text) or _NAME.match(text):
         return text
     if ":" in text and _is_address(f"[{text}]"):
@@ -52,7 +54,7 @@ def host_name(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """Check one origin, `https://name[:port]`; the name may begin with `*.`. Raises ValueError."""
+    """Check an origin, `https://name[:port]`; the name may begin with `*.`. Raise ValueError."""
     try:
         parts = urlsplit(text)
         is_good = parts.scheme in {"http", "https"} and parts.port != 0 and not parts.username
@@ -71,7 +73,7 @@ def origin(text: str) -> str:
 
 
 def _is_address(text: str) -> bool:
-    """An address as it stands in a Host header: IPv6 in brackets."""
+    """Tell whether it is an address as a Host header writes it: IPv6 in brackets."""
     is_bracketed = text.startswith("[") and text.endswith("]")
     try:
         parsed = ipaddress.ip_address(text[1:-1] if is_bracketed else text)
@@ -81,8 +83,7 @@ def _is_address(text: str) -> bool:
 
 
 class AllowedHosts:
-    """Decides on Host headers by the rules of Django's ALLOWED_HOSTS, and remembers what it decided, because
-    every request asks."""
+    """Applies the rules of Django's ALLOWED_HOSTS to Host headers, and caches its decisions."""
 
     __slots__ = ("_decided", "_exact", "_suffixes", "_takes_all")
 
@@ -94,7 +95,7 @@ class AllowedHosts:
         self._decided: dict[bytes, bool] = {}
 
     def allows(self, value: bytes) -> bool:
-        """Whether we answer to what stands in a Host header."""
+        """Tell whether we answer to this Host header."""
         decided = self._decided.get(value)
         if decided is None:
             decided = self._decide(value)

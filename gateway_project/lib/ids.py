@@ -1,4 +1,4 @@
-"""Identifiers we coin, and the randomness behind them, in one place so that tests can fix them."""
+"""Generate identifiers and the randomness behind them, in one place so that tests can fix them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ os.register_at_fork(after_in_child=lambda: _of_requests.seed(os.urandom(32)))
 
 
 def random_bytes(count: int) -> bytes:
-    """`count` bytes from the operating system's generator."""
+    """Return `count` bytes from the operating system's generator."""
     return os.urandom(count)
 
 
 def base62(length: int) -> str:
-    """A uniformly random base-62 string.
+    """Return a uniformly random base-62 string.
 
-    Bytes of 248 and above are thrown away, because 248 is the largest multiple of 62 in a byte.
+    Bytes of 248 and above are discarded, because 248 is the largest multiple of 62 in a byte.
     """
     text = ""
     while len(text) < length:
@@ -35,7 +35,7 @@ def base62(length: int) -> str:
 
 
 def uuid7() -> UUID:
-    """A time-ordered UUID, RFC 9562 section 5.7: 48 bits of milliseconds, then random bits."""
+    """Return a time-ordered UUID, RFC 9562 section 5.7: 48 bits of milliseconds, then random bits."""
     milliseconds = int(clock.timestamp() * 1000)
     value = (milliseconds << 80) | int.from_bytes(random_bytes(10), "big")
     value = value & ~(0xF << 76) | (7 << 76)
@@ -43,15 +43,15 @@ def uuid7() -> UUID:
 
 
 def first_uuid7(at: datetime) -> UUID:
-    """A bound for ids made by `uuid7`: those made before this instant are lower, all others are not."""
+    """Return the bound of an instant: ids that `uuid7` made before it are lower, all others are not."""
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 def request_id() -> str:
-    """The id of one HTTP request, `req_` and 32 hex digits; it is in its header, errors and logs.
+    """Return the id of an HTTP request, `req_` and 32 hex digits, used in its header, errors and logs.
 
-    The digits are those of a UUIDv7 whose lowest 16 bits are free: the ledger numbers the request's upstream
-    calls there (tenants/ledger/row_ids.py).
+    The digits are a UUIDv7 whose lowest 16 bits are free: the ledger numbers the request's upstream calls
+    there (tenants/ledger/row_ids.py).
     """
     milliseconds = int(clock.timestamp() * 1000)
     bits = _of_requests.getrandbits(58)
@@ -60,25 +60,25 @@ def request_id() -> str:
 
 
 def response_id() -> str:
-    """The id of a Response object, `resp_` and 48 hex digits."""
+    """Return the id of a Response object, `resp_` and 48 hex digits."""
     return "resp_" + random_bytes(24).hex()
 
 
 def completion_id() -> str:
-    """The id of a chat completion, `chatcmpl-` and 32 hex digits."""
+    """Return the id of a chat completion, `chatcmpl-` and 32 hex digits."""
     return "chatcmpl-" + random_bytes(16).hex()
 
 
 def conversation_id() -> str:
-    """The id of a Conversation object, `conv_` and 48 hex digits."""
+    """Return the id of a Conversation object, `conv_` and 48 hex digits."""
     return "conv_" + random_bytes(24).hex()
 
 
 def item_id(prefix: str) -> str:
-    """The id of an item, such as `msg_` and 48 hex digits; `prefix` comes without the underscore."""
+    """Return the id of an item, such as `msg_` and 48 hex digits; `prefix` comes without the underscore."""
     return f"{prefix}_{random_bytes(24).hex()}"
 
 
 def call_id() -> str:
-    """The id by which a tool's result names its call, `call_` and 24 hex digits."""
+    """Return the id by which a tool result names its call, `call_` and 24 hex digits."""
     return "call_" + random_bytes(12).hex()

@@ -1,9 +1,9 @@
-"""Named keys, newest first: the key peppers and the key-encryption keys.
+"""Hold named keys, newest first: the key peppers and the key-encryption keys.
 
-A keyring's text form is `id:base64,id:base64`; the first key is used for new work, the others still
-open what was made with them. It comes from an environment variable or lives in a file of the data
-directory, which is generated on first use. A file may gain a key while workers run: a look-up of an
-unknown id reads the file again, so that a rotation needs no restart.
+A keyring's text form is `id:base64,id:base64`; the first key is used for new work, the others still open
+what was made with them. It comes from an environment variable or lives in a file of the data directory,
+which is generated on first use. A file may gain a key while workers run: looking up an unknown id reads
+the file again, so that a rotation needs no restart.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ class KeyringError(ValueError):
 
 
 def parse(text: str, name: str) -> dict[str, bytes]:
-    """The keys by id in their order; `name` (a variable or file) is used in errors only."""
+    """Return the keys by id, in order; `name` (a variable or file) appears in errors only."""
     keys: dict[str, bytes] = {}
     for entry in filter(None, re.split(r"[\s,]+", text)):
         key_id, _, encoded = entry.partition(":")
-        keys[_checked_id(key_id, name, keys)] = _decoded(encoded, key_id, name)
+        keys[_check_id(key_id, name, keys)] = _decode(encoded, key_id, name)
     if not keys:
         raise KeyringError(f"{name} holds no key; expected id:base64.")
     return keys
 
 
-def _checked_id(key_id: str, name: str, seen: dict[str, bytes]) -> str:
+def _check_id(key_id: str, name: str, seen: dict[str, bytes]) -> str:
     if not _KEY_ID.match(key_id):
         raise KeyringError(f"{name}: a key id is 1-16 letters, digits, - or _.")
     if key_id in seen:
-        raise KeyringError(f"{name}: the key id {key_id!r} stands twice.")
+        raise KeyringError(f"{name}: the key id {key_id!r} appears twice.")
     return key_id
 
 
-def _decoded(encoded: str, key_id: str, name: str) -> bytes:
+def _decode(encoded: str, key_id: str, name: str) -> bytes:
     try:
         key = base64.b64decode(encoded, validate=True)
     except binascii.Error as error:
@@ -56,7 +56,7 @@ def _decoded(encoded: str, key_id: str, name: str) -> bytes:
 
 
 class Keyring:
-    """Keys by id. `read` gives the text form and is called again when an unknown id is asked for."""
+    """Keys by id. `read` returns the text form and is called again when an unknown id is requested."""
 
     def __init__(self, read: Callable[[], str], name: str) -> None:
         self._read = read
@@ -65,7 +65,7 @@ class Keyring:
 
     @property
     def name(self) -> str:
-        """Its file or variable."""
+        """Return the file or variable the keyring comes from."""
         return self._name
 
     def reload(self) -> None:
@@ -73,7 +73,7 @@ class Keyring:
 
     @property
     def current(self) -> tuple[str, bytes]:
-        """The id and bytes of the key for new work."""
+        """Return the id and bytes of the key for new work."""
         return next(iter(self._keys.items()))
 
     def all(self) -> dict[str, bytes]:
@@ -92,19 +92,19 @@ class Keyring:
 
 
 def from_environment(secret: Secret, name: str) -> Keyring:
-    """A keyring given by the operator; it cannot be extended by us."""
+    """Return a keyring given by the operator; we cannot extend it."""
     return Keyring(secret.reveal, name)
 
 
 def from_file(path: Path) -> Keyring:
-    """A keyring of the data directory, generated with one key when there is none yet."""
+    """Return a keyring of the data directory, generating it with one key if it does not exist."""
     if not path.exists():
         create_private(path, new_entry("k1") + "\n")
     return Keyring(lambda: path.read_text(encoding="utf-8"), path.name)
 
 
 def add_key(path: Path, key_id: str) -> None:
-    """Put a new first key into a keyring file; the old keys stay readable."""
+    """Add a new first key to a keyring file; the old keys stay readable."""
     text = new_entry(key_id) + "\n" + path.read_text(encoding="utf-8")
     parse(text, path.name)
     replacement = path.with_suffix(".new")
@@ -118,9 +118,9 @@ def new_entry(key_id: str) -> str:
 
 
 def create_private(path: Path, content: str) -> None:
-    """Write a file that only its owner can read; when another process was first, keep its file.
+    """Write a file that only its owner can read; if another process was first, keep its file.
 
-    The content is linked into place complete, so that nobody ever reads half a key.
+    The complete content is linked into place, so that nobody ever reads half a key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Random, because two threads share a process id, and so may two containers on one volume.

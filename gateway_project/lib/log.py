@@ -1,4 +1,5 @@
-"""Structured logs: one JSON object a line, or readable text on a terminal, secrets scrubbed from both.
+"""Write structured logs: one JSON object a line, or readable text on a terminal, secrets scrubbed from
+both.
 
 Values of type Secret print as `***` by themselves; the scrubber is the second net, for text that came
 from elsewhere.
@@ -10,7 +11,6 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -18,7 +18,8 @@ import orjson
 from gateway_project.lib import clock
 
 _SECRETS = re.compile(
-    rb"tg_(?:live|test)_[0-9A-Za-z]{10}_[0-9A-Za-z]{6,}"
+    rb"tg_(?:live|test|admin)_[0-9A-Za-z]{10}_[0-9A-Za-z]{6,}"
+    rb"|tg_play_[0-9A-Za-z_]{16,}"
     rb"|\b(?:sk|gsk|xai|AIza|pk|rk)[-_][0-9A-Za-z_-]{16,}"
     rb"|AIza[0-9A-Za-z_-]{20,}"
     rb"|(?i:bearer)\s+[0-9A-Za-z._~+/=-]{8,}"
@@ -32,17 +33,26 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def scrub(text: bytes) -> bytes:
-    """Replace what looks like a credential with `***`."""
+    """Replace anything that looks like a credential with `***`."""
     return _SECRETS.sub(b"***", text)
 
 
 def scrub_text(text: str) -> str:
-    """`scrub` for text."""
+    """Scrub a `str` in the same way."""
     return scrub(text.encode("utf-8", "replace")).decode()
 
 
+class WithoutTraceback(logging.Filter):
+    """Drops the traceback of requests that Django refuses as hostile: it only shows where Django checks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class JsonFormatter(logging.Formatter):
-    """A log record as one JSON line; what was given as `extra=` becomes fields of its own."""
+    """Formats a log record as one JSON line; what was passed as `extra=` becomes fields of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         return scrub(orjson.dumps(self.fields(record), default=str)).decode()
@@ -61,7 +71,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A log record for a person at a terminal."""
+    """Formats a log record for a person at a terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
@@ -72,11 +82,11 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class CallLog:
-    """The line written for every call that was settled. Cheaper than the logging module: one write.
+    """Writes the line of every settled call, in a single write, which is cheaper than the logging module.
 
-    The line is not scrubbed as a whole, which would cost more than all the rest of it: its values are
-    ours, and whoever puts in text from outside scrubs that. A line that cannot be written is counted,
-    not raised: losing a log line must not lose an answer.
+    The line is not scrubbed as a whole, which would cost more than all the rest: its values are ours, and
+    code that adds text from outside scrubs that text. A line that cannot be written is counted, not
+    raised: losing a log line must not lose an answer.
     """
 
     def __init__(self, descriptor: int, *, as_json: bool) -> None:
@@ -86,7 +96,8 @@ class CallLog:
 
     def write(self, fields: dict[str, Any]) -> None:
         if self._as_json:
-            line = orjson.dumps({"time": clock.timestamp(), **fields}, default=str)
+            # Put before the others, which need not be copied for it.
+            line = b'{"time":%r,' % clock.timestamp() + orjson.dumps(fields, default=str)[1:]
         else:
             line = self._for_people(fields)
         try:
@@ -101,7 +112,7 @@ class CallLog:
 
 
 class Allowance:
-    """Lets `burst` things pass at once and `per_second` after that, and counts the ones it does not."""
+    """Lets `burst` events pass at once and `per_second` after that, and counts those it refuses."""
 
     __slots__ = ("_burst", "_full_at", "_per_second", "refused")
 
@@ -121,19 +132,22 @@ class Allowance:
         return True
 
     def reset(self) -> int:
-        """How many were refused since this was asked last."""
+        """Return how many were refused since the last reset."""
         refused, self.refused = self.refused, 0
         return refused
 
 
 class RequestLog:
-    """The line of every request that was answered. Those of strangers, who have shown no good key, are
-    bounded, because anybody can cause them: how many were left out stands in the next one."""
+    """Writes the line of every answered request.
+
+    Lines of strangers, who have shown no valid key, are bounded because anybody can cause them; the next
+    line reports how many were left out.
+    """
 
     STRANGERS_PER_SECOND = 20
     STRANGERS_BURST = 200
 
-    def __init__(self, log: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, log: CallLog) -> None:
         self._log = log
         self.strangers = Allowance(self.STRANGERS_PER_SECOND, self.STRANGERS_BURST)
 
@@ -144,9 +158,9 @@ class RequestLog:
                 return
             if left_out := self.strangers.reset():
                 fields = {**fields, "left_out": left_out}
-        self._log(fields)
+        self._log.write(fields)
 
 
 def wants_json(log_format: str) -> bool:
-    """Whether `auto` means JSON here: everywhere but on a terminal."""
+    """Tell whether `auto` means JSON here: everywhere but on a terminal."""
     return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""Where e-mail is handed in, from a URL."""
+"""Parse the mail server's settings from a URL."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TIMEOUT_SECONDS = 10
 
 
 def parse(url: Secret) -> dict[str, Any]:
-    """Django's settings for `smtp://user:password@host:port`; `smtps` and `smtp+plain` likewise.
+    """Return Django's settings for `smtp://user:password@host:port`; `smtps` and `smtp+plain` likewise.
 
-    Errors name what is wrong but never quote the URL, which holds a password.
+    Errors say what is wrong but never quote the URL, which holds a password.
     """
     parts = urlsplit(url.reveal())
     if parts.scheme not in _SCHEMES:
@@ -32,7 +32,7 @@ def parse(url: Secret) -> dict[str, Any]:
     try:
         port = parts.port
     except ValueError:  # quotes what stands there
-        raise SettingError("TOLLGATE_SMTP_URL has a port that is no number.") from None
+        raise SettingError("TOLLGATE_SMTP_URL has a port that is not a number.") from None
     is_tls, starts_tls, usual_port = _SCHEMES[parts.scheme]
     return {
         "EMAIL_HOST": parts.hostname,

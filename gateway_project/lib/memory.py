@@ -1,4 +1,4 @@
-"""Give memory that is free back to the system; C's allocator keeps what it once had."""
+"""Give free memory back to the system; C's allocator otherwise keeps what it once had."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ _malloc_trim = _trim()
 
 
 def give_back() -> None:
-    """Takes about a millisecond; for use after something large."""
+    """Trim the heap. It takes about a millisecond, so call it after something large."""
     if _malloc_trim is not None:
         _malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Whether whoever sent a request is still there."""
+"""Notice when the client of a request has gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXTENSION = "tollgate.presence"
 
 
 class Presence:
-    """One at a time may watch it: the request that is being answered."""
+    """The presence of a client. One watcher at a time: the request that is being answered."""
 
     __slots__ = ("_told", "has_left")
 
@@ -21,17 +21,17 @@ class Presence:
         self._told: Callable[[], None] | None = None
 
     def watch(self, told: Callable[[], None]) -> None:
-        """Call `told` once, when nobody is there any more: if so already, in the next turn of the loop."""
+        """Call `told` once when the client has gone; if it has already, in the next turn of the loop."""
         self._told = told
         if self.has_left:
             asyncio.get_running_loop().call_soon(self._tell)
 
     def unwatch(self) -> None:
-        """Call nobody."""
+        """Stop watching."""
         self._told = None
 
     def leave(self) -> None:
-        """The connection is lost."""
+        """Record that the connection is lost."""
         self.has_left = True
         self._tell()
 
@@ -42,7 +42,9 @@ class Presence:
 
 
 class AwaitedPresence(Presence):
-    """By ASGI's message, which takes a task to wait for it: under a server that has nothing better."""
+    """Presence read from ASGI's disconnect message, which takes a waiting task: for servers without a
+    better way.
+    """
 
     __slots__ = ("_receive", "_task")
 
@@ -67,6 +69,6 @@ class AwaitedPresence(Presence):
 
 
 def of_client(scope: Scope, receive: Receive) -> Presence:
-    """That of the client of a request whose body was read, or has none."""
+    """Return the presence of a request's client, once its body was read or if it has none."""
     extensions = scope.get("extensions") or {}
     return extensions.get(EXTENSION) or AwaitedPresence(receive)

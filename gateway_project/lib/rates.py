@@ -1,4 +1,4 @@
-"""How much is allowed in what time, as people write it: 60 requests/minute, 20 concurrency."""
+"""Parse rates as people write them: 60 requests/minute, 20 concurrency."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rate(NamedTuple):
 
 
 def parse(text: str) -> tuple[Rate, ...]:
-    """A comma-separated list, at most one of each kind; `none` is an empty one. Raises RateError."""
+    """Parse a comma-separated list with at most one rate of each kind; `none` is empty. Raise RateError."""
     if text.strip() == "none":
         return ()
     found = tuple(_one(word.strip()) for word in text.split(",") if word.strip())

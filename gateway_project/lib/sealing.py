@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM, bound to the row that holds them.
+"""Encrypt secrets at rest: AES-256-GCM, bound to the row that holds them.
 
 A sealed value is `v1.<key id>.<nonce>.<ciphertext>` (base64url). The associated data names table, column,
 tenant and row, so that a ciphertext copied into another row cannot be opened there.
@@ -20,7 +20,7 @@ NONCE_BYTES = 12
 
 
 class SealError(ValueError):
-    """A sealed value cannot be opened: damaged, moved from another row, or its key is gone."""
+    """A sealed value cannot be opened: it is damaged, was moved from another row, or its key is gone."""
 
 
 def seal(secret: Secret, bound_to: str, keyring: Keyring) -> str:
@@ -32,7 +32,7 @@ def seal(secret: Secret, bound_to: str, keyring: Keyring) -> str:
 
 
 def unseal(sealed: str, bound_to: str, keyring: Keyring) -> Secret:
-    """Decrypt; raises SealError, and KeyringError when the key is not there. Never falls open."""
+    """Decrypt. Raise SealError, or KeyringError when the key is missing. Never falls open."""
     version, key_id, nonce, ciphertext = _fields(sealed)
     if version != "v1":
         raise SealError("Sealed with an unknown version.")
@@ -45,7 +45,7 @@ def unseal(sealed: str, bound_to: str, keyring: Keyring) -> Secret:
 
 
 def key_id_of(sealed: str) -> str:
-    """Which key a sealed value was made with."""
+    """Return the id of the key a sealed value was made with."""
     return _fields(sealed)[1]
 
 
@@ -61,8 +61,11 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    """Only what `_encode` gives: Python's decoder overlooks strange characters and spare bits, and a
-    sealed value that was changed anywhere must not open."""
+    """Decode strictly what `_encode` wrote.
+
+    Python's decoder overlooks strange characters and spare bits, but a sealed value that was changed
+    anywhere must not open.
+    """
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if _encode(raw) != text:
         raise SealError("The sealed value is damaged.")

@@ -1,4 +1,4 @@
-"""A secret value that cannot be printed, logged or serialised by accident."""
+"""Wrap a secret so that it cannot be printed, logged or serialised by accident."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MASK = "***"
 
 
 class Secret:
-    """Holds a string; `repr`, `str` and formatting give `***`, pickling is refused.
+    """A string whose `repr`, `str` and formatting are `***`, and which refuses to be pickled.
 
     `reveal()` is the only way to the value, so every use can be found by name.
     """
@@ -19,12 +19,12 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself; call it only where it is put on the wire or into a cipher."""
+        """Return the value; call it only where it is put on the wire or into a cipher."""
         return self._value
 
     @property
     def last_four(self) -> str:
-        """The last four characters, shown to people; empty for values too short to spare them."""
+        """Return the last four characters for display; empty for values too short to spare them."""
         return self._value[-4:] if len(self._value) >= 12 else ""
 
     def __repr__(self) -> str:

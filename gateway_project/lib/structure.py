@@ -36,11 +36,13 @@ WRITABLE_DEPTH = 254
 
 
 class Caps(Struct, frozen=True):
-    """What a document may hold. The defaults are 95 times and more what any recorded client sends, and
-    8 times for the depth (docs/request-size.md).
+    """The caps of a document.
 
-    `items` are items and messages, those of the history included; `parts` and `tools` count over the whole
-    request. Whoever reads requests counts these three, once they are decoded.
+    The defaults are at least 95 times what any recorded client sends, and 8 times for the depth
+    (docs/request-size.md).
+
+    `items` are items and messages, those of the history included; `parts` and `tools` count over the
+    whole request. The code that reads requests counts these three, once they are decoded.
     """
 
     values: int = 200_000
@@ -52,7 +54,7 @@ class Caps(Struct, frozen=True):
 
 
 class TooMuchStructure(Exception):
-    """`cap` is the attribute of the caps that was exceeded, `most` its value."""
+    """A document exceeds a cap. `cap` is the attribute of the caps, `most` its value."""
 
     def __init__(self, cap: str, most: int) -> None:
         super().__init__(f"more than {most} {cap}")
@@ -61,7 +63,7 @@ class TooMuchStructure(Exception):
 
 
 class Counts(Struct):
-    """What was counted so far. `opened` are brackets that open, `level` is how many are open now."""
+    """The counts so far. `opened` counts opening brackets, `level` those open now."""
 
     values: int = 0
     keys: int = 0
@@ -70,7 +72,7 @@ class Counts(Struct):
     depth: int = 0
 
     def compare(self, caps: Caps) -> None:
-        """Raise TooMuchStructure where a cap is exceeded."""
+        """Raise TooMuchStructure if a cap is exceeded."""
         if self.depth > caps.depth:
             raise TooMuchStructure("depth", caps.depth)
         if self.values > caps.values:
@@ -80,21 +82,21 @@ class Counts(Struct):
 
 
 def check(caps: Caps, *documents: bytes) -> None:
-    """Raise TooMuchStructure unless the documents together keep the caps."""
+    """Raise TooMuchStructure unless the documents together keep within the caps."""
     if sum(map(len, documents)) > caps.values:
         for _ in steps(caps, documents):
             pass
 
 
 async def check_between(caps: Caps, document: bytes) -> None:
-    """The same on an event loop, which gets its turn after each slice."""
+    """Check like `check`, on an event loop, which gets its turn after each slice."""
     if len(document) > caps.values:
         for _ in steps(caps, (document,)):
             await sleep(0)
 
 
 def steps(caps: Caps, documents: Sequence[bytes]) -> Iterator[None]:
-    """Count, yielding between slices. Raises TooMuchStructure."""
+    """Count, yielding between slices. Raise TooMuchStructure."""
     bound = Counts()
     for document in documents:
         for start in range(0, len(document), BOUND_SLICE_BYTES):
@@ -135,7 +137,7 @@ def _count_exactly(raw: bytes, caps: Caps, counts: Counts) -> Iterator[None]:
 
 
 def _slice(raw: bytes, start: int) -> bytes:
-    """The next slice, which does not end within an escape."""
+    """Return the next slice, cut so that it does not end within an escape."""
     piece = raw[start : start + SLICE_BYTES]
     trailing = len(piece) - len(piece.rstrip(b"\\"))
     return raw[start : start + SLICE_BYTES + 1] if trailing % 2 else piece
@@ -149,7 +151,7 @@ def _add(structure: bytes, counts: Counts) -> None:
 
 
 def _descend(structure: bytes, counts: Counts) -> None:
-    """Follow the brackets down and up."""
+    """Follow the nesting of the brackets."""
     steps = memoryview(structure.translate(_STEPS, _NO_BRACKETS)).cast("b")
     deepest = max(itertools.accumulate(steps, initial=counts.level))
     counts.depth = max(counts.depth, deepest)
@@ -163,10 +165,10 @@ _STEPS = bytes(
 
 
 def is_deeper(decoded: Any, raw: bytes | str, most: int) -> bool:
-    """Whether lists and objects stand more than `most` deep in each other; `decoded` was made of `raw`.
+    """Tell whether the nesting exceeds `most`; `decoded` was made of `raw`.
 
-    Writing is the quickest way to see it: orjson writes so many levels and no more, and the lists put
-    around the document take up those that are not allowed.
+    Writing is the quickest way to see it: orjson writes a fixed number of levels and no more, and the
+    lists wrapped around the document use up those that are not allowed.
     """
     if len(raw) > WRITTEN_BYTES or (len(raw) <= COUNTED_BYTES and _brackets(raw) <= most):
         return False
@@ -180,7 +182,7 @@ def is_deeper(decoded: Any, raw: bytes | str, most: int) -> bool:
 
 
 def is_json(text: str | bytes) -> bool:
-    """Whether it is a whole JSON document. No objects are made of it."""
+    """Tell whether it is one complete JSON document, without making objects of it."""
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):

@@ -1,6 +1,6 @@
-"""How many connections a worker process has, from where, and how long each may take.
+"""Bound a worker's connections: how many, from where, and how long each may take.
 
-One coarse timer per event loop looks at all connections; a connection only writes down what it is doing, so
+One coarse timer per event loop looks at all connections; a connection only records what it is doing, so
 that a request costs no timer and no look at the clock. Times are therefore met to about a tick.
 """
 
@@ -25,7 +25,7 @@ LEAST_CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Of one worker process. `linger_seconds`: how long a client that was refused may go on sending."""
+    """Limits of one worker process. `linger_seconds`: how long a refused client may go on sending."""
 
     head_bytes: int = 64 * 1024
     head_seconds: float = 10.0
@@ -45,26 +45,26 @@ class ConnectionLimits:
 
 
 def affordable(wanted: int, file_limit: int) -> int:
-    """As many connections as are wanted and as there are files for: a call needs two."""
+    """Cap the wanted connections by the file limit: a call needs two files."""
     return min(wanted, max(LEAST_CONNECTIONS, (file_limit - OTHER_FILES) // 2))
 
 
 class Standing(Enum):
-    """What a connection may ask for."""
+    """The allowance of a connection."""
 
     SERVED = "served"
     ADDRESS_FULL = "too many connections of its address"
     SERVER_FULL = "too many connections in all"
 
 
-class Watched(Protocol):
-    """A connection that is looked at from time to time."""
+class WatchedConnection(Protocol):
+    """A connection that the timer looks at."""
 
     def look(self, now: float) -> None: ...
 
 
-class Place:
-    """One connection among those of its process; left once, by whoever holds it last."""
+class Slot:
+    """The slot of a connection in its process; released once, by its last holder."""
 
     __slots__ = ("_counted", "_network", "standing")
 
@@ -80,7 +80,7 @@ class Place:
 
 
 class Counted:
-    """Some of a process's connections, in all and by network; "" stands for proxies, which bring many."""
+    """Connections counted in total and by network; "" stands for proxies, which bring many."""
 
     __slots__ = ("_by_network", "total")
 
@@ -102,20 +102,25 @@ class Counted:
             del self._by_network[network]
 
 
-class Connections:
-    """Those of one server, WebSockets included. Who gets no place among the served may get one in the
-    reserve; both are counted apart, so that whoever tries again and again does not keep itself out."""
+class ConnectionTable:
+    """The connections of one server, WebSockets included.
+
+    One that finds no regular slot may get one in the reserve, to be told so. Both are counted apart, so
+    that a client that retries again and again does not keep itself out.
+    """
 
     def __init__(self, limits: ConnectionLimits, loop: asyncio.AbstractEventLoop) -> None:
         self.limits = limits
         self._loop = loop
         self._served = Counted()
         self._in_reserve = Counted()
-        self._watched: set[Watched] = set()
+        self._watched: set[WatchedConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, address: str) -> Place | None:
-        """A place for a connection from this address; None if it is one too many even to be told so."""
+    def enter(self, address: str) -> Slot | None:
+        """Return a slot for a connection from this address; None if there is not even one to refuse it
+        on.
+        """
         limits = self.limits
         network = "" if limits.trusted.trusts(address) else network_of(address)
         if self._served.total >= limits.total:
@@ -123,22 +128,22 @@ class Connections:
         if self._served.of(network) >= limits.per_address:
             return self._reserve_place(network, Standing.ADDRESS_FULL)
         self._served.add(network)
-        return Place(self._served, network, Standing.SERVED)
+        return Slot(self._served, network, Standing.SERVED)
 
-    def _reserve_place(self, network: str, standing: Standing) -> Place | None:
+    def _reserve_place(self, network: str, standing: Standing) -> Slot | None:
         reserve = self._in_reserve
         if reserve.total >= RESERVE or reserve.of(network) >= RESERVE_PER_ADDRESS:
             return None
         reserve.add(network)
-        return Place(reserve, network, standing)
+        return Slot(reserve, network, standing)
 
-    def watch(self, connection: Watched) -> None:
+    def watch(self, connection: WatchedConnection) -> None:
         """Look at a connection until `unwatch`."""
         self._watched.add(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(self.limits.tick, self._look)
 
-    def unwatch(self, connection: Watched) -> None:
+    def unwatch(self, connection: WatchedConnection) -> None:
         self._watched.discard(connection)
 
     def _look(self) -> None:

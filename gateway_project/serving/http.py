@@ -1,5 +1,6 @@
-"""uvicorn's HTTP: an answer's head and body are one write, a client's leaving is told without a task, and
-heads, bodies and connections have limits."""
+"""Extend uvicorn's HTTP: a client's leaving is noticed without a task, and heads, bodies and connections have
+limits. Requests and their answers are cycle.py's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import logging
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar
+from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
 import httptools
@@ -22,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from gateway_project.lib import ids
+from gateway_project.lib.asgi import BODY
 from gateway_project.lib.client_address import client_address
 from gateway_project.lib.errors import (
     GatewayError,
@@ -33,22 +36,22 @@ from gateway_project.lib.errors import (
 )
 from gateway_project.lib.log import scrub_text
 from gateway_project.lib.presence import EXTENSION, Presence
-from gateway_project.serving.connections import ConnectionLimits, Connections, Place, Standing
+from gateway_project.serving.connections import ConnectionLimits, ConnectionTable, Slot, Standing
+from gateway_project.serving.cycle import HttpCycle
 from gateway_project.serving.websockets import WebSocketProtocol, problem_of_handshake
 
 logger = logging.getLogger("tollgate.http")
 
-_CONTINUE = b"HTTP/1.1 100 "
 _HEALTH = frozenset({b"/healthz", b"/readyz"})
 _OF_UPGRADES = frozenset({b"upgrade", b"http2-settings"})
 # What chunked encoding may add to a body: extensions and trailers beyond that are an attack.
 _WIRE_BYTES_PER_BODY_BYTE = 16
 
-_connections: WeakKeyDictionary[ServerState, Connections] = WeakKeyDictionary()
+_connections: WeakKeyDictionary[ServerState, ConnectionTable] = WeakKeyDictionary()
 
 
 class Doing(IntEnum):
-    """What a connection's client is doing, or has to wait for."""
+    """The activity of a connection, which decides how long it may take."""
 
     NOTHING = 0  # no request is there
     HEAD = 1  # it is sending a head
@@ -70,7 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
     report: ClassVar[staticmethod[[dict[str, Any]], None]] = staticmethod(lambda _: None)
 
     _presence: Presence
-    _place: Place | None = None
+    _place: Slot | None = None
     _doing = _NOTHING
     _due = 0.0  # when that has taken too long; the next look sets it
     _received = 0  # bytes since the request's head began
@@ -129,7 +132,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_pipelined = False
 
     def _check_wire_bytes(self) -> None:
-        """Refuse a head without end, and a body that is hardly one."""
+        """Refuse an endless head, and a body with hardly any content in its framing."""
         if self._doing == _HEAD:
             self._refuse(self._head_too_large)
         elif self._doing in (_BODY, _LATE_BODY):
@@ -150,10 +153,43 @@ class HttpProtocol(HttpToolsProtocol):
             return  # and an exception of the parser says what comes after the head
         if self._place is not None and self._place.standing is not Standing.SERVED:
             self._check_standing(self._place.standing)
-        super().on_headers_complete()
+        self._begin_request()
         self.headers = []  # for trailers, which nobody reads
         self._doing = _BODY
         self._due = 0.0
+
+    def _begin_request(self) -> None:
+        """Complete the scope and start the application, after those of requests before it."""
+        parser, before = self.parser, self.cycle
+        version = parser.get_http_version()
+        self._complete_scope(version)
+        self.cycle = cycle = HttpCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _complete_scope(self, version: str) -> None:
+        scope, url = self.scope, httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + url.path
+        scope["query_string"] = url.query or b""
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -178,7 +214,7 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def _check_head(self) -> None:
-        """What came may be a head with much of a body: count exactly."""
+        """Count the head exactly: what came may be a head with much of a body."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.head_bytes:
             self._stop(self._head_too_large)
@@ -186,18 +222,18 @@ class HttpProtocol(HttpToolsProtocol):
     @property
     def _head_too_large(self) -> HeadTooLarge:
         limit = self.limits.head_bytes
-        return HeadTooLarge(f"Request line and headers are larger than {limit} bytes in all.")
+        return HeadTooLarge(f"Request line and headers exceed {limit} bytes.")
 
     def _check_standing(self, standing: Standing) -> None:
         if self.url.partition(b"?")[0] in _HEALTH:
             return
         if standing is Standing.ADDRESS_FULL:
             self._stop(TooManyConnections(self.limits.per_address))
-        message = "This server has as many connections as it takes; try again."
+        message = "This server has reached its connection limit; try again."
         self._stop(Unavailable(message, retry_after_seconds=1))
 
     def _stop(self, error: GatewayError) -> None:
-        """Have the parser end, from within its callbacks."""
+        """Make the parser stop, from within its callbacks."""
         self._refusal = error
         raise error
 
@@ -206,14 +242,16 @@ class HttpProtocol(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> None:
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(InvalidHttp("CONNECT is not served: this is no proxy."))
+            self._refuse(InvalidHttp("CONNECT is not supported: this server is not a proxy."))
         elif not self._asks_for_websocket(method):
             self._go_on_without_upgrade(method, rest)
         elif self._is_answering:
-            self._refuse(InvalidHttp("A WebSocket cannot begin while an answer is under way."))
+            self._refuse(InvalidHttp("A WebSocket cannot begin while a response is in progress."))
         elif self._place is not None and self._place.standing is not Standing.SERVED:
             self._refuse(
-                Unavailable("This server takes no more WebSockets.", retry_after_seconds=1)
+                Unavailable(
+                    "This server has reached its WebSocket limit; try again.", retry_after_seconds=1
+                )
             )
         elif (problem := problem_of_handshake(self.url, self.headers)) is not None:
             self._refuse(problem)
@@ -228,8 +266,10 @@ class HttpProtocol(HttpToolsProtocol):
         return method == b"GET" and not has_body and self._should_upgrade()
 
     def _go_on_without_upgrade(self, method: bytes, rest: bytes) -> None:
-        """Read the request as if it had not asked for a protocol that we do not speak (h2c): a parser that
-        was asked to upgrade takes the body for something else."""
+        """Read the request as if it had not asked for a protocol we do not speak (h2c).
+
+        A parser that was asked to upgrade takes the body for something else.
+        """
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
         for name, value in self.headers:
@@ -246,7 +286,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over; its place goes with it."""
+        """Hand the connection over, with its slot."""
         scope = self.scope
         scope["method"] = "GET"
         connections_of(self.server_state, self.limits, self.loop).unwatch(self)
@@ -254,15 +294,15 @@ class HttpProtocol(HttpToolsProtocol):
         protocol = self.transport.get_protocol()
         if isinstance(protocol, WebSocketProtocol):
             protocol.place = self._place
+            protocol.bound(self.url)
         self.parser = None  # type: ignore[assignment]  # which holds this: it is free at once
 
     # What goes out
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        scope = cycle.scope
-        scope["extensions"] = {EXTENSION: self._presence}  # type: ignore[dict-item]  # not a dict, as ASGI has it
-        if scope["method"] != "HEAD":  # an answer to it is a head alone
-            cycle.transport = HeldHead(cycle)  # type: ignore[assignment]  # as much of one as a cycle uses
+        # These are objects, not dicts as ASGI has them.
+        extensions: dict[str, Any] = {EXTENSION: self._presence, BODY: cycle}
+        cycle.scope["extensions"] = extensions
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -285,7 +325,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Time
 
     def look(self, now: float) -> None:
-        """Notice what takes too long."""
+        """Act on whatever takes too long."""
         doing = self._doing
         if doing == _WAITING or self._waits_for_us:
             self._due = 0.0
@@ -297,7 +337,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def _waits_for_us(self) -> bool:
-        """Whether the client can do nothing: we do not read, or it waits for leave to send its body."""
+        """Tell whether the client can do nothing: we do not read, or it waits for leave to send its body."""
         if self.flow.read_paused or self._waiting_refusal is not None:
             return True
         return self._doing == _BODY and self.cycle.waiting_for_100_continue
@@ -317,10 +357,14 @@ class HttpProtocol(HttpToolsProtocol):
         if doing in (_NOTHING, _LATE_BODY, _REFUSED):
             self.transport.close() if doing == _NOTHING else self.transport.abort()
         elif doing == _HEAD:
-            self._refuse(RequestTimeout(f"The head did not come within {limits.head_seconds:g} s."))
+            self._refuse(
+                RequestTimeout(f"The request head did not arrive within {limits.head_seconds:g} s.")
+            )
         elif self._is_too_slow:
             rate = limits.body_bytes_per_second
-            self._refuse(RequestTimeout(f"The body comes more slowly than {rate} bytes a second."))
+            self._refuse(
+                RequestTimeout(f"The body arrives more slowly than {rate} bytes a second.")
+            )
         else:
             self._due = 0.0
 
@@ -337,7 +381,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer a request that no application will answer, after the ones before it, and read no more."""
+        """Answer a request that no application will see, after the ones before it, and read no more."""
         is_in_body = self._doing in (_BODY, _LATE_BODY)
         self._doing = _REFUSED
         self._due = 0.0
@@ -352,7 +396,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._take_over(error)
 
     def _take_over(self, error: GatewayError) -> None:
-        """Answer in the place of an application that is still reading the body."""
+        """Answer in place of an application that is still reading the body."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
         if self.cycle.response_started:
@@ -361,8 +405,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._tell(error)
 
     def _tell(self, error: GatewayError) -> None:
-        """Write the answer and close. What is still coming is read for a moment: closing a socket with
-        bytes unread resets it, and the client may never see why."""
+        """Write the answer and close.
+
+        What is still coming is read for a moment: closing a socket with unread bytes resets it, and the
+        client may never see why.
+        """
         self._waiting_refusal = None
         if self.transport.is_closing():
             return
@@ -400,7 +447,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def _request_line(self) -> str:
-        """Method and URL, as far as they have come."""
+        """Return method and URL as far as they have arrived."""
         url: bytes = getattr(self, "url", b"")
         method = self.parser.get_method() if url and self.parser is not None else b""
         return f"{method.decode('latin-1')} {url.decode('latin-1')}"
@@ -408,25 +455,25 @@ class HttpProtocol(HttpToolsProtocol):
 
 def connections_of(
     server: ServerState, limits: ConnectionLimits, loop: asyncio.AbstractEventLoop
-) -> Connections:
-    """Those of one server, which are counted together."""
+) -> ConnectionTable:
+    """Return the connections of one server, which are counted together."""
     found = _connections.get(server)
     if found is None:
-        found = _connections[server] = Connections(limits, loop)
+        found = _connections[server] = ConnectionTable(limits, loop)
     return found
 
 
 def protocol_with(
     limits: ConnectionLimits, report: Callable[[dict[str, Any]], None]
 ) -> type[HttpProtocol]:
-    """A class of connections with these limits."""
+    """Make a connection class with these limits."""
     return type(
         "LimitedHttpProtocol", (HttpProtocol,), {"limits": limits, "report": staticmethod(report)}
     )
 
 
 class ConnectionPresence(Presence):
-    """Of whoever is at the other end of a connection."""
+    """Presence of the client of a connection."""
 
     __slots__ = ("_flow",)
 
@@ -437,34 +484,3 @@ class ConnectionPresence(Presence):
     def watch(self, told: Callable[[], None]) -> None:
         self._flow.resume_reading()  # a large body paused it, and who does not read sees no end
         super().watch(told)
-
-
-class HeldHead:
-    """A transport that keeps an answer's head until its body begins. ASGI asks for that, uvicorn writes it at
-    once, and a write to a socket wakes whoever reads it. Gives way to the connection's own transport as soon
-    as it has done so."""
-
-    __slots__ = ("_cycle", "_head", "_transport")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport: asyncio.Transport = cycle.transport
-        self._head: bytes | None = None
-
-    def write(self, data: bytes) -> None:
-        if self._head is not None:
-            self._cycle.transport = self._transport
-            self._transport.writelines((self._head, data))
-        elif data.startswith(_CONTINUE):
-            self._transport.write(data)
-        else:
-            self._head = data
-
-    def close(self) -> None:
-        """Without a body: what there is goes out."""
-        if self._head is not None:
-            self.write(b"")
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()

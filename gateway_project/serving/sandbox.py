@@ -1,58 +1,61 @@
-"""Running the sandbox beside the workers when a provider points at it."""
+"""Run the sandbox beside the workers when a provider points at it."""
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
-
+from gateway_project.sandbox.cli import serve_forever
 from routing.models import Provider
-from routing.sandbox.cli import serve_forever
 
 logger = logging.getLogger("tollgate.serve")
 
 HOST = "127.0.0.1"
 VENDOR = "sandbox"
+MAX_ANSWER_BYTES = 4096
+BACKLOG = 4096
 
 
 def helper() -> dict[str, Callable[[], None]]:
-    """The sandbox as a process to keep alive, or nothing if no provider needs one from us."""
+    """Return the sandbox as a process to keep alive, or None if no provider needs one from us."""
     providers = list(Provider.objects.filter(vendor=VENDOR, enabled=True))
     ports = {urlsplit(p.base_url).port for p in providers if urlsplit(p.base_url).hostname == HOST}
     port = next((port for port in ports if port is not None), None)
     if port is None or _is_a_sandbox(port):
         return {}
-    free = _free_port(port)
+    listener = _listener(port)
+    free: int = listener.getsockname()[1]
     if free != port:
-        logger.warning("port %s is taken; the sandbox moves to %s", port, free)
+        logger.warning("port %s is in use; the sandbox uses %s", port, free)
         _move(providers, free)
-    return {"sandbox": lambda: serve_forever(HOST, free, announce=False)}
+    return {"sandbox": lambda: serve_forever(HOST, free, announce=False, listener=listener)}
 
 
 def _is_a_sandbox(port: int) -> bool:
-    """Whether another gateway of this machine runs one there already."""
+    """Tell whether another gateway of this machine already runs one there."""
+    asking = http.client.HTTPConnection(HOST, port, timeout=1)
     try:
-        answer = httpx.get(f"http://{HOST}:{port}/healthz", timeout=1, trust_env=False)
-    except httpx.HTTPError:
+        asking.request("GET", "/healthz")
+        answer = asking.getresponse()
+        return answer.status == 200 and b"tollgate-sandbox" in answer.read(MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException):
         return False
-    return answer.status_code == 200 and "tollgate-sandbox" in answer.text
+    finally:
+        asking.close()
 
 
-def _free_port(wanted: int) -> int:
-    """The wanted port if it is free, otherwise one the system chooses."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            chosen: int = probe.getsockname()[1]
-            return chosen
-    raise OSError("no free port for the sandbox")
+def _listener(wanted: int) -> socket.socket:
+    """Listen on the wanted port if it is free, otherwise on one that the system chooses.
+
+    This process listens before the sandbox is there: the first calls wait for it and are not refused.
+    """
+    try:
+        return socket.create_server((HOST, wanted), backlog=BACKLOG)
+    except OSError:
+        return socket.create_server((HOST, 0), backlog=BACKLOG)
 
 
 def _move(providers: list[Provider], port: int) -> None:

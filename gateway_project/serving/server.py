@@ -8,6 +8,7 @@ Retry-After, running streams finish or are ended properly, and only then the ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import resource
@@ -20,16 +21,17 @@ import uvicorn
 from django.conf import settings
 
 from gateway_project.lib import aio
+from gateway_project.serving import worker
 from gateway_project.serving.connections import ConnectionLimits, affordable
 from gateway_project.serving.http import protocol_with
 from gateway_project.serving.watch import Watch
 from gateway_project.serving.websockets import WebSocketProtocol
-from responses_api import worker
 
 APPLICATION = "gateway_project.asgi:application"
 BODY_WINDOW_SECONDS = 10.0
 LAST_WORDS_SECONDS = 1.5
 SHUTDOWN_SECONDS = 1
+TICKS_PER_SECOND = 10  # as uvicorn counts them
 # A request makes some hundred objects and no cycles; the default walks them every few requests.
 GC_THRESHOLDS = (20_000, 20, 20)
 
@@ -43,7 +45,7 @@ _EXPECTED = (
 
 
 class DropExpected(logging.Filter):
-    """Drops uvicorn's complaints about what happens on purpose."""
+    """Drops uvicorn's complaints about things done on purpose."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith(_EXPECTED)
@@ -60,6 +62,7 @@ class DrainingServer(uvicorn.Server):
         self._watch = watch
         self._serving_loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
+        self._has_drained = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._serving_loop = asyncio.get_running_loop()
@@ -81,18 +84,28 @@ class DrainingServer(uvicorn.Server):
         if self._supervisor is not None and self._serving_loop is not None:
             self._serving_loop.remove_reader(self._supervisor.fileno())
         if self._draining:
-            worker.current().registry.interrupt_all()
+            worker.current().services.registry.interrupt_all()
             return
         self._draining = True
         aio.hold(self._drain(), "drain")
 
     async def _drain(self) -> None:
-        await worker.current().registry.drain(settings.DRAIN_SECONDS, LAST_WORDS_SECONDS)
+        await worker.current().services.registry.drain(settings.DRAIN_SECONDS, LAST_WORDS_SECONDS)
         self.should_exit = True
+        self._has_drained.set()
+
+    async def main_loop(self) -> None:
+        """Tick once a second, which the date in answers needs; uvicorn's own wakes ten times as often."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += TICKS_PER_SECOND
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(aio.seconds_to_tick(1.0)):
+                    await self._has_drained.wait()
 
 
 def configuration() -> uvicorn.Config:
-    """How every worker, also one under test, speaks HTTP."""
+    """Return the uvicorn configuration that every worker uses, in tests too."""
     return uvicorn.Config(
         APPLICATION,
         loop="uvloop",
@@ -127,11 +140,11 @@ def connection_limits_from_settings() -> ConnectionLimits:
 
 
 def _report_refusal(fields: dict[str, Any]) -> None:
-    worker.current().request_log.write(fields)
+    worker.current().services.request_log.write(fields)
 
 
 def collect_seldom() -> None:
-    """How a worker's garbage is collected, once everything is loaded."""
+    """Collect garbage less often, once everything is loaded."""
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: later collections need not walk it
     gc.set_threshold(*GC_THRESHOLDS)

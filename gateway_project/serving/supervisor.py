@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import connections
 
 from gateway_project.lib import clock
-from gateway_project.lib.heartbeat import STUCK_SECONDS
+from gateway_project.lib.heartbeat import BEAT_SECONDS, STUCK_SECONDS
 from gateway_project.serving.server import run_worker
 from gateway_project.serving.watch import LOOK_SECONDS, STACKS_SIGNAL, Watch
 
@@ -40,7 +40,7 @@ _fork = multiprocessing.get_context("fork")
 
 
 class PortInUse(OSError):
-    """The address cannot be bound; the message says so in words."""
+    """The address cannot be bound; the message says why."""
 
 
 Start = Callable[[Connection, Watch], None]
@@ -56,6 +56,10 @@ class Child:
     line: Connection
     started_at: float
     watch: Watch
+
+    @property
+    def is_worker(self) -> bool:
+        return self.name.startswith("worker-")
 
 
 class Supervisor:
@@ -74,7 +78,7 @@ class Supervisor:
         self._wake_writer.setblocking(False)
 
     def run(self, helpers: dict[str, Callable[[], None]]) -> None:
-        """Serve. `helpers` are further processes to keep alive, by name."""
+        """Serve until stopped. `helpers` are further processes to keep alive, by name."""
         connections.close_all()  # a connection must not be shared by two processes
         for sig in STOP_SIGNALS:
             signal.signal(sig, self._on_signal)
@@ -89,8 +93,11 @@ class Supervisor:
         run_worker(self._listener, line, watch)
 
     def _spawn(self, name: str, start: Start) -> None:
-        """Fork a child, unless we are stopping. Signals wait meanwhile: one that came between the fork
-        and the list's entry would miss the child, and in the child it would run the parent's handler."""
+        """Fork a child, unless we are stopping.
+
+        Signals are blocked meanwhile: one that came between the fork and the list's entry would miss the
+        child, and in the child it would run the parent's handler.
+        """
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             if not self._stopping:
@@ -125,7 +132,7 @@ class Supervisor:
         start(line, watch)
 
     def _on_signal(self, sig: int, frame: FrameType | None) -> None:
-        """First and second signals alike are passed on; the workers tell them apart."""
+        """Pass on first and second signals alike; the workers tell them apart."""
         if not self._stopping:
             self._kill_at = clock.monotonic() + settings.DRAIN_SECONDS + OVERTIME_SECONDS
         self._stopping = True
@@ -145,31 +152,31 @@ class Supervisor:
                     self._hear(child)
                 if child.process.sentinel in ready:
                     self._bury(child)
-            self._look_at_workers()
+            self._look_at_children()
         self._end_helpers()
 
     def _patience(self) -> float:
         return min(LOOK_SECONDS, max(self._kill_at - clock.monotonic(), 0.0))
 
-    def _look_at_workers(self) -> None:
+    def _look_at_children(self) -> None:
         now = clock.monotonic()
         passed = min(now - self._looked_at, 2 * LOOK_SECONDS)
         self._looked_at = now
-        for child in self._worker_children():
+        for child in tuple(self._children):
             child.watch.look(passed)
-            if now >= self._kill_at:
+            if now >= self._kill_at and child.is_worker:
                 logger.error("%s has not ended in time; killing it", child.name)
                 self._kill(child)
             elif child.watch.silent_seconds >= STUCK_SECONDS:
                 self._kill_stuck(child)
 
     def _kill_stuck(self, child: Child) -> None:
-        """A worker that answers nobody cannot be asked to end; say what it was doing."""
+        """Kill a process that no longer answers, and log what it was doing."""
         assert child.process.pid is not None
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.process.pid, STACKS_SIGNAL)
         wait([child.process.sentinel], STACKS_SECONDS)
-        stacks = child.watch.stacks() or "(it wrote none: the process is stopped or not yet up)"
+        stacks = child.watch.stacks() or "(it wrote none: the process is stopped or still starting)"
         seconds = child.watch.silent_seconds
         logger.error(
             "%s has not answered for %.0f s; killing it. Its stacks:\n%s",
@@ -184,7 +191,7 @@ class Supervisor:
         child.process.join()
 
     def _end_helpers(self) -> None:
-        """What they leave undone is done at the next start."""
+        """End the helpers; what they leave undone is done at the next start."""
         for child in self._children:
             child.process.terminate()
         for child in self._children:
@@ -217,33 +224,39 @@ class Supervisor:
             self._spawn(child.name, child.start)
 
     def _pause(self) -> None:
-        """A process that dies at once must not be restarted in a tight loop; a signal ends the pause."""
+        """Pause before a restart, so that a process that dies at once does not loop; a signal ends the
+        pause.
+        """
         wait([self._wake_reader], RESTART_PAUSE_SECONDS)
 
     def _worker_children(self) -> list[Child]:
-        return [child for child in self._children if child.name.startswith("worker-")]
+        return [child for child in self._children if child.is_worker]
 
 
 def _call_myself(name: str) -> None:
-    """What `ps` and `top` show, where the system lets a process say."""
+    """Set the title that `ps` and `top` show, where the system allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(f"tollgate:{name}"[:15], encoding="ascii")
 
 
 def _serve_beside(serve: Callable[[], None], line: Connection, watch: Watch) -> None:
-    """Run a helper; it ends with its parent, however that ends."""
-    threading.Thread(target=_end_with_parent, args=(line,), daemon=True).start()
+    """Run a helper that beats until it ends, and ends with its parent however that ends."""
+    watch.answer()
+    threading.Thread(target=_beat_until_parent_ends, args=(line, watch), daemon=True).start()
     serve()
 
 
-def _end_with_parent(line: Connection) -> None:
+def _beat_until_parent_ends(line: Connection, watch: Watch) -> None:
+    """Beat from a thread: a helper's work may take long, but its process must not stand still."""
     with contextlib.suppress(EOFError, OSError):
+        while not line.poll(BEAT_SECONDS):
+            watch.heartbeat.beat()
         line.recv_bytes()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortInUse."""
+    """Return a listening socket. Raise PortInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -259,10 +272,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _give_up_stalled_clients(listener: socket.socket) -> None:
-    """Have the kernel reset accepted connections whose client takes nothing for too long.
+    """Make the kernel reset accepted connections whose client takes nothing for too long.
 
     Closing such a connection does not end it: the server first waits for the client to take what is
-    buffered, which never happens, so that memory and the connection would be lost for good.
+    buffered, which never happens, so memory and connection would be lost for good.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         seconds = settings.SEND_STALL_SECONDS + STALL_MARGIN_SECONDS

@@ -1,4 +1,6 @@
-"""uvicorn's WebSockets, with what it leaves to chance decided: slow readers, slow writers, huge frames."""
+"""Extend uvicorn's WebSockets, deciding what it leaves to chance: slow readers, slow writers, huge
+frames.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,18 @@ from websockets.server import ServerProtocol
 
 from gateway_project.lib.asgi import Headers
 from gateway_project.lib.errors import BadRequest, GatewayError, HeadTooLarge
-from gateway_project.serving.connections import Place
+from gateway_project.serving.connections import Slot
 
 _quiet = logging.getLogger("tollgate.websocket.protocol")
 _quiet.setLevel(logging.ERROR)
 
 POLICY = 1008
 LINGER_SECONDS = 5.0
+CONSOLE_MESSAGE_BYTES = 8192
 
 
 def text_frame(payload: bytes) -> bytes:
-    """An unmasked, unfragmented frame: RFC 6455, section 5.2."""
+    """Build an unmasked, unfragmented frame: RFC 6455, section 5.2."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -38,8 +41,10 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def problem_of_handshake(url: bytes, headers: Headers) -> GatewayError | None:
-    """Why a request cannot become a WebSocket, in the words of an API: the library, which reads it once
-    more, would answer in plain text, or not at all."""
+    """Return why a request cannot become a WebSocket, as an API error.
+
+    The library, which checks again, would answer in plain text or not at all.
+    """
     longest = max((len(name) + len(value) + 4 for name, value in headers), default=0)
     if max(longest, len(url) + 20) > MAX_LINE_LENGTH or len(headers) > MAX_NUM_HEADERS:
         return HeadTooLarge(
@@ -51,14 +56,14 @@ def problem_of_handshake(url: bytes, headers: Headers) -> GatewayError | None:
     try:
         ServerProtocol().process_request(Request(url.decode(), known))
     except InvalidHandshake as error:
-        return BadRequest(f"This is no WebSocket handshake: {error}.")
+        return BadRequest(f"This is not a WebSocket handshake: {error}.")
     return None
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One connection. While the application takes no frames, uvicorn reads nothing from the client."""
 
-    place: Place | None = None  # among the connections of this process
+    place: Slot | None = None  # among the connections of this process
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -72,8 +77,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._watch_message()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Text goes out without the library's detours, which is a third cheaper a frame. A frame for a
-        connection that is being closed is no fault of the application."""
+        """Send text without the library's detours, which is a third cheaper a frame.
+
+        A frame for a connection that is being closed is no fault of the application.
+        """
         text = message.get("text")
         if not isinstance(text, str):
             await super().send(message)
@@ -84,8 +91,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             raise ClientDisconnected
         self.transport.write(text_frame(text.encode()))
 
+    def bound(self, url: bytes) -> None:
+        """Take no more from a page of the console than it has to say."""
+        if url.startswith(b"/console/"):
+            self.conn.max_message_size = CONSOLE_MESSAGE_BYTES
+
     def keepalive_timeout(self) -> None:
-        """A pong that we did not read is not missing."""
+        """Ignore a missing pong that we simply did not read."""
         if not self.read_paused:
             super().keepalive_timeout()
             return
@@ -94,8 +106,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.schedule_ping()
 
     def handle_parser_exception(self) -> None:
-        """Tell the client why, and read on what it is sending: whoever closes a socket with bytes unread
-        resets it, and the client may never see the reason (such as 1009)."""
+        """Tell the client why, and read on what it is sending.
+
+        Closing a socket with unread bytes resets it, and the client may never see the reason (such as
+        1009).
+        """
         if self.close_sent:
             return
         closing = self.conn.close_sent

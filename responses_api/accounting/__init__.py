@@ -1,1 +1,2 @@
-"""What every upstream call costs: held before it is sent, written ahead, noted as it runs, settled once."""
+"""Account for every upstream call: hold its cost before it is sent, write it ahead, note its progress,
+settle it once."""

@@ -1,17 +1,17 @@
-"""What budgets hold for one call, and how much output that pays for."""
+"""Hold budget for one call, and tell how much output the held amount pays for."""
 
 from __future__ import annotations
 
 from tenants.budgets.accounts import Hold
 from tenants.prices.rating import PICO_PER_NANO
 
-# What is set aside for output at a time: small, so that a budget is not hoarded by those who may write much.
+# Output that is held for at a time: few tokens, so that calls with a high limit do not hoard a budget.
 STEP_TOKENS = 256
 
 
 class CallHold:
-    """`reserved_input` is what of the hold is for the input, in nano-dollars; `out_pico` the price of the
-    dearest output token, in pico-dollars."""
+    """The budget that one call holds. `reserved_input` is the share of the input in nano-dollars;
+    `out_pico` is the price of the dearest output token in pico-dollars."""
 
     __slots__ = ("_hold", "_out_pico", "_reserved_input")
 
@@ -22,35 +22,36 @@ class CallHold:
 
     @property
     def held(self) -> int | None:
-        """None where no budget limits the call."""
+        """Return the amount held in nano-dollars; None if no budget limits the call."""
         return self._hold.held
 
     @property
     def is_limited(self) -> bool:
-        """Whether a budget may end the call."""
+        """Return whether a budget may end the call."""
         return self._hold.held is not None and self._out_pico > 0
 
     def covers(self, tokens: int) -> bool:
-        """Whether what is held, or can be at once, pays for that much output; without awaiting."""
+        """Return whether the hold pays for that much output, counting what can be held at once without
+        awaiting."""
         missing = self._missing(tokens)
         if missing <= 0:
             return True
         return self._hold.extend_now(missing + self._step()) or self._hold.extend_now(missing)
 
     async def cover(self, tokens: int) -> bool:
-        """The same, asking the database if need be."""
+        """Return whether the hold pays for that much output. Ask the database if necessary."""
         missing = self._missing(tokens)
         if missing <= 0 or await self._hold.extend(missing + self._step()):
             return True
         return await self._hold.extend(missing)
 
     async def extend_up_to(self, missing: int) -> None:
-        """Hold this much more, as far as the budgets have it."""
+        """Hold up to `missing` more, as far as the budgets have it."""
         if not self._hold.extend_now(missing):
             await self._hold.extend_up_to(missing)
 
     def pay(self, nano: int) -> None:
-        """Take what the call counts as, and give the rest back."""
+        """Charge the final amount to the budgets and give back the rest of the hold."""
         self._hold.charge(nano)
         self._hold.release()
 
@@ -65,5 +66,5 @@ class CallHold:
 
 
 def nano(pico: int) -> int:
-    """Whole nano-dollars, rounded up."""
+    """Convert pico-dollars to nano-dollars, rounded up."""
     return -(-pico // PICO_PER_NANO)

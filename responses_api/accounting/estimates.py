@@ -1,10 +1,10 @@
-"""How many tokens a request has, before its provider says: about, and at most.
+"""Estimate how many tokens a request has: a fair figure, and an upper bound.
 
-Text is worth a token per four bytes, and never more than one per byte. Images, recordings and files count by
-what they are, not by the bytes they take: an image by its size in pixels, a recording by its seconds, a file
-by its kind. What is only named, by a URL or an id, may be as large as such a thing can be.
+Text counts one token per four bytes, and at most one per byte. Images, recordings and files count by what
+they are, not by how many bytes they take: an image by its size in pixels, a recording by its seconds, a file
+by its kind. An attachment that is only named by a URL or an id may be as large as such a thing can be.
 
-The vendors' rules, of which the upper bounds are the dearest:
+The upper bounds are the dearest of the vendors' rules:
 https://platform.openai.com/docs/guides/images-vision (tiles, and 33 times as much for small models)
 https://platform.claude.com/docs/en/build-with-claude/vision (pixels / 750)
 https://ai.google.dev/gemini-api/docs/tokens (32 tokens per second of audio)
@@ -15,11 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gateway_project.lib.json import Json
+from gateway_project.lib.tokens import BYTES_PER_TOKEN
 from responses_api.accounting.media import Base64, image_size, wav_seconds
-
-Json = dict[str, Any]
-
-BYTES_PER_TOKEN = 4
 
 # OpenAI: scaled to fit into 2048 x 2048 and then to a shorter side of 768, cut into tiles of 512.
 IMAGE_SIDE, SHORT_SIDE, TILE_SIDE = 2048, 768, 512
@@ -29,14 +27,14 @@ MOST_TILES = 8
 
 AUDIO_TOKENS_PER_SECOND = 10
 MOST_AUDIO_TOKENS_PER_SECOND = 50
-# Of a compressed recording: 64 kbit/s, and the least at which speech is still understood.
+# Of a compressed recording: at 64 kbit/s, and at the lowest rate at which speech is still understood.
 AUDIO_BYTES_PER_SECOND = 8_000
 LEAST_AUDIO_BYTES_PER_SECOND = 800
 
-# A page as text and as an image, and the bytes it takes in a PDF or an office document.
+# Tokens of a page as text and as an image, and its bytes in a PDF or an office document.
 PAGE_TOKENS = 2_000
 PAGE_BYTES = 50_000
-# Of a file that is only named.
+# The size of a file that is only named by a URL or an id.
 NAMED_FILE_TOKENS = 10_000
 MOST_FILE_TOKENS = 1_000_000
 _TEXT_ENDINGS = ("csv", "html", "json", "log", "md", "txt", "xml", "yaml", "yml")
@@ -47,15 +45,16 @@ _LISTS = ("messages", "input", "system", "instructions")
 
 
 class Estimate(NamedTuple):
-    """Input tokens: `fair` is what is charged and counted where nothing better is known, `bound` what is
-    held because there cannot be more."""
+    """Input tokens of a request: `fair` is charged and counted if nothing better is known; `bound` is
+    held, because there cannot be more."""
 
     fair: int
     bound: int
 
 
 class _Worth(NamedTuple):
-    """Of one attachment: the characters of the request it takes, and its tokens, about and at most."""
+    """The size of one attachment: the characters it takes in the request, and its tokens as a fair figure
+    and as a bound."""
 
     size: int
     fair: int
@@ -63,7 +62,8 @@ class _Worth(NamedTuple):
 
 
 def estimate(body: Json, size: int, context_window: int | None = None) -> Estimate:
-    """Of a request of `size` bytes, in any protocol. Attachments never have more than the model's window."""
+    """Estimate the tokens of a request of `size` bytes in any protocol. Attachments never count for more
+    than the model's context window."""
     text, fair, bound = size, 0, 0
     for part in _attachments(body):
         worth = _KINDS[part["type"]](part)
@@ -77,8 +77,8 @@ def estimate(body: Json, size: int, context_window: int | None = None) -> Estima
 
 
 def _attachments(body: Json) -> list[Json]:
-    """Those among the parts of all messages and tool results. Every call comes through here, so that the
-    usual message, whose content is a string, is passed over with two looks."""
+    """Return the attachments among the parts of all messages and tool results. Every call comes through
+    here, so the usual message, whose content is a string, is passed over with two looks."""
     found: list[Json] = []
     for name in _LISTS:
         items = body.get(name)
@@ -120,7 +120,7 @@ def _add(part: Json, found: list[Json]) -> None:
 
 
 def _image_url(part: Json) -> _Worth:
-    """Chat has an object, Responses a string."""
+    """Measure an image part; its URL is in an object in Chat and a string in Responses."""
     named = part.get("image_url")
     if isinstance(named, dict):
         return _image(named.get("url"), named.get("detail"))
@@ -163,7 +163,7 @@ def _responses_file(part: Json) -> _Worth:
 def _document(part: Json) -> _Worth:
     source = _fields(part.get("source"))
     if source.get("type") in {"text", "content"}:
-        return _Worth(0, 0, 0)  # it is text, and counted as such
+        return _Worth(0, 0, 0)  # it is text, and counts as text
     return _file(source.get("data"), "", str(source.get("media_type") or ""))
 
 
@@ -187,7 +187,7 @@ _KINDS: dict[str, Callable[[Json], _Worth]] = {
 
 
 def _image(source: Any, detail: Any = None) -> _Worth:
-    """An image whose size cannot be read counts as the largest."""
+    """Measure an image. One whose size cannot be read counts as the largest."""
     text = source if isinstance(source, str) else ""
     is_named = not text or text.startswith(("http:", "https:"))
     begin = text.find(",") + 1 if text.startswith("data:") else 0
@@ -213,13 +213,19 @@ def _file(data: Any, name: str, media_type: str = "") -> _Worth:
     if data.startswith("data:"):
         media_type = data[5 : data.find(";")]
     if media_type.startswith("image/"):
-        return _image(data)
+        worth = _image(data)
+        if _is_named_as_text(name):  # the provider decides which of the two it believes
+            worth = worth._replace(bound=max(worth.bound, Base64(data).size))
+        return worth
     size = Base64(data).size
-    is_text = name.rpartition(".")[2].lower() in _TEXT_ENDINGS or media_type.startswith(_TEXT_TYPES)
-    if is_text:
+    if _is_named_as_text(name) or media_type.startswith(_TEXT_TYPES):
         return _Worth(len(data), size // BYTES_PER_TOKEN, size)
     pages = size // PAGE_BYTES + 1
     return _Worth(len(data), pages * PAGE_TOKENS, max(len(data), pages * 2 * PAGE_TOKENS))
+
+
+def _is_named_as_text(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in _TEXT_ENDINGS
 
 
 def _fields(value: Any) -> Json:

@@ -1,18 +1,19 @@
-"""The tokens of an answer that ended as it should: as its provider reported them, unless it left them out."""
+"""Decide the usage of an answer that ended properly: the provider's report, completed by our count where
+it lacks something."""
 
 from __future__ import annotations
 
 from msgspec import structs
 
-from responses_api.relay import Relay
+from responses_api.stream.upstream_reader import UpstreamReader
 from tenants.token_classes import Usage
 
 
-def final_usage(relay: Relay, input_estimate: int) -> tuple[Usage, str]:
-    """The usage and where it is from. `relay` has ended.
+def final_usage(relay: UpstreamReader, input_estimate: int) -> tuple[Usage, str]:
+    """Return the usage and its source. `relay` has ended.
 
-    A report that is missing, cannot be read, or says 0 beside an answer that was seen is not taken for 0:
-    what it lacks is counted by us, and the usage is marked as an anomaly.
+    A report that is missing, cannot be read, or says 0 beside an answer that was seen does not count as 0: we
+    count what it lacks and mark the usage as an anomaly.
     """
     reported, written = relay.meter.own, relay.tally.tokens
     if reported is None:

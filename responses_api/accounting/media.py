@@ -1,4 +1,4 @@
-"""What images and recordings measure, read from their first bytes: nothing is decoded as a whole. Pure."""
+"""Measure images and recordings from their first bytes, without decoding them as a whole. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 
 PNG = b"\x89PNG\r\n\x1a\n"
-# An image has few segments before its size; what has more is not an image anybody would send.
+# An image has few segments before its size; a file with more is not an image anybody would send.
 MAX_SEGMENTS = 256
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PCM, _FLOAT = 1, 3
@@ -16,7 +16,7 @@ Size = tuple[int, int]
 
 
 class Base64:
-    """Bytes behind base64 text, decoded where they are looked at. Raises ValueError for other text."""
+    """Bytes behind base64 text, decoded only where they are read. Raise ValueError for any other text."""
 
     __slots__ = ("_text", "size")
 
@@ -25,7 +25,7 @@ class Base64:
         self.size = len(text) * 3 // 4 - text.count("=", max(len(text) - 2, 0))
 
     def read(self, offset: int, count: int) -> bytes:
-        """Fewer bytes than `count` where the text ends."""
+        """Return `count` bytes from `offset`, fewer at the end of the text."""
         first = offset // 3
         last = -(-(offset + count) // 3)
         piece = self._text[first * 4 : last * 4]
@@ -34,7 +34,7 @@ class Base64:
 
 
 def image_size(data: Base64) -> Size | None:
-    """Width and height in pixels of a PNG, JPEG, GIF or WebP; None where that cannot be told."""
+    """Return the width and height in pixels of a PNG, JPEG, GIF or WebP; None if they cannot be read."""
     try:
         head = data.read(0, 32)
         for magic, read in _READERS:
@@ -72,7 +72,7 @@ def _webp(_: Base64, head: bytes) -> Size | None:
 
 
 def _jpeg(data: Base64, _: bytes) -> Size | None:
-    """From segment to segment until the one that begins a frame."""
+    """Walk the segments to the one that begins a frame, and read its size."""
     offset = 2
     for _segment in range(MAX_SEGMENTS):
         segment = data.read(offset, 9)
@@ -98,7 +98,7 @@ _READERS: tuple[tuple[bytes, Callable[[Base64, bytes], Size | None]], ...] = (
 
 
 def wav_seconds(data: Base64) -> float | None:
-    """How long an uncompressed WAV plays; None for any other recording."""
+    """Return how long an uncompressed WAV plays; None for any other recording."""
     try:
         head = data.read(0, 36)
         if head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt ":

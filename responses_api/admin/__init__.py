@@ -1,7 +1,10 @@
-"""Console pages of stored responses, conversations and webhooks."""
+"""Show what runs, stored responses, conversations and webhooks in the console."""
 
 from __future__ import annotations
 
 from responses_api.admin import conversations as conversations
+from responses_api.admin import in_flight as in_flight
+from responses_api.admin import kept_lists as kept_lists
+from responses_api.admin import playground as playground
 from responses_api.admin import responses as responses
 from responses_api.admin import webhooks as webhooks

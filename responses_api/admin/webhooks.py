@@ -1,49 +1,64 @@
-"""The pages on webhook endpoints, whose secrets are shown once, and on the log of their deliveries."""
+"""Console pages of webhook endpoints, whose secrets are shown once, and of the log of their deliveries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from gateway_project.lib.secret import Secret
-from responses_api.admin.browsing import shown
+from responses_api.admin.browsing import format_body
+from responses_api.admin.kept_words import delivery_words
 from responses_api.models import WebhookDelivery, WebhookEndpoint
+from responses_api.reports.deliveries import recent_of
 from responses_api.validators import WEBHOOK_EVENTS
-from responses_api.webhooks import delivery, endpoints
-from tenants.access import Area
+from responses_api.webhooks import delivery, endpoints, trying
+from responses_api.webhooks.managed import DELIVERIES, ENDPOINTS
+from tenants.access.rights import Right
 from tenants.admin import confirming
 from tenants.admin.browsing import BrowsingAdmin, LightDeletion
-from tenants.scoped_admin import TenantRelatedFilter, access
-from tenants.scoped_forms import TenantForm
+from tenants.audit import events as audit_events
+from tenants.console import drawing
+from tenants.console.actions import console_action
+from tenants.console.scope import carried, zone_of
+from tenants.console.scoped_admin import TenantRelatedFilter, access
+from tenants.console.scoped_forms import TenantForm
+from tenants.theme import Checkboxes
 
-# The secret page takes the place of where these buttons would lead.
+# The page with the secret replaces the pages these buttons lead to.
 ADD_BUTTONS = {"show_save_and_add_another": False, "show_save_and_continue": False}
+
+
+def is_enabled(row: WebhookEndpoint) -> bool:
+    return row.enabled
 
 
 class EndpointForm(TenantForm):
     events = forms.MultipleChoiceField(
+        label=gettext_lazy("Events"),
         choices=[(name, name) for name in WEBHOOK_EVENTS],
         required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text="None chosen: all of them.",
+        widget=Checkboxes,
+        help_text=gettext_lazy("Choose none to receive all events."),
     )
 
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(LightDeletion):
-    area = Area.WEBHOOKS
+    resource = ENDPOINTS
+    proof_for = frozenset({"add"})  # it shows a secret, as rotating does
     form = EndpointForm
-    # Whoever may set this reaches the operator's own network.
-    operator_fields = ("allow_private_network",)
     list_display = ("url", "tenant", "events_shown", "enabled", "created_at")
     list_select_related = ("tenant",)
     list_filter = ("enabled", ("tenant", TenantRelatedFilter))
@@ -59,17 +74,10 @@ class WebhookEndpointAdmin(LightDeletion):
     )
     readonly_fields = ("old_secret_until", "created_at")
     autocomplete_fields = ("tenant",)
-    actions = ("rotate",)
 
-    @admin.display(description="Events")
+    @admin.display(description=gettext_lazy("Events"))
     def events_shown(self, endpoint: WebhookEndpoint) -> str:
         return ", ".join(endpoint.events) or "All"
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        """An operator let this one address into their network, not another one there."""
-        is_let_in = isinstance(obj, WebhookEndpoint) and obj.allow_private_network
-        held = ["url"] if is_let_in and not access(request).is_operator else []
-        return [*super().get_readonly_fields(request, obj), *held]
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -84,38 +92,65 @@ class WebhookEndpointAdmin(LightDeletion):
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The secret, in this very answer: a message would keep it in a cookie or the session."""
+        """Show the secret in this very response: a message would leave it in a cookie or the session."""
         secret, *_ = endpoints.signing_secrets(obj)
         return self._secrets_page(request, [(obj, secret)])
 
-    @admin.action(
-        permissions=["change"], description="Rotate: a new secret, the old one signs for 24 h more"
+    @console_action(
+        gettext_lazy("Send test event"),
+        right="change",
+        asks=gettext_lazy(
+            "The endpoint gets one event of the type webhook.test, signed like every other, and has 10 "
+            "seconds to take it."
+        ),
+        shown_for=is_enabled,
     )
-    def rotate(
-        self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]
-    ) -> HttpResponse | None:
-        self.refuse_unless("change", request, queryset)
-        if not confirming.is_confirmed(request):
-            template = "admin/responses_api/webhookendpoint/rotate.html"
-            title = "Rotate secrets of webhook endpoints"
-            return confirming.ask(self, request, template, list(queryset), title=title)
-        return self._secrets_page(request, self._rotated(request, queryset))
+    def send_test(self, request: HttpRequest, row: WebhookEndpoint) -> None:
+        sent = trying.try_endpoint(row)
+        if sent.state == WebhookDelivery.State.DELIVERED:
+            text = _("The endpoint took the test event: it answered %(status)s.")
+            self.message_user(request, text % {"status": sent.last_status}, messages.SUCCESS)
+        else:
+            text = _("The endpoint did not take the test event. %(error)s")
+            self.message_user(request, text % {"error": sent.last_error}, messages.ERROR)
 
-    @transaction.atomic
-    def _rotated(
-        self, request: HttpRequest, chosen: Iterable[WebhookEndpoint]
-    ) -> list[tuple[WebhookEndpoint, Secret]]:
-        issued = [(endpoint, endpoints.rotate(endpoint)) for endpoint in chosen]
-        for endpoint, _ in issued:
-            self.log_change(request, endpoint, "Secret rotated.")
-        return issued
+    @console_action(
+        gettext_lazy("Rotate secret"),
+        right="change",
+        asks=gettext_lazy(
+            "The endpoint gets a new secret, shown once on the next page. For 24 hours every webhook "
+            "carries a signature of the old secret as well."
+        ),
+        is_proven=True,
+    )
+    def rotate(self, request: HttpRequest, row: WebhookEndpoint) -> HttpResponse:
+        with transaction.atomic():
+            secret = endpoints.rotate(row)
+            self.log_change(request, row, "Secret rotated.")
+        return self._secrets_page(request, [(row, secret)])
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        shown = {} if row is None else _dots_of(row, request)
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     def _secrets_page(
         self, request: HttpRequest, issued: list[tuple[WebhookEndpoint, Secret]]
     ) -> HttpResponse:
+        with transaction.atomic():
+            for endpoint, _secret in issued:
+                audit_events.record(
+                    "webhook_endpoint.secret_shown", tenant_id=endpoint.tenant_id, row=endpoint
+                )
         context = {
             **self.admin_site.each_context(request),
-            "title": "Copy the secret now",
+            "title": _("Copy the secret now"),
             "opts": self.opts,
             "issued": [(endpoint, secret.reveal()) for endpoint, secret in issued],
         }
@@ -123,10 +158,38 @@ class WebhookEndpointAdmin(LightDeletion):
         return TemplateResponse(request, page, context)
 
 
+def has_ended(row: WebhookDelivery) -> bool:
+    return row.state != WebhookDelivery.State.PENDING
+
+
+def _dots_of(row: WebhookEndpoint, request: HttpRequest) -> dict[str, Any]:
+    """Return the dots of an endpoint's page, and where all its deliveries are."""
+    zone = zone_of(request)
+    query = carried(request)
+    dots = [
+        {
+            **delivery_words(each.state),
+            "text": _("%(event)s, %(at)s: %(state)s, attempts: %(attempts)s%(http)s")
+            % {
+                "event": each.event_type,
+                "at": drawing.instant(each.at, zone),
+                "state": delivery_words(each.state)["label"],
+                "attempts": each.attempts,
+                "http": f", HTTP {each.last_status}" if each.last_status else "",
+            },
+            "address": f"{reverse('admin:responses_api_webhookdelivery_change', args=[each.id])}{query}",
+        }
+        for each in recent_of(row)
+    ]
+    every = f"{reverse('admin:deliveries')}?tenant={row.tenant.slug}&endpoint={row.pk}"
+    return {"dots": dots, "deliveries": every}
+
+
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(BrowsingAdmin):
-    area = Area.WEBHOOKS
+    resource = DELIVERIES
     bodies = ("payload",)
+    list_per_page = 50
     list_display = (
         "event_type",
         "response_id",
@@ -146,7 +209,7 @@ class WebhookDeliveryAdmin(BrowsingAdmin):
     )
     sortable_by = ()
     search_fields = ("response_id__exact", "event_id__exact")
-    search_help_text = "The id of a response or of an event."
+    search_help_text = gettext_lazy("The id of a response or of an event.")
     fields = (
         "id",
         "tenant",
@@ -166,14 +229,36 @@ class WebhookDeliveryAdmin(BrowsingAdmin):
     readonly_fields = ("event",)
     actions = ("send_again",)
 
-    @admin.display
+    @admin.display(description=gettext_lazy("Event"))
     def event(self, row: WebhookDelivery) -> SafeString:
-        return shown(row.payload)
+        return format_body(row.payload)
+
+    def may(self, right: Right, request: HttpRequest, row: Any) -> bool:
+        """Let those send again who may change endpoints; nobody changes the log itself."""
+        if right != "change":
+            return super().may(right, request, row)
+        who = access(request)
+        is_asked_of_any = row is None
+        return (
+            who.may_somewhere("change", self.area)
+            if is_asked_of_any
+            else who.may("change", self.area, row.tenant_id)
+        )
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @console_action(gettext_lazy("Send again"), right="change", shown_for=has_ended)
+    def send_once_more(self, request: HttpRequest, row: WebhookDelivery) -> str:
+        if not delivery.send_again(WebhookDelivery.objects.filter(pk=row.pk)):
+            raise ValidationError(_("The delivery has not ended yet."))
+        self.log_change(request, row, "Sent again.")
+        return _("The delivery is on its way again.")
 
     def has_send_permission(self, request: HttpRequest) -> bool:
         return access(request).may_somewhere("change", self.area)
 
-    @admin.action(permissions=["send"], description="Send again")
+    @admin.action(permissions=["send"], description=gettext_lazy("Send again"))
     def send_again(
         self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]
     ) -> HttpResponse | None:
@@ -182,12 +267,16 @@ class WebhookDeliveryAdmin(BrowsingAdmin):
             raise PermissionDenied
         if len(chosen) > 1 and not confirming.is_confirmed(request):
             template = "admin/responses_api/webhookdelivery/send_again.html"
-            return confirming.ask(self, request, template, chosen, title="Send webhooks again")
+            return confirming.ask(self, request, template, chosen, title=_("Send webhooks again"))
         for row in chosen:
             self.log_change(request, row, "Sent again.")
         count = delivery.send_again(queryset)
         self.message_user(
             request,
-            f"{count} of those chosen are on their way again; the others have not ended yet.",
+            _(
+                "%(count)s of the chosen deliveries will be sent again; the others "
+                "have not ended yet."
+            )
+            % {"count": count},
         )
         return None

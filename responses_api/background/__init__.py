@@ -1,1 +1,1 @@
-"""Responses that are made whether or not anybody waits: in the background, or as streams to come back to."""
+"""Make responses whether or not a client waits: in the background, or as streams that can be resumed."""

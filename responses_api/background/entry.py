@@ -1,117 +1,129 @@
-"""How the answer to an admitted request is made: here and now, in the background, or to be come back to."""
+"""Choose how an admitted request is answered: directly, in the background, or as a resumable stream."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import structs
 
 from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.json import Json
 from gateway_project.lib.presence import Presence
-from responses_api import response_events, response_object
-from responses_api.admission import Admitted
 from responses_api.background import order
-from responses_api.background.events import Numbered, numbered
+from responses_api.background.events import NumberedEvents, number_events
 from responses_api.background.follow import Follower
-from responses_api.background.hub import State
 from responses_api.background.journal import Journal
-from responses_api.background.reply import ResumableReply, RunKeeper
+from responses_api.background.local import LocalRuns
+from responses_api.background.response_writers import ResumableResponseWriter, RunStore
+from responses_api.background.run_watcher import RunState
 from responses_api.background.runs import Begin, Owned
-from responses_api.exchange import Exchange, new_identity
+from responses_api.calls.admission import Admitted
+from responses_api.calls.exchange import Exchange, new_identity
+from responses_api.calls.history import Resolved, cannot_store
 from responses_api.models import Status
-from responses_api.relay import Identity
-from responses_api.reply import Reply
-from responses_api.response_events import CREATED, QUEUED
-from responses_api.state import Resolved, cannot_store
-from responses_api.storage.keepers import write
-from responses_api.storage.records import Keeping
-
-if TYPE_CHECKING:
-    from responses_api.worker import Worker
-
-Json = dict[str, Any]
+from responses_api.process.response_writer import ResponseWriter
+from responses_api.services import Services
+from responses_api.storage.records import StoreSpec
+from responses_api.storage.stores import write
+from responses_api.stream import events as response_events
+from responses_api.stream import response as response_object
+from responses_api.stream.events import CREATED, QUEUED
+from responses_api.stream.upstream_reader import Identity
 
 
-async def answer(worker: Worker, admitted: Admitted, reply: Reply, presence: Presence) -> None:
-    """Answer an admitted call. Raises GatewayError where nothing was begun; otherwise returns normally,
-    unless the server cancelled it."""
-    resolved = admitted.resolved
-    if resolved is None or (keeping := resolved.keeping) is None:
-        await Exchange(worker, admitted, reply).run(presence)
-    elif resolved.given.get("background"):
-        await _in_background(worker, admitted, resolved, keeping, reply, presence)
-    elif admitted.call.stream and admitted.route.resumable_streams:
-        await _resumably(worker, admitted, keeping, reply, presence)
-    else:
-        await Exchange(worker, admitted, reply).run(presence)
-
-
-async def _in_background(
-    worker: Worker,
+async def answer(
+    services: Services,
+    runs: LocalRuns,
     admitted: Admitted,
-    resolved: Resolved,
-    keeping: Keeping,
-    reply: Reply,
+    reply: ResponseWriter,
     presence: Presence,
 ) -> None:
-    """Queue the call; who wants a stream then follows it like anybody else could."""
+    """Answer an admitted call. Raise GatewayError if nothing was begun; otherwise return normally, unless
+    the server cancelled the task."""
+    resolved = admitted.resolved
+    if resolved is None or (store_spec := resolved.store_spec) is None:
+        await Exchange(services, admitted, reply).run(presence)
+    elif resolved.given.get("background"):
+        await _answer_in_background(services, runs, admitted, resolved, store_spec, reply, presence)
+    elif admitted.call.stream and admitted.route.resumable_streams:
+        await _answer_resumably(services, runs, admitted, store_spec, reply, presence)
+    else:
+        await Exchange(services, admitted, reply).run(presence)
+
+
+async def _answer_in_background(
+    services: Services,
+    runs: LocalRuns,
+    admitted: Admitted,
+    resolved: Resolved,
+    store_spec: StoreSpec,
+    reply: ResponseWriter,
+    presence: Presence,
+) -> None:
+    """Queue the call. A client that wants a stream then follows the run like any other follower."""
     identity, streams = _identity(admitted), admitted.call.stream
     response = {**_in_progress(admitted, identity), "status": Status.QUEUED.value}
-    opening = _opening(response) if streams else Numbered(b"", 0, -1)
-    request = order.packed(resolved.given, admitted)
-    record = Begin(
-        keeping, response, streams, opening, request=request, lease=worker.runs.take_within
-    )
+    opening = _opening(response) if streams else NumberedEvents(b"", 0, -1)
+    request = order.pack(resolved.given, admitted)
+    record = Begin(store_spec, response, streams, opening, request=request, lease=runs.take_within)
     try:
-        await write(worker.writer, record)
+        await write(services.writer, record)
     except StoreUnavailable as error:
         raise cannot_store() from error
-    worker.runs.launch(keeping.tenant_id, identity.id)
+    runs.launch(store_spec.tenant_id, identity.id)
     if not streams:
         await reply.json(200, orjson.dumps(response), admitted.ticket.headers)
         return
     reply.headers = admitted.ticket.headers
-    state = State(Status.QUEUED, opening.last)
-    place = (admitted.request_id, keeping.tenant_id, identity.id)
-    await Follower(worker, reply, *place, state).run(presence, after=-1)
+    state = RunState(Status.QUEUED, opening.last)
+    place = (admitted.request_id, store_spec.tenant_id, identity.id)
+    await Follower(services, runs.run_watcher, reply, *place, state).run(presence, after=-1)
 
 
-def _opening(response: Json) -> Numbered:
+def _opening(response: Json) -> NumberedEvents:
     said = orjson.dumps(response)
     kinds = (CREATED, QUEUED)
-    return numbered(
+    return number_events(
         b"".join(response_events.lifecycle(kind, n, said) for n, kind in enumerate(kinds)), 0
     )
 
 
-async def _resumably(
-    worker: Worker, admitted: Admitted, keeping: Keeping, reply: Reply, presence: Presence
+async def _answer_resumably(
+    services: Services,
+    runs: LocalRuns,
+    admitted: Admitted,
+    store_spec: StoreSpec,
+    reply: ResponseWriter,
+    presence: Presence,
 ) -> None:
-    """Stream as usual, but keep what is sent; the run goes on whether or not its client stays."""
+    """Stream as usual, but store the events; the run goes on whether or not its client stays."""
     identity = _identity(admitted)
-    run = Owned(keeping.tenant_id, identity.id, worker.runs.owner)
-    journal = Journal(worker, run, keeps_events=True)
-    keeper = RunKeeper(journal)
+    run = Owned(store_spec.tenant_id, identity.id, runs.owner)
+    journal = Journal(services.writer, runs.run_watcher, run, stores_events=True)
+    store = RunStore(journal)
 
-    def begin(opening: Numbered) -> Begin:
+    def begin(opening: NumberedEvents) -> Begin:
         response = _in_progress(admitted, identity)
-        return Begin(keeping, response, True, opening, owner=run.owner)
+        return Begin(store_spec, response, True, opening, owner=run.owner)
 
-    stall_seconds = worker.limits.send_stall
-    kept = ResumableReply(reply, presence, journal, keeper, begin, stall_seconds=stall_seconds)
-    exchange = Exchange(worker, structs.replace(admitted, keeper=keeper), kept, identity)
-    with worker.runs.making(journal, exchange):
+    stall_seconds = services.timeouts.send_stall
+    resumable = ResumableResponseWriter(
+        reply, presence, journal, store, begin, stall_seconds=stall_seconds
+    )
+    exchange = Exchange(services, structs.replace(admitted, store=store), resumable, identity)
+    with runs.making(journal, exchange):
         await exchange.run(presence)
-    if kept.is_cut_off:
-        # Somebody else ended the run: the client is told what they said.
-        state = State(Status.IN_PROGRESS, kept.sent_number)
+    if resumable.is_cut_off:
+        # Another process ended the run: send the client the end that it wrote.
+        state = RunState(Status.IN_PROGRESS, resumable.sent_number)
         place = (admitted.request_id, run.tenant_id, run.response_id)
-        await Follower(worker, reply, *place, state).run(presence, kept.sent_number)
+        await Follower(services, runs.run_watcher, reply, *place, state).run(
+            presence, resumable.sent_number
+        )
 
 
 def _identity(admitted: Admitted) -> Identity:
-    """With the time at which it was created in every Response, also where the upstream names another."""
+    """Return the identity of the call, with its own creation time in every Response even if the upstream
+    names another."""
     identity = new_identity(admitted)
     identity.echo = {**identity.echo, "created_at": identity.created_at}
     return identity

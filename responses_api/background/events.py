@@ -1,16 +1,15 @@
-"""The events of a run as bytes: numbered without a gap when they are kept, and read back in pages."""
+"""Number the events of a run without gaps, store them as bytes, and read them back in pages."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from django.db import connection
 
+from gateway_project.lib.json import Json
 from responses_api.models import EventChunk
-
-Json = dict[str, Any]
 
 ITEM_DONE = b"event: response.output_item.done\n"
 KEEPALIVE = b"event: keepalive\n"
@@ -18,12 +17,12 @@ END = b"\n\n"
 PAGE_BYTES = 256 * 1024
 PAGE_CHUNKS = 256
 
-# How nearly all events begin. Elsewhere a number could be anybody's: a tool's argument, for example.
+# Nearly all events begin like this. A number elsewhere could be anything, such as a tool's argument.
 _NUMBERED = re.compile(
     rb'event: [^\n]+\ndata: \{\s*"type"\s*:\s*"[^"]*"\s*,\s*"sequence_number"\s*:\s*(\d+)'
 )
 
-# From the chunk that holds the wanted number, so that nothing before it is looked at.
+# Starts with the chunk that holds the wanted number, so that no earlier one is read.
 _SIZES = """
 SELECT "first", "last", LENGTH(events) FROM responses_api_eventchunk
 WHERE tenant_id = %s AND run_id = %s AND "first" >= (
@@ -38,40 +37,42 @@ WHERE tenant_id = %s AND run_id = %s AND "first" BETWEEN %s AND %s ORDER BY "fir
 """
 
 
-class Numbered(NamedTuple):
-    """Whole events with the numbers `first` to `last`; `last` is before `first` where there are none."""
+class NumberedEvents(NamedTuple):
+    """A run of whole events, numbered `first` to `last`; without events, `last` is `first` - 1."""
 
     events: bytes
     first: int
     last: int
 
 
-def numbered(events: bytes, first: int) -> Numbered:
-    """The events that are kept, counted from `first`: neither signs of life nor `[DONE]` are.
+def number_events(events: bytes, first: int) -> NumberedEvents:
+    """Return the events to store, numbered from `first`; keep-alives and `[DONE]` are not stored.
 
-    They are only rewritten where an upstream counted otherwise.
+    An event is rewritten only if the upstream numbered it differently.
     """
-    kept: list[bytes] = []
+    stored: list[bytes] = []
     for event in events.split(END)[:-1]:
         if event.startswith((KEEPALIVE, b"data: ")):
             continue
-        counted = _with_number(event, first + len(kept))
+        counted = _with_number(event, first + len(stored))
         if counted is not None:
-            kept.append(counted)
-    return Numbered(END.join([*kept, b""]) if kept else b"", first, first + len(kept) - 1)
+            stored.append(counted)
+    return NumberedEvents(
+        END.join([*stored, b""]) if stored else b"", first, first + len(stored) - 1
+    )
 
 
 def _with_number(event: bytes, number: int) -> bytes | None:
-    """The event with this number; None for one that cannot be read or written again."""
+    """Return the event with this number; None if it cannot be read or written again."""
     match = _NUMBERED.match(event)
     if match is None:
-        return _parsed_with_number(event, number)
+        return _parse_with_number(event, number)
     if int(match[1]) == number:
         return event
     return b"%b%d%b" % (event[: match.start(1)], number, event[match.end(1) :])
 
 
-def _parsed_with_number(event: bytes, number: int) -> bytes | None:
+def _parse_with_number(event: bytes, number: int) -> bytes | None:
     name, _, data = event.partition(b"\ndata: ")
     try:
         fields = orjson.loads(data)
@@ -84,23 +85,23 @@ def _parsed_with_number(event: bytes, number: int) -> bytes | None:
         return None
 
 
-def page(tenant_id: int, response_id: str, after: int, until: int) -> Numbered:
-    """The kept events that follow number `after`, as many as make a page and none beyond `until`, which
-    is where a chunk ends; none if there are no more."""
+def page(tenant_id: int, response_id: str, after: int, until: int) -> NumberedEvents:
+    """Return a page of the stored events that follow number `after`, none beyond `until`, where a chunk
+    ends. Empty if there are no more."""
     wanted = after + 1
     with connection.cursor() as cursor:
         cursor.execute(_SIZES, (tenant_id, response_id, response_id, wanted, until, PAGE_CHUNKS))
-        chunks = _that_fit([row for row in cursor.fetchall() if row[1] >= wanted])
+        chunks = _take_page([row for row in cursor.fetchall() if row[1] >= wanted])
         if not chunks:
-            return Numbered(b"", wanted, after)
+            return NumberedEvents(b"", wanted, after)
         first, last = chunks[0][0], chunks[-1][1]
         cursor.execute(_CHUNKS, (tenant_id, response_id, first, chunks[-1][0]))
         whole = b"".join(bytes(events) for (events,) in cursor.fetchall())
-    return Numbered(_without(whole, max(wanted - first, 0)), wanted, last)
+    return NumberedEvents(_drop_first(whole, max(wanted - first, 0)), wanted, last)
 
 
-def _that_fit(chunks: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The first of (first, last, size) that make no more than a page; one at least."""
+def _take_page(chunks: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Return the first of (first, last, size) that fit into a page, at least one."""
     total = 0
     for count, (_, _, size) in enumerate(chunks):
         total += size
@@ -109,13 +110,13 @@ def _that_fit(chunks: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     return chunks
 
 
-def _without(events: bytes, count: int) -> bytes:
-    """The events but for the first `count` of them."""
+def _drop_first(events: bytes, count: int) -> bytes:
+    """Drop the first `count` events."""
     return events.split(END, count)[count] if count else events
 
 
 def finished_items(tenant_id: int, response_id: str) -> list[Json]:
-    """The output items that the kept events say were finished, in the order of the output."""
+    """Return the output items that the stored events report as finished, in output order."""
     found: dict[int, Json] = {}
     chunks = EventChunk.objects.filter(tenant=tenant_id, run=response_id).order_by("first")
     for chunk in chunks.values_list("events", flat=True).iterator():

@@ -1,53 +1,52 @@
-"""What the owner of a run writes of it: events one after the other, then the end."""
+"""Write what a run's owner has to store: its events one after another, then its end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
 
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
-from responses_api.background.events import Numbered, numbered
-from responses_api.background.hub import State
+from gateway_project.lib.json import Json
+from gateway_project.lib.writer import Writer
+from responses_api.background.events import NumberedEvents, number_events
+from responses_api.background.run_watcher import RunState, RunWatcher
 from responses_api.background.runs import Append, Begin, Finish, Owned
-from responses_api.interruption import RunEnded
 from responses_api.models import Status
-from responses_api.storage.keepers import write
-
-if TYPE_CHECKING:
-    from responses_api.worker import Worker
+from responses_api.process.interruption import RunEnded
+from responses_api.storage.stores import write
 
 logger = logging.getLogger("tollgate.background")
 
-Json = dict[str, Any]
 
-# How long a database that is away is waited for; the run's lease is shorter.
+# How long to wait for an unavailable database; the run's lease is shorter.
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.5
 
 
 class Journal:
-    """One per run that this process makes. Whoever is cancelled while something is written may go on:
-    it is written all the same, and before anything else.
+    """The journal of one run that this process makes. A caller that is cancelled during a write may go on:
+    the write is completed all the same, before anything else.
 
-    `is_ending`: its end is being written; `has_ended`: it is over or no longer ours, and nothing more is
-    written. `patience_seconds` is how long a database that is away is waited for.
+    `is_ending`: the end is being written. `has_ended`: the run is over or no longer ours, and nothing more is
+    written. `patience_seconds`: how long to wait for an unavailable database.
     """
 
     def __init__(
         self,
-        worker: Worker,
+        writer: Writer,
+        run_watcher: RunWatcher,
         run: Owned,
         *,
-        keeps_events: bool,
+        stores_events: bool,
         last_number: int = -1,
         patience_seconds: float = 0.0,
     ) -> None:
-        self._worker = worker
+        self._writer = writer
+        self._run_watcher = run_watcher
         self._run = run
-        self._keeps_events = keeps_events
-        self._last_number = last_number  # of the events that were counted, written or not
+        self._stores_events = stores_events
+        self._last_number = last_number  # of the events that were numbered, written or not
         self._patience_seconds = patience_seconds
         self._writing: asyncio.Task[Exception | None] | None = None
         self.is_ending = False
@@ -61,61 +60,62 @@ class Journal:
     def last_number(self) -> int:
         return self._last_number
 
-    def number(self, events: bytes) -> Numbered:
-        """The events as they are kept and sent."""
-        if not self._keeps_events:
-            return Numbered(b"", self._last_number + 1, self._last_number)
-        counted = numbered(events, self._last_number + 1)
+    def number(self, events: bytes) -> NumberedEvents:
+        """Return the events as they are stored and sent."""
+        if not self._stores_events:
+            return NumberedEvents(b"", self._last_number + 1, self._last_number)
+        counted = number_events(events, self._last_number + 1)
         self._last_number = counted.last
         return counted
 
     async def begin(self, record: Begin) -> None:
-        """Write the run itself, with its first events. Raises StoreUnavailable."""
-        await self._write(record, State(record.response["status"], record.opening.last))
+        """Write the run itself with its first events. Raise StoreUnavailable."""
+        await self._write(record, RunState(record.response["status"], record.opening.last))
 
-    async def append(self, events: Numbered) -> None:
-        """Returns once the events are kept. Raises RunEnded, StoreUnavailable."""
+    async def append(self, events: NumberedEvents) -> None:
+        """Store the events, then return. Raise RunEnded or StoreUnavailable."""
         if events.events:
-            state = State(Status.IN_PROGRESS, events.last)
+            state = RunState(Status.IN_PROGRESS, events.last)
             await self._write(Append(self._run, events), state)
 
-    async def finish(self, response: Json, provider: str, closing: bytes) -> Numbered:
-        """End the run with this Response; its last events, which are kept with it.
+    async def finish(self, response: Json, provider: str, closing: bytes) -> NumberedEvents:
+        """End the run with this Response; return its last events, which are stored with it.
 
-        Raises RunEnded, StoreUnavailable.
+        Raise RunEnded or StoreUnavailable.
         """
         self.is_ending = True
         last = self._last_number
         events = self.number(closing)
         record = Finish(self._run, last, events, response, provider)
         try:
-            await self._write(record, State(response["status"], events.last))
+            await self._write(record, RunState(response["status"], events.last))
         except (RunEnded, StoreUnavailable):
-            self._last_number = last  # the client may be told another end
+            self._last_number = last  # the client may be sent another end
             raise
         return events
 
-    async def _write(self, record: Begin | Append | Finish, state: State) -> None:
-        """Nothing may be awaited between counting events and this: what was counted must be written."""
-        written = self._written(record, state, after=self._writing)
+    async def _write(self, record: Begin | Append | Finish, state: RunState) -> None:
+        """Write a record. Nothing may be awaited between numbering events and this, because a number once
+        used must be written."""
+        written = self._try_write(record, state, after=self._writing)
         self._writing = aio.hold(written, "run-write")
         error = await asyncio.shield(self._writing)
         if error is not None:
             raise error
 
-    async def _written(
+    async def _try_write(
         self,
         record: Begin | Append | Finish,
-        state: State,
+        state: RunState,
         after: asyncio.Task[Exception | None] | None,
     ) -> Exception | None:
-        """The error is a value, because nobody may be left to catch it."""
+        """Return the error as a value, because nobody may be left to catch it."""
         if after is not None and not after.done():
             await asyncio.wait([after])
         if self.has_ended:
             return RunEnded()
         try:
-            is_ours = await self._written_in_time(record)
+            is_ours = await self._write_in_time(record)
         except StoreUnavailable as error:
             self.has_ended = True
             return error
@@ -123,14 +123,14 @@ class Journal:
             self.has_ended = True
             return RunEnded()
         self.has_ended = isinstance(record, Finish)
-        self._worker.hub.tell(self._run.tenant_id, self._run.response_id, state)
+        self._run_watcher.tell(self._run.tenant_id, self._run.response_id, state)
         return None
 
-    async def _written_in_time(self, record: Begin | Append | Finish) -> bool:
+    async def _write_in_time(self, record: Begin | Append | Finish) -> bool:
         deadline = clock.monotonic() + self._patience_seconds
         while True:
             try:
-                return bool(await write(self._worker.writer, record))
+                return bool(await write(self._writer, record))
             except StoreUnavailable:
                 if clock.monotonic() >= deadline:
                     raise

@@ -1,48 +1,43 @@
-"""What a worker needs to make a queued response: the request as the client sent it.
+"""Pack what a worker needs to make a queued response: the request as the client sent it.
 
-The history is not part of it, only the ids it continues from: a copy would grow with every turn of a chain,
-and would still be used after the client deleted what it was copied from.
+The history is left out and only the ids it continues from are included: a copy would grow with every turn of
+a chain, and would still be used after the client deleted the original.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
-from gateway_project.lib.errors import BadRequest
-from responses_api.admission import Admitted, Request
-from responses_api.cells import RESPONSES
-from responses_api.doors import responses
+from gateway_project.lib.json import Json, dumps
+from responses_api.calls.admission import Admitted, GenerationRequest
+from responses_api.doors.registry import RESPONSES
+from responses_api.doors.responses import request as responses
 from responses_api.doors.shapes import ModelCall
 
-Json = dict[str, Any]
 
+def pack(body: Json, admitted: Admitted) -> bytes:
+    """Pack the client's own `body`; whether it is stored was decided when it came. Raise BadRequest.
 
-def packed(body: Json, admitted: Admitted) -> bytes:
-    """`body` is the client's own; that it is stored was decided when it came. Raises BadRequest.
-
-    The upstream is always asked for a stream: that can be ended at any moment, and its silence be noticed.
+    The upstream is always asked for a stream, which can be ended at any moment and whose silence is noticed.
     """
-    kept = {
+    fields = {
         "request_id": admitted.request_id,
         "body": {**body, "store": True, "stream": True},
         "size": admitted.call.size,
         "headers": admitted.upstream_headers,
         "tokens": admitted.ticket.tokens,
     }
-    try:
-        return orjson.dumps(kept)
-    except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
-        raise BadRequest("The body is nested too deep.") from None
+    return dumps(fields)
 
 
-def unpacked(packet: bytes) -> tuple[Request, ModelCall, int]:
-    """The request as if it came in now, but for its caller, and for how many tokens limits were charged.
-    Raises BadRequest."""
-    kept = orjson.loads(packet)
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in kept["headers"].items()]
-    request = Request(kept["request_id"], RESPONSES, {"headers": headers})
-    call = responses.understood(kept["body"], kept["size"])
-    charged = kept.get("tokens", 0)  # nothing in what was queued before there were limits
+def unpack(packet: bytes) -> tuple[GenerationRequest, ModelCall, int]:
+    """Return the request as if it came in now, without its caller, and the tokens that rate limits were
+    charged. Raise BadRequest."""
+    fields = orjson.loads(packet)
+    headers = [
+        (name.encode(), value.encode("latin-1")) for name, value in fields["headers"].items()
+    ]
+    request = GenerationRequest(fields["request_id"], RESPONSES, {"headers": headers})
+    call = responses.parse(fields["body"], fields["size"])
+    charged = fields.get("tokens", 0)  # missing in requests queued by versions without limits
     return request, call, charged

@@ -1,87 +1,93 @@
-"""Making one queued response: everything a request goes through, but with nobody waiting for it."""
+"""Make one queued response: everything a request goes through, but with no client waiting."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import GatewayError, PermissionDenied
-from responses_api import response_events, response_object
-from responses_api.admission import Admitted, Request, admit_call
 from responses_api.background import order, runs
 from responses_api.background.journal import PATIENCE_SECONDS, Journal
-from responses_api.background.reply import BackgroundReply, RunKeeper
+from responses_api.background.local import LocalRuns
+from responses_api.background.response_writers import BackgroundResponseWriter, RunStore
 from responses_api.background.runs import Order, Owned
+from responses_api.calls.admission import Admitted, GenerationRequest, admit_call
+from responses_api.calls.exchange import Exchange
+from responses_api.calls.refusals import record_refusal
 from responses_api.doors.shapes import ModelCall
-from responses_api.exchange import Exchange
-from responses_api.interruption import RunEnded
-from responses_api.outcome import facts, refused
-from responses_api.relay import Identity
-from responses_api.response_events import CREATED, IN_PROGRESS, QUEUED
-from tenants import caller
-
-if TYPE_CHECKING:
-    from responses_api.worker import Worker
+from responses_api.process.interruption import RunEnded
+from responses_api.services import Services
+from responses_api.stream import events as response_events
+from responses_api.stream import response as response_object
+from responses_api.stream.events import CREATED, IN_PROGRESS, QUEUED
+from responses_api.stream.upstream_reader import Identity
+from tenants.keys import caller
 
 logger = logging.getLogger("tollgate.background")
 
 
-async def run(worker: Worker, tenant_id: int, response_id: str) -> None:
-    """Make the response, unless it is not queued any more; every error becomes part of it.
+async def run(services: Services, here: LocalRuns, tenant_id: int, response_id: str) -> None:
+    """Make the response if it is still queued; every error becomes part of it.
 
-    Until it is started it is left to others: by a worker that drains, or without a database. Raises
-    StoreUnavailable.
+    A worker that drains or has no database does not start it but leaves it to others. Raise StoreUnavailable.
     """
     queued = await in_database_thread(runs.load, tenant_id, response_id)
     if queued is None:
         return
-    request, call, charged = order.unpacked(queued.request)
-    admitted, failure = await _admitted(worker, queued, request, call, charged)
-    if worker.registry.draining:
+    request, call, charged = order.unpack(queued.request)
+    admitted, failure = await _admit(services, queued, request, call, charged)
+    if services.registry.draining:
         return
-    started = await in_database_thread(runs.start, queued, worker.runs.owner)
+    started = await in_database_thread(runs.start, queued, here.owner)
     if started is None:
         return
     journal = Journal(
-        worker,
-        Owned(tenant_id, response_id, worker.runs.owner),
-        keeps_events=queued.streams,
+        services.writer,
+        here.run_watcher,
+        Owned(tenant_id, response_id, here.owner),
+        stores_events=queued.streams,
         last_number=started.last,
         patience_seconds=PATIENCE_SECONDS,
     )
     if admitted is not None:
-        failure = await _make(worker, queued, admitted, journal)
+        failure = await _make(services, here, queued, admitted, journal)
     elif failure is not None:
-        worker.record(facts(request), refused("failed", 0, failure.code))
+        _record_refusal(services, queued, request, failure)
     if failure is not None:
         await _fail(queued, journal, failure)
 
 
-async def _admitted(
-    worker: Worker, queued: Order, request: Request, call: ModelCall, charged: int
+async def _admit(
+    services: Services, queued: Order, request: GenerationRequest, call: ModelCall, charged: int
 ) -> tuple[Admitted | None, GatewayError | None]:
-    """The call as it may be made now, or why it may not: keys, models and what it continues from may have
-    gone since it was queued."""
+    """Return the admitted call, or the error that refuses it now: keys, models and what it continues from
+    may have been deleted since it was queued."""
     found = await in_database_thread(caller.find_by_id, queued.tenant_id, queued.key_public_id)
     try:
         if found is None:
             raise PermissionDenied("The API key that asked for this response is no longer valid.")
         found.admit_later("generate")
         request.caller = found
-        return await admit_call(worker, request, call, charged=charged), None
+        return await admit_call(services, request, call, charged=charged), None
     except GatewayError as error:
         return None, error
 
 
+def _record_refusal(
+    services: Services, queued: Order, request: GenerationRequest, failure: GatewayError
+) -> None:
+    claimed = queued.key_public_id  # it may have been revoked since
+    record_refusal(services, request, failure, status="failed", background=True, claimed=claimed)
+
+
 async def _make(
-    worker: Worker, queued: Order, admitted: Admitted, journal: Journal
+    services: Services, here: LocalRuns, queued: Order, admitted: Admitted, journal: Journal
 ) -> GatewayError | None:
-    """The error, if there was one before any output; every other end is written."""
-    # What the client was told when it was queued, and everything that was said before the first output.
+    """Make the response. Return the error if there was one before any output; every other end is written."""
+    # The client got this identity when the call was queued, and the events before the first output.
     created_at = queued.response["created_at"]
     identity = Identity(
         queued.response_id,
@@ -90,10 +96,10 @@ async def _make(
         {**admitted.echo, "created_at": created_at},
         {CREATED, QUEUED, IN_PROGRESS},
     )
-    reply = BackgroundReply(journal)
-    kept = structs.replace(admitted, keeper=RunKeeper(journal))
-    exchange = Exchange(worker, kept, reply, identity)
-    with worker.runs.making(journal, exchange):
+    reply = BackgroundResponseWriter(journal)
+    stored = structs.replace(admitted, store=RunStore(journal))
+    exchange = Exchange(services, stored, reply, identity)
+    with here.making(journal, exchange):
         await exchange.run(None)
     return reply.refused
 
@@ -105,4 +111,4 @@ async def _fail(queued: Order, journal: Journal, error: GatewayError) -> None:
     try:
         await journal.finish(response, "", closing)
     except (RunEnded, StoreUnavailable) as reason:
-        logger.warning("the failure of a response was not kept: %r", reason)
+        logger.warning("the failure of a response was not stored: %r", reason)

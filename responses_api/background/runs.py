@@ -1,19 +1,20 @@
-"""The states of a run, and every way from one to the next.
+"""Move runs from one state to the next.
 
-    queued → in_progress        `start`, by the worker that will make it
+queued → in_progress        `start`, by the worker that will make it
     in_progress → in_progress   `Append`, `Renewal`, by its owner
     in_progress → completed | incomplete | failed | cancelled   `Finish`, by its owner
     queued, in_progress → cancelled                             `cancel`, by anybody of the tenant
     queued, in_progress → failed                                `fail`, by whoever sees that nobody makes it
 
-Each is one compare-and-set on what its author last knew, in one transaction with all that belongs to it:
-of two who think that it is theirs only one can write, and what is final stays as it is.
+Each is one compare-and-set on what its author last knew, in one transaction with all that belongs to it. Of
+two processes that believe they own a run only one can write, and a final state never changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -24,19 +25,18 @@ from msgspec import Struct
 
 from gateway_project.lib import clock
 from gateway_project.lib.db import durable_transaction
-from responses_api import response_events, response_object
-from responses_api.background import bell, events
-from responses_api.background.events import Numbered
+from gateway_project.lib.json import Json
+from responses_api.background import events, notify
+from responses_api.background.events import NumberedEvents
 from responses_api.models import UNFINISHED, Run, Status, StoredItem, StoredResponse
-from responses_api.response_events import IN_PROGRESS
 from responses_api.storage import records
-from responses_api.storage.records import Keeping, moment
-from responses_api.storage.writer import writes
+from responses_api.storage.records import StoreSpec, moment
+from responses_api.stream import events as response_events
+from responses_api.stream import response as response_object
+from responses_api.stream.events import IN_PROGRESS
 from responses_api.webhooks.events import enqueue
 
-Json = dict[str, Any]
-
-# Renewed every three seconds (responses_api/leases.py).
+# Renewed every three seconds (gateway_project/lib/renewals.py).
 LEASE = timedelta(seconds=10)
 
 
@@ -49,15 +49,15 @@ class Owned(Struct, frozen=True):
 
 
 class Begin(Struct, frozen=True):
-    """A run that did not exist: queued, where `owner` is empty, else under way.
+    """A new run: queued if `owner` is empty, else in progress.
 
-    `request` is what another process needs to make it; `lease` how long others leave it alone.
+    `request` is what another process needs to make it; `lease` is how long others leave it alone.
     """
 
-    keeping: Keeping
+    store_spec: StoreSpec
     response: Json
     streams: bool
-    opening: Numbered
+    opening: NumberedEvents
     owner: str = ""
     request: bytes = b""
     lease: timedelta = LEASE
@@ -67,20 +67,20 @@ class Append(Struct, frozen=True):
     """More events of a run."""
 
     run: Owned
-    events: Numbered
+    events: NumberedEvents
 
 
 class Finish(Struct, frozen=True):
-    """The end of a run: `last_number` is that of the last event before its `closing` ones."""
+    """The end of a run: `last_number` is the number of the last event before its `closing` ones."""
 
     run: Owned
     last_number: int
-    closing: Numbered
+    closing: NumberedEvents
     response: Json
     provider: str
 
 
-class Renewal(Struct, frozen=True):
+class RunRenewal(Struct, frozen=True):
     """A sign of life from the owner of these runs."""
 
     owner: str
@@ -88,7 +88,7 @@ class Renewal(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """A queued run, as the worker that may make it reads it. `response` is the Response so far."""
+    """A queued run as read by the worker that may make it. `response` is the Response so far."""
 
     tenant_id: int
     response_id: str
@@ -125,7 +125,6 @@ WHERE response_id = %s AND tenant_id = %s AND owner = %s AND status = %s AND las
 """
 
 
-@writes(Begin)
 def write_begins(cursor: CursorWrapper, begins: Sequence[Begin]) -> Sequence[bool]:
     now = clock.now()
     for begin in begins:
@@ -133,21 +132,18 @@ def write_begins(cursor: CursorWrapper, begins: Sequence[Begin]) -> Sequence[boo
     return [True] * len(begins)
 
 
-@writes(Append)
 def write_appends(cursor: CursorWrapper, appends: Sequence[Append]) -> Sequence[bool]:
-    """For each whether it is still its author's to write."""
+    """Append events; return for each record whether its author still owned the run."""
     return [_append(cursor, append) for append in appends]
 
 
-@writes(Finish)
 def write_finishes(cursor: CursorWrapper, finishes: Sequence[Finish]) -> Sequence[bool]:
-    """For each whether it was still its author's to write."""
+    """End runs; return for each record whether its author still owned the run."""
     now = moment(clock.now())
     return [_finish(cursor, finish, now) for finish in finishes]
 
 
-@writes(Renewal)
-def write_renewals(cursor: CursorWrapper, renewals: Sequence[Renewal]) -> Sequence[None]:
+def write_renewals(cursor: CursorWrapper, renewals: Sequence[RunRenewal]) -> Sequence[None]:
     for renewal in renewals:
         Run.objects.filter(
             pk__in=renewal.response_ids, owner=renewal.owner, status=Status.IN_PROGRESS
@@ -156,12 +152,18 @@ def write_renewals(cursor: CursorWrapper, renewals: Sequence[Renewal]) -> Sequen
 
 
 def _begin(cursor: CursorWrapper, begin: Begin, now: datetime) -> None:
-    keeping, response_id = begin.keeping, begin.response["id"]
-    records.insert_response(cursor, keeping, begin.response, "")
-    row = (response_id, keeping.tenant_id, begin.response["status"], begin.streams, begin.request)
+    store_spec, response_id = begin.store_spec, begin.response["id"]
+    records.insert_response(cursor, store_spec, begin.response, "")
+    row = (
+        response_id,
+        store_spec.tenant_id,
+        begin.response["status"],
+        begin.streams,
+        begin.request,
+    )
     lease = moment(now + begin.lease)
     cursor.execute(_INSERT_RUN, (*row, begin.owner, lease, begin.opening.last, moment(now)))
-    _insert_events(cursor, keeping.tenant_id, response_id, begin.opening)
+    _insert_events(cursor, store_spec.tenant_id, response_id, begin.opening)
 
 
 def _append(cursor: CursorWrapper, append: Append) -> bool:
@@ -169,7 +171,7 @@ def _append(cursor: CursorWrapper, append: Append) -> bool:
     place = (run.response_id, run.tenant_id, run.owner)
     cursor.execute(_MOVE, (new.last, *place, new.first - 1))
     if not cursor.rowcount:
-        # Written before, if only the answer to the commit got lost.
+        # It was written before if only the answer to the commit got lost.
         return _is_so(cursor, (*place, Status.IN_PROGRESS.value, new.last))
     _insert_events(cursor, run.tenant_id, run.response_id, new)
     return True
@@ -183,7 +185,7 @@ def _finish(cursor: CursorWrapper, finish: Finish, now: Any) -> bool:
     if not cursor.rowcount:
         return _is_so(cursor, (*place, response["status"], last))
     _insert_events(cursor, run.tenant_id, run.response_id, finish.closing)
-    _keep(cursor, run.tenant_id, response, finish.provider)
+    _store_ended(cursor, run.tenant_id, response, finish.provider)
     return True
 
 
@@ -192,13 +194,13 @@ def _is_so(cursor: CursorWrapper, row: tuple[Any, ...]) -> bool:
     return cursor.fetchone() is not None
 
 
-def _insert_events(cursor: CursorWrapper, tenant_id: int, run_id: str, new: Numbered) -> None:
+def _insert_events(cursor: CursorWrapper, tenant_id: int, run_id: str, new: NumberedEvents) -> None:
     if new.events:
         cursor.execute(_INSERT_CHUNK, (tenant_id, run_id, new.first, new.last, new.events))
 
 
-def _keep(cursor: CursorWrapper, tenant_id: int, response: Json, provider: str) -> None:
-    """What a run that has ended leaves behind."""
+def _store_ended(cursor: CursorWrapper, tenant_id: int, response: Json, provider: str) -> None:
+    """Store what a run that has ended leaves behind."""
     row = StoredResponse.objects.filter(tenant=tenant_id, pk=response["id"])
     row.update(body=records.body_of(response), status=response["status"], provider=provider)
     records.insert_output(cursor, tenant_id, response)
@@ -224,7 +226,7 @@ def _own_input(tenant_id: int, response_id: str) -> list[Json]:
 
 
 def load(tenant_id: int, response_id: str) -> Order | None:
-    """A run of the tenant that is queued; None if there is none, or no more."""
+    """Return the tenant's queued run; None if it does not exist or is no longer queued."""
     row = (
         Run.objects.filter(tenant=tenant_id, pk=response_id, status=Status.QUEUED)
         .select_related("response")
@@ -245,10 +247,10 @@ def load(tenant_id: int, response_id: str) -> Order | None:
 
 
 @durable_transaction()
-def start(order: Order, owner: str) -> Numbered | None:
-    """Make the run its owner's; None if it is somebody else's, or over. The events that say so.
+def start(order: Order, owner: str) -> NumberedEvents | None:
+    """Take the run for its owner; return the events that say so, or None if another owns it or it is over.
 
-    Its owner may ask again, for example because the answer to the commit got lost.
+    Its owner may ask again, for example if the answer to the commit got lost.
     """
     mine = Run.objects.filter(tenant=order.tenant_id, pk=order.response_id)
     said = _started(order)
@@ -270,28 +272,41 @@ def start(order: Order, owner: str) -> Numbered | None:
     return said
 
 
-def _started(order: Order) -> Numbered:
+def _started(order: Order) -> NumberedEvents:
     number = order.last_number + 1
     if not order.streams:
-        return Numbered(b"", number, order.last_number)
+        return NumberedEvents(b"", number, order.last_number)
     response = {**order.response, "status": Status.IN_PROGRESS.value}
     said = response_events.event(IN_PROGRESS, number, {"response": response})
-    return events.numbered(said, number)
+    return events.number_events(said, number)
 
 
 # By anybody else
 
 
 def cancel(tenant_id: int, response_id: str) -> Json | None:
-    """The Response of the tenant's run, which then is final: cancelled unless it had ended before.
+    """Cancel the tenant's run and return its Response, which is then final: cancelled unless it had ended
+    before.
 
     None if there is no such run.
     """
     return _end(tenant_id, response_id, Status.CANCELLED, "")
 
 
+def cancel_of_tenant(tenant_id: int) -> None:
+    """Cancel all runs of a tenant that is deleted, in the caller's transaction.
+
+    Only their makers are told, and nothing more is written of them.
+    """
+    unfinished = Run.objects.filter(tenant=tenant_id, status__in=UNFINISHED)
+    response_ids = list(unfinished.values_list("pk", flat=True))
+    unfinished.update(status=Status.CANCELLED, ended_at=clock.now(), request=b"")
+    for response_id in response_ids:
+        transaction.on_commit(partial(notify.publish, response_id))
+
+
 def suspect(seen: Run) -> None:
-    """Note that the owner of a run let its lease run out, unless it gave a sign of life since it was seen."""
+    """Note that the owner of a run let its lease expire, unless it gave a sign of life since it was seen."""
     as_seen = Run.objects.filter(
         tenant=seen.tenant_id,
         pk=seen.response_id,
@@ -302,7 +317,7 @@ def suspect(seen: Run) -> None:
 
 
 def fail(seen: Run, message: str) -> None:
-    """End a run that nobody makes, unless somebody gave a sign of life since it was seen."""
+    """End a run that nobody makes, unless its owner gave a sign of life since it was seen."""
     _end(seen.tenant_id, seen.response_id, Status.FAILED, message, seen.lease_until)
 
 
@@ -310,7 +325,8 @@ def fail(seen: Run, message: str) -> None:
 def _end(
     tenant_id: int, response_id: str, status: Status, message: str, as_seen: datetime | None = None
 ) -> Json | None:
-    """The lock makes the compare-and-set below succeed; it is what proves that it did."""
+    """End a run. The row lock makes the compare-and-set below succeed; the compare-and-set proves that it
+    did."""
     run = (
         Run.objects.select_for_update(of=("self",))
         .select_related("response")
@@ -335,8 +351,8 @@ def _end(
         raise AssertionError("a locked run was changed")
     with connection.cursor() as cursor:
         _insert_events(cursor, tenant_id, response_id, closing)
-        _keep(cursor, tenant_id, response, run.response.provider)
-    transaction.on_commit(lambda: bell.ring(response_id))
+        _store_ended(cursor, tenant_id, response, run.response.provider)
+    transaction.on_commit(lambda: notify.publish(response_id))
     return response
 
 
@@ -348,15 +364,15 @@ def _ended(run: Run, status: Status, message: str) -> Json:
     return {**response, "status": status.value}
 
 
-def _closing(run: Run, response: Json) -> Numbered:
+def _closing(run: Run, response: Json) -> NumberedEvents:
     number = run.last_number + 1
     if not run.streams:
-        return Numbered(b"", number, run.last_number)
-    return events.numbered(response_events.terminal(number, response), number)
+        return NumberedEvents(b"", number, run.last_number)
+    return events.number_events(response_events.terminal(number, response), number)
 
 
 def _so_far(run: Run, output: list[Json]) -> Json:
-    """The Response of a run as it is known now."""
+    """Return the Response of a run as it is known now."""
     response = {**orjson.loads(bytes(run.response.body)), "status": run.status, "output": output}
     return {**response, "output_text": response_object.output_text(output)}
 

@@ -1,18 +1,15 @@
-"""An upstream's deltas on their way to the Assembler, where a conversation is compacted: one rewriting makes
-an item of a summary, the other puts an item before the answer."""
+"""Rewrite an upstream's deltas where a conversation is compacted: make an item of a summary, or put one
+before the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from gateway_project.lib.errors import UpstreamMalformed
+from gateway_project.lib.json import Json
 from gateway_project.lib.sse import Frame
 from responses_api.compaction import sealed
-from responses_api.translation import Adapter
-from routing.protocols.deltas import Delta, Opaque, Stop, Text
-
-Json = dict[str, Any]
+from routing.protocols.shared.deltas import Adapter, Delta, Opaque, Stop, Text
 
 _KEY = "compaction"
 
@@ -31,21 +28,21 @@ class Rewritten:
         self.dropped = inner.dropped
 
     def deltas(self, frame: Frame) -> list[Delta]:
-        return self._taken(self._inner.deltas(frame))
+        return self._take(self._inner.deltas(frame))
 
     def body(self, raw: bytes) -> list[Delta]:
-        return self._taken(self._inner.body(raw))
+        return self._take(self._inner.body(raw))
 
     def finish(self) -> list[Delta]:
-        return self._taken(self._inner.finish())
+        return self._take(self._inner.finish())
 
-    def _taken(self, found: list[Delta]) -> list[Delta]:
+    def _take(self, found: list[Delta]) -> list[Delta]:
         self.done, self.dropped = self._inner.done, self._inner.dropped
         return self._rewrite(found)
 
 
-def compacting(adapter: Adapter, seal: Callable[[str], str]) -> Rewritten:
-    """The answer's text is a summary: at its Stop there is one compaction item, and nothing before it.
+def compact_answer(adapter: Adapter, seal: Callable[[str], str]) -> Rewritten:
+    """Take the answer's text for a summary: at its Stop give one compaction item, and nothing before it.
 
     Raises UpstreamMalformed if there is no summary. One that was cut at the output limit is taken as far as
     it goes: from that the client can go on, while a failure leaves it with what is too long.
@@ -66,8 +63,8 @@ def compacting(adapter: Adapter, seal: Callable[[str], str]) -> Rewritten:
     return Rewritten(adapter, rewrite)
 
 
-def preceded(adapter: Adapter, item: Json) -> Rewritten:
-    """The answer comes after the compaction of what it answers, made beforehand (`context_management`)."""
+def prepend_item(adapter: Adapter, item: Json) -> Rewritten:
+    """Put the compaction of what is answered, made beforehand (`context_management`), before the answer."""
     waiting = [Opaque(_KEY, item)]
 
     def rewrite(found: list[Delta]) -> list[Delta]:

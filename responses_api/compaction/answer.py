@@ -1,16 +1,13 @@
-"""What stands for a conversation once it is compacted: towards the client, and towards the model."""
+"""Make what stands for a compacted conversation: towards the client, and towards the model."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from gateway_project.lib import ids
+from gateway_project.lib.json import Json
 from responses_api.compaction import sealed
-from responses_api.response_object import usage_report
-from routing.protocols.conversation import kind_of, parts
+from responses_api.stream.response import usage_report
+from routing.protocols.shared.conversation import kind_of, parts
 from tenants.token_classes import Usage
-
-Json = dict[str, Any]
 
 
 def compaction_object(
@@ -22,13 +19,13 @@ def compaction_object(
         "id": compaction_id,
         "object": "response.compaction",
         "created_at": created_at,
-        "output": [*map(_shown, filter(_is_users, items)), item],
+        "output": [*map(_show, filter(_is_users, items)), item],
         "usage": usage or usage_report(Usage()),
     }
 
 
-def resumed(canonical: Json, summary: str) -> Json:
-    """The request to go on with once its input was compacted in passing (`context_management`).
+def resume_from(canonical: Json, summary: str) -> Json:
+    """Make the request to go on with once its input was compacted in passing (`context_management`).
 
     The newest words of the user are kept: they may ask what is answered now. Of what came after them the
     summary tells how far it got.
@@ -52,8 +49,8 @@ def _is_users(item: Json) -> bool:
     return kind_of(item) == "message" and item.get("role") == "user"
 
 
-def _shown(message: Json) -> Json:
-    """A user's message with everything an output item must have."""
+def _show(message: Json) -> Json:
+    """Give a user's message everything an output item must have."""
     return {
         **message,
         "id": message.get("id") or ids.item_id("msg"),

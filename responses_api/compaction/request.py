@@ -1,4 +1,4 @@
-"""When a conversation is to be compacted, and how a model is asked to do it.
+"""Decide when a conversation is to be compacted, and ask a model to do it.
 
 The request for a summary holds messages only: calls and their outputs are told as text, thoughts are left
 out, and there are no tools. So every protocol can carry it, and no model takes it for its turn to act.
@@ -6,14 +6,11 @@ out, and there are no tools. So every protocol can carry it, and no model takes 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-import orjson
-from msgspec import Meta, Struct
+from typing import Any
 
 from gateway_project.lib.errors import BadRequest, UnsupportedParameter
-from responses_api.doors.shapes import check
-from routing.protocols.conversation import (
+from gateway_project.lib.json import Json, dumps
+from routing.protocols.shared.conversation import (
     CALLS,
     LEFT_OUT,
     OUTPUTS,
@@ -23,10 +20,7 @@ from routing.protocols.conversation import (
     text_of,
 )
 
-Json = dict[str, Any]
-
 TRIGGER = "compaction_trigger"
-MIN_THRESHOLD = 1000
 _KEPT = (
     "model", "stream", "truncation", "service_tier", "user", "safety_identifier", "prompt_cache_key",
 )  # fmt: skip
@@ -54,13 +48,8 @@ _THEIRS = (
 _ASK = "Write the summary of the conversation above now."
 
 
-class _Entry(Struct):
-    type: Literal["compaction"]
-    compact_threshold: Annotated[int, Meta(ge=MIN_THRESHOLD)] | None = None
-
-
 def is_triggered(items: list[Json]) -> bool:
-    """Whether the input ends with the wish to be compacted. Raises BadRequest for a wish elsewhere."""
+    """Tell whether the input ends with the wish to be compacted. Raises BadRequest for a wish elsewhere."""
     for position, item in enumerate(items[:-1]):
         if item.get("type") == TRIGGER:
             at = f"input[{position}].type"
@@ -68,29 +57,13 @@ def is_triggered(items: list[Json]) -> bool:
     return bool(items) and items[-1].get("type") == TRIGGER
 
 
-def compact_threshold(body: Json, window: int | None) -> int | None:
-    """From how many tokens on a conversation is to be compacted before it is answered; None for never.
-
-    Raises BadRequest. Without a number it is nine tenths of the context window, if that is known.
-    """
-    wishes = body.get("context_management")
-    if not wishes:
-        return None
-    check(wishes, list[_Entry], "context_management")
-    given = [wish.get("compact_threshold") for wish in wishes]
-    numbers = [number for number in given if number is not None]
-    if numbers:
-        return int(min(numbers))
-    return None if window is None else window * 9 // 10
-
-
 def summary_request(canonical: Json) -> Json:
-    """A canonical request for the summary. The input must be unsealed. Raises BadRequest."""
+    """Make a canonical request for the summary. The input must be unsealed. Raises BadRequest."""
     teller = _Teller()
     for position, item in enumerate(canonical["input"]):
         teller.tell(item, f"input[{position}]")
     if not teller.messages:
-        raise BadRequest("'input' holds nothing to compact; send the conversation.", param="input")
+        raise BadRequest("'input' has nothing to compact; send the conversation.", param="input")
     said = instructions(canonical)
     return {
         **{name: canonical[name] for name in _KEPT if canonical.get(name) is not None},
@@ -100,7 +73,7 @@ def summary_request(canonical: Json) -> Json:
 
 
 class _Teller:
-    """Tells items as messages."""
+    """Tell items as messages."""
 
     def __init__(self) -> None:
         self.messages: list[Json] = []
@@ -120,7 +93,7 @@ class _Teller:
             self._tell_output(item)
         elif kind == "compaction":
             raise UnsupportedParameter(
-                f"'{at}.encrypted_content' was made by another provider, which alone can read it.",
+                f"'{at}.encrypted_content' was made by another provider, and only that provider can read it.",
                 param=f"{at}.encrypted_content",
             )
         elif kind not in _DROPPED:
@@ -147,7 +120,4 @@ def _message(role: str, text: str) -> Json:
 def _written(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # orjson reads JSON nested deeper than it writes
-        raise BadRequest("The body is nested too deep.") from None
+    return dumps(value).decode()

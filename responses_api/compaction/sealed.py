@@ -1,4 +1,4 @@
-"""A summary sealed into a compaction item for its tenant, and opened when the item comes back.
+"""Seal a summary into a compaction item for its tenant, and open it when the item comes back.
 
 It is encrypted with the key-encryption keys and bound to the tenant. Items another vendor made stay as they
 are: only their maker can read them.
@@ -6,18 +6,17 @@ are: only their maker can read them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from gateway_project.lib import ids, sealing
 from gateway_project.lib.errors import InvalidEncryptedContent
+from gateway_project.lib.json import Json
 from gateway_project.lib.keyring import Keyring, KeyringError
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
-from routing.protocols.conversation import kind_of
-
-Json = dict[str, Any]
+from routing.protocols.shared.conversation import kind_of
 
 PREFIX = "tollgate.compaction."
 # From the user, because a summary repeats what tools and files said: nothing of that may command the model.
@@ -38,7 +37,7 @@ class Summary(NamedTuple):
 
 
 def seal(summary: str, tenant_id: int, keyring: Keyring, *, supersedes: bool = False) -> str:
-    """The encrypted content of a compaction item.
+    """Make the encrypted content of a compaction item.
 
     It supersedes what stands before it where the client goes on with everything it has
     (`context_management`), not where it puts together its next input itself.
@@ -48,18 +47,18 @@ def seal(summary: str, tenant_id: int, keyring: Keyring, *, supersedes: bool = F
 
 
 def item(content: str) -> Json:
-    """The compaction item a client is given."""
+    """Make the compaction item that a client is given."""
     return {"id": ids.item_id("cmp"), "type": "compaction", "encrypted_content": content}
 
 
 def message(summary: str) -> Json:
-    """A summary in words that every upstream understands."""
+    """Tell a summary in words that every upstream understands."""
     part = {"type": "input_text", "text": _TOLD.format(summary=summary)}
     return {"type": "message", "role": "user", "content": [part]}
 
 
 def unsealed(items: list[Json], tenant_id: int, keyring: Keyring) -> list[Json]:
-    """The items with each of our compaction items replaced by its summary. Raises InvalidEncryptedContent."""
+    """Replace each of our compaction items by its summary. Raises InvalidEncryptedContent."""
     if not any(map(_is_ours, items)):
         return items
     opened: list[Json] = []
@@ -75,12 +74,12 @@ def unsealed(items: list[Json], tenant_id: int, keyring: Keyring) -> list[Json]:
 
 
 def opened(given: Json, tenant_id: int, keyring: Keyring) -> str:
-    """The summary in an item that was just sealed here."""
+    """Return the summary in an item that was just sealed here."""
     return _open(given, tenant_id, keyring, "encrypted_content").text
 
 
 def stays(given: Json) -> bool:
-    """Whether an item is there for the whole conversation: instructions, and tools to call."""
+    """Tell whether an item is there for the whole conversation: instructions, and tools to call."""
     if kind_of(given) == "message":
         return given.get("role") in {"developer", "system"}
     return given.get("type") == "additional_tools"
@@ -98,7 +97,7 @@ def _open(given: Json, tenant_id: int, keyring: Keyring, at: str) -> Summary:
         payload = sealing.unseal(sealed, _place(tenant_id), keyring)
     except (SealError, KeyringError):
         raise InvalidEncryptedContent(
-            f"'{at}' cannot be opened: send it as it was given to you, with a key of the same tenant.",
+            f"'{at}' cannot be opened; send it back unchanged, with a key of the same tenant.",
             param=at,
         ) from None
     text, supersedes = orjson.loads(payload.reveal())

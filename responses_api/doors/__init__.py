@@ -1,1 +1,1 @@
-"""Client formats: what each door accepts and how it validates it. No Django here."""
+"""Read and write the clients' formats: a folder for each door. No Django here."""

@@ -22,7 +22,7 @@ class Update(Struct):
 
 
 def decode_update(raw: bytes, caps: Caps | None = None) -> dict[str, str]:
-    """The new metadata in a request body, checked. Raises BadRequest naming the field."""
+    """Check the new metadata in a request body. Raises BadRequest naming the field."""
     body = parse_object(raw, caps)
     check(body, Update)
     metadata: dict[str, str] = body["metadata"] or {}
@@ -31,7 +31,7 @@ def decode_update(raw: bytes, caps: Caps | None = None) -> dict[str, str]:
 
 
 def check_metadata(metadata: Any) -> None:
-    """Raises BadRequest naming the pair; a NUL is refused because PostgreSQL cannot keep one."""
+    """Check pairs. Raises BadRequest naming the pair; a NUL is refused because PostgreSQL cannot keep one."""
     check(metadata, Metadata, "metadata")
     for key, value in metadata.items():
         if "\0" in key or "\0" in value:

@@ -1,4 +1,4 @@
-"""Checking JSON against the shapes a door knows, with errors that name the exact field.
+"""Check JSON against the shapes a door knows, with errors that name the exact field.
 
 A shape is a msgspec Struct that is only used to check: what travels on is the JSON the client sent,
 because fields we do not know must survive.
@@ -7,8 +7,9 @@ because fields we do not know must survive.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
 
 import msgspec
 import orjson
@@ -16,33 +17,44 @@ import orjson
 from gateway_project.lib import structure
 from gateway_project.lib.errors import BadRequest, InvalidJson, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure, is_deeper
-from routing.protocols import envelope
+from routing.protocols.shared import envelope
 
 # orjson's words for JSON that is nested deeper than it reads.
 _TOO_DEEP_TO_READ = "depth limit"
 
-DoorName = Literal["chat", "responses", "compact", "input_tokens"]
+# An item, a part or a tool takes at most as much work as three times this many bytes of plain text.
+UNIT_BYTES = 1024
+
+
+class UsageOptions(msgspec.Struct):
+    """OpenRouter's wish to be told what a call cost: `"usage": {"include": true}`."""
+
+    include: bool | None = None
 
 
 class Compaction(msgspec.Struct, frozen=True):
-    """What it takes to put a summary in a conversation's place: `seal` makes an item's content of it,
-    `items` is the conversation as the client knows it, with earlier compactions still sealed."""
+    """The means to replace a conversation by a summary: `seal` turns it into an item's content, `items` is
+    the conversation as the client knows it, with earlier compactions still sealed."""
 
     seal: Callable[[str], str]
     items: list[dict[str, Any]]
 
 
 class ModelCall(msgspec.Struct, frozen=True):
-    """One generation request as its door understood it. `body` is the client's own JSON, or what became
-    of it once the history it continues was put before its input.
+    """One generation request as its door read it.
 
-    `references` are the positions of items in the input that stand for stored ones, `history` is how
-    many items of the input the client did not send itself. `compaction` is there where a summary may be
-    asked for; `preceding` is an item to be shown before the answer's own. `clamp` is the output limit that
-    budgets put on the call, which holds for a summary made in its place too.
+    door         the name of one in `registry.DOORS`
+    body         the client's own JSON, or what became of it once its history was put before its input
+    references   positions of items in the input that stand for stored ones
+    history      how many items of the input the client did not send itself
+    compaction   there where a summary may be asked for
+    preceding    an item to be shown before the answer's own
+    clamp        the output limit that budgets put on the call and on a summary made in its place
+    tells_cost   the answer's `usage` says what was charged; None: the operator's setting decides
+    units        the items, parts and tools it has, counted only where it is large
     """
 
-    door: DoorName
+    door: str
     model: str
     stream: bool
     include_usage: bool
@@ -53,9 +65,16 @@ class ModelCall(msgspec.Struct, frozen=True):
     compaction: Compaction | None = None
     preceding: dict[str, Any] | None = None
     clamp: int | None = None
+    tells_cost: bool | None = None
+    units: int = 0
 
-    def named(self, param: str) -> str:
-        """A field of `body` as the client knows it."""
+    @property
+    def weight(self) -> int:
+        """Return the bytes of plain text that take at least a third of the work this request takes."""
+        return self.size + UNIT_BYTES * self.units
+
+    def client_param(self, param: str) -> str:
+        """Give the client's name for a field of `body`, which history may have been put before."""
         found = _ITEM.match(param) if self.history else None
         if found is None:
             return param
@@ -68,8 +87,8 @@ class ModelCall(msgspec.Struct, frozen=True):
 _ITEM = re.compile(r"input\[(\d+)\](.*)")
 
 
-def renamed(error: BadRequest, client_param: Callable[[str], str]) -> BadRequest:
-    """The same error about the field as the client wrote it."""
+def rename_param(error: BadRequest, client_param: Callable[[str], str]) -> BadRequest:
+    """Make an error name the field as the client wrote it."""
     if error.param is not None:
         param = client_param(error.param)
         error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
@@ -78,7 +97,8 @@ def renamed(error: BadRequest, client_param: Callable[[str], str]) -> BadRequest
 
 
 def parse_object(raw: bytes | str, caps: Caps | None = None) -> dict[str, Any]:
-    """The JSON object in a request body, no deeper than `caps` allow. Raises InvalidJson, BadRequest."""
+    """Parse the JSON object in a request body, no deeper than `caps` allow. Raises InvalidJson,
+    BadRequest."""
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -92,16 +112,18 @@ def parse_object(raw: bytes | str, caps: Caps | None = None) -> dict[str, Any]:
     return parsed
 
 
-def check_count(cap: str, found: int, most: int, param: str) -> None:
-    """Raise RequestTooComplex where there is more than a cap allows."""
+def check_count(cap: str, found: int, most: int, param: str) -> int:
+    """Return what was found. Raise RequestTooComplex where it is more than a cap allows."""
     if found > most:
         raise RequestTooComplex(cap, most, param=param)
+    return found
 
 
 def count_parts(items: Iterable[dict[str, Any]]) -> int:
-    """How many entries the lists in items or messages have together: parts of a content or an output,
+    """Count the entries that the lists in items or messages have together: parts of a content or an output,
     summaries, calls of tools."""
-    return sum(len(value) for item in items for value in item.values() if isinstance(value, list))
+    lists = [value for item in items for value in item.values() if value.__class__ is list]
+    return sum(map(len, lists))
 
 
 def check_sealed(items: Iterable[dict[str, Any]], caps: Caps) -> None:
@@ -109,13 +131,13 @@ def check_sealed(items: Iterable[dict[str, Any]], caps: Caps) -> None:
     they will be opened."""
     sealed = (item.get("encrypted_content") for item in items)
     try:
-        structure.check(caps, *(envelope.written(one) for one in sealed if isinstance(one, str)))
+        structure.check(caps, *(envelope.read(one) for one in sealed if isinstance(one, str)))
     except TooMuchStructure as error:
         raise RequestTooComplex(error.cap, error.most, of="encrypted content") from None
 
 
 def count_tools(tools: Iterable[Any]) -> int:
-    """How many tools there are, those in namespaces included."""
+    """Count the tools, those in namespaces included."""
     count = 0
     for tool in tools:
         inner = tool.get("tools") if isinstance(tool, dict) else None
@@ -123,12 +145,44 @@ def count_tools(tools: Iterable[Any]) -> int:
     return count
 
 
+def wants_cost(body: dict[str, Any]) -> bool | None:
+    """Tell whether a checked body asks for the charge of its call; None if it does not say."""
+    options = body.get("usage")
+    wanted: bool | None = options.get("include") if options else None
+    return wanted
+
+
 def check(value: Any, shape: Any, at: str = "") -> None:
     """Raise BadRequest naming the field unless `value` fits `shape`; `at` is where the value stands."""
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), at, value) from None
+        raise _explain(str(error), at, value) from None
+
+
+def check_each(values: Sequence[Any], shape: Any, at: str) -> None:
+    """Check every value of a list that stands at `at`. All at once, because a call for each costs several
+    times what checking it does; one after the other only to find which of them is wrong."""
+    if not fits_each(values, shape):
+        for position, value in enumerate(values):
+            check(value, shape, f"{at}[{position}]")
+
+
+def fits_each(values: Sequence[Any], shape: Any) -> bool:
+    """Return whether every value of a list fits `shape`."""
+    if not values:
+        return True
+    try:
+        msgspec.convert({"values": values}, _list_of(shape))
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@cache
+def _list_of(shape: Any) -> Any:
+    """Make a struct that holds such a list: of a struct msgspec remembers the type, of a list it does not."""
+    return msgspec.defstruct("ListOf", [("values", list[shape])])
 
 
 _AT = re.compile(r"(.*?)(?: - at `(.*)`)?\Z", re.DOTALL)
@@ -136,8 +190,8 @@ _OUT_OF_RANGE = re.compile(r"Expected `\w+` [<>]=")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-def _explained(words: str, at: str, value: Any) -> BadRequest:
-    """msgspec's words, as a sentence with the path the client knows."""
+def _explain(words: str, at: str, value: Any) -> BadRequest:
+    """Make msgspec's words a sentence with the path the client knows."""
     match = _AT.match(words)
     what, path = match.groups() if match is not None else (words, None)
     param = at + (path or "").removeprefix("key` in `").removeprefix("$")

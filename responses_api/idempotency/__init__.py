@@ -1,7 +1,7 @@
-"""Idempotency-Key: one call and one answer for all requests that carry the same key.
+"""Idempotency-Key: make one call and give one answer for all requests that carry the same key.
 
-calls       which calls with a key this worker runs, and who waits for them
+calls       the calls with a key that this worker runs, and the requests that wait for them
 once        run the call, or join the one that runs
-joining     waiting for another's answer, and repeating it
-recording   keeping what is sent for those who ask again
+joining     wait for another request's answer, and repeat it
+recording   store what is sent for those who ask again
 """

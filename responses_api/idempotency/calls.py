@@ -1,6 +1,6 @@
-"""Idempotency-Key: what a key is, and who in which process runs the call behind it.
+"""Idempotency-Key: read keys, and track which process runs the call behind each.
 
-    claim    one row per tenant and key decides who runs the call (storage/idempotent_calls.py)
+claim    one row per tenant and key decides who runs the call (storage/idempotent_calls.py)
     run      the owner's reply is recorded and committed before its client has all of it (recording.py)
     join     everybody else waits for that answer and gets the same bytes (joining.py)
 
@@ -25,38 +25,35 @@ from gateway_project.lib.asgi import Headers
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import BadRequest, Unavailable
-from responses_api.doors.shapes import DoorName
-from responses_api.idempotency import ownership
-from responses_api.idempotency.ownership import Ownership
-from responses_api.interruption import Interruption
-from responses_api.leases import Renewal
-from responses_api.storage import idempotent_calls
-from responses_api.storage.idempotent_calls import Claim, Ended, Ending, Found, Lost
-from responses_api.storage.keepers import write
-from responses_api.storage.writer import Writer
+from gateway_project.lib.renewals import Renewal
+from gateway_project.lib.writer import Writer
+from responses_api.process.interruption import Interruption
+from responses_api.storage import idempotent_calls, ownership
+from responses_api.storage.idempotent_calls import EndedCall, Found, KeyClaim, KeyedCallEnd, Lost
+from responses_api.storage.ownership import Ownership
+from responses_api.storage.stores import write
 
 logger = logging.getLogger("tollgate.idempotency")
 
 HEADER = "Idempotency-Key"
-REPLAYED = "idempotent-replayed"
 _HEADER = HEADER.lower().encode()
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}\Z")
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.25
-# A failure is told without delay: that its key is free is not worth more than this of waiting.
+# A failure is told quickly: freeing its key is not worth a longer wait.
 FAILURE_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 
 
 class Key(Struct, frozen=True):
-    """A key with what it was sent with: digests, because neither needs to be known again."""
+    """A key with the request it was sent with: digests, because neither needs to be known again."""
 
     key_digest: bytes
     request_digest: bytes
 
 
-def key_of(headers: Headers, door: DoorName, body: bytes) -> Key | None:
-    """The key of a request, None if it has none. Raises BadRequest."""
+def key_of(headers: Headers, door: str, body: bytes) -> Key | None:
+    """Return the key of a request; None if it has none. Raise BadRequest."""
     given = {value for name, value in headers if name == _HEADER}
     if not given:
         return None
@@ -70,9 +67,9 @@ def key_of(headers: Headers, door: DoorName, body: bytes) -> Key | None:
 
 
 class IdempotentCalls:
-    """One per worker: the calls it runs, and those of other processes its clients wait for.
+    """The calls that one worker runs, and the calls of other processes its clients wait for.
 
-    Whoever waits for a call finds the future of its ending under the call's owner. It gives None when
+    Whoever waits for a call finds the future of its ending under the call's owner. The future gives None if
     the owner was lost; then the key may be claimed again.
     """
 
@@ -81,27 +78,25 @@ class IdempotentCalls:
         self._writer = writer
         self._interrupt = interrupt
         self._loop = asyncio.get_running_loop()
-        self._endings: dict[str, asyncio.Future[Ending | None]] = {}
+        self._endings: dict[str, asyncio.Future[KeyedCallEnd | None]] = {}
         self._running: dict[str, Ownership] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def claim(self, tenant_id: int, key: Key, owner: str) -> Found:
-        """The call behind the key: to be run, and `release`d, by the caller if `owner` is its owner.
+        """Return the call behind the key. If `owner` is its owner, the caller runs and `release`s it.
 
-        Raises Unavailable: without the database nobody can promise that there is only one.
+        Raise Unavailable: without the database nobody can promise that there is only one call.
         """
-        # Before the claim is written, because those that join may learn of it in the same moment.
+        # Before the claim is written, because requests that join may learn of it at the same moment.
         self._endings[owner] = self._loop.create_future()
         claimed_at = clock.timestamp()
         found: Found | None = None
         try:
             found = await write(
-                self._writer, Claim(tenant_id, key.key_digest, key.request_digest, owner)
+                self._writer, KeyClaim(tenant_id, key.key_digest, key.request_digest, owner)
             )
         except StoreUnavailable as error:
-            message = (
-                f"The database does not answer, so {HEADER!r} cannot be honoured now; try again."
-            )
+            message = f"The database is unavailable, so {HEADER!r} cannot be honoured; try again."
             raise Unavailable(message, retry_after_seconds=2) from error
         finally:
             if found is None or found.owner != owner:
@@ -112,21 +107,26 @@ class IdempotentCalls:
         return found
 
     def ownership(self, call: Found) -> Ownership:
-        """Of a call that runs here."""
+        """Return the ownership of a call that runs here."""
         return self._running[call.owner]
 
+    @property
+    def running(self) -> tuple[Ownership, ...]:
+        """The ownerships of all calls that run here."""
+        return tuple(self._running.values())
+
     def renewal(self) -> Renewal | None:
-        """The leases of the calls that run here, to be renewed. From any thread."""
+        """Return the renewal of the leases of all calls that run here. Callable from any thread."""
         return ownership.renewal(list(self._running.copy().values()))
 
-    async def end(self, call: Found, ending: Ending) -> None:
-        """Commit how a call ended. If that fails it is tried again until its lease runs out, and the key is
-        free after that."""
-        writing = aio.hold(self._write(Ended(call, ending)), "end-idempotent-call")
+    async def end(self, call: Found, ending: KeyedCallEnd) -> None:
+        """Commit how a call ended. If that fails, retry until the lease runs out; the key is free after
+        that."""
+        writing = aio.hold(self._write(EndedCall(call, ending)), "end-idempotent-call")
         await asyncio.wait([writing], timeout=FAILURE_SECONDS if ending.is_failure else None)
 
-    def release(self, call: Found, ending: Ending | None) -> None:
-        """The call runs no longer; those that wait for it here get its ending."""
+    def release(self, call: Found, ending: KeyedCallEnd | None) -> None:
+        """Remove a call that no longer runs, and give its ending to those that wait for it here."""
         owned = self._running.pop(call.owner, None)
         is_lost = owned is not None and owned.is_lost
         self._resolve(call.owner, None if is_lost else ending)
@@ -135,8 +135,8 @@ class IdempotentCalls:
         if owner in self._running:
             self._interrupt(owner, Interruption.KEY_LOST)
 
-    def ending(self, call: Found) -> asyncio.Future[Ending | None]:
-        """How a call ends that somebody runs here or elsewhere."""
+    def ending(self, call: Found) -> asyncio.Future[KeyedCallEnd | None]:
+        """Return the future of the ending of a call that runs here or elsewhere."""
         known = self._endings.get(call.owner)
         if known is not None:
             return known
@@ -153,25 +153,26 @@ class IdempotentCalls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _write(self, record: Ended) -> None:
+    async def _write(self, record: EndedCall) -> None:
         try:
             await write(self._writer, record)
         except StoreUnavailable as error:
-            logger.error("an idempotent call is not noted yet: %s", error)
+            logger.error("the end of an idempotent call is not stored yet: %s", error)
             self._held(self._write_again(record), "end-idempotent-call-again")
 
-    async def _write_again(self, record: Ended) -> None:
-        """While nobody else can have taken the key over; after that nothing would be changed."""
+    async def _write_again(self, record: EndedCall) -> None:
+        """Retry the write while nobody else can have taken over the key; after that it would change
+        nothing."""
         give_up_at = clock.monotonic() + idempotent_calls.LEASE.total_seconds()
         while clock.monotonic() < give_up_at:
             await asyncio.sleep(RETRY_SECONDS)
             with contextlib.suppress(StoreUnavailable):
                 await write(self._writer, record)
                 return
-        logger.error("an idempotent call was not noted: its key is free again")
+        logger.error("the end of an idempotent call was not stored; its key is free again")
 
     async def _poll(self, call: Found) -> None:
-        """Wait for a call of another process; all who wait for it here share this."""
+        """Wait for a call of another process; all who wait for it here share this task."""
         ending, pause = None, FIRST_PAUSE_SECONDS
         try:
             while (ending := await in_database_thread(idempotent_calls.ending_of, call)) is None:
@@ -182,7 +183,7 @@ class IdempotentCalls:
         finally:
             self._resolve(call.owner, ending)
 
-    def _resolve(self, owner: str, ending: Ending | None) -> None:
+    def _resolve(self, owner: str, ending: KeyedCallEnd | None) -> None:
         future = self._endings.pop(owner, None)
         if future is not None and not future.done():
             future.set_result(ending)

@@ -1,7 +1,7 @@
-"""The reply of a call with an Idempotency-Key: everything it sends is kept for those who ask again.
+"""Record the reply of a call with an Idempotency-Key, for those who ask again.
 
-The answer is committed before its end leaves, and a failure, which frees the key, before it is told. The
-call outlives its client, because whoever sends a key means to ask again.
+The answer is committed before its end is sent, and a failure, which frees the key, before it is told. The
+call outlives its client, because a client that sends a key intends to ask again.
 """
 
 from __future__ import annotations
@@ -9,39 +9,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
-import orjson
 from msgspec import structs
 
 from gateway_project.lib import aio
 from gateway_project.lib.errors import GatewayError, IdempotentAnswerTooLarge, Unavailable
-from responses_api.admission import Admitted
-from responses_api.doors.shapes import DoorName, ModelCall
+from gateway_project.lib.json import Json
+from responses_api.calls.admission import Admitted
+from responses_api.doors.door import Door
+from responses_api.doors.shapes import ModelCall
 from responses_api.idempotency.calls import IdempotentCalls
-from responses_api.reply import Reply
-from responses_api.storage.idempotent_calls import Ending, Found
-from responses_api.storage.keepers import Keeper
+from responses_api.process.response_writer import ResponseWriter
+from responses_api.storage.idempotent_calls import Found, KeyedCallEnd
+from responses_api.storage.pieces import LARGE_BYTES
+from responses_api.storage.stores import AnswerStore
 
-Json = dict[str, Any]
-
-# How a door's stream says that it failed. An event's JSON has no line ends, so no text can look like it.
-_FAILURES: dict[DoorName, bytes] = {
-    "chat": b'data: {"error":{',
-    "responses": b"event: response.failed\n",
-}
 _SIGNS_OF_LIFE = (b":", b"event: keepalive\n")
 
 
 class Recording:
-    """Implements `Reply` around another. Whoever makes one calls `finish` when the call is over."""
+    """Implements `ResponseWriter` around another and records it. Whoever makes one calls `finish` when the
+    call is over."""
 
     def __init__(
         self,
-        reply: Reply,
+        reply: ResponseWriter,
         calls: IdempotentCalls,
         found: Found,
         call: ModelCall,
+        door: Door,
         *,
         max_bytes: int,
         stall_seconds: float,
@@ -50,12 +46,14 @@ class Recording:
         self._calls = calls
         self._found = found
         self._streams = call.stream
-        self._failure = _FAILURES.get(call.door, b"")  # the other doors do not stream
+        # An event's JSON has no line ends, so no text can look like it.
+        self._failure = door.failure_marker
+        self._render = door.error
         self._max_bytes = max_bytes
         self._stall_seconds = stall_seconds
         self._pieces: list[bytes] = []
         self._size = 0
-        self._committed: Ending | None = None
+        self._committed: KeyedCallEnd | None = None
         self._is_over = False
         self._client_is_lost = False
         self.survives_client = True
@@ -76,14 +74,17 @@ class Recording:
     def started(self, started: bool) -> None:
         self._reply.started = started
 
-    # Reply
+    # As a ResponseWriter
 
     async def json(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         await self._end(self._whole(status, headers or {}, body))
-        await self._tell(partial(self._reply.json, status, body, headers))
+        if len(body) > LARGE_BYTES and not self._client_is_lost:
+            await self._reply.json(status, body, headers)  # which looks after each piece
+        else:
+            await self._tell(partial(self._reply.json, status, body, headers))
 
     async def error(self, error: GatewayError) -> None:
-        await self.json(error.http_status, orjson.dumps(error.body()), error.headers())
+        await self.json(error.http_status, self._render(error), error.headers())
 
     async def start_stream(self, *, closing: bool) -> None:
         await self._tell(partial(self._reply.start_stream, closing=closing))
@@ -105,13 +106,13 @@ class Recording:
         except TimeoutError:
             self._client_is_lost = True
 
-    # What is kept
+    # Storing
 
-    def kept_with(self, admitted: Admitted) -> Admitted:
-        """The call with a keeper that keeps the answer here as well, where it is kept at all."""
-        if admitted.keeper is None:
+    def with_recording_store(self, admitted: Admitted) -> Admitted:
+        """Return the call with a store that also saves the answer here, if the answer is stored at all."""
+        if admitted.store is None:
             return admitted
-        return structs.replace(admitted, keeper=_Together(admitted.keeper, self))
+        return structs.replace(admitted, store=_RecordedStore(admitted.store, self))
 
     async def commit(self, closing: bytes) -> None:
         """Commit the answer that ends with `closing`, unless it turns out to end otherwise."""
@@ -120,27 +121,27 @@ class Recording:
         else:
             await self._commit(self._whole(200, self.headers, closing))
 
-    async def refused(self, error: GatewayError) -> None:
-        """The call was refused before it began; somebody else tells the client."""
+    async def note_refusal(self, error: GatewayError) -> None:
+        """Record that the call was refused before it began; somebody else tells the client."""
         await self._end(self._error(error))
 
     def finish(self) -> None:
-        """The call is over. If it had no end, because it was broken off, its key is free."""
+        """End the recording. If the call was broken off without an end, free its key."""
         if not self._is_over:
             broken_off = Unavailable(
-                "The call with this Idempotency-Key was broken off; try again."
+                "The call with this Idempotency-Key was interrupted; try again."
             )
             ending = self._committed or self._error(broken_off)
             aio.hold(self._end(ending), "end-broken-call")
 
-    async def _end(self, ending: Ending) -> None:
+    async def _end(self, ending: KeyedCallEnd) -> None:
         self._is_over = True
         try:
             await self._commit(ending)
         finally:
             self._calls.release(self._found, ending)
 
-    async def _commit(self, ending: Ending) -> None:
+    async def _commit(self, ending: KeyedCallEnd) -> None:
         if ending != self._committed:
             self._committed = ending
             await self._calls.end(self._found, ending)
@@ -155,32 +156,32 @@ class Recording:
     def _is_failure(self, piece: bytes) -> bool:
         return piece.startswith(self._failure) or b"\n" + self._failure in piece
 
-    def _streamed(self, last: bytes) -> Ending:
+    def _streamed(self, last: bytes) -> KeyedCallEnd:
         if self._size + len(last) > self._max_bytes:
             return self._error(IdempotentAnswerTooLarge())
         body = b"".join([*self._pieces, last])
-        return Ending(200, self.headers, body, self._is_failure(last))
+        return KeyedCallEnd(200, self.headers, body, self._is_failure(last))
 
-    def _whole(self, status: int, headers: dict[str, str], body: bytes) -> Ending:
+    def _whole(self, status: int, headers: dict[str, str], body: bytes) -> KeyedCallEnd:
         if len(body) > self._max_bytes:
             return self._error(IdempotentAnswerTooLarge())
-        return Ending(status, headers, body, is_failure=status >= 400)
+        return KeyedCallEnd(status, headers, body, is_failure=status >= 400)
 
-    def _error(self, error: GatewayError) -> Ending:
-        body = orjson.dumps(error.body())
-        return Ending(error.http_status, error.headers(), body, is_failure=True)
+    def _error(self, error: GatewayError) -> KeyedCallEnd:
+        body = self._render(error)
+        return KeyedCallEnd(error.http_status, error.headers(), body, is_failure=True)
 
 
-class _Together:
-    """Keeps an answer where it was to be kept and under its key, in one transaction as a rule: both are
-    handed to the writer before either is waited for. Implements `Keeper`."""
+class _RecordedStore:
+    """Implements `AnswerStore`: stores an answer in its usual place and under its key, in one transaction as
+    a rule, because both are handed to the writer before either is waited for."""
 
-    __slots__ = ("_keeper", "_recording")
+    __slots__ = ("_recording", "_store")
 
-    def __init__(self, keeper: Keeper, recording: Recording) -> None:
-        self._keeper = keeper
+    def __init__(self, store: AnswerStore, recording: Recording) -> None:
+        self._store = store
         self._recording = recording
 
-    async def keep(self, answer: Json, provider: str, closing: bytes) -> None:
-        keeping = self._keeper.keep(answer, provider, closing)
-        await asyncio.gather(keeping, self._recording.commit(closing))
+    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
+        saving = self._store.save(answer, provider, closing)
+        await asyncio.gather(saving, self._recording.commit(closing))

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name="suspected_at",
             field=models.DateTimeField(
                 blank=True,
-                help_text="When somebody first saw that its lease had run out.",
+                help_text="When its lease was first seen to have expired.",
                 null=True,
             ),
         ),

@@ -1,1 +1,1 @@
-"""Writing responses and what belongs to them: many at a time, before their client is told."""
+"""Store responses and what belongs to them: many at a time, before their client is told."""

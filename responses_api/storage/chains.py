@@ -1,12 +1,11 @@
-"""What a call continues from: the chain behind a response, a conversation, single items by reference.
+"""Load what a call continues from: the chain behind a response, a conversation, single items by reference.
 
-Always one query, scoped by tenant at every step of it, whatever the length.
+Always one query, scoped by tenant at every step, however long the chain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import orjson
 from django.conf import settings
@@ -15,18 +14,18 @@ from msgspec import Struct
 
 from gateway_project.lib import structure
 from gateway_project.lib.errors import RequestTooComplex
+from gateway_project.lib.json import Json
 from gateway_project.lib.structure import TooMuchStructure
 from responses_api.compaction import sealed as compaction
 from responses_api.models import Conversation, Status
 from responses_api.storage import reading
+from responses_api.storage.id_shapes import is_row_id
 from responses_api.storage.records import INPUT
-from routing.protocols import envelope
-from routing.protocols.conversation import kind_of
+from routing.protocols import responses
+from routing.protocols.shared import envelope
+from routing.protocols.shared.conversation import kind_of
 
-Json = dict[str, Any]
-
-MAX_ID_LENGTH = 64
-# What we sealed ourselves says who may open it.
+# An item that we sealed says itself who may open it.
 _OURS = (envelope.PREFIX, compaction.PREFIX)
 _CONTINUABLE = frozenset({Status.COMPLETED.value, Status.INCOMPLETE.value})
 
@@ -44,7 +43,8 @@ WITH RECURSIVE chain (id, parent_id, root_id, conversation_id, until, status, pr
 SELECT chain.parent_id, chain.root_id, chain.conversation_id, chain.until, chain.status,
     SUM(LENGTH(item.body)) OVER (), chain.provider, item.side,
     CASE WHEN SUM(LENGTH(item.body)) OVER () <= %s THEN item.body END
-FROM chain LEFT JOIN responses_api_storeditem item ON item.response_id = chain.id
+FROM chain LEFT JOIN responses_api_storeditem item
+    ON item.response_id = chain.id AND item.tenant_id = %s
 ORDER BY chain.depth DESC, item.side, item.position
 """
 
@@ -52,7 +52,7 @@ ORDER BY chain.depth DESC, item.side, item.position
 class Chain(Struct, frozen=True):
     """Everything that was said up to a response, oldest first.
 
-    `root_id` is the response it began with; empty where none of it is stored. `size` is in bytes. Of a
+    `root_id` is the response it began with; empty if none of it is stored. `size` is in bytes. For a
     conversation, `until` is the position after its last item.
     """
 
@@ -63,26 +63,21 @@ class Chain(Struct, frozen=True):
 
 
 class NotContinuable(Exception):
-    """The response is there, but `status` says that nothing can continue from it (yet)."""
+    """The response exists, but its `status` says that nothing can continue from it (yet)."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
         self.status = status
 
 
-def can_be_an_id(text: str) -> bool:
-    """Whether it is worth asking for; PostgreSQL refuses to be asked for a NUL."""
-    return 0 < len(text) <= MAX_ID_LENGTH and "\0" not in text
-
-
 def load(tenant_id: int, response_id: str) -> Chain | None:
-    """The chain that ends with this response of the tenant; None if it, or a response it builds on, is
-    not there (any more). Raises NotContinuable, RequestTooComplex."""
-    if not can_be_an_id(response_id):
+    """Return the chain that ends with this response of the tenant; None if it, or a response it builds on,
+    does not exist (any more). Raise NotContinuable or RequestTooComplex."""
+    if not is_row_id(response_id):
         return None
     with connection.cursor() as cursor:
-        most = settings.MAX_HISTORY_BYTES  # of more than that no body is read
-        cursor.execute(_CHAIN, (tenant_id, response_id, tenant_id, most))
+        most = settings.MAX_HISTORY_BYTES  # if the history is larger, no body is read
+        cursor.execute(_CHAIN, (tenant_id, response_id, tenant_id, most, tenant_id))
         rows = cursor.fetchall()
     if not rows or rows[0][0]:  # nothing, or the oldest we have still names a parent
         return None
@@ -92,7 +87,7 @@ def load(tenant_id: int, response_id: str) -> Chain | None:
     size = int(total or 0)
     check_history(size, (row[-1] for row in rows), "previous_response_id")
     items = [
-        remembered(orjson.loads(body), provider if side != INPUT else "")
+        mark_for_maker(orjson.loads(body), provider if side != INPUT else "")
         for *_, provider, side, body in rows
         if body is not None
     ]
@@ -107,8 +102,7 @@ def load(tenant_id: int, response_id: str) -> Chain | None:
 
 
 def check_history(size: int, bodies: Iterable[bytes | memoryview | None], param: str) -> None:
-    """Raise RequestTooComplex for a history that is too large, or of whose JSON too many objects would be
-    made."""
+    """Raise RequestTooComplex for a history that is too large, or whose JSON would make too many objects."""
     if size > settings.MAX_HISTORY_BYTES:
         raise RequestTooComplex("history", settings.MAX_HISTORY_BYTES, param=param)
     if size <= settings.CAPS.values:
@@ -120,8 +114,8 @@ def check_history(size: int, bodies: Iterable[bytes | memoryview | None], param:
 
 
 def conversation(tenant_id: int, conversation_id: str, until: int | None = None) -> Chain | None:
-    """What was said in a conversation of the tenant, up to a position; None if there is none."""
-    if not can_be_an_id(conversation_id):
+    """Return what was said in a conversation of the tenant, up to a position; None if it does not exist."""
+    if not is_row_id(conversation_id):
         return None
     found = Conversation.objects.filter(tenant_id=tenant_id, id=conversation_id)
     rows = list(
@@ -133,7 +127,7 @@ def conversation(tenant_id: int, conversation_id: str, until: int | None = None)
         return None
     check_history(int(rows[0][-1] or 0), (body for *_, body, _ in rows), "conversation")
     said = [
-        (position, remembered(orjson.loads(body), provider), len(body))
+        (position, mark_for_maker(orjson.loads(body), provider), len(body))
         for position, provider, body, _ in rows
         if body is not None and (until is None or position < until)
     ]
@@ -145,22 +139,22 @@ def conversation(tenant_id: int, conversation_id: str, until: int | None = None)
     )
 
 
-def referenced(tenant_id: int, item_ids: Collection[str]) -> dict[str, Json]:
-    """The tenant's items of these ids, for another turn. Raises RequestTooComplex, also where one item is
-    named so often that the whole gets too large."""
-    found = reading.referenced(tenant_id, item_ids)
+def load_referenced(tenant_id: int, item_ids: Collection[str]) -> dict[str, Json]:
+    """Return the tenant's items with these ids, for another turn. Raise RequestTooComplex, also if one
+    item is named so often that the whole gets too large."""
+    found = reading.find_items(tenant_id, item_ids)
     named = [found[item_id].body for item_id in item_ids if item_id in found]
     check_history(sum(map(len, named)), named, "input")
-    return {n: remembered(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
+    return {n: mark_for_maker(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
 
 
-def remembered(item: Json, provider: str) -> Json:
-    """Prepare an item for another turn. What only its maker understands is marked with the maker's name, so
-    that it is never sent to another (docs/wire.md, pitfall 24); also a thought without a payload, whose
-    id means nothing to others."""
+def mark_for_maker(item: Json, provider: str) -> Json:
+    """Prepare an item for another turn. An item that only its maker understands is marked with the maker's
+    name, so that it is never sent to another (docs/wire.md, pitfall 24); so is reasoning without a
+    payload, whose id means nothing to others."""
     if not provider or kind_of(item) not in {"reasoning", "compaction"}:
         return item
     sealed = item.get("encrypted_content")
     if isinstance(sealed, str) and sealed.startswith(_OURS):
         return item
-    return {**item, "encrypted_content": envelope.pack("responses", provider, sealed)}
+    return {**item, "encrypted_content": envelope.pack(responses.PROTOCOL.name, provider, sealed)}

@@ -1,8 +1,7 @@
-"""Stored chat completions of one tenant. Whatever is not the tenant's is not there."""
+"""Store and read chat completions of one tenant. Another tenant's completion counts as unknown."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -11,30 +10,27 @@ import orjson
 from django.db.models import BooleanField, Func, Q, QuerySet, Value
 
 from gateway_project.lib.errors import NotFound
+from gateway_project.lib.json import Json
 from responses_api.models import StoredCompletion
-from responses_api.query import Paging, unknown_cursor
-from responses_api.storage.pages import inline_bytes, listed
+from responses_api.storage.id_shapes import is_completion_id
+from responses_api.storage.pages import build_list, inline_bytes
 from responses_api.storage.pieces import LARGE_BYTES, Pieces, Segment, Stored, with_sizes
-
-Json = dict[str, Any]
-
-_COMPLETION_ID = re.compile(r"chatcmpl-[A-Za-z0-9_-]{1,55}")
+from responses_api.storage.query import Paging, unknown_cursor
 
 
 def completion_not_found() -> NotFound:
-    """The one answer for a completion that is unknown, deleted, another tenant's, or no id at all."""
-    return NotFound(
-        "There is no such chat completion: it was never stored, was deleted, or has expired."
-    )
+    """Return the same error for a completion that is unknown, deleted, another tenant's, or not an id at
+    all."""
+    return NotFound("No such chat completion: it was never stored, was deleted, or has expired.")
 
 
-def kept(completion: Json) -> bytes:
-    """The completion as it is stored, without the metadata, which a client may replace."""
+def stored_body(completion: Json) -> bytes:
+    """Return the completion as it is stored: without the metadata, which a client may replace."""
     return orjson.dumps({name: completion[name] for name in completion if name != "metadata"})
 
 
 def retrieve(tenant_id: int, completion_id: str) -> Pieces:
-    """The completion as JSON. Raises NotFound."""
+    """Return the completion as JSON. Raise NotFound."""
     rows = with_sizes(_mine(tenant_id, completion_id), "body", LARGE_BYTES)
     row = rows.values_list("pk", "size", "inline", "metadata").first()
     if row is None:
@@ -43,22 +39,22 @@ def retrieve(tenant_id: int, completion_id: str) -> Pieces:
 
 
 def update(tenant_id: int, completion_id: str, metadata: dict[str, str]) -> Pieces:
-    """Replace the metadata; returns the completion as JSON. Raises NotFound."""
+    """Replace the metadata; return the completion as JSON. Raise NotFound."""
     _mine(tenant_id, completion_id).update(metadata=metadata)
     return retrieve(tenant_id, completion_id)
 
 
 def delete(tenant_id: int, completion_id: str) -> None:
-    """Raises NotFound."""
+    """Delete the completion. Raise NotFound."""
     deleted, _ = _mine(tenant_id, completion_id).delete()
     if not deleted:
         raise completion_not_found()
 
 
 def page(tenant_id: int, paging: Paging, model: str | None, metadata: dict[str, str]) -> Pieces:
-    """A page of the tenant's completions in the order of their making, in two queries.
+    """Return a page of the tenant's completions, in order of creation, in two queries.
 
-    `model` and `metadata` leave out what is not alike. Raises BadRequest.
+    `model` and `metadata` filter by equality. Raise BadRequest.
     """
     rows = StoredCompletion.objects.filter(tenant_id=tenant_id)
     if model is not None:
@@ -70,11 +66,11 @@ def page(tenant_id: int, paging: Paging, model: str | None, metadata: dict[str, 
     order = ("created_at", "id") if paging.ascending else ("-created_at", "-id")
     sized = with_sizes(rows, "body", inline_bytes(paging)).order_by(*order)
     found = sized.values_list("id", "size", "inline", "metadata")[: paging.limit + 1]
-    return listed(((row[0], _whole(tenant_id, *row)) for row in found), paging)
+    return build_list(((row[0], _whole(tenant_id, *row)) for row in found), paging)
 
 
 def messages(tenant_id: int, completion_id: str, paging: Paging) -> Pieces:
-    """A page of the messages the completion answered. Raises NotFound, BadRequest."""
+    """Return a page of the messages the completion answered. Raise NotFound or BadRequest."""
     body = _mine(tenant_id, completion_id).values_list("messages", flat=True).first()
     if body is None:
         raise completion_not_found()
@@ -86,11 +82,13 @@ def messages(tenant_id: int, completion_id: str, paging: Paging) -> Pieces:
         if paging.after not in names:
             raise unknown_cursor()
         found = found[names.index(paging.after) + 1 :]
-    return listed(((message_id, [orjson.dumps(message)]) for message_id, message in found), paging)
+    return build_list(
+        ((message_id, [orjson.dumps(message)]) for message_id, message in found), paging
+    )
 
 
 def _mine(tenant_id: int, completion_id: str) -> QuerySet[StoredCompletion]:
-    if not _COMPLETION_ID.fullmatch(completion_id):
+    if not is_completion_id(completion_id):
         return StoredCompletion.objects.none()
     return StoredCompletion.objects.filter(tenant_id=tenant_id, pk=completion_id)
 
@@ -98,14 +96,14 @@ def _mine(tenant_id: int, completion_id: str) -> QuerySet[StoredCompletion]:
 def _whole(
     tenant_id: int, pk: str, size: int, inline: bytes | memoryview | None, metadata: Json
 ) -> list[Segment]:
-    """The stored completion with its metadata in the place of the closing brace."""
+    """Return the stored completion with its metadata in place of the closing brace."""
     stored = Stored(StoredCompletion, tenant_id, pk, "body", size)
     body = stored.cut(0, size - 1) if inline is None else bytes(inline)[:-1]
     return [body, b',"metadata":%b}' % orjson.dumps(metadata)]
 
 
 def _moment(tenant_id: int, completion_id: str) -> tuple[datetime, str]:
-    """The place of a completion in the order of all."""
+    """Return the place of a completion in the order of all."""
     row = _mine(tenant_id, completion_id).values_list("created_at", "id").first()
     if row is None:
         raise unknown_cursor()
@@ -113,7 +111,7 @@ def _moment(tenant_id: int, completion_id: str) -> tuple[datetime, str]:
 
 
 def _beyond(place: tuple[datetime, str], paging: Paging) -> Q:
-    """What follows a place in the direction of reading; the first condition is for the index."""
+    """Select what follows a place in the direction of reading; the first condition is for the index."""
     moment, pk = place
     way = "gt" if paging.ascending else "lt"
     later = {f"created_at__{way}": moment}
@@ -123,7 +121,8 @@ def _beyond(place: tuple[datetime, str], paging: Paging) -> Q:
 
 
 def _messages(completion_id: str, messages: list[Json]) -> Iterator[tuple[str, Json]]:
-    """Messages with ids, as OpenAI lists them: content that was sent as parts stands apart."""
+    """Give messages ids, as OpenAI lists them, and move content that was sent as parts into a field of its
+    own."""
     for position, message in enumerate(messages):
         message_id = f"{completion_id}-{position}"
         content = message.get("content")
@@ -136,7 +135,7 @@ def _messages(completion_id: str, messages: list[Json]) -> Iterator[tuple[str, J
 
 
 class _HasPair(Func):
-    """Whether a JSON object of texts holds this pair.
+    """A condition: a JSON object of texts holds this pair.
 
     Django's own look-ups read parts of a key as operators and digits as positions in a list, and their
     `contains` does not exist on SQLite.

@@ -1,7 +1,7 @@
-"""The calls behind Idempotency-Keys: who runs each, for how long, and what it was answered.
+"""Store the calls behind Idempotency-Keys: who runs each, for how long, and its answer.
 
-A key belongs to whoever inserted its row, or took it over after a failure or from an owner that died, in
-one UPDATE that checks both. Every later write names the owner, so that one that was overtaken changes
+A key belongs to whoever inserted its row, or took it over after a failure or from an owner that died, in one
+UPDATE that checks both. Every later write names the owner, so that an owner that was overtaken changes
 nothing any more.
 """
 
@@ -18,17 +18,16 @@ from msgspec import Struct
 from gateway_project.lib import clock
 from responses_api.models import IdempotentCall
 from responses_api.storage.records import moment
-from responses_api.storage.writer import writes
 
 State = IdempotentCall.State
 
 LEASE = timedelta(seconds=12)
 KEPT = timedelta(hours=24)
-FAILURE_KEPT = timedelta(minutes=10)  # only those that joined the call still ask for it
+FAILURE_KEPT = timedelta(minutes=10)  # only requests that joined the call still ask for it
 
 
-class Claim(Struct, frozen=True):
-    """The wish to run the call behind a key; `owner` is unique to it."""
+class KeyClaim(Struct, frozen=True):
+    """The request to run the call behind a key; `owner` is unique to it."""
 
     tenant_id: int
     key_digest: bytes
@@ -37,7 +36,7 @@ class Claim(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """What a claim found behind its key: the claim's own call if `owner` is its own."""
+    """The call that a claim found behind its key; the claim's own if `owner` is its own."""
 
     id: int
     tenant_id: int
@@ -45,8 +44,9 @@ class Found(Struct, frozen=True):
     is_same_request: bool
 
 
-class Ending(Struct, frozen=True):
-    """How a call was answered; if it failed, its key is free and only those that joined it are told."""
+class KeyedCallEnd(Struct, frozen=True):
+    """The end of a call and its answer. If it failed, its key is free and only the requests that joined it
+    are told."""
 
     http_status: int
     headers: dict[str, str]
@@ -54,21 +54,21 @@ class Ending(Struct, frozen=True):
     is_failure: bool
 
 
-class Ended(Struct, frozen=True):
+class EndedCall(Struct, frozen=True):
     """The ending of a call, to be written."""
 
     call: Found
-    ending: Ending
+    ending: KeyedCallEnd
 
 
-class Renewal(Struct, frozen=True):
+class KeyRenewal(Struct, frozen=True):
     """Calls that are still running."""
 
     calls: list[Found]
 
 
 class Lost(Exception):
-    """The call that was asked for has no owner any more, or another one."""
+    """The call no longer has an owner, or has another one."""
 
 
 _INSERT = """
@@ -76,7 +76,7 @@ INSERT INTO responses_api_idempotentcall (tenant_id, key_digest, request_digest,
     lease_until, http_status, headers, answer, created_at, expires_at)
 VALUES (%s, %s, %s, 'running', %s, %s, 0, '{}', %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id
 """
-# That the owner may be the claim's own makes it safe to claim again after a lost connection.
+# Because the owner may be the claim's own, claiming again after a lost connection is safe.
 _TAKE_OVER = """
 UPDATE responses_api_idempotentcall SET request_digest = %s, state = 'running', owner = %s,
     lease_until = %s, http_status = 0, headers = '{}', answer = %s, created_at = %s, expires_at = %s
@@ -99,22 +99,22 @@ UPDATE responses_api_idempotentcall SET lease_until = %s
 WHERE state = 'running' AND id IN ({ids}) AND owner IN ({owners})
 RETURNING owner
 """
-MAX_RENEWED = 400  # of one statement, whose parameters a database counts
+MAX_RENEWED = 400  # per statement, because databases limit its parameters
 
 
-@writes(Claim)
-def write_claims(cursor: CursorWrapper, claims: Sequence[Claim]) -> Sequence[Found]:
-    """Claims of one batch take their keys in the same order in every process, so that two batches never
-    wait for each other."""
+def write_claims(cursor: CursorWrapper, claims: Sequence[KeyClaim]) -> Sequence[Found]:
+    """Write the claims of one batch. They take their keys in the same order in every process, so that two
+    batches never wait for each other."""
     now = clock.now()
     order = sorted(range(len(claims)), key=lambda n: (claims[n].tenant_id, claims[n].key_digest))
     found = {n: _found(cursor, claims[n], now) for n in order}
     return [found[n] for n in range(len(claims))]
 
 
-@writes(Renewal)
-def write_renewals(cursor: CursorWrapper, renewals: Sequence[Renewal]) -> Sequence[frozenset[str]]:
-    """For each the owners that still have their calls."""
+def write_renewals(
+    cursor: CursorWrapper, renewals: Sequence[KeyRenewal]
+) -> Sequence[frozenset[str]]:
+    """Renew leases; return for each record the owners that still have their calls."""
     calls = [call for renewal in renewals for call in renewal.calls]
     until = moment(clock.now() + LEASE)
     renewed: set[str] = set()
@@ -128,15 +128,14 @@ def write_renewals(cursor: CursorWrapper, renewals: Sequence[Renewal]) -> Sequen
     return [frozenset(renewed)] * len(renewals)
 
 
-@writes(Ended)
-def write_endings(cursor: CursorWrapper, records: Sequence[Ended]) -> Sequence[None]:
+def write_endings(cursor: CursorWrapper, records: Sequence[EndedCall]) -> Sequence[None]:
     now = clock.now()
     cursor.executemany(_END, [_end_row(record, now) for record in records])
     return [None] * len(records)
 
 
-def ending_of(call: Found) -> Ending | None:
-    """How the call ended, None while it runs. Raises Lost."""
+def ending_of(call: Found) -> KeyedCallEnd | None:
+    """Return how the call ended; None while it runs. Raise Lost."""
     mine = IdempotentCall.objects.filter(
         tenant_id=call.tenant_id, id=call.id, owner=call.owner
     ).order_by()
@@ -152,12 +151,12 @@ def ending_of(call: Found) -> Ending | None:
     if ended is None:
         raise Lost
     http_status, headers, answer, state = ended
-    return Ending(http_status, headers, bytes(answer), state == State.FAILED)
+    return KeyedCallEnd(http_status, headers, bytes(answer), state == State.FAILED)
 
 
-def _found(cursor: CursorWrapper, claim: Claim, now: datetime) -> Found:
-    """The claim's own call, or the one that has its key. A row that is purged between two statements
-    leaves the key free, so that the next round gets it."""
+def _found(cursor: CursorWrapper, claim: KeyClaim, now: datetime) -> Found:
+    """Return the claim's own call, or the one that has its key. A row that is purged between two
+    statements leaves the key free, so that the next round gets it."""
     tenant_id, key = claim.tenant_id, claim.key_digest
     times = (moment(now + LEASE), b"", moment(now), moment(now + KEPT))
     lease, nothing, at, expiry = times
@@ -178,15 +177,15 @@ def _found(cursor: CursorWrapper, claim: Claim, now: datetime) -> Found:
             return Found(call_id, tenant_id, owner, bytes(digest) == claim.request_digest)
 
 
-def _end_row(record: Ended, now: datetime) -> tuple[Any, ...]:
+def _end_row(record: EndedCall, now: datetime) -> tuple[Any, ...]:
     call, ending = record.call, record.ending
-    kept = FAILURE_KEPT if ending.is_failure else KEPT
+    lifetime = FAILURE_KEPT if ending.is_failure else KEPT
     return (
         State.FAILED.value if ending.is_failure else State.ANSWERED.value,
         ending.http_status,
         orjson.dumps(ending.headers).decode(),
         ending.body,
-        moment(now + kept),
+        moment(now + lifetime),
         call.id,
         call.owner,
     )

@@ -1,4 +1,4 @@
-"""Items as they are kept: each with the id, the type, the status and the parts that clients look for."""
+"""Prepare items for storage: give each the id, type, status and parts that clients look for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterable, Set
 from typing import Any
 
 from gateway_project.lib import ids
-from responses_api.doors.responses import item_kind
+from gateway_project.lib.json import Json
+from responses_api.doors.responses.request import item_kind
+from responses_api.storage.id_shapes import is_item_id
 
-Json = dict[str, Any]
-
-MAX_ID_LENGTH = 200
-# What the ids of a type begin with.
+# The id prefixes of item types.
 PREFIXES = {
     "message": "msg",
     "reasoning": "rs",
@@ -59,15 +58,15 @@ WITHOUT_STATUS = frozenset(
 )
 
 
-def identified(item: Json) -> Json:
-    """The item as it is kept and listed.
+def identify_item(item: Json) -> Json:
+    """Return the item as it is stored and listed.
 
-    It has a usable id, its type, a status where its type has one, and a message's text as a part, which
-    is how the SDKs read items that come back. Everything else stays as it was.
+    It has a usable id, its type, a status if its type has one, and a message's text as a part, which is how
+    the SDKs read items that come back. Everything else stays as it was.
     """
     kind = item_kind(item)
     found = {**item, "type": kind}
-    if not is_usable_id(item.get("id")):
+    if not is_item_id(item.get("id")):
         found["id"] = new_id(kind)
     if item.get("status") is None and kind in PREFIXES and kind not in WITHOUT_STATUS:
         found["status"] = "completed"
@@ -76,11 +75,11 @@ def identified(item: Json) -> Json:
     return found
 
 
-def distinct(items: Iterable[Json], taken: Set[str] = frozenset()) -> list[Json]:
-    """The items as they are kept; one whose id is taken, or came before, gets a new one."""
+def identify_all(items: Iterable[Json], taken: Set[str] = frozenset()) -> list[Json]:
+    """Return the items as they are stored; an item whose id is taken, or came before, gets a new one."""
     seen = set(taken)
     found = []
-    for item in map(identified, items):
+    for item in map(identify_item, items):
         if item["id"] in seen:
             item["id"] = new_id(item["type"])
         seen.add(item["id"])
@@ -89,17 +88,13 @@ def distinct(items: Iterable[Json], taken: Set[str] = frozenset()) -> list[Json]
 
 
 def new_id(kind: Any) -> str:
-    """A new id for an item of this type."""
+    """Return a new id for an item of this type."""
     return ids.item_id(PREFIXES.get(kind, "item"))
 
 
-def is_usable_id(value: Any) -> bool:
-    """Whether an item can be found again by this id; PostgreSQL keeps no NUL in a text."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and "\0" not in value
-
-
 def _parts(content: Any, role: Any) -> Any:
-    """A message's content as parts; the model's texts with the lists that clients read unasked."""
+    """Return a message's content as parts; the model's texts get the lists that clients read without
+    checking."""
     kind = "output_text" if role == "assistant" else "input_text"
     if isinstance(content, str):
         content = [{"type": kind, "text": content}]

@@ -1,4 +1,4 @@
-"""Pages of stored things, as OpenAI's lists; the stored JSON goes out without being parsed."""
+"""Build pages of stored things, as OpenAI's lists; the stored JSON is sent without being parsed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import orjson
 from django.db.models import QuerySet, Subquery
 
 from gateway_project.lib.errors import NotFound
-from responses_api.query import Paging, unknown_cursor
-from responses_api.storage.items import is_usable_id
+from responses_api.storage.id_shapes import is_item_id
 from responses_api.storage.pieces import (
     LARGE_BYTES,
     Pieces,
     Segment,
     Stored,
-    joined,
+    join_lists,
     segment,
     with_sizes,
 )
+from responses_api.storage.query import Paging, unknown_cursor
 
 
 def items_page(
     owner: QuerySet[Any], items: QuerySet[Any], paging: Paging, not_found: NotFound
 ) -> Pieces:
-    """A page of `items`, rows with a position, of the one row in `owner`; two queries.
+    """Return a page of `items`, rows with a position, of the one row in `owner`; two queries.
 
-    Raises `not_found` when there is no owner, BadRequest for an unknown cursor.
+    Raise `not_found` if there is no owner, BadRequest for an unknown cursor.
     """
     order = "position" if paging.ascending else "-position"
     position = _position(owner, items, paging, not_found)
@@ -35,7 +35,7 @@ def items_page(
         items = items.filter(**{f"position__{_beyond(paging)}": position})
     sized = with_sizes(items, "body", inline_bytes(paging)).order_by(order)
     rows = sized.values_list("item_id", "tenant_id", "pk", "size", "inline")[: paging.limit + 1]
-    return listed(
+    return build_list(
         [
             (item_id, [segment(Stored(items.model, tenant_id, pk, "body", size), inline)])
             for item_id, tenant_id, pk, size, inline in rows
@@ -45,12 +45,12 @@ def items_page(
 
 
 def inline_bytes(paging: Paging) -> int:
-    """Entries up to this size are read with the list: together they are no large answer."""
+    """Return the size up to which entries are read with the list: together they make no large answer."""
     return LARGE_BYTES // (paging.limit + 1)
 
 
-def listed(entries: Iterable[tuple[str, Iterable[Segment]]], paging: Paging) -> Pieces:
-    """A list of (id, JSON); one more than the limit says that there are more."""
+def build_list(entries: Iterable[tuple[str, Iterable[Segment]]], paging: Paging) -> Pieces:
+    """Build a list from (id, JSON) pairs; one more than the limit means that there are more."""
     found = list(entries)
     shown = found[: paging.limit]
     rest = {
@@ -58,17 +58,17 @@ def listed(entries: Iterable[tuple[str, Iterable[Segment]]], paging: Paging) -> 
         "last_id": shown[-1][0] if shown else None,
         "has_more": len(found) > len(shown),
     }
-    data = joined(body for _, body in shown)
+    data = join_lists(body for _, body in shown)
     return Pieces([b'{"object":"list","data":[', *data, b"]," + orjson.dumps(rest)[1:]])
 
 
 def _position(
     owner: QuerySet[Any], items: QuerySet[Any], paging: Paging, not_found: NotFound
 ) -> int | None:
-    """Where the item with the cursor's id is. Of several with one id it is the last in the direction
-    of reading, so that a client that reads page by page comes to the end."""
+    """Return the position of the item with the cursor's id. Of several with one id it is the last in the
+    direction of reading, so that a client that reads page by page reaches the end."""
     cursor = items.none()
-    if is_usable_id(paging.after):
+    if is_item_id(paging.after):
         cursor = items.filter(item_id=paging.after)
     cursor = cursor.order_by("-position" if paging.ascending else "position")
     found = list(

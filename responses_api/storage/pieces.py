@@ -1,6 +1,6 @@
-"""Large stored JSON on its way to a client: read from the database piece by piece, as the client takes it.
+"""Send large stored JSON to a client: read it from the database piece by piece, as the client takes it.
 
-A whole answer in memory for everybody who asks and does not read would cost as much as they like.
+Otherwise clients that ask and do not read could fill the memory with whole answers.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from msgspec import Struct
 from gateway_project.lib import memory
 from gateway_project.lib.db import in_database_thread
 
-# Up to here an answer is made as a whole.
+# Answers up to this size are built as a whole.
 LARGE_BYTES = 256 * 1024
 PIECE_BYTES = 1024 * 1024
 
 
 class RowIsGone(Exception):
-    """What was being sent was deleted meanwhile. The answer cannot be completed."""
+    """The row was deleted while it was being sent. The answer cannot be completed."""
 
 
 class Stored(Struct, frozen=True):
-    """`size` bytes of a row's column, from `first` on; `is_whole` where that is all of it."""
+    """`size` bytes of a row's column, from `first` on; `is_whole` if that is the whole column."""
 
     model: type[Model]
     tenant_id: int
@@ -39,7 +39,7 @@ class Stored(Struct, frozen=True):
     is_whole: bool = True
 
     def cut(self, first: int, size: int) -> Stored:
-        """A part of these bytes."""
+        """Return a part of these bytes."""
         is_whole = self.is_whole and size == self.size
         place = (self.model, self.tenant_id, self.pk, self.column)
         return Stored(*place, size, self.first + first, is_whole)
@@ -49,7 +49,7 @@ Segment = bytes | Stored
 
 
 class Pieces:
-    """An answer as segments: bytes that are here, and bytes that are still in the database."""
+    """An answer as segments: bytes in memory, and bytes still in the database."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         self.segments = list(segments)
@@ -57,11 +57,12 @@ class Pieces:
         self.size = self.held + sum(one.size for one in self.segments if isinstance(one, Stored))
 
     def whole(self) -> bytes:
-        """All of it. For the thread of a view."""
+        """Read everything. For the thread of a view."""
         return b"".join(map(_read, self._batches()))
 
     async def sent(self) -> AsyncIterator[bytes]:
-        """Piece by piece, each read when the one before was taken. Raises RowIsGone, StoreUnavailable."""
+        """Yield piece by piece, each read when the one before was taken. Raise RowIsGone or
+        StoreUnavailable."""
         for batch in self._batches():
             yield await in_database_thread(_read, batch)
 
@@ -98,7 +99,7 @@ def _read(batch: list[Segment]) -> bytes:
 
 
 def _whole_rows(wanted: list[Stored]) -> dict[Stored, bytes]:
-    """Columns that are read as a whole, in one query for those of a table."""
+    """Read columns as a whole, in one query for those of a table."""
     found: dict[Stored, bytes] = {}
     for (model, tenant_id, column), group in itertools.groupby(wanted, _table):
         of_table = {one.pk: one for one in group}
@@ -123,21 +124,21 @@ def _part(one: Stored) -> bytes:
 
 
 def cut(segment: Segment, first: int, size: int) -> Segment:
-    """A part of a segment."""
+    """Return a part of a segment."""
     if isinstance(segment, bytes):
         return segment[first : first + size]
     return segment.cut(first, size)
 
 
 def read(one: Stored) -> bytes:
-    """All of it, at once."""
+    """Read the whole segment at once."""
     return _read([one])
 
 
 @contextmanager
 def large_work() -> Iterator[None]:
-    """For what has to look at a large value as a whole: one does at a time, and what it took is given
-    back to the system."""
+    """Enter the section for work that needs a large value as a whole: one thread at a time, and the memory
+    it used is given back to the system."""
     with _large_work:
         try:
             yield
@@ -149,20 +150,20 @@ _large_work = threading.Lock()
 
 
 def with_sizes(rows: QuerySet[Any], column: str, inline: int) -> QuerySet[Any]:
-    """The rows with the column's `size`, and with its value as `inline` where that is no larger than so
-    many bytes."""
+    """Add the column's `size` to the rows, and its value as `inline` if that is no larger than so many
+    bytes."""
     value = Case(When(size__lte=inline, then=F(column)), output_field=BinaryField())
     sized: QuerySet[Any] = rows.annotate(size=Length(column), inline=value)
     return sized
 
 
 def segment(of: Stored, inline: bytes | memoryview | None) -> Segment:
-    """The value where it was read already."""
+    """Return the value if it was read already, otherwise its place in the database."""
     return of if inline is None else bytes(inline)
 
 
-def joined(lists: Iterable[Iterable[Segment]]) -> Iterator[Segment]:
-    """Segments with commas between those of each entry."""
+def join_lists(lists: Iterable[Iterable[Segment]]) -> Iterator[Segment]:
+    """Join segments, with commas between those of each entry."""
     for position, segments in enumerate(lists):
         if position:
             yield b","

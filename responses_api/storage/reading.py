@@ -1,8 +1,7 @@
-"""Reading stored responses and items of one tenant. Whatever is not the tenant's is not there."""
+"""Read stored responses and items of one tenant. Another tenant's response counts as unknown."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,9 @@ from django.db.models import BinaryField, Case, F, Max, QuerySet, Sum, When, Win
 from django.db.models.functions import Length
 
 from gateway_project.lib.errors import NotFound, RequestTooComplex
+from gateway_project.lib.json import Json
 from responses_api.models import ConversationItem, StoredItem, StoredResponse
-from responses_api.query import Paging
-from responses_api.response_object import output_texts
-from responses_api.storage.items import is_usable_id
+from responses_api.storage.id_shapes import is_item_id, is_response_id
 from responses_api.storage.pages import items_page
 from responses_api.storage.pieces import (
     LARGE_BYTES,
@@ -24,42 +22,42 @@ from responses_api.storage.pieces import (
     Segment,
     Stored,
     cut,
-    joined,
+    join_lists,
     large_work,
     read,
     segment,
     with_sizes,
 )
-
-Json = dict[str, Any]
+from responses_api.storage.query import Paging
+from responses_api.stream.response import output_texts
 
 # Items up to this size are read with the list of them.
 INLINE_BYTES = 8 * 1024
-_RESPONSE_ID = re.compile(r"resp_[A-Za-z0-9_-]{1,59}")
 
 
 @dataclass(frozen=True, slots=True)
 class Referenced:
-    """A stored item's JSON; `provider` made it, if any is known."""
+    """A stored item's JSON. `provider` made it; empty if unknown."""
 
     body: bytes
     provider: str
 
 
 def response_not_found() -> NotFound:
-    """The one answer for a response that is unknown, deleted, another tenant's, or no id at all."""
-    return NotFound("There is no such response: it was never stored, was deleted, or has expired.")
+    """Return the same error for a response that is unknown, deleted, another tenant's, or not an id at
+    all."""
+    return NotFound("No such response: it was never stored, was deleted, or has expired.")
 
 
 def responses(tenant_id: int, response_id: str) -> QuerySet[StoredResponse]:
-    """The tenant's response with this id, or none; what cannot be an id is not asked for."""
-    if not _RESPONSE_ID.fullmatch(response_id):
+    """Return the tenant's response with this id, or none; text that cannot be an id is not looked up."""
+    if not is_response_id(response_id):
         return StoredResponse.objects.none()
     return StoredResponse.objects.filter(tenant_id=tenant_id, pk=response_id)
 
 
 def response(tenant_id: int, response_id: str) -> Pieces:
-    """The Response as JSON, in two queries where it is not large. Raises NotFound."""
+    """Return the Response as JSON, in two queries if it is not large. Raise NotFound."""
     rows = with_sizes(responses(tenant_id, response_id), "body", LARGE_BYTES)
     row = rows.values_list("size", "inline", "run__status").first()
     if row is None:
@@ -74,7 +72,7 @@ def response(tenant_id: int, response_id: str) -> Pieces:
 
 
 def _output(tenant_id: int, response_id: str) -> tuple[list[Segment], int]:
-    """The output items, and their size."""
+    """Return the output items and their size."""
     output = _items(tenant_id, response_id, StoredItem.Side.OUTPUT).order_by("position")
     sized = with_sizes(output, "body", INLINE_BYTES)
     rows = list(sized.values_list("pk", "size", "inline"))
@@ -90,11 +88,11 @@ def _output(tenant_id: int, response_id: str) -> tuple[list[Segment], int]:
 def _whole(
     head: Stored, body: bytes | memoryview | None, items: list[Segment], status: str | None
 ) -> Pieces:
-    """A stored body with its output items; `status` is that of the run, which is ahead of the body."""
+    """Return a stored body with its output items; `status` is that of the run, which is ahead of the body."""
     written = read(head) if body is None else bytes(body)
     found = orjson.loads(written)
     if (again := orjson.dumps(found)) != written:
-        body = written = again  # places in it could not be told
+        body = written = again  # otherwise its parts could not be located
     source: Segment = head if body is None else written
     replaced: dict[str, list[Segment]] = {}
     if status is not None:
@@ -102,12 +100,12 @@ def _whole(
     if "output_text" in found:
         texts = (text for item in items for text in _texts(item))
         replaced["output_text"] = [b'"', *texts, b'"']
-    output = joined([item] for item in items)
+    output = join_lists([item] for item in items)
     return Pieces([*_around(found, source, replaced), b',"output":[', *output, b"]}"])
 
 
 def _texts(item: Segment) -> Iterator[Segment]:
-    """The texts of an output item as they stand in its JSON: escaped, and never twice in memory."""
+    """Return the texts of an output item as they stand in its JSON: escaped, and never twice in memory."""
     body = item if isinstance(item, bytes) else read(item)
     for text in output_texts([orjson.loads(body)]):
         written = orjson.dumps(text)[1:-1]
@@ -119,10 +117,12 @@ def _texts(item: Segment) -> Iterator[Segment]:
 
 
 def _around(found: Json, source: Segment, replaced: dict[str, list[Segment]]) -> Iterator[Segment]:
-    """The object in `source` without its closing brace, other values in the place of some."""
+    """Return the object in `source` without its closing brace, with some values replaced."""
     written, sent = 1, 0  # bytes of the source: looked at, and given
     for name, value in found.items():
-        written += len(orjson.dumps(name)) + 1 + (written > 1)  # with a colon, and a comma before
+        written += (
+            len(orjson.dumps(name)) + 1 + (written > 1)
+        )  # plus a colon, and a comma before it
         size = len(orjson.dumps(value))
         if name in replaced:
             yield cut(source, sent, written - sent)
@@ -134,7 +134,7 @@ def _around(found: Json, source: Segment, replaced: dict[str, list[Segment]]) ->
 
 
 def input_items(tenant_id: int, response_id: str, paging: Paging) -> Pieces:
-    """A page of what the response was given, in two queries. Raises NotFound, BadRequest."""
+    """Return a page of what the response was given, in two queries. Raise NotFound or BadRequest."""
     return items_page(
         responses(tenant_id, response_id),
         _items(tenant_id, response_id, StoredItem.Side.INPUT),
@@ -144,9 +144,10 @@ def input_items(tenant_id: int, response_id: str, paging: Paging) -> Pieces:
 
 
 def run_of(tenant_id: int, response_id: str) -> tuple[str | None, bool]:
-    """The status of the response's run, None if it has none, and whether it was made in the background.
+    """Return the status of the response's run, None if it has none, and whether it was made in the
+    background.
 
-    Raises NotFound.
+    Raise NotFound.
     """
     row = responses(tenant_id, response_id).values_list("run__status", "background").first()
     if row is None:
@@ -154,13 +155,14 @@ def run_of(tenant_id: int, response_id: str) -> tuple[str | None, bool]:
     return row
 
 
-def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Referenced]:
-    """The tenant's items with these ids, wherever they are stored, in two queries. Raises RequestTooComplex.
+def find_items(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Referenced]:
+    """Return the tenant's items with these ids, wherever they are stored, in two queries. Raise
+    RequestTooComplex.
 
-    Clients send items back, so that many responses may hold a copy. What a response gave comes before
-    what a conversation holds, because it is known who made it, and both before what a client sent.
+    Clients send items back, so many responses may hold a copy. An item that a response gave comes before one
+    in a conversation, because its maker is known, and both come before an item that a client sent.
     """
-    wanted = {item_id for item_id in item_ids if is_usable_id(item_id)}
+    wanted = {item_id for item_id in item_ids if is_item_id(item_id)}
     mine: Any = {"tenant_id": tenant_id, "item_id__in": wanted}
     most = settings.MAX_HISTORY_BYTES
     given, sent = {}, {}
@@ -181,8 +183,8 @@ def referenced(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Referenced]
 
 
 def within(rows: QuerySet[Any], column: str, most: int) -> QuerySet[Any]:
-    """The rows with the `total` size of a column, whose values are read (as `within`) only where they are
-    no more than so many bytes together."""
+    """Return the rows with the `total` size of a column; its values are read (as `within`) only if
+    together they are no more than so many bytes."""
     value = Case(When(total__lte=most, then=F(column)), output_field=BinaryField())
     summed: QuerySet[Any] = rows.annotate(total=Window(Sum(Length(column)))).annotate(within=value)
     return summed
@@ -195,7 +197,7 @@ def _fits(body: bytes | memoryview | None) -> bytes:
 
 
 def _items(tenant_id: int, response_id: str, side: StoredItem.Side) -> QuerySet[StoredItem]:
-    if not _RESPONSE_ID.fullmatch(response_id):
+    if not is_response_id(response_id):
         return StoredItem.objects.none()
     return StoredItem.objects.filter(tenant_id=tenant_id, response_id=response_id, side=side)
 

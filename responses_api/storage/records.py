@@ -1,4 +1,4 @@
-"""What is written when a call has ended, and how: plain SQL, because this runs for every stored call."""
+"""Write what a call leaves behind when it has ended: plain SQL, because this runs for every stored call."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from msgspec import Struct
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import NotFound
+from gateway_project.lib.json import Json
 from responses_api.compaction.request import TRIGGER
-from responses_api.conversations import Entry, append_entries
 from responses_api.models import StoredItem
-from responses_api.storage.completions import kept
-from responses_api.storage.items import distinct, identified
-from responses_api.storage.writer import writes
-
-Json = dict[str, Any]
+from responses_api.storage.completions import stored_body
+from responses_api.storage.conversations import Entry, append_entries
+from responses_api.storage.items import identify_all, identify_item
 
 INPUT, OUTPUT = StoredItem.Side.INPUT.value, StoredItem.Side.OUTPUT.value
 
 
-class Keeping(Struct, frozen=True):
-    """Whose response it is, what it continues and what it was given; known before it is made.
+class StoreSpec(Struct, frozen=True):
+    """The place of a response before it is made: its tenant, what it continues and what it was given.
 
-    `own_input` are the items of this request alone, with ids; `root_id` is empty where it begins a chain.
+    `own_input` are the items of this request alone, with ids; `root_id` is empty if it begins a chain.
     """
 
     tenant_id: int
@@ -46,13 +44,13 @@ class Keeping(Struct, frozen=True):
 class ResponseRecord(Struct, frozen=True):
     """A response that has ended; `provider` answered it."""
 
-    keeping: Keeping
+    store_spec: StoreSpec
     response: Json
     provider: str
 
 
 class CompletionRecord(Struct, frozen=True):
-    """A chat completion to keep, with the messages it answered."""
+    """A chat completion to store, with the messages it answered."""
 
     tenant_id: int
     key_public_id: str
@@ -79,74 +77,76 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
 
-@writes(ResponseRecord)
 def write_responses(cursor: CursorWrapper, records: Sequence[ResponseRecord]) -> Sequence[None]:
     now = clock.now()
     responses, items = [], []
     for record in records:
-        responses.append(response_row(record.keeping, record.response, record.provider, now))
-        items += item_rows(record.keeping, record.response)
+        responses.append(response_row(record.store_spec, record.response, record.provider, now))
+        items += item_rows(record.store_spec, record.response)
     cursor.executemany(_INSERT_RESPONSE, responses)
     cursor.executemany(_INSERT_ITEM, items)
     # Conversations are locked in the same order by every process; turns of one stay in theirs.
-    for record in sorted(records, key=lambda record: record.keeping.conversation_id):
-        if record.keeping.conversation_id:
-            keeping = record.keeping
-            turn = (keeping.own_input, record.response, record.provider)
-            append_turn(keeping.tenant_id, keeping.conversation_id, *turn)
+    for record in sorted(records, key=lambda record: record.store_spec.conversation_id):
+        if record.store_spec.conversation_id:
+            store_spec = record.store_spec
+            turn = (store_spec.own_input, record.response, record.provider)
+            append_turn(store_spec.tenant_id, store_spec.conversation_id, *turn)
     return [None] * len(records)
 
 
-@writes(CompletionRecord)
 def write_completions(cursor: CursorWrapper, records: Sequence[CompletionRecord]) -> Sequence[None]:
     now = clock.now()
     cursor.executemany(_INSERT_COMPLETION, [_completion_row(record, now) for record in records])
     return [None] * len(records)
 
 
-def response_row(keeping: Keeping, response: Json, provider: str, now: datetime) -> tuple[Any, ...]:
-    """The row of a response, in the order of `_INSERT_RESPONSE`."""
+def response_row(
+    store_spec: StoreSpec, response: Json, provider: str, now: datetime
+) -> tuple[Any, ...]:
+    """Return the row of a response, in the order of `_INSERT_RESPONSE`."""
     return (
         response["id"],
-        keeping.tenant_id,
-        keeping.parent_id,
-        keeping.root_id or response["id"],
-        keeping.conversation_id,
-        keeping.conversation_until,
-        keeping.key_public_id,
-        keeping.model[:300],
+        store_spec.tenant_id,
+        store_spec.parent_id,
+        store_spec.root_id or response["id"],
+        store_spec.conversation_id,
+        store_spec.conversation_until,
+        store_spec.key_public_id,
+        store_spec.model[:300],
         provider,
         response["status"],
         bool(response.get("background")),
         body_of(response),
         moment(now),
-        moment(now + timedelta(days=keeping.retention_days)),
+        moment(now + timedelta(days=store_spec.retention_days)),
     )
 
 
-def insert_response(cursor: CursorWrapper, keeping: Keeping, response: Json, provider: str) -> None:
-    """One response with its items, in the transaction that is under way."""
-    cursor.execute(_INSERT_RESPONSE, response_row(keeping, response, provider, clock.now()))
-    cursor.executemany(_INSERT_ITEM, item_rows(keeping, response))
+def insert_response(
+    cursor: CursorWrapper, store_spec: StoreSpec, response: Json, provider: str
+) -> None:
+    """Insert one response with its items in the current transaction."""
+    cursor.execute(_INSERT_RESPONSE, response_row(store_spec, response, provider, clock.now()))
+    cursor.executemany(_INSERT_ITEM, item_rows(store_spec, response))
 
 
 def body_of(response: Json) -> bytes:
-    """The Response without its output, whose items are rows of their own. That it has `output_text` is
-    kept, the text is not: the items hold it."""
+    """Return the Response without its output, whose items are rows of their own. That it has `output_text`
+    is stored, the text is not: the items hold it."""
     body = {name: value for name, value in response.items() if name != "output"}
     if "output_text" in body:
         body["output_text"] = None
     return orjson.dumps(body)
 
 
-def item_rows(keeping: Keeping, response: Json) -> list[tuple[Any, ...]]:
-    """The rows of all its items, in the order of `_INSERT_ITEM`."""
-    given = _rows_of(keeping.tenant_id, response["id"], INPUT, keeping.own_input)
-    return given + output_rows(keeping.tenant_id, response)
+def item_rows(store_spec: StoreSpec, response: Json) -> list[tuple[Any, ...]]:
+    """Return the rows of all its items, in the order of `_INSERT_ITEM`."""
+    given = _rows_of(store_spec.tenant_id, response["id"], INPUT, store_spec.own_input)
+    return given + output_rows(store_spec.tenant_id, response)
 
 
 def output_rows(tenant_id: int, response: Json) -> list[tuple[Any, ...]]:
-    return _rows_of(tenant_id, response["id"], OUTPUT, map(identified, response["output"]))
+    return _rows_of(tenant_id, response["id"], OUTPUT, map(identify_item, response["output"]))
 
 
 def _rows_of(
@@ -159,34 +159,34 @@ def _rows_of(
 
 
 def insert_output(cursor: CursorWrapper, tenant_id: int, response: Json) -> None:
-    """The output's items alone, where the input was kept before."""
+    """Insert the output's items alone, if the input was stored before."""
     cursor.executemany(_INSERT_ITEM, output_rows(tenant_id, response))
 
 
 def append_turn(
     tenant_id: int, conversation_id: str, own_input: list[Json], response: Json, provider: str
 ) -> None:
-    """What a response was given and gave, at the end of its conversation; nothing if that was deleted,
-    and nothing for a response that failed, as what it was given may be sent again."""
+    """Append what a response was given and gave to its conversation; nothing if that was deleted, and
+    nothing for a failed response, because its input may be sent again."""
     if response["status"] not in {"completed", "incomplete"}:
         return
     given = [Entry(item) for item in own_input]
-    gave = [Entry(identified(item), provider) for item in response["output"]]
+    gave = [Entry(identify_item(item), provider) for item in response["output"]]
     with suppress(NotFound):
         append_entries(tenant_id, conversation_id, given + gave)
 
 
 def own_input(given: Any) -> list[Json]:
-    """A request's input as it is kept: a list of items with ids, without the wish to be compacted."""
+    """Return a request's input as it is stored: a list of items with ids, without the request to compact."""
     if not given:
         return []
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}]
-    return distinct(item for item in given if item.get("type") != TRIGGER)
+    return identify_all(item for item in given if item.get("type") != TRIGGER)
 
 
 def moment(value: datetime) -> Any:
-    """A point in time as the database's driver takes it."""
+    """Convert a point in time for the database's driver."""
     return connection.ops.adapt_datetimefield_value(value)
 
 
@@ -199,7 +199,7 @@ def _completion_row(record: CompletionRecord, now: datetime) -> tuple[Any, ...]:
         str(completion.get("model"))[:300],
         orjson.dumps(record.metadata).decode(),
         orjson.dumps(record.messages),
-        kept(completion),
+        stored_body(completion),
         moment(now),
         moment(now + timedelta(days=record.retention_days)),
     )

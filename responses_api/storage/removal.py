@@ -1,8 +1,8 @@
-"""Removing responses and conversations with all that is kept of them.
+"""Remove responses and conversations with everything stored of them.
 
-Their items, runs and events are tied to them by id only (`db_constraint=False`), so that nothing but these
-functions takes them along. They never load a body, and run in the caller's transaction. The ids are taken
-as they are: whoever calls has found them within a tenant.
+Their items, runs and events are tied to them by id only (`db_constraint=False`), so nothing but these
+functions deletes them too. They never load a body, and run in the caller's transaction. They trust the ids:
+the caller has found them within a tenant.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from responses_api.models import (
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How many rows of each kind."""
+    """Counts of removed rows by kind."""
 
     responses: int
     items: int
@@ -43,11 +43,11 @@ def remove_responses(ids: Collection[str]) -> Removed:
 
 
 def remove_conversations(ids: Collection[str]) -> int:
-    """Responses of a conversation stay, as do their own copies of its items."""
+    """Remove conversations. Responses of a conversation stay, as do their own copies of its items."""
     delete_rows(ConversationItem.objects.filter(conversation_id__in=ids))
     return delete_rows(Conversation.objects.filter(pk__in=ids))
 
 
 def delete_rows(rows: QuerySet[Any]) -> int:
-    """One DELETE, which is all that is needed of rows nothing else hangs on; how many there were."""
+    """Delete rows that nothing else depends on, in one DELETE; return how many there were."""
     return rows._raw_delete(rows.db) or 0  # None when the ids are none

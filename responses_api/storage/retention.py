@@ -1,17 +1,18 @@
-"""Deleting what has been kept long enough, a little at a time, and giving its space back.
+"""Delete what has expired, a little at a time, and give its space back.
 
 A response is deleted once every response of its chain has expired: until then a younger one may still build
-on it. Chains are walked from those that expired last to the oldest, so that what is left of a chain while it
-goes is whole from its beginning.
+on it. Chains are walked from those that expired last to the oldest, so that a chain that is half deleted is
+whole from its beginning.
 
-Each step is a short transaction of its own, so that nobody waits for long, and may be repeated. Two who purge
-at the same time do each other no harm.
+Each step is a short transaction of its own, so that nobody waits for long, and may be repeated. Two processes
+that purge at the same time do each other no harm.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from gateway_project.lib import clock, ids
+from gateway_project.lib.jobs import PAUSE_SECONDS
 from responses_api.models import (
     EventChunk,
     IdempotentCall,
@@ -31,19 +33,19 @@ from responses_api.models import (
 )
 from responses_api.storage import removal
 
+logger = logging.getLogger("tollgate.periodic")
+
 BATCH = 200  # some hundredths of a second
 # A batch ends early where its responses have more items than this.
 MAX_ITEMS = 10_000
-# Between steps, so that who waits for the database's only write lock gets it.
-PAUSE_SECONDS = 0.02
 DELIVERIES_KEPT = timedelta(days=30)
 VACUUM_PAGES = 1000
-INCREMENTAL = 2  # what PRAGMA auto_vacuum answers
+INCREMENTAL = 2  # the answer of PRAGMA auto_vacuum
 
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """How many rows of each kind."""
+    """Counts of deleted rows by kind."""
 
     responses: int = 0
     items: int = 0
@@ -59,15 +61,24 @@ class Purged:
 
 
 def purge(now: datetime | None = None, batch: int = BATCH) -> Purged:
-    """Delete all that has expired; what that was."""
-    work = Purge(now or clock.now(), batch)
+    """Delete all that has expired; return how much that was."""
+    work = StoragePurge(now or clock.now(), batch)
     while work.step():
         time.sleep(PAUSE_SECONDS)
     return work.purged
 
 
-def expired(now: datetime | None = None) -> Purged:
-    """What `purge` would delete."""
+def purge_expired() -> Iterator[None]:
+    """Do the same as a periodic job, and log what it deleted."""
+    work = StoragePurge(clock.now())
+    while work.step():
+        yield
+    if work.purged != Purged():
+        logger.info("purged: %s", work.purged)
+
+
+def count_expired(now: datetime | None = None) -> Purged:
+    """Count what `purge` would delete."""
     now = now or clock.now()
     dead = _dead_responses(now)
     return Purged(
@@ -81,8 +92,8 @@ def expired(now: datetime | None = None) -> Purged:
     )
 
 
-class Purge:
-    """A purge under way: call `step` until it says that nothing is left. `purged` grows meanwhile."""
+class StoragePurge:
+    """A purge in progress: call `step` until it returns False. `purged` grows meanwhile."""
 
     def __init__(self, now: datetime, batch: int = BATCH) -> None:
         self.purged = Purged()
@@ -98,7 +109,7 @@ class Purge:
         ]
 
     def step(self) -> bool:
-        """One batch of one kind; False when all is done."""
+        """Delete one batch of one kind; return False when all is done."""
         while self._sweeps:
             if self._sweeps[0]():
                 return True
@@ -123,7 +134,7 @@ class Purge:
         return True
 
     def _next_page(self) -> list[tuple[str, datetime]]:
-        """Expired responses after those already looked at, also of chains that live on."""
+        """Return expired responses after those already looked at, including those of chains that live on."""
         rows = StoredResponse.objects.filter(expires_at__lt=self._now)
         if self._reached is not None:
             at, pk = self._reached
@@ -164,19 +175,19 @@ def _expired_completions(now: datetime) -> QuerySet[StoredCompletion]:
 
 
 def _expired_calls(now: datetime) -> QuerySet[IdempotentCall]:
-    """Without those that still run, whose answer somebody may be waiting for."""
+    """Select expired calls, except those that still run, whose answer somebody may be waiting for."""
     running = Q(state=IdempotentCall.State.RUNNING, lease_until__gte=now)
     return IdempotentCall.objects.filter(~running, expires_at__lt=now).order_by("expires_at")
 
 
 def _old_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
-    """By their ids, which begin with the time."""
+    """Select old deliveries by their ids, which begin with the time."""
     ended = WebhookDelivery.objects.exclude(state=WebhookDelivery.State.PENDING)
     return ended.filter(pk__lt=ids.first_uuid7(now - DELIVERIES_KEPT)).order_by("pk")
 
 
 def _with_few_items(page: list[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
-    """The beginning of the page, as far as its items are few enough for one transaction."""
+    """Return the beginning of the page, as long as its items are few enough for one transaction."""
     items = StoredItem.objects.filter(response_id__in=[pk for pk, _ in page])
     counts = dict(items.order_by().values_list("response_id").annotate(Count("pk")))
     total = 0
@@ -188,9 +199,9 @@ def _with_few_items(page: list[tuple[str, datetime]]) -> list[tuple[str, datetim
 
 
 def _give_space_back() -> bool:
-    """On SQLite shorten the file by some of the pages that are free; PostgreSQL's autovacuum does it there.
+    """Shorten SQLite's file by some of its free pages; PostgreSQL's autovacuum does this itself.
 
-    A file that was made without `auto_vacuum` keeps its size (docs/commands.md, purge_responses); within
+    A file that was made without `auto_vacuum` keeps its size (docs/commands.md, purge_responses). Within
     somebody else's transaction nothing can be given back yet.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:

@@ -1,1 +1,1 @@
-"""The OpenAI-compatible routes that Django serves: those that read and change what is stored."""
+"""Serve the OpenAI-compatible routes that read and change what is stored."""

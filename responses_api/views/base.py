@@ -1,11 +1,10 @@
-"""What the views of stored things share."""
+"""Share what the views of stored things have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -15,45 +14,45 @@ from rest_framework.views import APIView
 from gateway_project.lib import structure
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import PermissionDenied, RequestTooComplex
+from gateway_project.lib.json import Json
 from gateway_project.lib.structure import Caps, TooMuchStructure
-from responses_api.doors.responses import item_kind
-from responses_api.rest import caller_of, note_held
+from responses_api.doors.responses.request import item_kind
+from responses_api.resources.rest import caller_of, note_held
 from responses_api.storage.pieces import LARGE_BYTES, Pieces, RowIsGone
 
 logger = logging.getLogger("tollgate.rest")
 
 _JSON = "application/json"
 
-Json = dict[str, Any]
-
 
 class StoredView(APIView):
-    """Reading needs one scope, everything else another."""
+    """A view of stored things: reading needs one scope, everything else another."""
 
     scope = "read"
     write_scope = "store"
 
 
 def tenant_of(request: Request) -> int:
-    """The id of the tenant that asks; every look-up takes it."""
+    """Return the id of the tenant that asks; every look-up takes it."""
     return caller_of(request).tenant_id
 
 
 def may_read(request: Request) -> bool:
-    """Whether the key may be told what is stored; what changes something answers with less otherwise."""
+    """Return whether the key may see what is stored; without that, a change is answered with less."""
     return StoredView.scope in caller_of(request).scopes
 
 
 def check_references(request: Request, items: Iterable[Json]) -> None:
-    """Raise PermissionDenied where a key without `read` would get stored items by naming them."""
+    """Raise PermissionDenied if a key without `read` would get stored items by naming them."""
     if not may_read(request) and any(item_kind(item) == "item_reference" for item in items):
         raise PermissionDenied(
-            "This API key lacks the scope 'read', so it cannot use what is stored."
+            "This API key lacks the scope 'read', so it cannot use stored responses, "
+            "conversations or items."
         )
 
 
 def answer(request: Request, found: Pieces) -> HttpResponseBase:
-    """Stored JSON. A large one is read and sent piece by piece, as its client takes it."""
+    """Answer with stored JSON. A large one is read and sent piece by piece, as its client takes it."""
     if found.size <= LARGE_BYTES:
         return HttpResponse(found.whole(), content_type=_JSON)
     note_held(request, found.held)
@@ -62,17 +61,18 @@ def answer(request: Request, found: Pieces) -> HttpResponseBase:
 
 
 async def _sent(found: Pieces) -> AsyncIterator[bytes]:
-    """The pieces. Where no more can be had, the answer ends within, so that nobody takes it for whole."""
+    """Yield the pieces. If one cannot be read, the answer breaks off in the middle, so that nobody takes
+    it for complete."""
     try:
         async for piece in found.sent():
             yield piece
     except (RowIsGone, StoreUnavailable) as error:
-        logger.warning("a stored answer was cut: %s", type(error).__name__)
-        raise asyncio.CancelledError from error  # as if the client had left
+        logger.warning("a stored answer was cut off: %s", type(error).__name__)
+        raise asyncio.CancelledError from error  # the same as when the client leaves
 
 
 def body_of(request: Request, caps: Caps) -> bytes:
-    """The body as it came, with no more structure than `caps` allow; the doors read it. Raises
+    """Return the body as it came, with no more structure than `caps` allow; the doors decode it. Raise
     RequestTooComplex."""
     body: bytes = request._request.body
     try:

@@ -7,9 +7,8 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from responses_api import query
 from responses_api.doors.metadata import decode_update
-from responses_api.storage import completions
+from responses_api.storage import completions, query
 from responses_api.views.base import StoredView, answer, body_of, may_read, tenant_of
 
 

@@ -7,9 +7,9 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from responses_api import conversations, query
-from responses_api.doors import conversations as door
 from responses_api.doors.metadata import decode_update
+from responses_api.resources import conversation_request as door
+from responses_api.storage import conversations, query
 from responses_api.views.base import (
     StoredView,
     answer,

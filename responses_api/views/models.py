@@ -6,8 +6,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from responses_api import model_list
-from responses_api.rest import caller_of
+from responses_api.resources import model_list
+from responses_api.resources.rest import caller_of
 from routing.resolve import model_not_found, visible_alias, visible_aliases
 
 

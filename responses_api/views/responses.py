@@ -6,8 +6,8 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from responses_api import cancelling, query
-from responses_api.storage import erasing, reading
+from responses_api.background import cancelling
+from responses_api.storage import erasing, query, reading
 from responses_api.views.base import StoredView, answer, may_read, tenant_of
 
 
@@ -33,7 +33,7 @@ class InputItemsView(StoredView):
 
 
 class CancelView(StoredView):
-    """POST /responses/{id}/cancel; who may start a response may end it."""
+    """POST /responses/{id}/cancel; a key that may start a response may end it."""
 
     write_scope = "generate"
 

@@ -6,12 +6,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from responses_api import usage_list
+from responses_api.resources import usage_list
 from responses_api.views.base import tenant_of
 
 
 class UsageView(APIView):
-    """What the caller's tenant used, and nobody else."""
+    """GET /usage: the usage of the caller's tenant, and of nobody else."""
 
     scope = "read"
 

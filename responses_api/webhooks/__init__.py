@@ -1,1 +1,1 @@
-"""Telling tenants what they wait for: events, endpoints, signatures, delivery."""
+"""Tell tenants of events: endpoints, signatures, delivery."""

@@ -1,4 +1,4 @@
-"""Endpoints and their secrets: sealed for their row, opened only to sign, shown once."""
+"""Create endpoints and their secrets: sealed for their row, opened only to sign, shown once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway_project.lib.secret import Secret
 from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import signing
 from routing.credentials import BATCH, keyring
-from tenants import fingerprints
+from tenants.keys import fingerprints
 from tenants.models import Tenant
 
 OVERLAP = timedelta(hours=24)
@@ -22,7 +22,7 @@ OVERLAP = timedelta(hours=24)
 def create(
     tenant: Tenant, url: str, *, events: Iterable[str] = (), allow_private_network: bool = False
 ) -> tuple[WebhookEndpoint, Secret]:
-    """A new endpoint and its secret. Raises ValidationError."""
+    """Return a new endpoint and its secret. Raise ValidationError."""
     endpoint = WebhookEndpoint(
         id=ids.uuid7(),
         tenant=tenant,
@@ -46,7 +46,7 @@ def give_secret(endpoint: WebhookEndpoint) -> Secret:
 
 @transaction.atomic
 def rotate(endpoint: WebhookEndpoint) -> Secret:
-    """A new secret; for a day the old one signs as well, so that receivers can change over."""
+    """Return a new secret; for a day the old one signs as well, so that receivers can change over."""
     row = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
     row.sealed_old_secret = _seal(row, "sealed_old_secret", _open(row, "sealed_secret"))
     row.old_secret_until = clock.now() + OVERLAP
@@ -56,7 +56,8 @@ def rotate(endpoint: WebhookEndpoint) -> Secret:
 
 
 def signing_secrets(endpoint: WebhookEndpoint) -> tuple[Secret, ...]:
-    """What to sign with now, the newest first. Raises SealError and KeyringError; never falls open."""
+    """Return the secrets to sign with now, newest first. Raise SealError or KeyringError; never fails
+    open."""
     secret = _open(endpoint, "sealed_secret")
     if endpoint.old_secret_until is None or endpoint.old_secret_until <= clock.now():
         return (secret,)
@@ -64,7 +65,8 @@ def signing_secrets(endpoint: WebhookEndpoint) -> tuple[Secret, ...]:
 
 
 def rewrap_all() -> int:
-    """Seal every endpoint's secrets with the current key, in batches; the number changed. Safe to repeat."""
+    """Seal every endpoint's secrets with the current key, in batches; return the number changed. Safe to
+    repeat."""
     current, _ = keyring().current
     changed, after = 0, UUID(int=0)
     while True:

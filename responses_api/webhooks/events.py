@@ -1,22 +1,23 @@
-"""What tenants are told of, and putting it on its way to the endpoints that want it."""
+"""Build events for tenants, and put them on their way to the endpoints that want them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from gateway_project.lib import clock
 from responses_api.models import WebhookDelivery, WebhookEndpoint
-from responses_api.validators import BUDGET_THRESHOLD, WEBHOOK_EVENTS
+from responses_api.validators import BUDGET_THRESHOLD, TEST_EVENT, WEBHOOK_EVENTS
 
 
 def enqueue(tenant_id: int, response_id: str, status: str) -> None:
-    """A delivery for each endpoint of the tenant that wants to know of this end.
+    """Add a delivery for each endpoint of the tenant that wants to know of this end.
 
-    To be called in the transaction that ends the run, so that there is an event exactly if the run ended.
+    Call this in the transaction that ends the run, so that there is an event exactly if the run ended.
     Calling it again for the same response and status changes nothing.
     """
     event_type = f"response.{status}"
@@ -26,8 +27,23 @@ def enqueue(tenant_id: int, response_id: str, status: str) -> None:
 
 
 def enqueue_threshold(tenant_id: int, subject: str, about: Mapping[str, Any]) -> None:
-    """The same of a budget's threshold; `subject` names budget, period and percent, once and for ever."""
+    """Add deliveries for a budget's threshold; `subject` names budget, period and percent, and never
+    changes."""
     _enqueue(tenant_id, BUDGET_THRESHOLD, subject, about)
+
+
+def enqueue_test(endpoint: WebhookEndpoint, number: UUID) -> WebhookDelivery:
+    """Add a delivery of an event that is a test, to this endpoint alone; `number` is the test's own."""
+    about = {"endpoint": str(endpoint.pk), "test": True}
+    event_id, payload = _event(f"test {number}", TEST_EVENT, about)
+    return WebhookDelivery.objects.create(
+        id=number,
+        tenant_id=endpoint.tenant_id,
+        endpoint=endpoint,
+        event_id=event_id,
+        event_type=TEST_EVENT,
+        payload=payload,
+    )
 
 
 def _enqueue(
@@ -59,7 +75,7 @@ def _wants(events: list[str], event_type: str) -> bool:
 
 
 def _event(subject: str, event_type: str, about: Mapping[str, Any]) -> tuple[str, bytes]:
-    """The event's id, which is the same however often it is made, and its body as it is sent."""
+    """Return the event's id, which is the same however often it is made, and its body as it is sent."""
     digest = hashlib.sha256(f"{subject} {event_type}".encode()).hexdigest()
     event_id = f"evt_{digest[:48]}"
     payload = {

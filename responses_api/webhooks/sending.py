@@ -1,24 +1,32 @@
-"""One attempt to hand an event to an endpoint: one POST, under the egress policy and a deadline."""
+"""Make one attempt to hand an event to an endpoint: one POST, under the egress policy and a deadline.
+
+The HTTP client is imported when there is an event to send: a gateway without webhooks needs none of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 from dataclasses import dataclass
 from http import HTTPStatus
-
-import httpx
+from typing import TYPE_CHECKING
 
 from gateway_project.lib.log import scrub_text
-from routing.checked_transport import AsyncCheckedTransport
-from routing.egress import ForbiddenAddress
+from routing.upstream.egress import ForbiddenAddress
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_ERROR_LENGTH = 500
 CONNECT_SECONDS = 5.0
+_TRANSPORT = "routing.upstream.checked_transport"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`status` is None where there was no answer, `error` empty where the event was accepted."""
+class DeliveryResult:
+    """The result of one attempt. `status` is None if there was no answer, `error` empty if the event was
+    accepted."""
 
     status: int | None
     error: str = ""
@@ -35,8 +43,15 @@ async def post(
     *,
     allow_private: bool,
     timeout_seconds: float,
-) -> Answer:
-    """What came of it; never raises. The answer's body is not read: nothing in it is for us."""
+) -> DeliveryResult:
+    """Send the event and return the result; never raises. The answer's body is not read: nothing in it is
+    for us."""
+    if _TRANSPORT not in sys.modules:  # in a thread, because it takes too long for an event loop
+        await asyncio.to_thread(importlib.import_module, _TRANSPORT)
+    import httpx  # noqa: PLC0415
+
+    from routing.upstream.checked_transport import AsyncCheckedTransport  # noqa: PLC0415
+
     # A client of its own, because kept connections go by address, and two hosts may share one.
     transport = AsyncCheckedTransport(allow_private=allow_private)
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
@@ -47,23 +62,25 @@ async def post(
             httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client,
             client.stream("POST", url, content=body, headers=headers) as response,
         ):
-            return _judged(response)
+            return _judge(response)
     except TimeoutError:
-        return Answer(None, f"No answer within {timeout_seconds:g} seconds.")
+        return DeliveryResult(None, f"No answer within {timeout_seconds:g} seconds.")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Answer(None, _in_words(error))
+        return DeliveryResult(None, _in_words(error))
 
 
-def _judged(response: httpx.Response) -> Answer:
+def _judge(response: httpx.Response) -> DeliveryResult:
     if response.is_success:
-        return Answer(response.status_code)
+        return DeliveryResult(response.status_code)
     if response.is_redirect:
-        return Answer(response.status_code, "The endpoint redirects, which is not followed.")
-    return Answer(response.status_code, f"The endpoint answered {response.status_code}.")
+        return DeliveryResult(
+            response.status_code, "The endpoint answered with a redirect, which is not followed."
+        )
+    return DeliveryResult(response.status_code, f"The endpoint answered {response.status_code}.")
 
 
 def _in_words(error: Exception) -> str:
-    """For the tenant's eyes: without the address a name of the operator's own network stands for."""
+    """Describe an error for the tenant, without the address behind a name in the operator's own network."""
     if isinstance(error.__cause__, ForbiddenAddress):
-        return "The endpoint's host has an address that may not be called (private or loopback)."
+        return "The endpoint's host has a private or loopback address, which is not allowed."
     return scrub_text(f"{type(error).__name__}: {error}")[:MAX_ERROR_LENGTH]

@@ -1,4 +1,4 @@
-"""Signatures of webhooks, as Standard Webhooks and OpenAI's SDKs check them.
+"""Sign webhooks as Standard Webhooks and OpenAI's SDKs check them.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -20,7 +20,7 @@ LEAST_BYTES = 24
 
 
 class UnusableSecret(ValueError):
-    """A secret that is empty, short or not base64: whatever it signed, anybody could have."""
+    """A secret that is empty, short or not base64: anybody could have made its signatures."""
 
 
 def new_secret() -> Secret:
@@ -28,12 +28,12 @@ def new_secret() -> Secret:
 
 
 def headers(event_id: str, body: bytes, secrets: Sequence[Secret]) -> dict[str, str]:
-    """The three headers, signed now with each of the secrets. Raises UnusableSecret."""
+    """Return the three headers, signed now with each of the secrets. Raise UnusableSecret."""
     timestamp = int(clock.timestamp())
     signed = f"{event_id}.{timestamp}.".encode() + body
     signatures = [_signature(secret, signed) for secret in secrets]
     if not signatures:
-        raise UnusableSecret("There is no secret to sign with.")
+        raise UnusableSecret("The endpoint has no secret to sign with.")
     return {
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
@@ -53,5 +53,7 @@ def _key(secret: Secret) -> bytes:
     except binascii.Error as error:
         raise UnusableSecret("The secret is not base64.") from error
     if not text.startswith(PREFIX) or len(key) < LEAST_BYTES:
-        raise UnusableSecret(f"The secret is not {PREFIX} and {LEAST_BYTES} bytes or more.")
+        raise UnusableSecret(
+            f"The secret is not {PREFIX!r} followed by at least {LEAST_BYTES} bytes."
+        )
     return key

@@ -1,10 +1,9 @@
-"""One WebSocket: its handshake, its frames, and how it is closed."""
+"""Run one WebSocket: its handshake, its frames, and how it is closed."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gateway_project.lib import aio, clock, ids
 from gateway_project.lib.asgi import CLIENT, Message, Receive, Scope, Send
@@ -15,46 +14,44 @@ from gateway_project.lib.errors import (
     Unauthenticated,
     Unavailable,
 )
-from responses_api.admission import authenticate, authenticate_turn
-from responses_api.interruption import Interruption
-from responses_api.outcome import facts, refused
+from responses_api.calls.admission import authenticate, authenticate_turn
+from responses_api.calls.refusals import record_refusal
+from responses_api.process.interruption import Interruption
+from responses_api.services import Services
 from responses_api.websocket import ending, frames
-from responses_api.websocket.ending import Ending
+from responses_api.websocket.ending import SocketEnding
 from responses_api.websocket.handshake import refuse
 from responses_api.websocket.lanes import Lanes
 from responses_api.websocket.memory import ConnectionMemory
-from responses_api.websocket.reply import SocketReply
-from responses_api.websocket.turn import Turn, request
-from tenants.caller import Caller
-
-if TYPE_CHECKING:
-    from responses_api.worker import Worker
+from responses_api.websocket.response_writer import SocketResponseWriter
+from responses_api.websocket.turn import SocketTurn, request
+from tenants.keys.caller import Caller
 
 LAST_WORD_SECONDS = 0.5
-# Of the handshake, but said of its moment only: not for the eyes of an upstream that gets the turns.
+# Headers that are about the handshake only, and are not sent to the upstreams of its turns.
 _OF_THE_HANDSHAKE = frozenset({b"x-codex-turn-metadata", b"openai-beta"})
 
 
-class Connection:
-    """Made per socket. Its task reads frames; turns run in the tasks of their lanes."""
+class SocketConnection:
+    """One WebSocket. Its task reads frames; turns run in the tasks of its `lanes` and share its `memory`."""
 
     __slots__ = (
-        "_caller", "_code", "_ending", "_expiry", "_is_abandoned", "_is_closed", "_lanes", "_lifetime",
-        "_memory", "_opened_at", "_receive", "_refusal", "_scope", "_send", "_task", "_turn_count", "_turns",
-        "_worker", "id",
+        "_caller", "_code", "_ending", "_expiry", "_is_abandoned", "_is_closed", "_lifetime", "_opened_at",
+        "_receive", "_refusal", "_scope", "_send", "_services", "_task", "_turn_count", "_turns", "id",
+        "lanes", "memory",
     )  # fmt: skip
 
-    def __init__(self, worker: Worker, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
         self.id = ids.request_id()
-        self._worker = worker
+        self._services = services
         self._scope = scope
         self._receive = receive
         self._send = send
         self._opened_at = clock.monotonic()
         self._caller: Caller | None = None
-        self._memory = ConnectionMemory(worker.socket_limits)
-        self._lanes = Lanes(worker.socket_limits)
-        self._turns: dict[str, Turn] = {}
+        self.memory = ConnectionMemory(services.socket_limits)
+        self.lanes = Lanes(services.socket_limits)
+        self._turns: dict[str, SocketTurn] = {}
         self._turn_count = 0
         self._refusal: GatewayError | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -66,13 +63,13 @@ class Connection:
         self._code: int | None = None
 
     async def serve(self) -> None:
-        """From the handshake until the socket is closed, by whomever."""
+        """Run the connection from the handshake until either side closes it."""
         await self._receive()
         handshake = request(self.id, self._scope, self.id)
         try:
-            caller = await authenticate(self._worker, handshake)
+            caller = await authenticate(self._services, handshake)
         except GatewayError as error:
-            self._worker.record(facts(handshake), refused("refused", error.http_status, error.code))
+            record_refusal(self._services, handshake, error)
             await refuse(self._scope, self._send, error, self.id)
             return
         self._scope = _of_the_turns(self._scope)
@@ -91,37 +88,39 @@ class Connection:
     # Open
 
     async def _open(self, caller: Caller) -> None:
-        worker = self._worker
+        services = self._services
         await self._send(
             {"type": "websocket.accept", "headers": [(b"x-request-id", self.id.encode())]}
         )
-        self._task = asyncio.current_task(worker.loop)
-        self._lifetime = worker.loop.call_later(worker.socket_limits.lifetime, self._end_of_time)
+        self._task = asyncio.current_task(services.loop)
+        self._lifetime = services.loop.call_later(
+            services.socket_limits.lifetime, self._end_of_time
+        )
         self._know(caller)
-        worker.registry.sockets.add(self)
-        if worker.registry.draining:
+        services.registry.sockets.add(self)
+        if services.registry.draining:
             self.drain()
 
     def _know(self, caller: Caller) -> None:
-        """Whose connection it is, and until when."""
+        """Note whose connection it is, and until when it may last."""
         self._caller = caller
         if self._expiry is not None:
             self._expiry.cancel()
         if caller.expires_at is not None:
             seconds = max(caller.expires_at - clock.timestamp(), 0)
-            self._expiry = self._worker.loop.call_later(seconds, self._revoke, Unauthenticated())
+            self._expiry = self._services.loop.call_later(seconds, self._revoke, Unauthenticated())
 
     # Frames
 
     async def _read(self) -> None:
-        """While there is no room for more, nothing is taken from the socket. A frame can be large, so none
-        is held here while the next one is waited for."""
+        """Read frames. While there is no room for more, nothing is taken from the socket. A frame can be
+        large, so none is held here while the next one is waited for."""
         while not self._is_closed:
-            await self._lanes.room()
+            await self.lanes.room()
             await self._take(await self._receive())
 
     async def _take(self, message: Message) -> None:
-        """Put a frame onto its lane. What is wrong with it is answered in its turn, like the rest."""
+        """Put a frame onto its lane. An invalid frame is answered in its turn, like the rest."""
         if message["type"] == "websocket.disconnect":
             self._is_closed = True
             self._code = self._code or message.get("code")
@@ -132,7 +131,7 @@ class Connection:
             envelope = frames.envelope(text)
             lane = envelope.lane()
             if envelope.type == frames.STEER:
-                await self.send(await frames.steer_failed(text, self._worker.caps))
+                await self.send(await frames.steer_failed(text, self._services.caps))
                 return
             if envelope.type != frames.CREATE:
                 raise _unknown(envelope.type)
@@ -143,24 +142,24 @@ class Connection:
     async def _queue(self, lane: str, asked: str | GatewayError, size: int) -> None:
         self._turn_count += 1
         of_turn = request(ids.request_id(), self._scope, self.id)
-        reply = SocketReply(self.send, of_turn.id, lane)
-        turn = Turn(self._worker, of_turn, reply, asked, lane)
+        reply = SocketResponseWriter(self.send, of_turn.id, lane)
+        turn = SocketTurn(self._services, of_turn, reply, asked, lane)
         try:
-            self._lanes.put(lane, partial(self._run, lane, turn), size)
+            self.lanes.put(lane, partial(self._run, lane, turn), size)
         except StreamLimitReached as error:
             await reply.error(error)
 
-    async def _run(self, lane: str, turn: Turn) -> None:
+    async def _run(self, lane: str, turn: SocketTurn) -> None:
         self._turns[lane] = turn
         try:
-            await turn.run(self._memory, lambda: self._refusal)
+            await turn.run(self.memory, lambda: self._refusal)
         finally:
             del self._turns[lane]
         if turn.was_abandoned:
             self._abandon()
 
     async def send(self, text: str) -> None:
-        """One frame. Waits while the client does not read; nothing happens once it is gone."""
+        """Send one frame. Wait while the client does not read; do nothing once it is gone."""
         if self._is_closed:
             return
         try:
@@ -174,12 +173,13 @@ class Connection:
         self._end(ending.drained())
 
     async def is_allowed(self) -> bool | None:
-        """Whether the key still may do this; if not, the connection ends. None: nobody can say now."""
-        if self._worker.registry.draining:
+        """Return whether the key is still allowed; if not, end the connection. None: this cannot be known
+        now."""
+        if self._services.registry.draining:
             return True
         try:
             again = request(self.id, self._scope, self.id)
-            caller = await authenticate_turn(self._worker, again, counts=False)
+            caller = await authenticate_turn(self._services, again, counts=False)
         except Unavailable:
             return None
         except GatewayError as error:
@@ -193,10 +193,10 @@ class Connection:
         self._end(ending.revoked(error))
 
     def _end_of_time(self) -> None:
-        self._end(ending.out_of_time(self._worker.socket_limits))
+        self._end(ending.out_of_time(self._services.socket_limits))
 
-    def _end(self, why: Ending) -> None:
-        """From now on no turn begins. A later reason takes the place of an earlier one."""
+    def _end(self, why: SocketEnding) -> None:
+        """Begin no more turns. A later reason replaces an earlier one."""
         if self._is_closed:
             return
         if self._ending is not None:
@@ -204,18 +204,18 @@ class Connection:
         self._refusal = why.error
         self._ending = aio.hold(self._wind_down(why), "socket-end")
 
-    async def _wind_down(self, why: Ending) -> None:
-        await self._lanes.idle(why.grace)
+    async def _wind_down(self, why: SocketEnding) -> None:
+        await self.lanes.idle(why.grace)
         for turn in tuple(self._turns.values()):
             turn.interrupt(why.interruption)
-        await self._lanes.idle(LAST_WORD_SECONDS)
+        await self.lanes.idle(LAST_WORD_SECONDS)
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):
                 await self._close(why)
         except TimeoutError:
             self._abandon()
 
-    async def _close(self, why: Ending) -> None:
+    async def _close(self, why: SocketEnding) -> None:
         if why.is_told:
             await self.send(frames.error_frame(why.error, self.id))
         if self._is_closed:
@@ -229,31 +229,32 @@ class Connection:
         self._is_closed = True
 
     def _abandon(self) -> None:
-        """Close it without another word: the client does not read. What it was told is incomplete."""
+        """Close the connection without another word, because the client does not read. What it received is
+        incomplete."""
         self._is_closed = self._is_abandoned = True
         if self._task is not None:
             self._task.cancel()
 
     def _leave(self) -> None:
-        """Nobody is there any more: end what runs for them."""
+        """End what runs for a client that is gone."""
         self._is_closed = True
-        self._worker.registry.sockets.remove(self)
+        self._services.registry.sockets.remove(self)
         for timer in (self._lifetime, self._expiry):
             if timer is not None:
                 timer.cancel()
         if self._ending is not None:
             self._ending.cancel()
-        self._memory.clear()
-        self._lanes.clear()
-        for lane, task in tuple(self._lanes.tasks.items()):
+        self.memory.clear()
+        self.lanes.clear()
+        for lane, task in tuple(self.lanes.tasks.items()):
             turn = self._turns.get(lane)
             if turn is None or not turn.interrupt(Interruption.CLIENT_GONE):
                 task.cancel()
 
     def _record(self) -> None:
-        """One line for the connection, beside those of its turns."""
+        """Log one line for the connection, beside those of its turns."""
         caller = self._caller
-        self._worker.call_log.write(
+        self._services.call_log.write(
             {
                 "event": "socket",
                 "socket": self.id,
@@ -268,7 +269,8 @@ class Connection:
 
 
 def _of_the_turns(scope: Scope) -> Scope:
-    """What is needed of the handshake later: whose turns they are, and what upstreams may be told."""
+    """Return the part of the handshake that is needed later: whose turns they are, and what upstreams may
+    be told."""
     headers = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_HANDSHAKE]
     return {"headers": headers, "client": scope.get("client"), CLIENT: scope.get(CLIENT)}
 
@@ -282,5 +284,5 @@ def _text(message: Message) -> str:
 
 def _unknown(kind: object) -> BadRequest:
     shown = str(kind)[:100]
-    message = f"A frame of type {shown!r} is not known; send 'response.create'."
+    message = f"Unknown frame type {shown!r}; send 'response.create'."
     return BadRequest(message, param="type")

@@ -1,4 +1,5 @@
-"""Frames of the WebSocket mode as text: what clients send, and what is no event of a response.
+"""Read and write frames of the WebSocket mode: what clients send, and errors that are not events of a
+response.
 
 https://platform.openai.com/docs/guides/websocket-mode
 """
@@ -19,16 +20,15 @@ from gateway_project.lib.errors import (
     InvalidStreamId,
     RequestTooComplex,
 )
+from gateway_project.lib.json import Json
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.doors.shapes import check, parse_object
-
-Json = dict[str, Any]
 
 CREATE = "response.create"
 STEER = "response.steer"
 _LANE = re.compile(r"[A-Za-z0-9_.-]{1,256}\Z")
 _NOT_OF_THE_REQUEST = frozenset({"type", "stream_id", "generate"})
-# What tells a client when to try again, and us which turn it asks about.
+# Headers of an error that its frame repeats: they tell a client when to try again.
 _TOLD = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -39,7 +39,7 @@ class Envelope(msgspec.Struct):
     stream_id: Any = None
 
     def lane(self) -> str:
-        """The lane it is for; empty for the one without a name. Raises InvalidStreamId."""
+        """Return the frame's lane; empty for the one without a name. Raise InvalidStreamId."""
         name = self.stream_id
         if name is None:
             return ""
@@ -49,7 +49,7 @@ class Envelope(msgspec.Struct):
 
 
 class Options(msgspec.Struct):
-    """What only a frame can say."""
+    """The options that only a frame has."""
 
     generate: bool | None = None
     background: bool | None = None
@@ -61,8 +61,8 @@ class Steer(msgspec.Struct):
 
 
 def envelope(text: str) -> Envelope:
-    """Looks at nothing else, so that a frame which has to wait is not kept taken apart. Raises InvalidJson,
-    BadRequest."""
+    """Read only the envelope, so that a frame that has to wait is not held in decoded form. Raise
+    InvalidJson or BadRequest."""
     try:
         return _envelopes.decode(text)
     except msgspec.ValidationError:
@@ -70,30 +70,30 @@ def envelope(text: str) -> Envelope:
     except msgspec.DecodeError as error:
         raise InvalidJson(f"The frame is not valid JSON: {error}.") from None
     except RecursionError:
-        raise InvalidJson("The frame is nested too deep.") from None
+        raise InvalidJson("The frame is nested too deeply.") from None
 
 
 _envelopes = msgspec.json.Decoder(Envelope)
 
 
 def request(body: Json) -> tuple[Json, bool]:
-    """The request in a `response.create` frame, and whether an answer to it is to be generated. Raises
+    """Return the request in a `response.create` frame, and whether an answer to it is to be generated. Raise
     BadRequest.
 
-    `stream` may be there and means nothing: Codex sends it, and an answer here is always streamed.
+    `stream` is allowed and ignored: Codex sends it, and an answer here is always streamed.
     """
     check(body, Options)
     if body.get("background"):
         raise BadRequest(
-            "'background' is not possible over a WebSocket; use POST /v1/responses.",
+            "'background' is not supported over a WebSocket; use POST /v1/responses.",
             param="background",
         )
     asked = {name: value for name, value in body.items() if name not in _NOT_OF_THE_REQUEST}
     return {**asked, "stream": True}, body.get("generate") is not False
 
 
-async def parsed(text: str, caps: Caps) -> Json:
-    """A frame taken apart. Raises BadRequest."""
+async def parse(text: str, caps: Caps) -> Json:
+    """Decode a frame. Raise BadRequest."""
     if len(text) > caps.values:
         try:
             await structure.check_between(caps, text.encode())
@@ -103,7 +103,7 @@ async def parsed(text: str, caps: Caps) -> Json:
 
 
 def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
-    """An error that is no event of a response: nested, unlike in a stream."""
+    """Return an error that is not an event of a response: nested, unlike in a stream."""
     told = error.body()["error"]
     headers = error.headers()
     frame: Json = {
@@ -126,9 +126,9 @@ def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
 
 
 async def steer_failed(text: str, caps: Caps) -> str:
-    """The answer to `response.steer`, with the input, which the client may use elsewhere. Raises
+    """Return the answer to `response.steer`, with the input, which the client may use elsewhere. Raise
     BadRequest."""
-    body = await parsed(text, caps)
+    body = await parse(text, caps)
     check(body, Steer)
     frame = {
         "type": "response.steer.failed",
@@ -137,7 +137,7 @@ async def steer_failed(text: str, caps: Caps) -> str:
         "error": {
             "type": "invalid_request_error",
             "code": "steering_not_supported",
-            "message": "A running response cannot be steered here; send a new response.create.",
+            "message": "A running response cannot be steered; send a new response.create.",
         },
     }
     return orjson.dumps(frame).decode()

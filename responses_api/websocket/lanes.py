@@ -1,4 +1,4 @@
-"""Who waits for whom: on a lane one after the other, lanes beside each other, so many turns at a time."""
+"""Order the turns: one after another on a lane, lanes beside each other, and only so many at a time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from gateway_project.lib import aio
 from gateway_project.lib.errors import StreamLimitReached
-from responses_api.websocket.limits import SocketLimits
+from responses_api.process.socket_limits import SocketLimits
 
 Job = Callable[[], Awaitable[None]]
 
 
 class Lanes:
-    """Runs jobs. A lane is made by its first job and keeps no task while it has none."""
+    """The lanes of one connection, where `waiting_count` jobs wait. A lane is made by its first job and keeps
+    no task while it has none."""
 
     __slots__ = (
         "_limits",
@@ -22,8 +23,8 @@ class Lanes:
         "_slots",
         "_waiting",
         "_waiting_bytes",
-        "_waiting_count",
         "tasks",
+        "waiting_count",
     )
 
     def __init__(self, limits: SocketLimits) -> None:
@@ -32,11 +33,11 @@ class Lanes:
         self._room = asyncio.Event()
         self._room.set()
         self._waiting: dict[str, deque[tuple[Job, int]]] = {}
-        self._waiting_count = self._waiting_bytes = 0
+        self.waiting_count = self._waiting_bytes = 0
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     def put(self, lane: str, job: Job, size: int) -> None:
-        """Raises StreamLimitReached for one lane too many."""
+        """Add a job to a lane. Raise StreamLimitReached if that makes too many lanes."""
         waiting = self._waiting.get(lane)
         if waiting is None:
             named = len(self._waiting.keys() - {""})
@@ -53,7 +54,7 @@ class Lanes:
         await self._room.wait()
 
     async def idle(self, seconds: float | None) -> None:
-        """Wait until the lanes that are at work have ended, at most for so long."""
+        """Wait until the lanes that are at work have ended, at most `seconds`."""
         if self.tasks:
             await asyncio.wait(self.tasks.values(), timeout=seconds)
 
@@ -61,7 +62,7 @@ class Lanes:
         """Forget what waits."""
         for waiting in self._waiting.values():
             waiting.clear()
-        self._waiting_count = self._waiting_bytes = 0
+        self.waiting_count = self._waiting_bytes = 0
         self._room.set()
 
     async def _work(self, lane: str, waiting: deque[tuple[Job, int]]) -> None:
@@ -76,10 +77,10 @@ class Lanes:
             del self.tasks[lane]
 
     def _count(self, jobs: int, size: int) -> None:
-        self._waiting_count += jobs
+        self.waiting_count += jobs
         self._waiting_bytes += size
         limits = self._limits
-        if self._waiting_count < limits.waiting and self._waiting_bytes < limits.waiting_bytes:
+        if self.waiting_count < limits.waiting and self._waiting_bytes < limits.waiting_bytes:
             self._room.set()
         else:
             self._room.clear()

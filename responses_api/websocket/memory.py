@@ -1,33 +1,30 @@
-"""What one connection remembers of its responses, so that a turn can continue from one that is not stored.
+"""Remember responses of one connection, so that a turn can continue from one that is not stored.
 
-The newest response of each lane is kept, and the others for as long as there is room. What is remembered of
-a response is its own turn and a link to the one before it: what several have in common exists once and
-counts once. It is kept as JSON, which makes its size honest.
+The newest response of each lane is kept, and the others for as long as there is room. What is remembered of a
+response is its own turn and a link to the one before it: what several have in common exists once and counts
+once. It is kept as JSON, so that its size is exact.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
-from responses_api.state import NO_HISTORY, Resolved
-from responses_api.storage.chains import Chain, check_history, remembered
-from responses_api.storage.items import identified
-from responses_api.storage.keepers import Keeper
-from responses_api.websocket.limits import SocketLimits
-
-Json = dict[str, Any]
+from gateway_project.lib.json import Json
+from responses_api.calls.history import NO_HISTORY, Resolved
+from responses_api.process.socket_limits import SocketLimits
+from responses_api.storage.chains import Chain, check_history, mark_for_maker
+from responses_api.storage.items import identify_item
+from responses_api.storage.stores import AnswerStore
 
 _CONTINUABLE = frozenset({"completed", "incomplete"})
 
 
-class _Said:
-    """What one turn added. `holders` are the responses and later turns that need it."""
+class _TurnItems:
+    """The items that one turn added. `holders` are the responses and later turns that need it."""
 
     __slots__ = ("before", "holders", "written")
 
-    def __init__(self, before: _Said | None, written: bytes) -> None:
+    def __init__(self, before: _TurnItems | None, written: bytes) -> None:
         self.before = before
         self.written = written
         self.holders = 0
@@ -38,14 +35,14 @@ class _Remembered:
 
     __slots__ = ("lane", "root_id", "said")
 
-    def __init__(self, said: _Said, root_id: str, lane: str) -> None:
+    def __init__(self, said: _TurnItems, root_id: str, lane: str) -> None:
         self.said = said
         self.root_id = root_id
         self.lane = lane
 
 
 class ConnectionMemory:
-    """One per connection."""
+    """The memory of one connection."""
 
     __slots__ = ("_limits", "_newest", "_responses", "size")
 
@@ -80,7 +77,8 @@ class ConnectionMemory:
         self._release(found.said)
 
     def forget_failed(self, response_id: str, lane: str) -> None:
-        """A turn that continued from this response failed. Other lanes may fork off it in vain."""
+        """Forget the response that a failed turn continued from. A failed fork on another lane changes
+        nothing."""
         found = self._responses.get(response_id)
         if found is not None and found.lane == lane:
             self.forget(response_id)
@@ -95,12 +93,12 @@ class ConnectionMemory:
         return len(self._responses) > limits.memory_entries or self.size > limits.memory_bytes
 
     def _dispensable(self) -> str:
-        """The response that was not used for longest, one that is no lane's newest if there is any."""
+        """Return the response that was not used for longest, preferably one that is not a lane's newest."""
         newest = set(self._newest.values())
         others = (response_id for response_id in self._responses if response_id not in newest)
         return next(others, next(iter(self._responses)))
 
-    def _hold(self, said: _Said | None) -> None:
+    def _hold(self, said: _TurnItems | None) -> None:
         while said is not None:
             said.holders += 1
             if said.holders > 1:
@@ -108,7 +106,7 @@ class ConnectionMemory:
             self.size += len(said.written)
             said = said.before
 
-    def _release(self, said: _Said | None) -> None:
+    def _release(self, said: _TurnItems | None) -> None:
         while said is not None:
             said.holders -= 1
             if said.holders:
@@ -118,17 +116,18 @@ class ConnectionMemory:
 
 
 class TurnMemory:
-    """The connection's memory as one turn sees it; implements `Memory`, and `Keeper` around another one."""
+    """The connection's memory as one turn sees it; implements `Memory`, and `AnswerStore` around another
+    one."""
 
-    __slots__ = ("_connection", "_keeper", "_lane", "_parent", "_resolved", "has_kept")
+    __slots__ = ("_connection", "_lane", "_parent", "_resolved", "_store", "has_remembered")
 
     def __init__(self, connection: ConnectionMemory, lane: str) -> None:
         self._connection = connection
         self._lane = lane
-        self._parent: _Said | None = None
+        self._parent: _TurnItems | None = None
         self._resolved: Resolved | None = None
-        self._keeper: Keeper | None = None
-        self.has_kept = False
+        self._store: AnswerStore | None = None
+        self.has_remembered = False
 
     def recall(self, response_id: str) -> Chain | None:
         found = self._connection.find(response_id)
@@ -140,17 +139,18 @@ class TurnMemory:
         items = [item for piece in pieces for item in orjson.loads(piece)]
         return Chain(found.root_id, items, sum(map(len, pieces)))
 
-    def around(self, keeper: Keeper | None, resolved: Resolved | None) -> TurnMemory:
-        """The keeper to use for this turn in place of `keeper`."""
-        self._keeper, self._resolved = keeper, resolved
+    def wrap(self, store: AnswerStore | None, resolved: Resolved | None) -> TurnMemory:
+        """Return the store to use for this turn in place of `store`."""
+        self._store, self._resolved = store, resolved
         return self
 
-    async def keep(self, answer: Json, provider: str, closing: bytes) -> None:
-        """Remembered also if it could not be stored: then that is the only way to continue from it."""
+    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
+        """Store the answer, and remember it even if that fails: then memory is the only way to continue
+        from it."""
         is_stored = False
         try:
-            if self._keeper is not None:
-                await self._keeper.keep(answer, provider, closing)
+            if self._store is not None:
+                await self._store.save(answer, provider, closing)
                 is_stored = True
         finally:
             self._remember(answer, provider, is_stored=is_stored)
@@ -159,35 +159,37 @@ class TurnMemory:
         resolved = self._resolved
         if resolved is None or answer["status"] not in _CONTINUABLE:
             return
-        self.has_kept = True
-        output = [remembered(identified(item), provider) for item in answer.get("output") or ()]
+        self.has_remembered = True
+        output = [
+            mark_for_maker(identify_item(item), provider) for item in answer.get("output") or ()
+        ]
         try:
             said = self._history(resolved)
-            said = _Said(said, orjson.dumps([*resolved.own_items, *output]))
+            said = _TurnItems(said, orjson.dumps([*resolved.own_items, *output]))
         except orjson.JSONEncodeError:
             return  # JSON nested deeper than can be written
         root_id = _root_id(answer, resolved) if is_stored else ""
         self._connection.add(answer["id"], _Remembered(said, root_id, self._lane))
 
-    def _history(self, resolved: Resolved) -> _Said | None:
-        """What came before this turn: remembered already, or read from the database."""
+    def _history(self, resolved: Resolved) -> _TurnItems | None:
+        """Return what came before this turn: remembered already, or read from the database."""
         if self._parent is not None or resolved.history is NO_HISTORY:
             return self._parent
-        return _Said(None, orjson.dumps(resolved.history.items))
+        return _TurnItems(None, orjson.dumps(resolved.history.items))
 
 
 def _root_id(answer: Json, resolved: Resolved) -> str:
-    """Where the chain begins that is stored. A conversation's response is stored with its own turn only, so
-    there is no chain in the database that could stand for what is remembered of it."""
-    keeping = resolved.keeping
-    if keeping is None or keeping.conversation_id:
+    """Return where the stored chain begins. A conversation's response is stored with its own turn only, so
+    no chain in the database could stand for what is remembered of it."""
+    store_spec = resolved.store_spec
+    if store_spec is None or store_spec.conversation_id:
         return ""
-    root_id: str = keeping.root_id or answer["id"]
+    root_id: str = store_spec.root_id or answer["id"]
     return root_id
 
 
-def _pieces(said: _Said | None) -> list[bytes]:
-    """Everything that was said, oldest first."""
+def _pieces(said: _TurnItems | None) -> list[bytes]:
+    """Return everything that was said, oldest first."""
     pieces = []
     while said is not None:
         pieces.append(said.written)

@@ -1,11 +1,10 @@
-"""One frame that asks for a response, from its admission until it is answered."""
+"""Answer one frame that asks for a response, from its admission on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -13,44 +12,49 @@ from gateway_project.lib import clock
 from gateway_project.lib.asgi import Scope
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Internal
-from responses_api import response_events, response_object
-from responses_api.admission import Admitted, Request, admit_call, authenticate_turn
-from responses_api.cells import RESPONSES
-from responses_api.doors.responses import understood
-from responses_api.exchange import Exchange
-from responses_api.interruption import Interruption
-from responses_api.legs import check_writable
-from responses_api.outcome import facts, refused, unbilled
+from responses_api.calls.admission import Admitted, GenerationRequest, admit_call, authenticate_turn
+from responses_api.calls.exchange import Exchange
+from responses_api.calls.outcome import (
+    describe_call,
+    log_outcome,
+    refused_outcome,
+    unbilled_outcome,
+)
+from responses_api.calls.refusals import record_refusal
+from responses_api.doors.plan import check_writable
+from responses_api.doors.registry import RESPONSES
+from responses_api.doors.responses import request as responses
+from responses_api.process import large_bodies
+from responses_api.process.interruption import Interruption
+from responses_api.services import Services
+from responses_api.stream import events as response_events
+from responses_api.stream import response as response_object
 from responses_api.websocket import frames
 from responses_api.websocket.memory import ConnectionMemory, TurnMemory
-from responses_api.websocket.reply import SocketReply
+from responses_api.websocket.response_writer import SocketResponseWriter
 from tenants.token_classes import Usage
-
-if TYPE_CHECKING:
-    from responses_api.worker import Worker
 
 logger = logging.getLogger("tollgate.websocket")
 
-Json = dict[str, Any]
 Refusal = Callable[[], GatewayError | None]
 
 
-class Turn:
-    """`asked` is the text of the frame, or what was wrong with it."""
+class SocketTurn:
+    """One turn. `asked` is the text of the frame, or what was wrong with it."""
 
     __slots__ = (
-        "_asked", "_exchange", "_lane", "_parent_id", "_reply", "_request", "_worker",
+        "_asked", "_exchange", "_lane", "_parent_id", "_reply", "_request", "_services",
     )  # fmt: skip
 
     def __init__(
         self,
-        worker: Worker,
-        request: Request,
-        reply: SocketReply,
+        services: Services,
+        request: GenerationRequest,
+        reply: SocketResponseWriter,
         asked: str | GatewayError,
         lane: str,
     ) -> None:
-        self._worker = worker
+        self._services = services
         self._request = request
         self._reply = reply
         self._asked = asked
@@ -64,7 +68,7 @@ class Turn:
         try:
             await self._answer(of_turn, refusal)
         except asyncio.CancelledError:
-            self._record("client_gone", 0, None)
+            self._record_departure()
             raise
         except GatewayError as error:
             await self._refuse(error)
@@ -72,11 +76,11 @@ class Turn:
             logger.exception("turn failed", extra={"request_id": self._request.id})
             await self._refuse(Internal())
         finally:
-            if self._parent_id and not of_turn.has_kept:
+            if self._parent_id and not of_turn.has_remembered:
                 memory.forget_failed(self._parent_id, self._lane)
 
     def interrupt(self, why: Interruption) -> bool:
-        """End it from outside; False if it is not so far that it could be."""
+        """End it from outside; return False if it cannot be ended yet."""
         if self._exchange is None:
             return False
         if why is not Interruption.CLIENT_GONE or not self._reply.survives_client:
@@ -85,53 +89,56 @@ class Turn:
 
     @property
     def was_abandoned(self) -> bool:
-        """Whether the client was told something, but not the end of it."""
+        """Return whether the client got some of the answer, but not its end."""
         return self._reply.started and not self._reply.has_ended
 
     async def _answer(self, memory: TurnMemory, refusal: Refusal) -> None:
         if isinstance(self._asked, GatewayError):
             raise self._asked
-        await authenticate_turn(self._worker, self._request)
+        await authenticate_turn(self._services, self._request)
         _raise(refusal())
         assert self._request.caller is not None
-        turn = self._worker.large_bodies.turn(self._request.caller.key_public_id)
+        turn = self._services.large_bodies.turn(self._request.caller.key_public_id)
         try:
             await turn.take(len(self._asked))
-            admitted, is_wanted = await self._admit(self._asked, memory)
+            admitted, is_wanted = await self._admit(self._asked, memory, turn)
         finally:
             turn.end()
         try:
             _raise(refusal())
-            keeper = memory.around(admitted.keeper, admitted.resolved)
-            await self._respond(structs.replace(admitted, keeper=keeper), is_wanted)
+            store = memory.wrap(admitted.store, admitted.resolved)
+            await self._respond(structs.replace(admitted, store=store), is_wanted)
         finally:
-            admitted.ticket.settle(0)  # where no model was asked
+            admitted.ticket.settle(0)  # if no model was asked
 
-    async def _admit(self, asked: str, memory: TurnMemory) -> tuple[Admitted, bool]:
-        """The call in the frame, and whether an answer to it is wanted. Raises GatewayError."""
+    async def _admit(
+        self, asked: str, memory: TurnMemory, turn: large_bodies.BodyTurn
+    ) -> tuple[Admitted, bool]:
+        """Return the call in the frame, and whether an answer to it is wanted. Raise GatewayError."""
         assert isinstance(self._asked, str)
-        caps = self._worker.caps
-        body, size = await frames.parsed(asked, caps), len(asked)
-        self._asked = ""  # it was taken apart, and may be large
+        caps = self._services.caps
+        body, size = await frames.parse(asked, caps), len(asked)
+        self._asked = ""  # it is decoded now, and may be large
         parent_id = body.get("previous_response_id")
         self._parent_id = parent_id if isinstance(parent_id, str) else ""
         body, is_wanted = frames.request(body)
-        call = understood(body, size, caps)
+        call = responses.parse(body, size, caps)
+        await turn.take(call.weight)
         admitted = await admit_call(
-            self._worker, self._request, call, memory, is_generated=is_wanted
+            self._services, self._request, call, memory, is_generated=is_wanted
         )
         return admitted, is_wanted
 
     async def _respond(self, admitted: Admitted, is_wanted: bool) -> None:
         if is_wanted:
-            self._exchange = Exchange(self._worker, admitted, self._reply)
+            self._exchange = Exchange(self._services, admitted, self._reply)
             await self._exchange.run(None)
         else:
             await self._prepare(admitted)
 
     async def _prepare(self, admitted: Admitted) -> None:
-        """`generate: false`: a response without output, from which the next turn can continue."""
-        call, keeper, reply = admitted.call, admitted.keeper, self._reply
+        """Answer `generate: false`: a response without output, from which the next turn can continue."""
+        call, store, reply = admitted.call, admitted.store, self._reply
         began, now = clock.monotonic(), int(clock.timestamp())
         begun = response_object.in_progress(
             call.body, RESPONSES.new_id(), call.model, now, admitted.echo
@@ -141,28 +148,33 @@ class Turn:
         await reply.start_stream(closing=False)
         created = response_events.event(response_events.CREATED, 0, {"response": begun})
         await reply.send(created, more=True)
-        assert keeper is not None
+        assert store is not None
         try:
-            await keeper.keep(done, "", response_events.terminal(1, done))
+            await store.save(done, "", response_events.terminal(1, done))
         except StoreUnavailable as error:
             logger.error("not stored: %s", error, extra={"request_id": self._request.id})
             done = {**done, "store": False}
-        outcome = unbilled(200, clock.monotonic() - began)
-        self._worker.record(facts(admitted, admitted.route), outcome)
+        outcome = unbilled_outcome(200, clock.monotonic() - began)
+        log_outcome(self._services.request_log, describe_call(admitted, admitted.route), outcome)
         await reply.send(response_events.terminal(1, done), more=False)
 
     async def _refuse(self, error: GatewayError) -> None:
-        self._record("refused", error.http_status, error.code)
+        if self._exchange is None:  # an exchange records its call itself
+            record_refusal(self._services, self._request, error)
         await self._reply.error(error)
 
-    def _record(self, status: str, http_status: int, code: str | None) -> None:
-        if self._exchange is None:  # it records its call itself
-            self._worker.record(facts(self._request), refused(status, http_status, code))
+    def _record_departure(self) -> None:
+        if self._exchange is None:
+            log_outcome(
+                self._services.request_log,
+                describe_call(self._request),
+                refused_outcome("client_gone", 0, None),
+            )
 
 
-def request(request_id: str, scope: Scope, socket_id: str) -> Request:
-    """A turn of a socket, as admission wants it."""
-    return Request(request_id, RESPONSES, scope, socket=socket_id)
+def request(request_id: str, scope: Scope, socket_id: str) -> GenerationRequest:
+    """Return a turn of a socket as a request for admission."""
+    return GenerationRequest(request_id, RESPONSES, scope, socket=socket_id)
 
 
 def _raise(refusal: GatewayError | None) -> None:

@@ -1,31 +1,55 @@
-"""The page on aliases, with the models behind each in the order they are tried."""
+"""Console page of aliases, with the models behind each in the order they are tried."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import ValidationError
-from django.db.models import ForeignKey
-from django.http import HttpRequest
+from django.db.models import ForeignKey, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.utils.formats import number_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
+from routing.admin import shown, target_panel
 from routing.admin.owner import owner
+from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
-from tenants.access import Area
-from tenants.scoped_admin import TenantInline, TenantModelAdmin, TenantRelatedFilter
-from tenants.scoped_forms import TenantFormSet
+from routing.reports import upstreams
+from routing.reports.upstreams import AliasFigures
+from tenants.console.scope import read_scope
+from tenants.console.scoped_admin import (
+    Deleted,
+    NarrowedList,
+    TenantInline,
+    TenantModelAdmin,
+    TenantRelatedFilter,
+    access,
+)
+from tenants.console.scoped_forms import TenantFormSet
+from tenants.console.search import FoundBy
 
 
 class TargetFormSet(TenantFormSet):
-    """Models an alias may lead to; none if it is a link."""
+    """The models behind an alias; none if it is a link."""
 
     def clean(self) -> None:
         super().clean()
         kept = [form for form in self.initial_forms if not self._is_deleted(form)]
         if kept and self.instance.platform_alias is not None:
             raise ValidationError(
-                "A link to an alias of the platform has no models of its own: delete these, or the link."
+                gettext(
+                    "A link to an alias of the platform has no models of its own; remove these, or the link."
+                )
             )
 
     def _check_links(self, form: forms.ModelForm[Any]) -> None:
@@ -41,28 +65,43 @@ class TargetFormSet(TenantFormSet):
 class TargetInline(TenantInline):
     model = Target
     formset = TargetFormSet
-    area = Area.ALIASES
-    shows_platform_rows = True
+    resource = TARGETS
     list_select_related = ("alias", "provider_model__provider")
     fields = ("position", "provider_model")
     ordering = ("position", "pk")
     autocomplete_fields = ("provider_model",)
 
 
+class AliasList(NarrowedList):
+    """Aliases, each with the models behind it, its price and its requests."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows, asked = list(self.result_list), read_scope(request).tenant
+        figures = upstreams.of_aliases(access(request), rows, None if asked is None else asked.pk)
+        for row in rows:
+            row.figures = figures[row.pk]
+        self.result_list = rows  # what follows counts and iterates it
+
+
 @admin.register(Alias)
 class AliasAdmin(TenantModelAdmin):
-    area = Area.ALIASES
-    shows_platform_rows = True
+    resource = ALIASES
+    change_form_template = "admin/routing/alias/change_form.html"
+    change_list_template = "admin/routing/alias/change_list.html"
+    found_by = FoundBy(names=("name",))
     list_display = (
         "name",
         owner,
-        "platform_alias",
-        "responses_mode",
-        "drop_unsupported",
+        "targets_shown",
+        "input_shown",
+        "output_shown",
+        "requests_shown",
         "enabled",
     )
     list_select_related = ("tenant", "platform_alias")
     list_filter = ("enabled", "responses_mode", ("tenant", TenantRelatedFilter))
+    show_full_result_count = False
     search_fields = ("name",)
     fields = (
         "tenant",
@@ -79,6 +118,65 @@ class AliasAdmin(TenantModelAdmin):
     autocomplete_fields = ("tenant",)
     inlines = (TargetInline,)
 
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[NarrowedList]:
+        return AliasList
+
+    @admin.display(description=_("Targets"))
+    def targets_shown(self, alias: Alias) -> SafeString | str:
+        if alias.platform_alias is not None:
+            return gettext("link to %(alias)s") % {"alias": alias.platform_alias.name}
+        targets = _figures(alias).targets
+        if not targets:
+            return shown.NOTHING
+        rows = ((shown.dot(each), each.name) for each in targets)
+        listed = format_html_join("", '<div class="tg-target">{} {}</div>', rows)
+        return format_html("<div>{}</div>", listed)
+
+    @admin.display(description=_("$ in, per million"))
+    def input_shown(self, alias: Alias) -> str:
+        held = _figures(alias).price
+        return shown.price(held, held.input_pico)
+
+    @admin.display(description=_("$ out, per million"))
+    def output_shown(self, alias: Alias) -> str:
+        held = _figures(alias).price
+        return shown.price(held, held.output_pico)
+
+    @admin.display(description=_("Requests, 24 h"))
+    def requests_shown(self, alias: Alias) -> str:
+        requests = _figures(alias).requests
+        return (
+            shown.NOTHING if requests is None else number_format(requests, 0, force_grouping=True)
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.targets_view)
+        name = "routing_alias_targets"
+        return [path("<path:object_id>/targets/", view, name=name), *super().get_urls()]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
+    ) -> HttpResponse:
+        """Show how the models behind the alias are doing, with what can be done about each."""
+        alias = options.get("obj")
+        if alias is not None and alias.platform_alias_id is None:
+            context = {**context, "targets": target_panel.panel(access(request), alias)}
+        response: HttpResponse = super().render_change_form(request, context, *rest, **options)
+        return response
+
+    def targets_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Move a target, or test it: buttons of the alias's page."""
+        alias = self.get_object(request, unquote(object_id))
+        if alias is None:
+            raise Http404
+        if request.method == "POST":
+            try:
+                level, told = target_panel.do(access(request), alias, request.POST)
+                self.message_user(request, told, level)
+            except ValidationError as error:
+                self.message_user(request, " ".join(error.messages), messages.ERROR)
+        return redirect("admin:routing_alias_change", quote(alias.pk))
+
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any
     ) -> forms.ModelChoiceField[Any] | None:
@@ -86,3 +184,25 @@ class AliasAdmin(TenantModelAdmin):
         if field is not None and field.queryset is not None and db_field.name == "platform_alias":
             field.queryset = field.queryset.filter(tenant=None)
         return field
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], *rest: Any, **options: Any
+    ) -> Any:
+        """Leave out of an alias's history what names the models behind it, to whom they are not shown."""
+        if queryset.model is LogEntry and not access(request).sees_upstreams:
+            queryset = queryset.exclude(change_message__contains='"object"')
+        return super().get_paginator(request, queryset, *rest, **options)
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> Deleted:
+        """Name the aliases alone to whom nothing is shown of the models behind them."""
+        named, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        if named and not access(request).sees_upstreams:
+            named = [str(row) for row in objs]
+        return named, counts, forbidden, protected
+
+
+def _figures(alias: Alias) -> AliasFigures:
+    found: AliasFigures = getattr(alias, "figures", AliasFigures())
+    return found

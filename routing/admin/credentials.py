@@ -1,4 +1,4 @@
-"""The page on credentials: a secret goes in here and is never shown again."""
+"""Console page of credentials: a secret goes in here and is never shown again."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from gateway_project.lib.secret import Secret
 from routing import credentials
 from routing.admin.owner import owner
+from routing.managed import CREDENTIALS, MAX_SECRET, masked
 from routing.models import Credential
-from tenants.access import Area
-from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter
-from tenants.scoped_forms import TenantForm
+from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter
+from tenants.console.scoped_forms import TenantForm
+from tenants.theme import PasswordInput
 
 
 class CredentialForm(TenantForm):
     secret = forms.CharField(
-        max_length=10_000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
+        label=gettext_lazy("Secret"),
+        max_length=MAX_SECRET,
+        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if "secret" in self.fields and not self.instance._state.adding:
             self.fields["secret"].required = False
-            self.fields["secret"].help_text = "Leave empty to keep the present one."
+            self.fields["secret"].help_text = gettext("Leave empty to keep the current one.")
 
     def save(self, commit: bool = True) -> Any:
         """Seal the secret into the row, whose tenant and id are settled by now."""
@@ -42,10 +46,9 @@ class CredentialForm(TenantForm):
 
 @admin.register(Credential)
 class CredentialAdmin(TenantModelAdmin):
-    area = Area.CREDENTIALS
+    resource = CREDENTIALS
+    proof_for = frozenset({"add", "change"})
     form = CredentialForm
-    # The secret is sealed for its tenant, and sent to its provider: neither may change under it.
-    fixed_fields = ("tenant", "provider")
     list_display = ("name", "provider", owner, "last_four_shown", "enabled", "created_at")
     list_select_related = ("tenant", "provider")
     list_filter = (
@@ -58,13 +61,13 @@ class CredentialAdmin(TenantModelAdmin):
     readonly_fields = ("last_four_shown", "created_at")
     autocomplete_fields = ("tenant", "provider")
 
-    @admin.display(description="Secret stored", ordering="last_four")
+    @admin.display(description=_("Secret stored"), ordering="last_four")
     def last_four_shown(self, credential: Credential) -> str:
-        return f"••••{credential.last_four}"
+        return masked(credential)
 
     @method_decorator(sensitive_post_parameters("secret"))
     def changeform_view(self, *args: Any, **options: Any) -> HttpResponse:
-        """Django's; an error report leaves the secret out."""
+        """Hide the secret from error reports; otherwise Django's."""
         return super().changeform_view(*args, **options)
 
     def _hidden_fields(self, request: HttpRequest, row: Model | None) -> Sequence[str]:

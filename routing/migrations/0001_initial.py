@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200, validators=[routing.validators.validate_alias_name])),
                 ('responses_mode', models.CharField(choices=[('auto', 'Relay or translate'), ('native_only', 'Refuse upstreams that do not speak Responses')], default='auto', max_length=16)),
-                ('drop_unsupported', models.BooleanField(default=False, help_text='Leave out parameters the upstream has no like of, instead of refusing.')),
+                ('drop_unsupported', models.BooleanField(default=False, help_text='Drop parameters the upstream does not support, instead of refusing.')),
                 ('enabled', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(default=gateway_project.lib.clock.now, editable=False)),
                 ('tenant', models.ForeignKey(blank=True, help_text="Empty: the platform's, for every tenant.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('base_url', models.CharField(help_text='Up to and including /v1, for example https://api.openai.com/v1.', max_length=500, validators=[routing.validators.validate_base_url])),
                 ('auth_kind', models.CharField(choices=[('bearer', 'Authorization: Bearer'), ('x-api-key', 'x-api-key header (Anthropic)'), ('api-key', 'api-key header (Azure)'), ('none', 'No credential')], default='bearer', max_length=16)),
                 ('quirks', models.JSONField(blank=True, default=dict, help_text='Known differences, for example {"no_stream_usage": true}.', validators=[routing.validators.validate_quirks])),
-                ('allow_private_network', models.BooleanField(default=False, help_text='May lie at a private or loopback address.')),
+                ('allow_private_network', models.BooleanField(default=False, help_text='May be at a private or loopback address.')),
                 ('enabled', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(default=gateway_project.lib.clock.now, editable=False)),
                 ('tenant', models.ForeignKey(blank=True, help_text="Empty: the platform's, for every tenant.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='alias',
-            constraint=models.UniqueConstraint(condition=models.Q(('tenant', None)), fields=('name',), name='alias_name_of_platform', violation_error_message='The platform has an alias of this name already.'),
+            constraint=models.UniqueConstraint(condition=models.Q(('tenant', None)), fields=('name',), name='alias_name_of_platform', violation_error_message='The platform already has an alias of this name.'),
         ),
         migrations.AddConstraint(
             model_name='aliasgrant',
@@ -120,7 +120,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='provider',
-            constraint=models.UniqueConstraint(condition=models.Q(('tenant', None)), fields=('name',), name='provider_name_of_platform', violation_error_message='The platform has a provider of this name already.'),
+            constraint=models.UniqueConstraint(condition=models.Q(('tenant', None)), fields=('name',), name='provider_name_of_platform', violation_error_message='The platform already has a provider of this name.'),
         ),
         migrations.AddConstraint(
             model_name='credential',

@@ -1,234 +1,46 @@
-"""The pages on periods, invoices and prepaid credit; operators finalize and grant there."""
+"""The page of prepaid credit: balances and movements; operators grant there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet, Sum
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from tenants import local_time
-from tenants.access import Area, Right
-from tenants.admin import confirming
+from tenants.access.rights import Area
 from tenants.admin.browsing import BrowsingAdmin
 from tenants.billing import credits as prepaid
-from tenants.billing import documents, invoices
-from tenants.billing.money import dollars, exact_dollars, parsed_cents
-from tenants.models import BillingPeriod, CreditTransaction, Invoice, InvoiceLine
-from tenants.scoped_admin import TenantInline, TenantRelatedFilter, access
-from tenants.scoped_forms import TenantForm
+from tenants.billing.money import NANO_PER_CENT, parsed_cents
+from tenants.console import drawing
+from tenants.console.scope import asked_tenant
+from tenants.console.scoped_admin import TenantRelatedFilter, access
+from tenants.console.scoped_forms import TenantForm
+from tenants.managed.tables import CREDITS
+from tenants.models import CreditTransaction
+from tenants.reports import billing as reports
 
 
-@admin.register(BillingPeriod)
-class BillingPeriodAdmin(BrowsingAdmin):
-    area = Area.BILLING
-    list_display = ("month", "tenant", "begins", "ends", "time_zone", "state", "was_complete")
-    list_filter = ("state", ("tenant", TenantRelatedFilter))
-    sortable_by = ("begins",)
-    ordering = ("-starts_at", "tenant")
-    fields = ("tenant", "begins", "ends", "time_zone", "state", "closed_at", "was_complete")
-    readonly_fields = ("begins", "ends")
-
-    @admin.display
-    def month(self, period: BillingPeriod) -> str:
-        return period.month
-
-    @admin.display(description="Begins (local)", ordering="starts_at")
-    def begins(self, period: BillingPeriod) -> str:
-        return local_time.minute(period.starts_at, period.time_zone)
-
-    @admin.display(description="Ends (local)")
-    def ends(self, period: BillingPeriod) -> str:
-        return local_time.minute(period.ends_at, period.time_zone)
-
-
-class InvoiceLineInline(TenantInline):
-    model = InvoiceLine
-    area = Area.BILLING
-    fk_name = "invoice"
-    fields = (
-        "position",
-        "kind",
-        "alias",
-        "token_class",
-        "description",
-        "tokens",
-        "exact",
-        "amount",
-    )
-    readonly_fields = ("exact", "amount")
-    can_delete = False
-
-    def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
-        return right == "view" and super().may(right, request, row)
-
-    @admin.display(description="Exact, USD")
-    def exact(self, line: InvoiceLine) -> str:
-        return exact_dollars(line.amount_nano)
-
-    @admin.display(description="USD")
-    def amount(self, line: InvoiceLine) -> str:
-        return dollars(line.amount_cents)
-
-
-@admin.register(Invoice)
-class InvoiceAdmin(BrowsingAdmin):
-    area = Area.BILLING
-    bodies = ("canonical",)
-    list_display = (
-        "__str__",
-        "kind",
-        "tenant",
-        "month",
-        "state",
-        "subtotal",
-        "credit",
-        "total",
-        "created_at",
-    )
-    list_select_related: ClassVar[tuple[str, ...]] = ("tenant", "period")
-    list_filter = ("state", "kind", ("tenant", TenantRelatedFilter))
-    sortable_by = ("created_at",)
-    ordering = ("-created_at",)
-    fields = (
-        "tenant",
-        "kind",
-        "number",
-        "state",
-        "period",
-        "corrects",
-        "reason",
-        "subtotal",
-        "credit",
-        "total",
-        "documents",
-        "sha256",
-        "created_at",
-        "finalized_at",
-        "finalized_by",
-    )
-    readonly_fields = ("subtotal", "credit", "total", "documents")
-    inlines = (InvoiceLineInline,)
-    actions = ("finalize",)
-
-    @admin.display
-    def month(self, invoice: Invoice) -> str:
-        return invoice.period.month if invoice.period else ""
-
-    @admin.display
-    def subtotal(self, invoice: Invoice) -> str:
-        return dollars(invoice.subtotal_cents)
-
-    @admin.display
-    def credit(self, invoice: Invoice) -> str:
-        return dollars(invoice.credit_cents)
-
-    @admin.display
-    def total(self, invoice: Invoice) -> str:
-        return dollars(invoice.total_cents)
-
-    @admin.display
-    def documents(self, invoice: Invoice) -> SafeString:
-        if invoice.state != Invoice.State.FINALIZED:
-            return SafeString("when it is finalized")
-        links = [self._address(invoice, kind) for kind in ("pdf", "html")]
-        return format_html('<a href="{}">PDF</a> · <a href="{}">HTML</a>', *links)
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.document)
-        names = [
-            path(
-                f"<path:object_id>/document.{kind}",
-                view,
-                {"kind": kind},
-                name=f"tenants_invoice_{kind}",
-            )
-            for kind in ("pdf", "html")
-        ]
-        return [*names, *super().get_urls()]
-
-    def document(self, request: HttpRequest, object_id: str, kind: str) -> HttpResponse:
-        """A stranger's invoice answers like one that is not there, and so does a draft."""
-        invoice = self.get_object(request, unquote(object_id))
-        if invoice is None or invoice.state != Invoice.State.FINALIZED:
-            raise Http404
-        if not self.has_view_permission(request, invoice):
-            raise PermissionDenied
-        if kind == "html":
-            return HttpResponse(documents.html(invoice.canonical))
-        name = f"{invoice.kind}-{invoice.number}.pdf"
-        return HttpResponse(
-            documents.pdf(invoice.canonical),
-            content_type="application/pdf",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
-
-    def has_finalize_permission(self, request: HttpRequest) -> bool:
-        return access(request).is_operator
-
-    @admin.action(permissions=["finalize"], description="Finalize: number, pay from credit, close")
-    def finalize(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
-        if not self.has_finalize_permission(request):
-            raise PermissionDenied
-        drafts = list(queryset.filter(state=Invoice.State.DRAFT).order_by("created_at"))
-        if not drafts:
-            self.message_user(request, "None of those chosen is a draft.", messages.WARNING)
-            return None
-        if not confirming.is_confirmed(request):
-            return self._ask_to_finalize(request, drafts)
-        done = [invoice for draft in drafts if (invoice := self._finalized(request, draft))]
-        if done:
-            self.message_user(request, f"{_summed(done)} finalized.", messages.SUCCESS)
-        return None
-
-    def _ask_to_finalize(self, request: HttpRequest, drafts: list[Invoice]) -> HttpResponse | None:
-        template = "admin/tenants/invoice/finalize.html"
-        amounts = [(draft, dollars(draft.subtotal_cents)) for draft in drafts]
-        return confirming.ask(
-            self,
-            request,
-            template,
-            drafts,
-            title="Finalize invoices",
-            summed=_summed(drafts),
-            amounts=amounts,
-        )
-
-    def _finalized(self, request: HttpRequest, draft: Invoice) -> Invoice | None:
-        try:
-            invoice = invoices.finalize(draft.pk, str(request.user))
-        except ValidationError as error:
-            self.message_user(request, f"{draft}: {' '.join(error.messages)}", messages.ERROR)
-            return None
-        if invoice is not None:
-            self.log_change(request, invoice, "Finalized.")
-        return invoice
-
-    def _address(self, invoice: Invoice, kind: str) -> str:
-        return reverse(f"admin:tenants_invoice_{kind}", args=(quote(invoice.pk),))
-
-
-def _summed(chosen: Sequence[Invoice]) -> str:
-    """How many, of how many tenants, and what they come to."""
-    tenants = len({invoice.tenant_id for invoice in chosen})
-    of = f" of {tenants} tenants" if tenants > 1 else ""
-    total = dollars(sum(invoice.subtotal_cents for invoice in chosen))
-    return f"{len(chosen)} invoice{'s' if len(chosen) > 1 else ''}{of}, USD {total} before credit,"
+def cents(amount: int) -> str:
+    """Format cents for people."""
+    return drawing.money(amount * NANO_PER_CENT)
 
 
 class GrantForm(TenantForm):
     """A grant, as an operator types it."""
 
-    amount = forms.CharField(help_text="Dollars and cents, such as 25.00.")
-    is_paid = forms.BooleanField(required=False, help_text="The tenant bought it.")
+    amount = forms.CharField(
+        label=gettext_lazy("Amount"), help_text=gettext_lazy("Dollars and cents, such as 25.00.")
+    )
+    is_paid = forms.BooleanField(
+        label=gettext_lazy("Is paid"),
+        required=False,
+        help_text=gettext_lazy("The tenant bought it."),
+    )
 
     class Meta:
         model = CreditTransaction
@@ -240,7 +52,7 @@ class GrantForm(TenantForm):
         except ValueError as error:
             raise ValidationError(str(error)) from error
         if amount <= 0:
-            raise ValidationError("A grant is more than 0.00.")
+            raise ValidationError(_("A grant must be more than 0.00."))
         return amount
 
     def clean(self) -> dict[str, Any]:
@@ -256,10 +68,10 @@ class GrantForm(TenantForm):
 
 @admin.register(CreditTransaction)
 class CreditTransactionAdmin(BrowsingAdmin):
-    """A grant is added by operators; nothing is changed or deleted."""
+    """Grants are added by operators; nothing is changed or deleted."""
 
-    area = Area.BILLING
-    rights = frozenset({"view", "add"})
+    resource = CREDITS
+    change_list_template = "admin/tenants/credittransaction/change_list.html"
     list_display = (
         "created_at",
         "tenant",
@@ -287,6 +99,13 @@ class CreditTransactionAdmin(BrowsingAdmin):
         "created_at",
     )
     readonly_fields = ("amount_shown",)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show balances above the movements."""
+        shown = {**_balances(request), **(extra_context or {})}
+        return super().changelist_view(request, shown)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         amount = Sum("entries__amount_cents", filter=prepaid.OF_CREDIT, default=0)
@@ -321,6 +140,21 @@ class CreditTransactionAdmin(BrowsingAdmin):
         )
         obj.pk = made.pk
 
-    @admin.display(description="USD")
+    @admin.display(description=gettext_lazy("Amount"))
     def amount_shown(self, movement: Any) -> str:
-        return dollars(movement.credit_cents)
+        return cents(movement.credit_cents)
+
+
+def _balances(request: HttpRequest) -> dict[str, Any]:
+    """Return what is left of one tenant's credit, or the balances of all whose bills the person may see."""
+    who, chosen = access(request), asked_tenant(request)
+    if chosen is None:
+        is_all = who.may("view", Area.BILLING, None)
+        tenants = None if is_all else who.tenants_where("view", Area.BILLING)
+        found = reports.balances(tenants)
+        return {"balances": [(slug, name, cents(amount)) for slug, name, amount in found]}
+    if not who.may("view", Area.BILLING, chosen.pk):
+        return {}
+    standing = reports.credit_standing(chosen.pk)
+    left = [(each.movement, cents(each.rest_cents)) for each in standing.left]
+    return {"balance": cents(standing.balance_cents), "left": left}

@@ -11,8 +11,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from tenants.access import Right
-from tenants.scoped_admin import Deleted, TenantModelAdmin
+from tenants.access.rights import Right
+from tenants.console.scoped_admin import Deleted, TenantModelAdmin
 
 if TYPE_CHECKING:  # Django 5.2 cannot subscript it when it runs
     _Paginator = Paginator[Any]
@@ -28,11 +28,12 @@ class BoundedPaginator(_Paginator):
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # of an admin list
-        return rows.order_by()[:MAX_ROWS].count()
+        # Of the keys alone: what a list shows beside them would be looked up for each row that is counted.
+        return rows.order_by().values("pk")[:MAX_ROWS].count()
 
 
 class LightDeletion(TenantModelAdmin):
-    """Asks before deleting without reading what goes along, which is the row's own and may be very much."""
+    """Asks before deleting without reading the dependants, which are the row's own and may be very many."""
 
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
@@ -46,7 +47,7 @@ class LightDeletion(TenantModelAdmin):
 class BrowsingAdmin(LightDeletion):
     """Newest first, no editing, bodies read for single rows only."""
 
-    rights: ClassVar[frozenset[Right]] = frozenset({"view"})
+    rights: ClassVar[frozenset[Right]] = frozenset({"view"})  # of pages without a resource
     bodies: ClassVar[tuple[str, ...]] = ()  # columns that lists do not read
     fixed_fields = ()
     list_select_related: ClassVar[tuple[str, ...]] = ("tenant",)
@@ -55,7 +56,8 @@ class BrowsingAdmin(LightDeletion):
     show_facets = admin.ShowFacets.NEVER
 
     def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
-        return right in self.rights and super().may(right, request, row)
+        rights = self.rights if self.resource is None else self.resource.rights
+        return right in rights and super().may(right, request, row)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer(*self.bodies)

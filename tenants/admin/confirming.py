@@ -16,7 +16,7 @@ MAX_CHOSEN = 500
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Whether the person has seen the page and said yes."""
+    """Tell whether the person has seen the page and confirmed."""
     return "post" in request.POST
 
 
@@ -27,13 +27,16 @@ def ask(
     chosen: Sequence[Model],
     **shown: Any,
 ) -> HttpResponse | None:
-    """The page; None, and a message in the list, where more were chosen than it can ask about.
+    """Return the confirmation page; None, and a message in the list, if too many rows were chosen.
 
-    It posts the same action again, with the ids of exactly those rows that it shows.
+    The page posts the same action again, with the ids of exactly the rows it shows.
     """
     name = str(page.opts.verbose_name if len(chosen) == 1 else page.opts.verbose_name_plural)
     if len(chosen) > MAX_CHOSEN:
-        text = f"Nothing was done: {len(chosen)} {name} are too many at once; choose at most {MAX_CHOSEN}."
+        text = (
+            f"Nothing was done: {len(chosen)} {name} are too many for one action; "
+            f"choose at most {MAX_CHOSEN}."
+        )
         page.message_user(request, text, messages.ERROR)
         return None
     context = {

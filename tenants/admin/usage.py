@@ -1,32 +1,46 @@
-"""The pages on the ledger's rows and their sums: to look at, nothing else."""
+"""The pages of the ledger's rows and their sums, read-only."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from tenants.access import Area
+from tenants import units
 from tenants.admin.browsing import BrowsingAdmin
 from tenants.billing.money import exact_dollars
+from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter, access
+from tenants.console.search import FoundRow
 from tenants.ledger import row_ids
+from tenants.managed.tables import USAGE_DAYS, USAGE_HOURS, USAGE_ROWS
 from tenants.models import Tenant, UsageDay, UsageHour, UsageRow
-from tenants.scoped_admin import TenantModelAdmin, TenantRelatedFilter, access
+from tenants.reports.request_detail import find_request
+from tenants.templatetags.figures import count
 from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES
 
 MAX_ALIASES = 100
-# What calls cost the operator, and where their records lie, is nobody else's matter.
-OPERATORS_ONLY = frozenset(
-    {"cost", "cost_nano", "cost_version", "list_version", "unfunded_nano", "spool"}
-)
+
+
+# What answered a call; not shown to tenants whose `shows_upstreams` is off.
+OF_UPSTREAMS = frozenset({"provider", "upstream_model"})
+
+
+def _shown(name: str, quantity: int) -> str:
+    unit = units.of(name)
+    return f"{unit.shown(quantity)} {unit.label}"
 
 
 class AliasFilter(admin.SimpleListFilter):
-    """By alias. Those offered are read from the sums, which are few, of the tenants one may see."""
+    """Filters by alias. The choices come from the sums, which are few, of the tenants the person may see."""
 
-    title = "alias"
+    title = _("alias")
     parameter_name = "alias"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -40,9 +54,8 @@ class AliasFilter(admin.SimpleListFilter):
 
 
 class UsageAdmin(BrowsingAdmin):
-    """Rows outlive their tenant, whose name is therefore asked for and not joined."""
+    """Rows outlive their tenant, so its name is looked up and not joined."""
 
-    area = Area.USAGE
     list_select_related: ClassVar[tuple[str, ...]] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -52,38 +65,41 @@ class UsageAdmin(BrowsingAdmin):
         return named
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return self._shown(request, super().get_list_display(request))
+        return self._shown(request, super().get_list_display(request), None)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        return self._shown(request, super().get_fields(request, obj))
+        return self._shown(request, super().get_fields(request, obj), obj)
 
-    def _shown(self, request: HttpRequest, names: Any) -> list[Any]:
-        hidden = frozenset() if access(request).is_operator else OPERATORS_ONLY
+    def _shown(self, request: HttpRequest, names: Any, row: Any) -> list[Any]:
+        assert self.resource is not None
+        who = access(request)
+        hidden = self.resource.hidden(who, row or self.model())
         return [name for name in names if name not in hidden]
 
-    @admin.display(description="Tenant")
+    @admin.display(description=_("Tenant"))
     def owner(self, row: Any) -> str:
         return str(row.owner_name or row.tenant_id)
 
-    @admin.display(description="Input")
+    @admin.display(description=_("Input"))
     def input_tokens(self, row: Any) -> int:
         return sum(getattr(row, name) for name in INPUT_CLASSES)
 
-    @admin.display(description="Output")
+    @admin.display(description=_("Output"))
     def output_tokens(self, row: Any) -> int:
         return sum(getattr(row, name) for name in OUTPUT_CLASSES)
 
-    @admin.display(description="Charge, USD")
+    @admin.display(description=_("Charge, USD"))
     def charge(self, row: Any) -> str:
         return exact_dollars(row.charge_nano)
 
-    @admin.display(description="Cost, USD")
+    @admin.display(description=_("Cost, USD"))
     def cost(self, row: Any) -> str:
         return exact_dollars(row.cost_nano)
 
 
 @admin.register(UsageRow)
 class UsageRowAdmin(UsageAdmin):
+    resource = USAGE_ROWS
     list_display = (
         "opened_at",
         "owner",
@@ -98,13 +114,67 @@ class UsageRowAdmin(UsageAdmin):
         "cost",
         "charge",
     )
-    list_filter = (AliasFilter, "status", "usage_source", ("tenant", TenantRelatedFilter))
+    list_filter = (
+        AliasFilter,
+        "status",
+        "usage_source",
+        "usage_anomaly",
+        ("tenant", TenantRelatedFilter),
+    )
     # Along the indexes by time, of one tenant or of all.
     ordering = ("-opened_at",)
     sortable_by = ("opened_at",)
     search_fields = ("id",)  # see get_search_results
-    search_help_text = "The id of a request, req_…, finds its calls."
-    fields = tuple(field.name for field in UsageRow._meta.concrete_fields)
+    search_help_text = _("The id of a request, req_…, finds its calls.")
+    readonly_fields = ("request_id", "whole_request", "units_shown")
+    fields = (
+        "request_id",
+        "whole_request",
+        *(
+            "units_shown" if field.name == "units" else field.name
+            for field in UsageRow._meta.concrete_fields
+        ),
+    )
+
+    @admin.display(description=_("Request"))
+    def request_id(self, row: UsageRow) -> str:
+        """Lead to the page that tells the request in whole."""
+        request_id = row_ids.request_id_of(row.pk)
+        address = reverse("admin:request", args=[request_id])
+        return format_html('<a href="{}">{}</a>', address, request_id)
+
+    @admin.display(description=_("All calls of the request"))
+    def whole_request(self, row: UsageRow) -> str:
+        """Count the request's calls, and sum what they come to with their corrections."""
+        first, last = row_ids.rows_of(row_ids.request_id_of(row.pk))
+        rows = list(UsageRow.objects.filter(tenant=row.tenant_id, pk__gte=first, pk__lte=last))
+        calls = sum(each.corrects is None for each in rows)
+        tokens_in, tokens_out = (
+            sum(getattr(each, name) for each in rows for name in names)
+            for names in (INPUT_CLASSES, OUTPUT_CLASSES)
+        )
+        charge = exact_dollars(sum(each.charge_nano for each in rows))
+        told = ngettext(
+            "%(calls)s call, %(input)s tokens in, %(output)s out, %(charge)s USD charged",
+            "%(calls)s calls, %(input)s tokens in, %(output)s out, %(charge)s USD charged",
+            calls,
+        )
+        shown = {"input": count(tokens_in), "output": count(tokens_out), "charge": charge}
+        return told % {"calls": calls, **shown}
+
+    @admin.display(description=_("Other units"))
+    def units_shown(self, row: UsageRow) -> str:
+        shares = zip(row.quantities, row.unit_charges, strict=True)
+        return "; ".join(
+            f"{_shown(name, quantity)}, {exact_dollars(charge)} USD"
+            for (name, quantity), charge in shares
+        )
+
+    def find(self, request: HttpRequest, words: str, tenant: Tenant | None) -> Iterator[FoundRow]:
+        """Yield the request that has this id, answered or refused, if the person may see it."""
+        detail = find_request(access(request), words) if words.startswith("req_") else None
+        if detail is not None and (tenant is None or tenant.pk == detail.summary.tenant_id):
+            yield FoundRow(words, "", reverse("admin:request", args=(words,)), is_exact=True)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -126,6 +196,7 @@ class SumAdmin(UsageAdmin):
         "alias",
         "provider",
         "upstream_model",
+        "requests",
         "calls",
         "failed",
         "input_tokens",
@@ -138,22 +209,31 @@ class SumAdmin(UsageAdmin):
     sortable_by = ("starts_at",)
     fields = (
         *UsageHour.SUBJECT,
+        "requests",
         "calls",
         "failed",
         "estimated",
         "unpriced",
         *TOKEN_CLASSES,
+        "units_shown",
         "cost_nano",
         "charge_nano",
         "unfunded_nano",
     )
+    readonly_fields = ("units_shown",)
+
+    @admin.display(description=_("Other units"))
+    def units_shown(self, row: Any) -> str:
+        return "; ".join(
+            _shown(name, quantity) for name, quantity in units.in_order(row.units or {})
+        )
 
 
 @admin.register(UsageHour)
 class UsageHourAdmin(SumAdmin):
-    pass
+    resource = USAGE_HOURS
 
 
 @admin.register(UsageDay)
 class UsageDayAdmin(SumAdmin):
-    pass
+    resource = USAGE_DAYS

@@ -1,1 +1,1 @@
-"""Sums over the ledger, and what is invoiced and credited on them."""
+"""Sum the ledger, and invoice and credit those sums."""

@@ -1,23 +1,26 @@
-"""What usage of a period is charged, per alias and token class: by its rows, and by the lines so far."""
+"""Compute what usage of a period is charged, per alias and class: by its rows, and by the lines so far."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
-from tenants.billing import sums
+from tenants import units
+from tenants.billing import sums, unit_sums
 from tenants.models import BillingPeriod, Invoice, InvoiceLine, RetentionHorizon, UsageRow
 from tenants.token_classes import TOKEN_CLASSES
 
-Subject = tuple[str, str]  # alias and token class
+Subject = tuple[str, str]  # alias and class of the registry (tenants/units.py)
 Kind = InvoiceLine.Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
+    """`tokens` is the quantity of the class, of other units too."""
+
     tokens: int = 0
     nano: int = 0
 
@@ -29,7 +32,7 @@ Charges = dict[Subject, Charge]
 
 
 def by_rows(period: BillingPeriod) -> Charges:
-    """The exact sums of the ledger. What costs nothing is not in it."""
+    """Return the exact sums of the ledger, without what costs nothing."""
     names = [*TOKEN_CLASSES, *(f"charge_{name}" for name in TOKEN_CLASSES)]
     rows = UsageRow.objects.filter(
         tenant_id=period.tenant_id, opened_at__gte=period.starts_at, opened_at__lt=period.ends_at
@@ -42,16 +45,15 @@ def by_rows(period: BillingPeriod) -> Charges:
             charge = Charge(row[f"of_{name}"], row[f"of_charge_{name}"])
             if charge.nano:
                 found[row["alias"], name] = charge
+    for alias, name, quantity, nano in unit_sums.of_rows(rows, "alias"):
+        if nano:
+            found[alias, name] = Charge(quantity, nano)
     return found
 
 
 def by_lines(period: BillingPeriod) -> Charges:
-    """What finalized invoices charge for the period's usage, late or in time."""
-    lines = InvoiceLine.objects.filter(
-        usage_period=period,
-        kind__in=(Kind.USAGE, Kind.LATE_USAGE),
-        invoice__state=Invoice.State.FINALIZED,
-    )
+    """Return what finalized invoices charge for the period's usage, late or in time."""
+    lines = _usage_lines().filter(usage_period=period)
     found = lines.order_by().values_list("alias", "token_class")
     return {
         (alias, name): Charge(tokens, nano)
@@ -60,9 +62,24 @@ def by_lines(period: BillingPeriod) -> Charges:
 
 
 def late(period: BillingPeriod) -> Charges:
-    """By how much the ledger and the lines of a finalized period differ."""
-    if _nano_by_alias(period) == _nano_by_alias_of(by_lines(period).items()):
-        return {}
+    """Return by how much the ledger and the lines of a finalized period differ."""
+    return dict(_differing(period.tenant_id, [period])).get(period, {})
+
+
+def _differing(
+    tenant_id: int, periods: Sequence[BillingPeriod]
+) -> list[tuple[BillingPeriod, Charges]]:
+    """Return the periods whose rows differ from their lines. Sums by alias show for all at once in which."""
+    of_rows, of_lines = _charged(tenant_id, periods), _invoiced(periods)
+    found = [
+        (period, _changes(period))
+        for period, charged in zip(periods, of_rows, strict=True)
+        if charged != of_lines.get(period.pk, {})
+    ]
+    return [(period, changes) for period, changes in found if changes]
+
+
+def _changes(period: BillingPeriod) -> Charges:
     now, invoiced = by_rows(period), by_lines(period)
     changes = {
         subject: now.get(subject, Charge()) - invoiced.get(subject, Charge())
@@ -72,9 +89,9 @@ def late(period: BillingPeriod) -> Charges:
 
 
 def with_late_usage(before: BillingPeriod) -> list[tuple[BillingPeriod, Charges]]:
-    """Earlier finalized periods whose rows say something else than their lines, the oldest first.
+    """Return earlier finalized periods whose rows differ from their lines, the oldest first.
 
-    Periods whose rows may be deleted are left alone. Sums by alias tell at once that nothing came late.
+    Periods whose rows may be deleted are left alone.
     """
     finalized = BillingPeriod.objects.filter(
         tenant_id=before.tenant_id,
@@ -84,23 +101,36 @@ def with_late_usage(before: BillingPeriod) -> list[tuple[BillingPeriod, Charges]
     horizon = RetentionHorizon.objects.filter(table="usage").first()
     if horizon is not None:
         finalized = finalized.filter(starts_at__gte=horizon.before)
-    found = [(period, late(period)) for period in finalized.order_by("starts_at")]
-    return [(period, changes) for period, changes in found if changes]
+    return _differing(before.tenant_id, list(finalized.order_by("starts_at")))
 
 
 def in_order(charges: Charges) -> Iterable[tuple[str, str, Charge]]:
-    """By alias, and then in the order of TOKEN_CLASSES."""
-    subjects = sorted(charges, key=lambda s: (s[0], TOKEN_CLASSES.index(s[1])))
+    """Sort by alias, and then in the order of the registry."""
+    subjects = sorted(charges, key=lambda subject: (subject[0], units.place(subject[1])))
     return [(*subject, charges[subject]) for subject in subjects]
 
 
-def _nano_by_alias(period: BillingPeriod) -> dict[str, int]:
-    found = sums.totals(period.tenant_id, period.starts_at, period.ends_at, "alias")
-    return {str(total.group): total["charge_nano"] for total in found if total["charge_nano"]}
+def _charged(tenant_id: int, periods: Sequence[BillingPeriod]) -> list[dict[str, int]]:
+    """Return what the ledger charges in each period, by alias."""
+    spans = [(period.starts_at, period.ends_at) for period in periods]
+    return [_without_zeros(found) for found in sums.charged_in(tenant_id, spans)]
 
 
-def _nano_by_alias_of(charges: Iterable[tuple[Subject, Charge]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for (alias, _), charge in charges:
-        found[alias] = found.get(alias, 0) + charge.nano
-    return {alias: nano for alias, nano in found.items() if nano}
+def _invoiced(periods: Sequence[BillingPeriod]) -> dict[int, dict[str, int]]:
+    """Return what finalized invoices charge for the usage of each period, by alias."""
+    found: dict[int, dict[str, int]] = {}
+    lines = _usage_lines().filter(usage_period__in=periods).order_by()
+    by_alias = lines.values_list("usage_period", "alias").annotate(Sum("amount_nano"))
+    for period, alias, nano in by_alias:
+        found.setdefault(period, {})[alias] = nano
+    return {period: _without_zeros(of_period) for period, of_period in found.items()}
+
+
+def _usage_lines() -> QuerySet[InvoiceLine]:
+    return InvoiceLine.objects.filter(
+        kind__in=(Kind.USAGE, Kind.LATE_USAGE), invoice__state=Invoice.State.FINALIZED
+    )
+
+
+def _without_zeros(amounts: dict[str, int]) -> dict[str, int]:
+    return {alias: nano for alias, nano in amounts.items() if nano}

@@ -1,9 +1,10 @@
-"""Prepaid credit, as double entries that are only ever added to.
+"""Keep prepaid credit as double entries that are only ever added to.
 
-What gives credit (a grant, a refund, an adjustment upwards) is a source; what takes credit names the source
-it takes from, so that each source's rest is its own entry and those of its uses. Sources are used up in the
-order in which they expire, then by priority, then by age. Whoever moves credit of a tenant holds the lock of
-its InvoiceSequence, so that the balance is never spent twice; a reference makes every movement once.
+A movement that gives credit (a grant, a refund, an upward adjustment) is a source; a movement that takes
+credit names the source it takes from, so that the rest of each source is the sum of its own entry and
+those of its uses. Sources are used up in the order in which they expire, then by priority, then by age.
+Code that moves a tenant's credit holds the lock of its InvoiceSequence, so that the balance is never
+spent twice; a reference makes every movement once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _GIVES = Q(entries__account=Account.CREDIT, entries__amount_cents__gt=0)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Credit that is left of one grant, refund or adjustment."""
+    """The credit left of one grant, refund or adjustment."""
 
     id: int
     rest_cents: int
@@ -34,13 +35,13 @@ class Source:
 
 
 def lock(tenant_id: int) -> InvoiceSequence:
-    """Hold everything that changes the tenant's credit or invoices until the transaction ends."""
+    """Lock everything that changes the tenant's credit or invoices until the transaction ends."""
     InvoiceSequence.objects.get_or_create(tenant_id=tenant_id)
     return InvoiceSequence.objects.select_for_update().get(tenant_id=tenant_id)
 
 
 def balance(tenant_id: int) -> int:
-    """In cents; the sum of the entries."""
+    """Return the balance in cents, the sum of the entries."""
     entries = CreditEntry.objects.filter(transaction__tenant_id=tenant_id, account=Account.CREDIT)
     return int(entries.aggregate(total=Sum("amount_cents"))["total"] or 0)
 
@@ -58,7 +59,7 @@ def grant(
 ) -> CreditTransaction:
     """Give credit; `is_paid`: the tenant bought it. The same reference again changes nothing."""
     if amount_cents <= 0:
-        raise ValidationError({"amount": "A grant is more than 0.00."})
+        raise ValidationError({"amount": "A grant must be more than 0.00."})
     movement = CreditTransaction(
         tenant_id=tenant_id,
         kind=Kind.GRANT,
@@ -72,11 +73,13 @@ def grant(
 
 
 def check_expiry(tenant_id: int, reference: str, expires_at: datetime | None) -> None:
-    """Refuse a new grant that would be over at once. One that was given before may be sent again."""
+    """Refuse a new grant that would expire at once. One that was given before may be sent again."""
     if expires_at is None or expires_at > clock.now():
         return
     if not CreditTransaction.objects.filter(tenant_id=tenant_id, reference=reference).exists():
-        raise ValidationError(f"{expires_at:%Y-%m-%d %H:%M} UTC is past; credit expires later.")
+        raise ValidationError(
+            f"{expires_at:%Y-%m-%d %H:%M} UTC is in the past; credit must expire later."
+        )
 
 
 def refund(
@@ -88,9 +91,9 @@ def refund(
     reason: str = "",
     actor: str = "",
 ) -> CreditTransaction:
-    """Give back credit that was spent on an invoice; it does not expire any more."""
+    """Give back credit that was spent on an invoice; it no longer expires."""
     if amount_cents <= 0:
-        raise ValidationError({"amount": "A refund is more than 0.00."})
+        raise ValidationError({"amount": "A refund must be more than 0.00."})
     movement = CreditTransaction(
         tenant_id=tenant_id,
         kind=Kind.REFUND,
@@ -105,9 +108,9 @@ def refund(
 def adjust(
     tenant_id: int, amount_cents: int, reference: str, *, reason: str, actor: str = ""
 ) -> list[CreditTransaction]:
-    """Correct the credit, up or down. Raises ValidationError for more than there is."""
+    """Correct the credit, up or down. Raise ValidationError for more than there is."""
     if not reason or amount_cents == 0:
-        raise ValidationError({"reason": "An adjustment has a reason, and an amount."})
+        raise ValidationError({"reason": "An adjustment needs a reason and an amount."})
     with durable_transaction():
         lock(tenant_id)
         known = list(
@@ -122,12 +125,14 @@ def adjust(
             return [_once(movement, amount_cents, Account.PROMOTION)]
         taken = _take(tenant_id, -amount_cents, Kind.ADJUST, reference, reason=reason, actor=actor)
         if sum(amount for _, amount in taken) < -amount_cents:
-            raise ValidationError({"amount": "There is less credit than that."})
+            raise ValidationError({"amount": "There is not that much credit."})
         return [movement for movement, _ in taken]
 
 
 def spend(invoice: Invoice, amount_cents: int) -> int:
-    """Pay as much of an invoice as there is credit for; how much that is. Within the caller's lock."""
+    """Pay as much of an invoice as there is credit for, and return that amount. The caller holds the
+    lock.
+    """
     taken = _take(
         invoice.tenant_id, amount_cents, Kind.SPEND, f"invoice:{invoice.pk}", invoice=invoice
     )
@@ -135,7 +140,7 @@ def spend(invoice: Invoice, amount_cents: int) -> int:
 
 
 def expire(now: datetime | None = None) -> int:
-    """Take back what is left of grants that have expired; how many had something left."""
+    """Take back what is left of expired grants; return how many had something left."""
     now = now or clock.now()
     expired = CreditTransaction.objects.filter(kind=Kind.GRANT, expires_at__lte=now)
     done = 0
@@ -160,9 +165,9 @@ def _take(
     reason: str = "",
     actor: str = "",
 ) -> list[tuple[CreditTransaction, int]]:
-    """From one source after the other until the amount is reached or nothing is left."""
+    """Take from one source after the other until the amount is reached or nothing is left."""
     taken: list[tuple[CreditTransaction, int]] = []
-    for source in _sources(tenant_id, Q(expires_at=None) | Q(expires_at__gt=clock.now())):
+    for source in sources_left(tenant_id):
         amount = min(source.rest_cents, amount_cents)
         if amount <= 0:
             break
@@ -174,8 +179,13 @@ def _take(
     return taken
 
 
+def sources_left(tenant_id: int) -> list[Source]:
+    """Return what may be spent, in the order in which it is used up."""
+    return _sources(tenant_id, Q(expires_at=None) | Q(expires_at__gt=clock.now()))
+
+
 def _sources(tenant_id: int, condition: Q) -> list[Source]:
-    """Those with something left, in the order in which they are used up."""
+    """Return the sources with something left, in the order in which they are used up."""
     gave = CreditTransaction.objects.filter(_GIVES, condition, tenant_id=tenant_id)
     gave = gave.order_by(F("expires_at").asc(nulls_last=True), "priority", "id")
     uses = dict(
@@ -209,7 +219,7 @@ def _movement(
 
 
 def _once(movement: CreditTransaction, amount_cents: int, account: str) -> CreditTransaction:
-    """Write a movement and both of its sides, unless its reference is known already."""
+    """Write a movement and both of its sides, unless its reference exists already."""
     with durable_transaction():
         lock(movement.tenant_id)
         known = CreditTransaction.objects.filter(
@@ -232,6 +242,6 @@ def _same(
     side = known.entries.get(account=Account.CREDIT)
     if (known.kind, side.amount_cents) != (asked.kind, amount_cents):
         raise ValidationError(
-            {"reference": f"{known.reference!r} is the reference of another movement already."}
+            {"reference": f"{known.reference!r} is already the reference of another movement."}
         )
     return known

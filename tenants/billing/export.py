@@ -1,4 +1,4 @@
-"""Rows of the ledger as JSON Lines, one after the other, however many. There are no bodies in it."""
+"""Export rows of the ledger as JSON Lines, one after the other, however many. They contain no bodies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ FIELDS = tuple(f.name for f in UsageRow._meta.concrete_fields if f.name not in _
 
 
 def lines(tenant: Tenant | None, start: datetime, end: datetime) -> Iterator[str]:
-    """In the order of time."""
+    """Return the rows in the order of time."""
     rows = UsageRow.objects.filter(opened_at__gte=start, opened_at__lt=end)
     if tenant is not None:
         rows = rows.filter(tenant=tenant)
     for row in rows.order_by("opened_at", "pk").values(*FIELDS).iterator(chunk_size=CHUNK):
         values: dict[str, Any] = dict(row)
         values["request_id"] = request_id_of(values["id"])
+        values["units"] = {
+            name: {"quantity": quantity, "charge_nano": charge}
+            for name, (quantity, charge) in (values["units"] or {}).items()
+        }
         yield json.dumps(values, default=_plain, ensure_ascii=False)
 
 
@@ -32,4 +36,4 @@ def _plain(value: object) -> str:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in an export.")
+    raise TypeError(f"{type(value).__name__} cannot be exported.")

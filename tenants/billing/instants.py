@@ -1,4 +1,4 @@
-"""Hours and days of UTC, and months of a time zone, as instants."""
+"""Convert hours and days of UTC, and months of a time zone, to instants."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ def ceil_day(at: datetime) -> datetime:
 
 
 def month_start(year: int, month: int, zone: str) -> datetime:
-    """The instant at which the month begins there. Should midnight not exist that day, the zone's rule for
-    such times is taken, so that one month ends where the next begins in any case."""
+    """Return the instant at which the month begins in the zone.
+
+    If midnight does not exist that day, the zone's rule for such times applies, so that one month always
+    ends where the next begins.
+    """
     return datetime(year, month, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
@@ -43,14 +46,14 @@ def next_month(year: int, month: int) -> tuple[int, int]:
 
 
 def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
-    """The month of that zone an instant is in: where it begins and where the next one does."""
+    """Return the month of the zone that contains an instant: its beginning and that of the next."""
     local = at.astimezone(ZoneInfo(zone))
     year, month = next_month(local.year, local.month)
     return month_start(local.year, local.month, zone), month_start(year, month, zone)
 
 
 def parsed_month(text: str, zone: str) -> tuple[datetime, datetime]:
-    """`2026-10` in a zone. Raises ValidationError naming the field."""
+    """Parse `2026-10` in a zone. Raise ValidationError naming the field."""
     match = _MONTH.match(text)
     if match is None or int(match[1]) == 0:
         raise ValidationError({"month": f"{text!r} is not a month; write it as 2026-10."})
@@ -59,7 +62,7 @@ def parsed_month(text: str, zone: str) -> tuple[datetime, datetime]:
 
 
 def parsed_instant(text: str, zone: str = "UTC") -> datetime:
-    """ISO 8601, a date (its midnight in the zone), or seconds since the epoch. Raises ValueError."""
+    """Parse ISO 8601, a date (its midnight in the zone), or seconds since the epoch. Raise ValueError."""
     if _EPOCH.match(text):
         return datetime.fromtimestamp(int(text), UTC)
     try:

@@ -1,8 +1,8 @@
-"""Invoices and credit notes: drafts follow the ledger, what is finalized stays as it is.
+"""Draft and finalize invoices and credit notes: drafts follow the ledger, finalized ones never change.
 
-A line is the exact sum of an alias and a token class in nano-dollars, rounded to cents half up, once; totals
-are sums of rounded lines. Everything here holds the lock of the tenant's InvoiceSequence, so that numbers
-have no gaps, credit is spent once and of a hundred who finalize one does.
+A line is the exact sum of an alias and a token class in nano-dollars, rounded once to cents, half up;
+totals are sums of rounded lines. Everything here holds the lock of the tenant's InvoiceSequence, so that
+numbers have no gaps, credit is spent once, and of a hundred callers who finalize an invoice one does.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ State = Invoice.State
 
 
 def draft(period: BillingPeriod) -> Invoice | None:
-    """Make the period's draft, or bring it up to date. None where nothing is charged: the period is finalized
-    without an invoice then."""
+    """Make the period's draft, or bring it up to date.
+
+    Return None if nothing is charged: the period is then finalized without an invoice.
+    """
     with durable_transaction():
         prepaid.lock(period.tenant_id)
         invoice = Invoice.objects.filter(period=period, kind=Invoice.Kind.INVOICE).first()
@@ -51,8 +53,11 @@ def draft(period: BillingPeriod) -> Invoice | None:
 
 
 def finalize(invoice_id: int, actor: str = "") -> Invoice | None:
-    """Number the invoice, pay it from credit and close it for good. One that is finalized is given back as it
-    is; None where the ledger leaves nothing to invoice. Raises ValidationError for what is not closed."""
+    """Number the invoice, pay it from credit and close it for good.
+
+    A finalized invoice is returned as it is, and None if the ledger leaves nothing to invoice. Raise
+    ValidationError for a period that is not closed.
+    """
     with durable_transaction():
         tenant_id = Invoice.objects.values_list("tenant_id", flat=True).get(pk=invoice_id)
         sequence = prepaid.lock(tenant_id)
@@ -86,10 +91,13 @@ def issue(tenant: Tenant | None = None) -> list[Invoice]:
 def credit_note(
     invoice_id: int, amounts: Mapping[int, int], reason: str, actor: str = ""
 ) -> Invoice:
-    """Take back cents of lines of a finalized invoice, by the lines' ids; never more than a line still is.
-    What the invoice paid from credit becomes credit again."""
+    """Take back cents of lines of a finalized invoice, by the lines' ids; never more than a line still
+    has.
+
+    What the invoice paid from credit becomes credit again.
+    """
     if not reason:
-        raise ValidationError({"reason": "A credit note says why."})
+        raise ValidationError({"reason": "A credit note needs a reason."})
     with durable_transaction():
         tenant_id = Invoice.objects.values_list("tenant_id", flat=True).get(pk=invoice_id)
         sequence = prepaid.lock(tenant_id)
@@ -131,7 +139,7 @@ def _as_lines(period: BillingPeriod, found: Charges, kind: str) -> list[InvoiceL
 
 
 def _rewrite(invoice: Invoice, lines: Iterable[InvoiceLine]) -> None:
-    """Lines and totals of a draft."""
+    """Rewrite the lines and totals of a draft."""
     invoice.lines.all().delete()
     numbered = list(lines)
     for position, line in enumerate(numbered, start=1):
@@ -143,7 +151,7 @@ def _rewrite(invoice: Invoice, lines: Iterable[InvoiceLine]) -> None:
 
 
 def _seal(invoice: Invoice, sequence: InvoiceSequence, actor: str) -> None:
-    """The one change from draft to finalized."""
+    """Change a draft to finalized, the only such place."""
     sequence.last_number += 1
     sequence.save(update_fields=["last_number"])
     invoice.number = sequence.last_number
@@ -180,7 +188,7 @@ def _taken_back(of: Invoice, line_id: int, amount_cents: int) -> InvoiceLine:
 
 
 def _refund(of: Invoice, note: Invoice, amount_cents: int) -> int:
-    """Credit first, as far as it paid the invoice; how much became credit again."""
+    """Refund credit first, as far as it paid the invoice; return how much became credit again."""
     earlier = Invoice.objects.filter(corrects=of, state=State.FINALIZED)
     refunded = -(earlier.aggregate(Sum("credit_cents"))["credit_cents__sum"] or 0)
     amount = min(amount_cents, of.credit_cents - refunded)
@@ -191,6 +199,6 @@ def _refund(of: Invoice, note: Invoice, amount_cents: int) -> int:
 
 
 def spent_on(invoice: Invoice) -> int:
-    """What its credit movements say it was paid with; equals `credit_cents`."""
+    """Return what its credit movements paid of it; equals `credit_cents`."""
     found = CreditTransaction.objects.filter(invoice=invoice, entries__account="credit")
     return -int(found.aggregate(total=Sum("entries__amount_cents"))["total"] or 0)

@@ -1,4 +1,4 @@
-"""Amounts of money: nano-dollars to cents, and how they are written."""
+"""Round nano-dollars to cents, and format amounts of money."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DOLLARS = re.compile(r"(-?)\$?(\d{1,12})(?:\.(\d{1,2}))?\Z")
 
 
 def cents(nano: int) -> int:
-    """Half up, whatever the sign."""
+    """Round to cents, half up, whatever the sign."""
     return (nano + NANO_PER_CENT // 2) // NANO_PER_CENT
 
 
@@ -20,13 +20,13 @@ def dollars(amount_cents: int) -> str:
 
 
 def exact_dollars(nano: int) -> str:
-    """All nine places."""
+    """Format with all nine decimals."""
     sign = "-" if nano < 0 else ""
     return f"{sign}{abs(nano) // NANO_PER_DOLLAR}.{abs(nano) % NANO_PER_DOLLAR:09}"
 
 
 def parsed_cents(text: str) -> int:
-    """`12.50`. Raises ValueError."""
+    """Parse `12.50`. Raise ValueError."""
     match = _DOLLARS.match(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an amount; write dollars and cents, such as 12.50.")

@@ -1,9 +1,9 @@
-"""Billing periods: months of a tenant's zone, as instants, and how they come to be billed.
+"""Manage billing periods: months of a tenant's zone, as instants, and how they come to be billed.
 
     open ── it is over ──▶ closing ── the ledger is complete, or the grace is over ──▶ draft ──▶ finalized
 
-The ledger is complete when every spool that is still written to has been read past the end of the period.
-A period in which nothing was charged is finalized without an invoice.
+The ledger is complete when every active spool has been read past the end of the period. A period in which
+nothing was charged is finalized without an invoice.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _HALF_A_MONTH = timedelta(days=15)
 
 
 def advance_all(now: datetime | None = None) -> int:
-    """Make and move on every tenant's periods; how many became drafts or were finalized."""
+    """Make and advance every tenant's periods; return how many became drafts or were finalized."""
     now = now or clock.now()
     return sum(len(advance(tenant, now)) for tenant in Tenant.objects.order_by("pk"))
 
 
 def advance(tenant: Tenant, now: datetime | None = None) -> list[BillingPeriod]:
-    """The periods of one tenant that were closed by this. Safe to run twice, or at the same time."""
+    """Advance a tenant's periods and return those closed by this. Safe to run twice, or concurrently."""
     now = now or clock.now()
     ensure(tenant, now)
     due = BillingPeriod.objects.filter(tenant=tenant, ends_at__lte=now)
@@ -43,10 +43,12 @@ def advance(tenant: Tenant, now: datetime | None = None) -> list[BillingPeriod]:
 
 
 def ensure(tenant: Tenant, now: datetime) -> None:
-    """Make the periods that are missing, up to the one that is running. A zone that changed counts from the
-    next period on, which begins where the last one ends and ends with a calendar month of that zone. Unlike a
-    budget's (tenants/budgets/zones.py) it resets nothing, so it may be shorter by what the two zones differ
-    instead of two months long."""
+    """Make the missing periods, up to the running one.
+
+    A changed zone counts from the next period on, which begins where the last one ends and ends with a
+    calendar month of that zone. Unlike a budget's (tenants/budgets/zones.py) it resets nothing, so it may
+    be shorter by what the two zones differ instead of two months long.
+    """
     while True:
         last = BillingPeriod.objects.filter(tenant=tenant).order_by("-starts_at").first()
         if last is not None and last.ends_at > now:
@@ -66,7 +68,7 @@ def ensure(tenant: Tenant, now: datetime) -> None:
 def close(
     period: BillingPeriod, *, force: bool = False, now: datetime | None = None
 ) -> BillingPeriod:
-    """Close one period that is over. Raises ValidationError while usage may still come, unless forced."""
+    """Close one period that is over. Raise ValidationError while usage may still arrive, unless forced."""
     now = now or clock.now()
     if period.ends_at > now:
         raise ValidationError(
@@ -76,7 +78,7 @@ def close(
     if not _close(period, now, force=force) and _state(period) == State.CLOSING:
         raise ValidationError(
             {
-                "month": "Spools are not read past its end yet; wait for the ingester, or use --force."
+                "month": "Not all spools have been read past its end; wait for the ingester, or use --force."
             }
         )
     period.refresh_from_db()
@@ -84,7 +86,7 @@ def close(
 
 
 def of_month(tenant: Tenant, text: str) -> BillingPeriod:
-    """The period most of a month is in. Raises ValidationError for one the tenant has none for."""
+    """Return the period that most of a month is in. Raise ValidationError if the tenant has none."""
     start, _ = parsed_month(text, tenant.time_zone)
     ensure(tenant, clock.now())
     middle = start + _HALF_A_MONTH
@@ -97,7 +99,7 @@ def of_month(tenant: Tenant, text: str) -> BillingPeriod:
 
 
 def is_complete(ends_at: datetime) -> bool:
-    """Whether every call opened before that instant has its row."""
+    """Tell whether every call opened before that instant has its row."""
     return not SpoolPosition.objects.filter(is_done=False, watermark_at__lt=ends_at).exists()
 
 

@@ -1,10 +1,10 @@
-"""A provider's bill beside our own sums: where they differ by more than a trifle."""
+"""Compare a provider's bill with our own sums, and report differences beyond a tolerance."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db.models import Sum
 
-from tenants.billing import rollups
+from tenants import units
+from tenants.billing import rollups, unit_sums
 from tenants.billing.money import NANO_PER_DOLLAR, exact_dollars
+from tenants.billing.sums import in_utc
 from tenants.models import UsageDay
-from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES
+from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES, Quantities
 
 COLUMNS = ("date", "model", "input_tokens", "output_tokens", "cost")
 # A difference is told above a thousandth of the provider's figure, or above a dollar.
@@ -25,21 +27,37 @@ NANO_ALLOWED = NANO_PER_DOLLAR
 
 @dataclass(frozen=True, slots=True)
 class Figures:
+    """`units` are those beside tokens that the bill has a column of (tenants/units.py)."""
+
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nano: int = 0
+    units: Quantities = ()
 
     def __add__(self, other: Figures) -> Figures:
         return Figures(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cost_nano + other.cost_nano,
+            units.added((self.units, other.units)),
         )
+
+    def fields(self) -> dict[str, int]:
+        tokens = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+        return {**tokens, "cost_nano": self.cost_nano, **dict(self.units)}
+
+    def __str__(self) -> str:
+        of_units = "".join(
+            f"{units.of(name).shown(quantity)} {units.of(name).label}, "
+            for name, quantity in self.units
+        )
+        tokens = f"{self.input_tokens} in, {self.output_tokens} out, "
+        return f"{tokens}{of_units}${exact_dollars(self.cost_nano)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A day (UTC) and model for which the provider says something else than we."""
+class BillDifference:
+    """A day (UTC) and model for which the provider's figure differs from ours."""
 
     day: date
     model: str
@@ -50,40 +68,40 @@ class Difference:
         return {
             "date": f"{self.day}",
             "model": self.model,
-            "theirs": asdict(self.theirs),
-            "ours": asdict(self.ours),
+            "theirs": self.theirs.fields(),
+            "ours": self.ours.fields(),
         }
 
     def __str__(self) -> str:
-        theirs, ours = self.theirs, self.ours
-        return (
-            f"{self.day} {self.model}: they say {theirs.input_tokens} in, {theirs.output_tokens} out, "
-            f"${exact_dollars(theirs.cost_nano)}; we say {ours.input_tokens} in, {ours.output_tokens} out, "
-            f"${exact_dollars(ours.cost_nano)}"
-        )
+        return f"{self.day} {self.model}: they say {self.theirs}; we say {self.ours}"
 
 
 Bill = dict[tuple[date, str], Figures]
 
 
-def differences(lines: Iterable[str], provider: str | None = None) -> tuple[int, list[Difference]]:
-    """How many days and models were compared, and those that differ. Days the bill does not reach are not
-    looked at, models it leaves out are."""
+def differences(
+    lines: Iterable[str], provider: str | None = None
+) -> tuple[int, list[BillDifference]]:
+    """Return how many days and models were compared, and those that differ.
+
+    Days the bill does not reach are ignored; models it leaves out are not.
+    """
     theirs = bill(lines)
     if not theirs:
-        raise ValidationError({"provider_csv": "There is no line in it."})
+        raise ValidationError({"provider_csv": "It has no lines."})
     days = [day for day, _ in theirs]
-    ours = _ours(min(days), max(days), provider)
+    named = {name for figures in theirs.values() for name, _ in figures.units}
+    ours = _ours(min(days), max(days), provider, named)
     compared = sorted(theirs.keys() | ours.keys())
     found = [
-        Difference(*subject, theirs.get(subject, Figures()), ours.get(subject, Figures()))
+        BillDifference(*subject, theirs.get(subject, Figures()), ours.get(subject, Figures()))
         for subject in compared
     ]
     return len(compared), [one for one in found if _differ(one.theirs, one.ours)]
 
 
 def bill(lines: Iterable[str]) -> Bill:
-    """Summed by day and model. Raises ValidationError naming the line."""
+    """Sum a bill by day and model. Raise ValidationError naming the line."""
     reader = csv.DictReader(lines)
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
         raise ValidationError({"provider_csv": f"The column {missing[0]!r} is missing."})
@@ -98,7 +116,9 @@ def _parsed(reader: csv.DictReader[str]) -> Iterator[tuple[tuple[date, str], Fig
         try:
             day = date.fromisoformat(row["date"])
             cost = int((Decimal(row["cost"]) * NANO_PER_DOLLAR).to_integral_value())
-            figures = Figures(int(row["input_tokens"]), int(row["output_tokens"]), cost)
+            of_units = {u.name: int(row[u.name]) for u in units.beside_tokens() if u.name in row}
+            tokens = int(row["input_tokens"]), int(row["output_tokens"])
+            figures = Figures(*tokens, cost, units.in_order(of_units))
         except (ValueError, TypeError, ArithmeticError, InvalidOperation) as error:
             raise ValidationError(
                 {"provider_csv": f"Line {number} cannot be read; a line is {', '.join(COLUMNS)}."}
@@ -106,7 +126,8 @@ def _parsed(reader: csv.DictReader[str]) -> Iterator[tuple[tuple[date, str], Fig
         yield (day, row["model"]), figures
 
 
-def _ours(first: date, last: date, provider: str | None) -> Bill:
+def _ours(first: date, last: date, provider: str | None, named: set[str]) -> Bill:
+    """Our own figures; of units beside tokens those `named` by the bill."""
     while rollups.recompute_dirty():
         pass
     start = datetime.combine(first, time(), UTC)
@@ -117,7 +138,7 @@ def _ours(first: date, last: date, provider: str | None) -> Bill:
     names = (*INPUT_CLASSES, *OUTPUT_CLASSES, "cost_nano")
     sums: dict[str, Any] = {f"of_{name}": Sum(name) for name in names}
     found: Any = days.order_by().values("starts_at", "upstream_model").annotate(**sums)
-    return {
+    ours = {
         (row["starts_at"].date(), row["upstream_model"]): Figures(
             sum(row[f"of_{name}"] for name in INPUT_CLASSES),
             sum(row[f"of_{name}"] for name in OUTPUT_CLASSES),
@@ -125,6 +146,10 @@ def _ours(first: date, last: date, provider: str | None) -> Bill:
         )
         for row in found
     }
+    for at, model, name, quantity in unit_sums.of_sums(days, "starts_at", "upstream_model"):
+        if name in named:
+            ours[in_utc(at).date(), model] += Figures(units=((name, quantity),))
+    return ours
 
 
 def _differ(theirs: Figures, ours: Figures) -> bool:
@@ -134,5 +159,10 @@ def _differ(theirs: Figures, ours: Figures) -> bool:
         (theirs.input_tokens, ours.input_tokens),
         (theirs.output_tokens, ours.output_tokens),
         (theirs.cost_nano, ours.cost_nano),
+        *_pairs(dict(theirs.units), dict(ours.units)),
     )
     return any(abs(a - b) * PARTS_ALLOWED > abs(a) for a, b in pairs)
+
+
+def _pairs(theirs: dict[str, int], ours: dict[str, int]) -> list[tuple[int, int]]:
+    return [(theirs.get(name, 0), ours.get(name, 0)) for name in theirs.keys() | ours.keys()]

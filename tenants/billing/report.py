@@ -1,4 +1,4 @@
-"""What usage_report prints: totals as rows of a table, as CSV and as JSON."""
+"""Render what usage_report prints: totals as rows of a table, as CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from tenants import units
 from tenants.billing import sums
 from tenants.billing.money import exact_dollars
 from tenants.billing.sums import Grouping, Total
 from tenants.models import Tenant
 from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES
+from tenants.units import Unit
 
-_HEADINGS = ("calls", "failed", "input", "output", "cost USD", "charge USD")
+_HEADINGS = ("requests", "calls", "failed", "input", "output", "cost USD", "charge USD")
 
 
 def rows(
     tenant: Tenant | None, start: datetime, end: datetime, by: Grouping
 ) -> list[dict[str, Any]]:
-    """One per group, with every figure."""
+    """Return a row per group, with every figure."""
     totals = sums.totals(tenant.pk if tenant else None, start, end, by)
     slugs: dict[Any, str] = {}
     if by == "tenant":
@@ -29,10 +31,13 @@ def rows(
 
 
 def table(found: Sequence[dict[str, Any]], by: str) -> str:
-    lines = [(by, *_HEADINGS), *(_cells(row, by) for row in found)]
+    """Return a line per group. Units beside tokens have a column if there are any of them."""
+    used = [unit for unit in units.beside_tokens() if any(row[unit.name] for row in found)]
+    headings = (*_HEADINGS[:4], *(unit.label for unit in used), *_HEADINGS[4:])
+    lines = [(by, *headings), *(_cells(row, by, used) for row in found)]
     if found:
-        summed: dict[str, Any] = {name: sum(row[name] for row in found) for name in sums.FIGURES}
-        lines.append(_cells({by: "total", **summed}, by))
+        summed: dict[str, Any] = {name: sum(row[name] for row in found) for name in _columns()}
+        lines.append(_cells({by: "total", **summed}, by, used))
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
@@ -45,7 +50,7 @@ def table(found: Sequence[dict[str, Any]], by: str) -> str:
 
 def as_csv(found: Sequence[dict[str, Any]], by: str) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, (by, *sums.FIGURES), lineterminator="\n")
+    writer = csv.DictWriter(text, (by, *_columns()), lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
     return text.getvalue().rstrip("\n")
@@ -55,16 +60,23 @@ def _row(total: Total, by: str, slugs: dict[Any, str]) -> dict[str, Any]:
     group: Any = total.group
     if isinstance(group, datetime):
         group = f"{group:%Y-%m-%d}" if by == "day" else f"{group:%Y-%m-%dT%H:00Z}"
-    figures = dict(zip(sums.FIGURES, total.figures, strict=True))
+    figures = {name: total[name] for name in _columns()}
     return {by: slugs.get(group, str(group)), **figures}
 
 
-def _cells(row: dict[str, Any], by: str) -> tuple[str, ...]:
+def _columns() -> tuple[str, ...]:
+    """Return the figures of a row: those of every total, then the units beside tokens."""
+    return (*sums.FIGURES, *(unit.name for unit in units.beside_tokens()))
+
+
+def _cells(row: dict[str, Any], by: str, used: Sequence[Unit]) -> tuple[str, ...]:
     numbers = (
+        row["requests"],
         row["calls"],
         row["failed"],
         sum(row[name] for name in INPUT_CLASSES),
         sum(row[name] for name in OUTPUT_CLASSES),
     )
     amounts = (exact_dollars(row["cost_nano"]), exact_dollars(row["charge_nano"]))
-    return (str(row[by]), *(f"{number:,}" for number in numbers), *amounts)
+    of_units = (unit.shown(row[unit.name]) for unit in used)
+    return (str(row[by]), *(f"{number:,}" for number in numbers), *of_units, *amounts)

@@ -1,21 +1,32 @@
-"""Sums by hour and day (UTC), recomputed from the ledger's rows wherever those changed.
+"""Recompute sums by hour and day (UTC) from the ledger's rows wherever those changed.
 
-Who recomputes holds a lock, takes away the marks it sees, and only then reads the rows. A mark is written
-with its rows, so what it stood for is seen; rows that come meanwhile bring marks of their own. A failure
-leaves everything as it was, and doing it twice changes nothing.
+A process that recomputes holds a lock, takes away the marks it sees, and only then reads the rows. A mark
+is written with its rows, so what it stands for is seen; rows that arrive meanwhile bring marks of their
+own. A failure leaves everything as it was, and doing it twice changes nothing.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import Max, Min
 
+from tenants import units
+from tenants.billing import model_sums, sum_sql, unit_sums
 from tenants.billing.instants import ceil_day, floor_day, floor_hour
-from tenants.models import DirtyHour, RetentionHorizon, UsageDay, UsageHour, UsageRow
-from tenants.token_classes import TOKEN_CLASSES
+from tenants.billing.sum_sql import COUNTS, QUANTITIES, SumSpan
+from tenants.models import (
+    DirtyHour,
+    RetentionHorizon,
+    SumsBackfill,
+    UsageDay,
+    UsageHour,
+    UsageRow,
+)
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -23,20 +34,14 @@ MARKS_AT_ONCE = 2_000
 _LOCK = 0x70116A7E  # of PostgreSQL's advisory locks, this is ours; SQLite has one writer anyway
 
 _SUBJECT = ("key_public_id", "alias", "provider", "upstream_model")
-_AMOUNTS = ("cost_nano", "charge_nano", "unfunded_nano")
-_COUNTS = ("calls", "failed", "estimated", "unpriced")
-_SUMMED = (*_COUNTS, *TOKEN_CLASSES, *_AMOUNTS)
-# What the counts of a row are; a correction is no call.
-_IS = {
-    "calls": "status <> 'correction'",
-    "failed": "status = 'failed'",
-    "estimated": "usage_source IN ('counted', 'reserved') AND status <> 'correction'",
-    "unpriced": "charge_version IS NULL AND status <> 'correction'",
-}
+_SUMMED = (*COUNTS, *QUANTITIES)
+BACKFILL = "model"  # of sums by model, for rows from before there were any
 
 
 def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
-    """Bring the sums of marked hours up to date, for at most `limit` marks; how many marks that were."""
+    """Bring the sums of marked hours up to date, for at most `limit` marks; return how many marks that
+    were.
+    """
     if not DirtyHour.objects.exists():
         return 0
     with transaction.atomic():
@@ -47,16 +52,22 @@ def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
             ]
         )
         DirtyHour.objects.filter(pk__in=[pk for pk, _, _ in marks]).delete()
-        hours = {(tenant, floor_hour(hour)) for _, tenant, hour in marks}
-        for tenant, hour in sorted(hours):
-            _sum_hours(hour, hour + HOUR, tenant)
-        for tenant, day in sorted({(tenant, floor_day(hour)) for tenant, hour in hours}):
-            _sum_days(day, day + DAY, tenant)
+        first = _first_whole_day()
+        hours, days = defaultdict(set), defaultdict(set)
+        for _, tenant, hour in marks:
+            if first is None or hour >= first:
+                hours[floor_hour(hour)].add(tenant)
+                days[floor_day(hour)].add(tenant)
+        # One statement for all tenants of an hour: planning it costs more than most of them have to sum.
+        for hour, tenants in sorted(hours.items()):
+            _sum_hours(SumSpan(hour, hour + HOUR, sorted(tenants)))
+        for day, tenants in sorted(days.items()):
+            _sum_days(SumSpan(day, day + DAY, sorted(tenants)))
     return len(marks)
 
 
 def rebuild(start: datetime | None = None, end: datetime | None = None) -> int:
-    """Recompute all sums of the days from `start` until `end`, whatever is in them; how many days that were.
+    """Recompute all sums of the days from `start` until `end`, and return how many days that were.
 
     Days whose rows may have been deleted keep their sums, which are all that is left of them.
     """
@@ -65,8 +76,8 @@ def rebuild(start: datetime | None = None, end: datetime | None = None) -> int:
         with transaction.atomic():
             _lock()
             DirtyHour.objects.filter(hour__gte=day, hour__lt=day + DAY).delete()
-            _sum_hours(day, day + DAY)
-            _sum_days(day, day + DAY)
+            _sum_hours(SumSpan(day, day + DAY))
+            _sum_days(SumSpan(day, day + DAY))
     return len(days)
 
 
@@ -75,13 +86,19 @@ def _days(start: datetime | None, end: datetime | None) -> Iterator[datetime]:
     if not known:
         return
     day = floor_day(start or min(known))
-    horizon = RetentionHorizon.objects.filter(table="usage").first()
-    if horizon is not None:
-        day = max(day, ceil_day(horizon.before))
+    first = _first_whole_day()
+    if first is not None:
+        day = max(day, first)
     until = ceil_day(end) if end else max(known) + timedelta(microseconds=1)
     while day < until:
         yield day
         day += DAY
+
+
+def _first_whole_day() -> datetime | None:
+    """Return the first day that has all its rows. Sums of earlier days are all that is left of them."""
+    horizon = RetentionHorizon.objects.filter(table="usage").first()
+    return None if horizon is None else ceil_day(horizon.before)
 
 
 def _reach(model: type[UsageRow | UsageHour], column: str) -> Iterable[datetime]:
@@ -95,52 +112,99 @@ def _lock() -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
-def _sum_hours(start: datetime, end: datetime, tenant: int | None = None) -> None:
-    sums = [f"SUM(CASE WHEN {_IS[name]} THEN 1 ELSE 0 END)" for name in _COUNTS]
-    sums += [f"SUM({name})" for name in (*TOKEN_CLASSES, *_AMOUNTS)]
-    _replace(UsageHour, UsageRow, "opened_at", "hour", sums, (start, end), tenant)
+def backfill() -> bool:
+    """Sum one more day by model of rows from before there were such sums, the newest first; return whether
+    there is more to do.
+
+    Days whose rows may be gone are made of the sums by key, which are all that is left of them.
+    """
+    with transaction.atomic():
+        _lock()
+        state = SumsBackfill.objects.filter(sums=BACKFILL).first()
+        if state is None:
+            return False
+        older = UsageHour.objects.filter(starts_at__lt=state.reached).aggregate(at=Max("starts_at"))
+        if older["at"] is None:
+            state.delete()
+            return False
+        # The day that is cut is summed whole, which changes nothing of what is there.
+        day = floor_day(older["at"])
+        first = _first_whole_day()
+        is_whole = first is None or day >= first
+        sum_hours = model_sums.sum_hours if is_whole else model_sums.sum_hours_of_keys
+        sum_hours(SumSpan(day, day + DAY))
+        model_sums.sum_days(SumSpan(day, day + DAY))
+        state.reached = day
+        state.save(update_fields=["reached"])
+    return True
 
 
-def _sum_days(start: datetime, end: datetime, tenant: int | None = None) -> None:
+def _sum_hours(span: SumSpan) -> None:
+    sums = [f"SUM({sum_sql.number(name)})" for name in COUNTS]
+    sums += [f"SUM({name})" for name in QUANTITIES]
+    _replace(_Step(UsageHour, UsageRow, "opened_at", "hour", "quantity"), sums, span)
+    model_sums.sum_hours(span)
+
+
+def _sum_days(span: SumSpan) -> None:
     sums = [f"SUM({name})" for name in _SUMMED]
-    _replace(UsageDay, UsageHour, "starts_at", "day", sums, (start, end), tenant)
+    _replace(_Step(UsageDay, UsageHour, "starts_at", "day", "total"), sums, span)
+    model_sums.sum_days(span)
 
 
-def _replace(
-    target: type[UsageHour | UsageDay],
-    source: type[UsageRow | UsageHour],
-    column: str,
-    unit: str,
-    sums: list[str],
-    span: tuple[datetime, datetime],
-    tenant: int | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """From rows of `source`, of the hour or day (`unit`) their `column` says, to sums in `target`. `quantity`
+    names how a unit's is read (unit_sums.py)."""
+
+    target: type[UsageHour | UsageDay]
+    source: type[UsageRow | UsageHour]
+    column: str
+    unit: str
+    quantity: str
+
+    @property
+    def subject(self) -> str:
+        """Return the columns grouped by, as expressions of the source."""
+        return ", ".join(("tenant_id", sum_sql.truncated(self.column, self.unit), *_SUBJECT))
+
+
+def _replace(step: _Step, sums: list[str], span: SumSpan) -> None:
     """Delete the sums of a span and insert those that its rows make, within the database."""
-    start, end = span
-    old = target._default_manager.filter(starts_at__gte=start, starts_at__lt=end)
-    old = old if tenant is None else old.filter(tenant_id=tenant)
-    old.delete()
-    subject = ", ".join(_SUBJECT)
-    of_tenant = "" if tenant is None else " AND tenant_id = %s"
-    since = _truncated(column, unit)
-    # Names of columns only, all of them constants of this module.
-    query = (
-        f"INSERT INTO {target._meta.db_table} "  # noqa: S608
-        f"(tenant_id, starts_at, {subject}, {', '.join(_SUMMED)}) "
-        f"SELECT tenant_id, {since}, {subject}, {', '.join(sums)} FROM {source._meta.db_table} "
-        f"WHERE {column} >= %s AND {column} < %s{of_tenant} "
-        f"GROUP BY tenant_id, {since}, {subject}"
-    )
-    adapt = connection.ops.adapt_datetimefield_value
-    parameters = [adapt(start), adapt(end), *([] if tenant is None else [tenant])]
+    sum_sql.delete(step.target, span)
+    chosen, parameters = span.condition(step.column)
+    query = _query(step, sums, chosen)
     with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
+        cursor.execute(query, parameters * query.count(chosen))
 
 
-def _truncated(column: str, unit: str) -> str:
-    """The beginning of the hour or day an instant is in. SQLite keeps instants as text in UTC."""
-    if connection.vendor == "postgresql":
-        return f"date_trunc('{unit}', {column}, 'UTC')"
-    if unit == "hour":
-        return f"substr({column}, 1, 13) || ':00:00'"
-    return f"substr({column}, 1, 10) || ' 00:00:00'"
+def _query(step: _Step, sums: list[str], chosen: str) -> str:
+    """Return the statement that inserts the sums, joining units beside tokens if there are any."""
+    # Names of columns only, all of them constants of this module.
+    key = ", ".join(("tenant_id", "starts_at", *_SUBJECT))
+    names = ", ".join((key, *_SUMMED))
+    summed = (
+        f"SELECT {step.subject}, {', '.join(sums)} FROM {step.source._meta.db_table} "  # noqa: S608
+        f"WHERE {chosen} GROUP BY {step.subject}"
+    )
+    into = f"INSERT INTO {step.target._meta.db_table} ({names}"
+    if not units.beside_tokens():
+        return f"{into}) {summed}"
+    is_postgres = connection.vendor == "postgresql"
+    as_object = "jsonb_object_agg" if is_postgres else "json_group_object"
+    return (
+        f"WITH s ({names}) AS ({summed}), "  # noqa: S608
+        f"q ({key}, name, quantity) AS ({_of_units(step, chosen)}), "
+        f"u ({key}, units) AS (SELECT {key}, {as_object}(name, quantity) FROM q GROUP BY {key}) "
+        f"{into}, units) SELECT s.*, u.units FROM s LEFT JOIN u USING ({key})"
+    )
+
+
+def _of_units(step: _Step, chosen: str) -> str:
+    """Return a query for the quantities of units beside tokens, a row per subject and unit."""
+    each, values = unit_sums.exploded("units")
+    return (
+        f"SELECT {step.subject}, e.key, SUM({values[step.quantity]}) "  # noqa: S608
+        f"FROM {step.source._meta.db_table}, {each} "
+        f"WHERE units IS NOT NULL AND {chosen} GROUP BY {step.subject}, e.key"
+    )

@@ -1,18 +1,21 @@
-"""Whether the books agree: rows with sums, sums with lines, entries with nothing, numbers with a count."""
+"""Check that the books agree: rows with sums, sums with lines, entries adding up to nothing, numbers
+without gaps.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Model, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
-from tenants import triggers
-from tenants.billing import charges
+from tenants import triggers, units
+from tenants.billing import charges, unit_sums
 from tenants.billing.money import cents
+from tenants.billing.sums import in_utc
 from tenants.models import (
     BillingPeriod,
     CreditEntry,
@@ -21,11 +24,15 @@ from tenants.models import (
     Invoice,
     InvoiceLine,
     InvoiceSequence,
+    ModelDay,
+    ModelHour,
     RetentionHorizon,
+    SumsBackfill,
     UsageDay,
     UsageHour,
     UsageRow,
 )
+from tenants.models.rollups import UsageSum
 from tenants.token_classes import TOKEN_CLASSES
 
 _CALL = ~Q(status=UsageRow.Status.CORRECTION)
@@ -35,7 +42,7 @@ MAX_FOUND = 100
 
 
 def examine() -> list[str]:
-    """What differs, a sentence each; empty when everything agrees."""
+    """Return a sentence for each difference; empty when everything agrees."""
     checks = (
         *(f"{sentence}" for sentence in triggers.differences()),
         *_rows_and_sums(),
@@ -50,34 +57,56 @@ def examine() -> list[str]:
 
 
 def _rows_and_sums() -> Iterator[str]:
-    """By tenant and day; days with hours that are not summed yet, or whose rows may be gone, are left out."""
+    """Compare by tenant and day; days with hours not summed yet, or whose rows may be gone, are left out."""
     horizon = RetentionHorizon.objects.filter(table="usage").first()
     since = horizon.before if horizon is not None else datetime(1970, 1, 1, tzinfo=UTC)
     rows = UsageRow.objects.filter(opened_at__gte=since)
-    of_rows = _figures(rows, "opened_at", Count("pk", filter=_CALL))
-    hours = _figures(UsageHour.objects.filter(starts_at__gte=since), "starts_at", Sum("calls"))
-    days = _figures(UsageDay.objects.filter(starts_at__gte=since), "starts_at", Sum("calls"))
+    of_rows = _figures(rows, "opened_at", Count("pk", filter=_CALL), unit_sums.of_rows)
+    hours, days = (_of_sums(model, since) for model in (UsageHour, UsageDay))
+    reached = SumsBackfill.objects.order_by("-reached").values_list("reached", flat=True).first()
+    by_model = [_of_sums(model, max(since, reached or since)) for model in (ModelHour, ModelDay)]
     # Read after the rows and sums: what came while they were read is marked.
     marks = DirtyHour.objects.values_list("tenant_id", "hour")
     unsummed = {(tenant, hour.replace(hour=0, minute=0)) for tenant, hour in marks}
     for subject in sorted((of_rows.keys() | hours.keys() | days.keys()) - unsummed):
         found = [figures.get(subject) for figures in (of_rows, hours, days)]
+        tenant, day = subject
         if not found[0] == found[1] == found[2]:
-            tenant, day = subject
             yield f"Rows, hours and days of tenant {tenant} on {day:%Y-%m-%d} differ: {found}."
+        if reached is None or day >= reached:
+            # Sums by model have no units beside tokens.
+            plain = (found[1] or ())[: 1 + len(_SUMMED)]
+            of_models = [figures.get(subject) for figures in by_model]
+            if any((figures or ()) != plain for figures in of_models):
+                yield (
+                    f"Sums by key and by model of tenant {tenant} on {day:%Y-%m-%d} differ: "
+                    f"{[plain, *of_models]}."
+                )
+
+
+def _of_sums(model: type[Model], since: datetime) -> dict[tuple[int, datetime], tuple[Any, ...]]:
+    """Return the figures of sums by tenant and day."""
+    sums = model._default_manager.filter(starts_at__gte=since)
+    is_by_key = issubclass(model, UsageSum)
+    units_of = unit_sums.of_sums if is_by_key else lambda *_: ()
+    return _figures(sums, "starts_at", Sum("calls"), units_of)
 
 
 def _figures(
-    rows: QuerySet[Any], instant: str, calls: Any
-) -> dict[tuple[int, datetime], tuple[int, ...]]:
+    rows: QuerySet[Any],
+    instant: str,
+    calls: Any,
+    of_units: Callable[..., Iterable[tuple[Any, ...]]],
+) -> dict[tuple[int, datetime], tuple[Any, ...]]:
+    """Calls, tokens by class and amounts, and quantities of units beside tokens that are not zero."""
     sums: dict[str, Any] = {f"of_{name}": Sum(name) for name in _SUMMED}
-    found: Any = (
-        rows.order_by()
-        .annotate(of_day=TruncDay(instant, tzinfo=UTC))
-        .values_list("tenant_id", "of_day")
-        .annotate(of_calls=calls, **sums)
-    )
-    return {(tenant, day): tuple(figures) for tenant, day, *figures in found}
+    of_day = rows.order_by().annotate(of_day=TruncDay(instant, tzinfo=UTC))
+    found: Any = of_day.values_list("tenant_id", "of_day").annotate(of_calls=calls, **sums)
+    figures = {(tenant, day): tuple(figures) for tenant, day, *figures in found}
+    for tenant, day, name, quantity, *_ in sorted(of_units(of_day, "tenant_id", "of_day")):
+        if quantity:
+            figures[tenant, in_utc(day)] += ((name, quantity),)
+    return figures
 
 
 def _rows_and_their_classes() -> Iterator[str]:
@@ -85,13 +114,19 @@ def _rows_and_their_classes() -> Iterator[str]:
     sums: dict[str, Any] = {f"of_{name}": Sum(name) for name in (*names, "charge_nano")}
     found = UsageRow.objects.aggregate(**sums)
     total, classes = found["of_charge_nano"] or 0, sum(found[f"of_{name}"] or 0 for name in names)
+    for name, _, charge in unit_sums.of_rows(UsageRow.objects.all()):
+        classes += charge
+        if name not in units.REGISTRY:
+            yield f"Rows have {name!r}, which is not a unit of the registry (tenants/units.py)."
     if total != classes:
         yield f"Charges of rows are {total} nano-dollars, those of their classes {classes}."
 
 
 def _rows_and_lines() -> Iterator[str]:
-    """Finalized periods: the lines' exact amounts are the rows', but for what came late since and is due with
-    the next invoice. Drafts follow the rows when they are looked at again."""
+    """Compare finalized periods: lines are exactly the rows' amounts, apart from what came late.
+
+    Late usage is due with the next invoice. Drafts follow the rows when they are next looked at.
+    """
     horizon = RetentionHorizon.objects.filter(table="usage").first()
     periods = BillingPeriod.objects.filter(state=BillingPeriod.State.FINALIZED)
     if horizon is not None:
@@ -104,7 +139,7 @@ def _rows_and_lines() -> Iterator[str]:
 
 
 def _came_late(period: BillingPeriod) -> bool:
-    """Whether rows of the period were recorded after what it was last invoiced by."""
+    """Tell whether rows of the period were recorded after its last invoice was made."""
     lines = InvoiceLine.objects.filter(usage_period=period, invoice__finalized_at__isnull=False)
     last = lines.order_by("-invoice__finalized_at").values_list("invoice__finalized_at", flat=True)
     since = last.first() or period.closed_at or period.ends_at

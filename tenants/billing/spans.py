@@ -1,4 +1,4 @@
-"""The span of time a command is asked about, by its options; errors name the option."""
+"""Read the span of time a command is asked about from its options; errors name the option."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenants.billing.instants import month_of, parsed_instant, parsed_month
 
 
 def asked(options: Mapping[str, Any], zone: str) -> tuple[datetime, datetime]:
-    """`--month`, or `--from` and `--to`; without any of them the running month so far."""
+    """Return the span of `--month`, or of `--from` and `--to`; without any, the running month so far."""
     if options.get("month"):
         if options.get("from") or options.get("to"):
             raise ValidationError({"month": "Give either a month, or --from and --to."})
@@ -22,7 +22,7 @@ def asked(options: Mapping[str, Any], zone: str) -> tuple[datetime, datetime]:
     end = instant(options, "to", zone) or now
     start = instant(options, "from", zone) or month_of(min(end, now), zone)[0]
     if start >= end:
-        raise ValidationError({"from": "It is not before --to."})
+        raise ValidationError({"from": "It must be before --to."})
     return start, end
 
 

@@ -1,1 +1,1 @@
-"""What callers may spend, held before it is spent."""
+"""Bound what callers may spend: money is held before it is spent."""

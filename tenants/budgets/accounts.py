@@ -1,9 +1,9 @@
-"""What this process holds of budgets, in memory: calls are paid from leases without asking anybody.
+"""Keep this process's leases of budgets in memory, so that calls are paid without asking the database.
 
-A purse is this process's lease of one window. `free` of it belongs to no call yet; what a call holds or was
-charged is not free, and stays reserved in the database until the ledger has booked it. When a purse lacks
-what is needed, more is drawn through the writer, and before that while a block lasts; what nobody needs is
-given back.
+A held lease is a part of one budget window that is reserved for this process. Its `free` amount belongs
+to no call yet; what a call holds or was charged is not free, and stays reserved in the database until the
+ledger has booked it. When a lease runs short, more is drawn through the writer, ahead of need where
+possible; what nobody needs is given back. docs/budgets.md draws the states.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -21,8 +22,9 @@ from django.db import Error
 from gateway_project.lib import aio, clock
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import BudgetExhausted, GatewayError, Unavailable
-from tenants.budgets.leases import Draw, Drawn, GiveBack, Part
-from tenants.budgets.purses import Purse
+from tenants.budgets.leases import Draw, DrawPart, DrawResult, GiveBack
+from tenants.budgets.purses import HeldLease
+from tenants.budgets.shares import Need
 from tenants.budgets.terms import BudgetTerms
 from tenants.budgets.windows import Place, Window, window
 from tenants.ledger.records import BudgetShare
@@ -31,7 +33,7 @@ logger = logging.getLogger("tollgate.budgets")
 
 SWEEP_SECONDS = 1.0
 SWEEP_MANY = 16  # given back in one transaction
-# A purse is forgotten this long after its window is over, when no call can be for it any more.
+# A lease is forgotten this long after its window is over, when no call can be for it any more.
 FORGET_SECONDS = 86_400
 FORGET_EVERY_SECONDS = 3_600
 MAX_CALLERS = 20_000
@@ -40,20 +42,22 @@ T = TypeVar("T")
 Write = Callable[[Any], Awaitable[Any]]
 
 
-class Payers:
-    """The windows that pay for a caller's calls between two instants, looked up once. `purses` are those of
-    hard budgets; `queue` are the caller's calls that wait until others give back what they hold."""
+class BudgetSet:
+    """The windows that pay for a caller's calls between two instants, looked up once.
 
-    __slots__ = ("begins", "budgets", "ends", "purses", "queue", "shares")
+    `leases` are those of hard budgets; `queue` holds the caller's calls that wait until others give back.
+    """
+
+    __slots__ = ("begins", "budgets", "ends", "leases", "queue", "shares")
 
     def __init__(
         self,
         budgets: tuple[BudgetTerms, ...],
         windows: list[Window],
-        purses: tuple[Purse, ...],
+        leases: tuple[HeldLease, ...],
     ) -> None:
         self.budgets = budgets
-        self.purses = purses
+        self.leases = leases
         self.queue = Queue()
         self.shares = tuple(of.share for of in windows)
         self.begins = max((of.starts_at for of in windows), default=0)
@@ -65,100 +69,122 @@ class Payers:
 
 
 class Queue:
-    """Calls of one caller that wait for its budgets, in the order in which they came. Whoever has the `lock`
-    is the first of them. `moved_at`: when something was last given back, in event-loop seconds."""
+    """The calls of one caller that wait for its budgets, in order of arrival.
 
-    __slots__ = ("lock", "moved_at", "waiting")
+    The `first` looks for itself; this is what it needs. `others` stand behind it, each with its need and a
+    future that tells it the tokens it was given, or None when it is the first. `moved_at`: when something
+    was last given back, in event-loop seconds.
+    """
+
+    __slots__ = ("first", "moved_at", "others")
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
+        self.first: Need | None = None
+        self.others: deque[tuple[Need, asyncio.Future[int | None]]] = deque()
         self.moved_at = 0.0
-        self.waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many wait."""
+        return (self.first is not None) + len(self.others)
+
+    @property
+    def wanted(self) -> int:
+        """Return the most that all who wait would take, in nano-dollars."""
+        needs = [need for need, _ in self.others]
+        if self.first is not None:
+            needs.append(self.first)
+        return sum(need.nano(need.most) for need in needs)
 
 
 class Hold:
-    """What one call has of its budgets. `shares` are all windows that pay for it, `held` is None where none
-    of them is hard."""
+    """The amount one call holds of its budgets.
 
-    __slots__ = ("_accounts", "_payers", "_purses", "held")
+    `shares` are all windows that pay for it; `held` is None if none of them is hard.
+    """
 
-    def __init__(self, accounts: Accounts, payers: Payers) -> None:
-        self._accounts = accounts
-        self._payers = payers
-        self._purses = payers.purses
-        self.held = 0 if self._purses else None
+    __slots__ = ("_all_leases", "_budget_set", "_leases", "held")
+
+    def __init__(self, all_leases: BudgetLeases, budget_set: BudgetSet) -> None:
+        self._all_leases = all_leases
+        self._budget_set = budget_set
+        self._leases = budget_set.leases
+        self.held = 0 if self._leases else None
 
     @property
     def shares(self) -> tuple[BudgetShare, ...]:
-        return self._payers.shares
+        return self._budget_set.shares
 
     def is_for(self, timestamp: float) -> bool:
-        """Whether it is these windows that pay for a call at this instant."""
-        return self._payers.holds(timestamp)
+        """Tell whether these windows still pay for a call at this instant."""
+        return self._budget_set.holds(timestamp)
 
     def extend_now(self, nano: int) -> bool:
         """Hold more, if this process has it."""
         if self.held is None:
             return True
-        if not self._purses or not self._accounts.take_now(self._purses, nano):
+        if not self._leases or not self._all_leases.take_now(self._leases, nano):
             return False
         self.held += nano
         return True
 
     async def extend_up_to(self, nano: int) -> None:
-        """Hold as much more as the budgets have of it."""
+        """Hold more: as much of it as the budgets have."""
         wanted = nano
-        while wanted > 0 and self._purses and not await self.extend(wanted):
+        while wanted > 0 and self._leases and not await self.extend(wanted):
             # The refusal told what is left.
-            wanted = min(wanted - 1, *(purse.free + purse.rest for purse in self._purses))
+            wanted = min(wanted - 1, *(lease.free + lease.rest for lease in self._leases))
 
     async def extend(self, nano: int) -> bool:
         """Hold more, if the budgets have it."""
         if self.held is None:
             return True
-        purses = self._purses
+        leases = self._leases
         try:
-            await self._accounts.take(purses, nano)
+            await self._all_leases.take(leases, nano)
         except (BudgetExhausted, Unavailable):
             return False
-        if not self._purses:  # released meanwhile
-            self._accounts.put_back(purses, nano)
+        if not self._leases:  # released meanwhile
+            self._all_leases.put_back(leases, nano)
             return False
         self.held += nano
         return True
 
     def charge(self, nano: int) -> None:
-        """Of what is held; it is given back by nobody, until the ledger has booked it."""
+        """Charge an amount of what is held; it stays reserved until the ledger has booked it."""
         if self.held is not None:
             if nano > self.held:
                 raise ValueError("more is charged than is held")
             self.held -= nano
-            for purse in self._purses:
-                purse.held -= nano
+            for lease in self._leases:
+                lease.held -= nano
 
     def release(self) -> None:
-        """What is still held belongs to no call any more. Further calls change nothing."""
-        purses, self._purses = self._purses, ()
+        """Release what is still held. Further calls change nothing."""
+        leases, self._leases = self._leases, ()
         if self.held is not None:
-            self._accounts.put_back(purses, self.held)
+            self._all_leases.put_back(leases, self.held)
             self.held = 0
 
 
-class Accounts:
-    """One per worker. `write` gives a record to the group-commit writer, which commits it."""
+class BudgetLeases:
+    """The leases of one worker. `write` passes a record to the group-commit writer, which commits it."""
 
     def __init__(self, write: Write, spool: str) -> None:
         self._write = write
         self._spool = spool
-        self._purses: dict[Place, Purse] = {}
+        self._leases: dict[Place, HeldLease] = {}
         # By the identity of the caller's budgets, which are read anew when they change.
-        self._payers: dict[int, Payers] = {}
-        self._awake: set[Purse] = set()  # those that the next sweep has to look at
+        self._budget_sets: dict[int, BudgetSet] = {}
+        self._awake: set[HeldLease] = set()  # those that the next sweep has to look at
         self._forget_at = 0.0
         self._forgotten_until = 0
         self._sweeper: asyncio.Task[None] | None = None
-        self._nobody = Payers((), [], ())
+        self._nobody = BudgetSet((), [], ())
         self._unlimited = Hold(self, self._nobody)
+
+    def __iter__(self) -> Iterator[HeldLease]:
+        return iter(tuple(self._leases.values()))
 
     def start(self) -> None:
         self._sweeper = aio.hold(self._sweep_again_and_again(), "budgets")
@@ -166,95 +192,104 @@ class Accounts:
     async def stop(self) -> None:
         """Give back what no call holds."""
         await aio.end(self._sweeper)
-        for purse in tuple(self._purses.values()):
-            await _finished(self._give_back(purse), "budget-return")
-            if purse.free and not purse.is_unsure:
-                await _finished(self._give_back(purse), "budget-return")
+        for lease in self:
+            await _run_to_end(self._give_back(lease), "budget-return")
+            if lease.free and not lease.is_unconfirmed:
+                await _run_to_end(self._give_back(lease), "budget-return")
 
     async def hold(self, budgets: tuple[BudgetTerms, ...], nano: int, timestamp: float) -> Hold:
-        """Set this much aside in every hard budget; no I/O where this process has it already. Raises
-        BudgetExhausted, Unavailable."""
-        payers = self.payers(budgets, timestamp)
-        if payers.purses and not self.take_now(payers.purses, nano):
-            await self.take(payers.purses, nano)
-        return self.held_by(payers, nano)
+        """Set this much aside in every hard budget, without I/O if this process has it already.
 
-    def payers(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> Payers:
-        """What pays for these budgets' calls at this instant. Raises Unavailable."""
+        Raise BudgetExhausted or Unavailable.
+        """
+        budget_set = self.budget_set(budgets, timestamp)
+        if budget_set.leases and not self.take_now(budget_set.leases, nano):
+            await self.take(budget_set.leases, nano)
+        return self.make_hold(budget_set, nano)
+
+    def budget_set(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> BudgetSet:
+        """Return the windows that pay for these budgets' calls at this instant. Raise Unavailable."""
         if not budgets:
             return self._nobody
-        payers = self._payers.get(id(budgets))
-        if payers is None or payers.budgets is not budgets or not payers.holds(timestamp):
-            payers = self._look_up(budgets, timestamp)
-        return payers
+        budget_set = self._budget_sets.get(id(budgets))
+        if (
+            budget_set is None
+            or budget_set.budgets is not budgets
+            or not budget_set.holds(timestamp)
+        ):
+            budget_set = self._look_up(budgets, timestamp)
+        return budget_set
 
-    def held_by(self, payers: Payers, nano: int) -> Hold:
-        """A call's hold of what was taken of these payers."""
-        if payers is self._nobody:
+    def make_hold(self, budget_set: BudgetSet, nano: int) -> Hold:
+        """Wrap what was taken from this set as the hold of a call."""
+        if budget_set is self._nobody:
             return self._unlimited
-        hold = Hold(self, payers)
+        hold = Hold(self, budget_set)
         if hold.held is not None:
             hold.held = nano
         return hold
 
-    def take_now(self, purses: tuple[Purse, ...], nano: int) -> bool:
-        """Take it out of all of them or of none."""
-        for purse in purses:
-            if purse.free < nano:
+    def take_now(self, leases: tuple[HeldLease, ...], nano: int) -> bool:
+        """Take the amount from all leases or from none."""
+        for lease in leases:
+            if lease.free < nano:
                 return False
-        for purse in purses:
-            purse.free = free = purse.free - nano
-            purse.held += nano
-            purse.taken += nano
-            purse.least = min(purse.least, free)
-            if free < purse.low:
-                self._draw_soon(purse)
+        for lease in leases:
+            lease.free = free = lease.free - nano
+            lease.held += nano
+            lease.taken += nano
+            lease.least = min(lease.least, free)
+            if free < lease.refill_below:
+                self._draw_soon(lease)
         return True
 
-    async def take(self, purses: tuple[Purse, ...], nano: int) -> None:
-        """The same, drawing what is lacking. Raises BudgetExhausted, Unavailable."""
-        while not self.take_now(purses, nano):
-            refusal = await _finished(self._draw(purses, nano), "budget-draw")
+    async def take(
+        self, leases: tuple[HeldLease, ...], nano: int, queue: Queue | None = None
+    ) -> None:
+        """Take the amount, drawing what is lacking and, if there is plenty, what the others in the `queue`
+        will take. Raise BudgetExhausted or Unavailable."""
+        while not self.take_now(leases, nano):
+            refusal = await _run_to_end(self._draw(leases, nano, queue), "budget-draw")
             if refusal is not None:
                 raise refusal
 
-    def put_back(self, purses: tuple[Purse, ...], nano: int) -> None:
-        """What was taken and belongs to no call any more."""
-        for purse in purses:
-            purse.free += nano
-            purse.held -= nano
-            purse.taken -= nano
-            self._awake.add(purse)
-            if purse.is_tail:
-                self.return_soon(purse)
+    def put_back(self, leases: tuple[HeldLease, ...], nano: int) -> None:
+        """Put back what was taken and no call needs any more."""
+        for lease in leases:
+            lease.free += nano
+            lease.held -= nano
+            lease.taken -= nano
+            self._awake.add(lease)
+            if lease.is_exact:
+                self.return_soon(lease)
 
     def refresh(self) -> None:
-        """The configuration has changed: who spends from now on asks the database what there is."""
-        self._payers.clear()
-        for purse in self._purses.values():
-            self.return_soon(purse)
+        """React to a changed configuration: give back, so that the next call asks the database."""
+        self._budget_sets.clear()
+        for lease in self._leases.values():
+            self.return_soon(lease)
 
-    def return_soon(self, purse: Purse) -> None:
+    def return_soon(self, lease: HeldLease) -> None:
         # An order that failed is said again first: while the database is away calls go on from what is here.
-        if purse.free and not (purse.is_returning or purse.is_unsure):
-            purse.is_returning = True
-            aio.hold(self._return(purse), "budget-return")
+        if lease.free and not (lease.is_returning or lease.is_unconfirmed):
+            lease.is_returning = True
+            aio.hold(self._return(lease), "budget-return")
 
     async def sweep(self) -> None:
         """Give back what no call has needed for a while, and forget windows that are long over."""
         now = clock.timestamp()
         returning = []
-        for purse in tuple(self._awake):
-            spare = purse.sweep() if purse.window.holds(now) else purse.free
-            if purse.is_unsure:
+        for lease in tuple(self._awake):
+            spare = lease.sweep() if lease.window.holds(now) else lease.free
+            if lease.is_unconfirmed:
                 spare = 0
-            if spare or purse.is_unsure:
-                returning.append((purse, purse.free - spare))
-            elif not purse.free:
-                self._awake.discard(purse)
+            if spare or lease.is_unconfirmed:
+                returning.append((lease, lease.free - spare))
+            elif not lease.free:
+                self._awake.discard(lease)
         for first in range(0, len(returning), SWEEP_MANY):
             some = returning[first : first + SWEEP_MANY]
-            work = (_finished(self._give_back(*each), "budget-return") for each in some)
+            work = (_run_to_end(self._give_back(*each), "budget-return") for each in some)
             await asyncio.gather(*work)
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_SECONDS
@@ -266,140 +301,152 @@ class Accounts:
             try:
                 await self.sweep()
             except Exception:
-                logger.exception("budgets could not be swept")
+                logger.exception("the periodic check of budget leases failed")
 
     # Orders to the database. Each runs in a task of its own: what was granted must be counted, whoever
     # leaves meanwhile.
 
-    async def _draw(self, purses: tuple[Purse, ...], nano: int) -> GatewayError | None:
-        """Why there is not enough, or None."""
-        async with _ordering(purse for purse in purses if purse.free < nano) as lacking:
+    async def _draw(
+        self, leases: tuple[HeldLease, ...], nano: int, queue: Queue | None
+    ) -> GatewayError | None:
+        """Draw what is lacking; return why there is not enough, or None."""
+        async with _ordering(lease for lease in leases if lease.free < nano) as lacking:
+            wanted = queue.wanted if queue is not None else 0
             parts = tuple(
-                Part(purse.window, purse.granted, nano - purse.free)
-                for purse in lacking
-                if purse.free < nano  # nobody drew meanwhile
+                DrawPart(lease.window, lease.granted, nano - lease.free, wanted)
+                for lease in lacking
+                if lease.free < nano  # nobody drew meanwhile
             )
-            return await self._drawn(lacking, Draw(self._spool, parts)) if parts else None
+            return await self._send_draw(lacking, Draw(self._spool, parts)) if parts else None
 
-    def _draw_soon(self, purse: Purse) -> None:
-        purse.low = 0  # once
-        aio.hold(self._draw_ahead(purse), "budget-draw")
+    def _draw_soon(self, lease: HeldLease) -> None:
+        lease.refill_below = 0  # once
+        aio.hold(self._draw_ahead(lease), "budget-draw")
 
-    async def _draw_ahead(self, purse: Purse) -> None:
-        async with purse.ordering:
-            if purse.is_tail or purse.free >= purse.block:
+    async def _draw_ahead(self, lease: HeldLease) -> None:
+        async with lease.ordering:
+            if lease.is_exact or lease.free >= lease.block:
                 return
-            part = Part(purse.window, purse.granted, max(purse.need, 1))
-            await self._drawn([purse], Draw(self._spool, (part,), is_ahead=True))
+            part = DrawPart(lease.window, lease.granted, max(lease.need, 1))
+            await self._send_draw([lease], Draw(self._spool, (part,), is_ahead=True))
 
-    async def _drawn(self, purses: list[Purse], order: Draw) -> GatewayError | None:
-        """Why nothing was granted, or None."""
+    async def _send_draw(self, leases: list[HeldLease], order: Draw) -> GatewayError | None:
+        """Send an order to draw; return why nothing was granted, or None."""
         drawing = {part.window.place for part in order.parts}
-        drawn_on = [purse for purse in purses if purse.window.place in drawing]
+        drawn_on = [lease for lease in leases if lease.window.place in drawing]
         try:
-            drawn: Drawn = await self._write(order)
+            drawn: DrawResult = await self._write(order)
         except (StoreUnavailable, Error):
-            for purse in drawn_on:
-                purse.is_unsure = True
-            return Unavailable("The budget cannot be asked now; try again.", retry_after_seconds=2)
+            for lease in drawn_on:
+                lease.is_unconfirmed = True
+            return Unavailable(
+                "The budget cannot be checked now; try again.", retry_after_seconds=2
+            )
         finally:
             self._awake.update(drawn_on)
         if drawn.exhausted is not None:
             return _refusal(drawn_on, drawn)
-        for purse, part, granted in zip(drawn_on, order.parts, drawn.granted, strict=True):
-            purse.receive(granted, drawn.rest, part.need, is_tail=drawn.is_tail)
+        for lease, part, granted in zip(drawn_on, order.parts, drawn.granted, strict=True):
+            lease.receive(granted, drawn.rest, part.need, is_exact=drawn.is_exact)
         return None
 
-    async def _return(self, purse: Purse) -> None:
+    async def _return(self, lease: HeldLease) -> None:
         try:
-            await self._give_back(purse)
-            while purse.is_tail and purse.free and not purse.is_unsure:  # released meanwhile
-                await self._give_back(purse)
+            await self._give_back(lease)
+            while lease.is_exact and lease.free and not lease.is_unconfirmed:  # released meanwhile
+                await self._give_back(lease)
         finally:
-            purse.is_returning = False
+            lease.is_returning = False
 
-    async def _give_back(self, purse: Purse, keep: int = 0) -> None:
-        """What is not kept. While nobody knows whether it arrived it belongs to nobody; it is said again with
-        the next sweep, and a lease that still has it gives it to the next that draws."""
-        async with purse.ordering:
+    async def _give_back(self, lease: HeldLease, keep: int = 0) -> None:
+        """Give back all but `keep`.
+
+        Until it is known whether the order arrived, the amount belongs to nobody. The order is repeated
+        with the next sweep, and a lease that still has the amount gives it to the next draw.
+        """
+        async with lease.ordering:
             # An order of which nobody knows is said again before more is given back.
-            nano = 0 if purse.is_unsure else max(purse.free - keep, 0)
-            if not nano and not purse.is_unsure:
+            nano = 0 if lease.is_unconfirmed else max(lease.free - keep, 0)
+            if not nano and not lease.is_unconfirmed:
                 return
-            purse.free -= nano
-            purse.granted -= nano
-            purse.is_unsure = True
+            lease.free -= nano
+            lease.granted -= nano
+            lease.is_unconfirmed = True
             try:
-                await self._write(GiveBack(self._spool, purse.window, purse.granted))
+                await self._write(GiveBack(self._spool, lease.window, lease.granted))
             except (StoreUnavailable, Error) as error:
-                logger.warning("a budget's rest is not given back yet: %s", type(error).__name__)
+                logger.warning(
+                    "unused budget could not be given back yet: %s", type(error).__name__
+                )
                 return
-            purse.is_unsure = False
-            purse.rest += nano
+            lease.is_unconfirmed = False
+            lease.rest += nano
 
-    # Purses
+    # Leases
 
-    def _look_up(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> Payers:
+    def _look_up(self, budgets: tuple[BudgetTerms, ...], timestamp: float) -> BudgetSet:
         windows = [window(terms, timestamp) for terms in budgets]
-        purses = tuple(
-            self._purse(of, terms.name)
+        leases = tuple(
+            self._lease(of, terms.name)
             for of, terms in zip(windows, budgets, strict=True)
             if terms.is_hard
         )
-        if len(self._payers) >= MAX_CALLERS:
-            self._payers.clear()
-        payers = self._payers[id(budgets)] = Payers(budgets, windows, purses)
-        return payers
+        if len(self._budget_sets) >= MAX_CALLERS:
+            self._budget_sets.clear()
+        budget_set = self._budget_sets[id(budgets)] = BudgetSet(budgets, windows, leases)
+        return budget_set
 
-    def _purse(self, of: Window, name: str) -> Purse:
-        purse = self._purses.get(of.place)
-        if purse is None:
+    def _lease(self, of: Window, name: str) -> HeldLease:
+        lease = self._leases.get(of.place)
+        if lease is None:
             if of.ends_at is not None and of.ends_at <= self._forgotten_until:
-                raise Unavailable("The gateway's clock went back.", retry_after_seconds=60)
-            purse = self._purses[of.place] = Purse(of, name)
-        purse.window, purse.name = of, name  # a period may have been made longer
-        return purse
+                raise Unavailable("The gateway's clock was set back.", retry_after_seconds=60)
+            lease = self._leases[of.place] = HeldLease(of, name)
+        lease.window, lease.name = of, name  # a period may have been made longer
+        return lease
 
     def _forget(self, now: float) -> None:
-        for place, purse in tuple(self._purses.items()):
-            ends_at = purse.window.ends_at
+        for place, lease in tuple(self._leases.items()):
+            ends_at = lease.window.ends_at
             if ends_at is None or now < ends_at + FORGET_SECONDS:
                 continue
-            if purse.free or purse.is_unsure or purse.ordering.locked():
+            if lease.free or lease.is_unconfirmed or lease.ordering.locked():
                 continue
-            purse.is_tail = True  # should a call still hold some of it, that goes back when it ends
-            # A purse must not be made twice for one lease: the second would count what the first has spent.
+            lease.is_exact = (
+                True  # should a call still hold some of it, that goes back when it ends
+            )
+            # A lease must not be made twice for one lease: the second would count what the first has spent.
             self._forgotten_until = max(self._forgotten_until, ends_at)
-            del self._purses[place]
-            self._payers.clear()
+            del self._leases[place]
+            self._budget_sets.clear()
 
 
 @contextlib.asynccontextmanager
-async def _ordering(purses: Iterable[Purse]) -> AsyncIterator[list[Purse]]:
-    """No other order for any of them meanwhile. Always begun in one order, so that none wait in a ring."""
-    ordered = sorted(purses, key=lambda purse: purse.window.place)
+async def _ordering(leases: Iterable[HeldLease]) -> AsyncIterator[list[HeldLease]]:
+    """Hold the order locks of all leases, always taken in one order, so that none wait in a ring."""
+    ordered = sorted(leases, key=lambda lease: lease.window.place)
     async with contextlib.AsyncExitStack() as stack:
-        for purse in ordered:
-            await stack.enter_async_context(purse.ordering)
+        for lease in ordered:
+            await stack.enter_async_context(lease.ordering)
         yield ordered
 
 
-async def _finished(work: Coroutine[Any, Any, T], name: str) -> T:
-    """Wait for it; it goes on if whoever waits is cancelled."""
+async def _run_to_end(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Wait for work that goes on if the caller is cancelled."""
     return await asyncio.shield(aio.hold(work, name))
 
 
-def _refusal(purses: list[Purse], drawn: Drawn) -> GatewayError:
+def _refusal(leases: list[HeldLease], drawn: DrawResult) -> GatewayError:
     assert drawn.exhausted is not None
     place = drawn.exhausted.place
-    refusing = next(purse for purse in purses if purse.window.place == place)
-    refusing.lack(drawn.rest, drawn.elsewhere, is_tail=drawn.is_tail)
+    refusing = next(lease for lease in leases if lease.window.place == place)
+    refusing.record_refusal(drawn.rest, drawn.elsewhere, is_exact=drawn.is_exact)
     if drawn.is_gone:
-        return Unavailable("A budget has just been changed; try again.", retry_after_seconds=1)
+        return Unavailable("A budget was just changed; try again.", retry_after_seconds=1)
     return BudgetExhausted(refusing.name, _until(refusing.window))
 
 
 def _until(of: Window) -> str:
     if of.ends_at is None:
         return ""
-    return f" before it begins anew at {datetime.fromtimestamp(of.ends_at, UTC):%Y-%m-%d %H:%M} UTC"
+    return f" before it resets at {datetime.fromtimestamp(of.ends_at, UTC):%Y-%m-%d %H:%M} UTC"

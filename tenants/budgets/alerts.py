@@ -1,7 +1,7 @@
-"""Thresholds of budgets: noted once per period, and told by e-mail.
+"""Note thresholds of budgets once per period, and tell people by e-mail.
 
-What counts is what the ledger has booked. Noting is done in a transaction of its own per threshold, in which
-whoever else is to be told can be told of it for good; e-mail follows, at least once, for a day.
+What counts is what the ledger has booked. Each threshold is noted in a transaction of its own, in which
+further listeners can record it durably; e-mail follows, at least once, for a day.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Reached(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        """No other threshold is called so."""
+        """Return a name that no other threshold has."""
         return f"budget {self.budget_id} {int(self.starts_at.timestamp())} {self.percent}"
 
 
@@ -53,13 +53,13 @@ Tell = Callable[[Reached], None]
 
 
 def is_anything_spent() -> bool:
-    """Whether there is anything to look at."""
+    """Tell whether there is anything to look at."""
     return _open_windows().exists()
 
 
 def note_thresholds(tell: Tell) -> int:
-    """Note every threshold that was reached and is not noted yet, and tell; how many those were."""
-    missing = _missing()
+    """Note and announce every threshold newly reached; return how many there were."""
+    missing = _find_missing()
     windows = BudgetWindow.objects.filter(pk__in=missing).select_related("budget__api_key")
     return sum(
         _note(window, percent, tell)
@@ -69,22 +69,24 @@ def note_thresholds(tell: Tell) -> int:
 
 
 def is_any_due() -> bool:
-    """Whether somebody is still to be told by e-mail, and can be."""
-    return settings.SMTP_URL is not None and _unsent().exists()
+    """Tell whether somebody is still to be told by e-mail, and can be."""
+    return settings.SMTP_URL is not None and _find_unsent().exists()
 
 
 def send_due() -> int:
-    """Send what is due; how many alerts were. What cannot be sent now comes again with the next call."""
+    """Send what is due and return how many alerts that were. What cannot be sent now is retried by the
+    next call.
+    """
     if settings.SMTP_URL is None:
         return 0
-    due = list(_unsent().select_related("window__budget__tenant", "window__budget__api_key"))
+    due = list(_find_unsent().select_related("window__budget__tenant", "window__budget__api_key"))
     if not due:
         return 0
     connection = mail.get_connection()
     try:
         connection.open()
     except OSError as error:  # which SMTP's own errors are
-        logger.warning("the mail server cannot be reached: %s", type(error).__name__)
+        logger.warning("the mail server is unreachable: %s", type(error).__name__)
         return 0
     try:
         return sum(_send(alert, connection) for alert in due)
@@ -97,8 +99,10 @@ def _open_windows() -> QuerySet[BudgetWindow]:
     return BudgetWindow.objects.filter(is_open, spent_nano__gt=0, budget__enabled=True)
 
 
-def _missing() -> dict[int, set[int]]:
-    """By window; of plain values, because every window there is is looked at each time."""
+def _find_missing() -> dict[int, set[int]]:
+    """Return thresholds not noted yet, by window; in plain values, because every window is looked at each
+    time.
+    """
     reached: dict[int, set[int]] = {}
     windows = _open_windows().values_list(
         "pk", "spent_nano", "budget__amount_nano", "budget__thresholds"
@@ -115,7 +119,7 @@ def _missing() -> dict[int, set[int]]:
 
 @transaction.atomic
 def _note(window: BudgetWindow, percent: int, tell: Tell) -> bool:
-    """Of two that note the same at the same time, one does."""
+    """Note a threshold. Of two processes that note the same at the same time, one does."""
     budget, now = window.budget, clock.now()
     _, is_new = BudgetAlert.objects.get_or_create(
         window=window,
@@ -147,20 +151,20 @@ def _reached(window: BudgetWindow, percent: int, spent_nano: int) -> Reached:
     )
 
 
-def _unsent() -> QuerySet[BudgetAlert]:
+def _find_unsent() -> QuerySet[BudgetAlert]:
     since = clock.now() - SEND_FOR
     return BudgetAlert.objects.filter(sent_at=None, reached_at__gt=since).order_by("pk")
 
 
 def _send(alert: BudgetAlert, connection: BaseEmailBackend) -> bool:
-    """Sent, then marked: should the process die in between, it is sent twice rather than never."""
+    """Send, then mark: if the process dies in between, it is sent twice rather than never."""
     unsent = BudgetAlert.objects.filter(pk=alert.pk, sent_at=None)
     if not unsent.exists():  # another process has
         return False
     try:
         _message(alert, connection).send()
     except Exception as error:  # noqa: BLE001  # one that cannot be sent must not keep the others
-        logger.warning("alert %s of a budget is not sent: %s", alert.pk, type(error).__name__)
+        logger.warning("budget alert %s could not be sent: %s", alert.pk, type(error).__name__)
         connection.close()  # the next one opens it anew
         return False
     return unsent.update(sent_at=clock.now()) == 1
@@ -173,11 +177,11 @@ def _message(alert: BudgetAlert, connection: BaseEmailBackend) -> EmailMessage:
     whose = f"key {reached.api_key} of {budget.tenant}" if reached.api_key else str(budget.tenant)
     text = (
         f"The budget {name!r} ({whose}) has reached {alert.percent} %.\n\n"
-        f"Spent:  ${dollars.shown(alert.spent_nano)}\n"
-        f"Amount: ${dollars.shown(budget.amount_nano)}, {_period(reached)}\n"
+        f"Spent:  ${dollars.to_text(alert.spent_nano)}\n"
+        f"Amount: ${dollars.to_text(budget.amount_nano)}, {_period(reached)}\n"
     )
     if budget.mode == budget.Mode.HARD:
-        text += "\nCalls it does not pay for are refused.\n"
+        text += "\nCalls that would exceed it are refused.\n"
     return EmailMessage(
         subject=f"Budget {name!r} has reached {alert.percent} %",
         body=text,

@@ -1,10 +1,11 @@
-"""What a process may spend of a window: taken from it in blocks, and given back. Runs in the transaction of
-its caller, who commits before anything is spent.
+"""Lease parts of a budget window to a process, in blocks, and take them back.
 
-Orders say what the process knows to hold of a window, never by how much that changes, so that one which is
-carried out twice, because nobody knew whether its commit landed, does what it did the first time: a lease
-that holds more than its process knows gives that first, and one that is given back is set to what remains.
-A process has one order for a window at a time.
+Runs in the caller's transaction, which is committed before anything is spent.
+
+Orders state what the process knows it holds of a window, never by how much that changes, so that an order
+that is carried out twice, because nobody knew whether its commit landed, has the effect of one: a lease
+that holds more than its process knows gives that first, and one that is given back is set to what
+remains. A process has one order for a window at a time.
 """
 
 from __future__ import annotations
@@ -18,48 +19,57 @@ from tenants.budgets import locks
 from tenants.budgets.windows import Place, Window
 from tenants.models import BudgetLease, BudgetWindow
 
-# A block is a twentieth of what is left, but no more than a dollar, or than three times what is needed if
-# that is more: calls go on from it while the database is away. Where what is needed is more than a twentieth
-# of what is left, exactly that is granted and given back at once when it is free again, so that the last cent
-# can be spent by whoever needs it.
+# A block is a twentieth of what is left, but no more than a dollar, three times what is needed, or what all
+# calls that wait together would take, whichever is most: calls go on from it while the database is away.
+# Where what is needed is more than a twentieth of what is left, exactly that is granted and given back at
+# once when it is free again, so that the last cent can be spent by whoever needs it.
 BLOCK_SHARE = 20
 BLOCK_NANO = 1_000_000_000
 FEW_BLOCKS = 3
 
 
-class Part(Struct, frozen=True):
-    """Of one window: `known` is what the process knows to be granted, `need` how much more it wants."""
+class DrawPart(Struct, frozen=True):
+    """A draw from one window: `known` is what the process knows to be granted, `need` how much more it
+    needs. `wanted` is what all calls that wait with it would take.
+    """
 
     window: Window
     known: int
     need: int
+    wanted: int = 0
 
 
 class Draw(Struct, frozen=True):
-    """What is needed of every one of these windows, or nothing of any. `is_ahead`: nobody waits for it, so
-    that it is for a whole block or for nothing."""
+    """An order for the needed amount from all of these windows or from none.
+
+    `is_ahead`: no call waits for it, so that it is for a whole block or for nothing.
+    """
 
     spool: str
-    parts: tuple[Part, ...]
+    parts: tuple[DrawPart, ...]
     is_ahead: bool = False
 
 
-class Drawn(Struct, frozen=True):
-    """`granted` is what the process has of each window now, in all. It is empty if one of them, `exhausted`,
-    has not what is needed; with `is_gone` it was deleted or disabled. `rest`: the least that any has left;
-    `is_tail`: so little is left that what is not needed goes back at once. `elsewhere`: what other processes
-    have reserved of the one that is exhausted."""
+class DrawResult(Struct, frozen=True):
+    """The result of a draw.
+
+    `granted` is what the process now has of each window in total. It is empty if one of them,
+    `exhausted`, does not have what is needed; with `is_gone` that budget was deleted or disabled. `rest`:
+    the least that any has left. `is_exact`: so little is left that exactly what is needed is granted, and
+    goes back at once when it is free. `elsewhere`: what other processes have reserved of the exhausted
+    window.
+    """
 
     granted: tuple[int, ...]
     rest: int
-    is_tail: bool = False
+    is_exact: bool = False
     exhausted: Window | None = None
     is_gone: bool = False
     elsewhere: int = 0
 
 
 class GiveBack(Struct, frozen=True):
-    """Of this window the process has no more than this, in all."""
+    """An order that sets what the process has of a window, in total."""
 
     spool: str
     window: Window
@@ -70,9 +80,11 @@ Order = Draw | GiveBack
 _Locked = dict[Place, BudgetWindow | None]
 
 
-def carry_out(orders: Sequence[Order]) -> list[Drawn | None]:
-    """One after the other, once all their windows are locked in order: two processes must not wait for each
-    other."""
+def carry_out(orders: Sequence[Order]) -> list[DrawResult | None]:
+    """Carry out orders one after the other, once all their windows are locked in order.
+
+    The order of the locks keeps two processes from waiting for each other.
+    """
     drawn = {
         part.window.place: part.window
         for order in orders
@@ -82,38 +94,39 @@ def carry_out(orders: Sequence[Order]) -> list[Drawn | None]:
     given = {order.window.place: order.window for order in orders if isinstance(order, GiveBack)}
     rows: _Locked = {}
     for place, window in sorted({**given, **drawn}.items(), key=lambda item: item[0]):
-        rows[place] = locks.locked(window, make=place in drawn)
-    return [_carried_out(order, rows) for order in orders]
+        rows[place] = locks.lock_window(window, make=place in drawn)
+    return [_carry_out_one(order, rows) for order in orders]
 
 
-def _carried_out(order: Order, rows: _Locked) -> Drawn | None:
+def _carry_out_one(order: Order, rows: _Locked) -> DrawResult | None:
     if isinstance(order, Draw):
         return _draw(order, rows)
     _give_back(order, rows)
     return None
 
 
-def _draw(order: Draw, rows: _Locked) -> Drawn:
-    """A budget that was deleted or disabled since grants nothing."""
+def _draw(order: Draw, rows: _Locked) -> DrawResult:
+    """Grant a draw. A budget that was deleted or disabled meanwhile grants nothing."""
     leases, rests = [], []
     for part in order.parts:
         row = rows[part.window.place]
         if row is None or not row.budget.enabled:
-            return Drawn((), 0, exhausted=part.window, is_gone=True)
+            return DrawResult((), 0, exhausted=part.window, is_gone=True)
         granted, charged = _lease(row, order.spool)
         # What the lease has beyond what its process knows was granted before.
         rest = _rest(row) + granted - part.known
         if rest < part.need:
             elsewhere = max(row.reserved_nano - (granted - charged), 0)
-            return Drawn(
+            return DrawResult(
                 (), max(rest, 0), order.is_ahead, exhausted=part.window, elsewhere=elsewhere
             )
         leases.append(granted)
         rests.append(rest)
     need = max(part.need for part in order.parts)
-    block, is_tail = _block(min(rests), need)
-    if is_tail and order.is_ahead:
-        return Drawn((), min(rests), is_tail=True, exhausted=order.parts[0].window)
+    wanted = max(part.wanted for part in order.parts)
+    block, is_exact = _block(min(rests), need, wanted)
+    if is_exact and order.is_ahead:
+        return DrawResult((), min(rests), is_exact=True, exhausted=order.parts[0].window)
     granted_now = []
     for part, had in zip(order.parts, leases, strict=True):
         granted_now.append(max(had, part.known + (part.need if block is None else block)))
@@ -121,7 +134,7 @@ def _draw(order: Draw, rows: _Locked) -> Drawn:
         assert row is not None
         _grant(row, order.spool, had, granted_now[-1])
     rest = min(_rest(row) for part in order.parts if (row := rows[part.window.place]) is not None)
-    return Drawn(tuple(granted_now), rest, is_tail=is_tail)
+    return DrawResult(tuple(granted_now), rest, is_exact=is_exact)
 
 
 def _give_back(order: GiveBack, rows: _Locked) -> None:
@@ -136,10 +149,12 @@ def _give_back(order: GiveBack, rows: _Locked) -> None:
         _grant(row, order.spool, lease.granted_nano, left)
 
 
-def _block(rest: int, need: int) -> tuple[int | None, bool]:
-    """How much is granted, None for exactly what is needed; and whether this is the end of the budget."""
+def _block(rest: int, need: int, wanted: int) -> tuple[int | None, bool]:
+    """Return the block to grant, None for exactly what is needed; and whether this is the end of the
+    budget. `wanted` is what all who wait would take.
+    """
     share = rest // BLOCK_SHARE
-    block = min(share, max(BLOCK_NANO, FEW_BLOCKS * need))
+    block = min(share, max(BLOCK_NANO, FEW_BLOCKS * need, wanted))
     if block >= FEW_BLOCKS * need:
         return block, False
     return (None, True) if share < need else (max(block, need), False)
@@ -150,13 +165,13 @@ def _rest(row: BudgetWindow) -> int:
 
 
 def _lease(row: BudgetWindow, spool: str) -> tuple[int, int]:
-    """What the lease was granted and was not given back, and what of it was booked."""
+    """Return what the lease was granted and has not given back, and how much of it was booked."""
     lease = BudgetLease.objects.filter(window=row, spool=spool)
     return lease.values_list("granted_nano", "charged_nano").first() or (0, 0)
 
 
 def _grant(row: BudgetWindow, spool: str, had: int, granted: int) -> None:
-    """Make the lease this large."""
+    """Set the lease to this amount."""
     if had == granted:
         return
     row.reserved_nano += granted - had

@@ -1,7 +1,7 @@
-"""The row of a budget's window, locked: the one way in which workers and ingesters get hold of it.
+"""Lock the row of a budget's window: the only way in which workers and ingesters get hold of it.
 
 Whoever locks several does so in the order of `Window.place`, so that none wait for each other in a ring;
-whoever then waited sees what others committed.
+after the wait it sees what others committed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from tenants.budgets.windows import Window
 from tenants.models import Budget, BudgetWindow
 
 
-def locked(window: Window, *, make: bool) -> BudgetWindow | None:
-    """With its budget, until the transaction of the caller ends; made if it is missing and `make` says so.
-    None without its budget."""
+def lock_window(window: Window, *, make: bool) -> BudgetWindow | None:
+    """Lock a window's row, with its budget, until the caller's transaction ends.
+
+    A missing row is created if `make` says so. Return None if the budget does not exist.
+    """
     starts_at = datetime.fromtimestamp(window.starts_at, UTC)
     rows = BudgetWindow.objects.select_for_update(of=("self",)).select_related("budget")
     wanted = rows.filter(budget=window.budget_id, starts_at=starts_at)
@@ -30,7 +32,7 @@ def locked(window: Window, *, make: bool) -> BudgetWindow | None:
 
 
 def _lengthen(row: BudgetWindow, window: Window) -> None:
-    """A worker that had not heard of another zone yet made the row with the end the period would have had."""
+    """Lengthen a period that a worker created before it heard of another time zone."""
     if row.ends_at is None or window.ends_at is None or row.ends_at.timestamp() >= window.ends_at:
         return
     row.ends_at = datetime.fromtimestamp(window.ends_at, UTC)

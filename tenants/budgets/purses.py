@@ -1,4 +1,4 @@
-"""What a process holds of one window, in memory."""
+"""Track what this process holds of one budget window, in memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from tenants.budgets.windows import Window
 KEEP_SECONDS = 3
 
 
-class Purse:
-    """`granted`: what the lease is known to have, in all; that of it which belongs to no call and was charged
-    by none is `free`. `is_unsure`: the lease may have another figure, because an order was sent of which
-    nobody knows whether it was carried out. `rest`: what the window had left when it was last asked.
-    `is_tail`: it gives no more than is needed, so what is not needed goes back at once. `taken` is how much
-    more calls took than they gave back since the last sweep, `least` what was free at least since then, and
-    `low` what is free at least before more is drawn ahead. There is one order to the database at a time.
+class HeldLease:
+    """A process's lease of one window.
 
-    `held` is what running calls of this process hold, `elsewhere` what other processes had reserved when the
-    window was last asked: both may come back, so that a call that finds too little can wait for it."""
+    `granted` is the known total of the lease; `free` is the part that no call holds or was charged.
+    `is_unconfirmed`: the lease may have another amount, because nobody knows whether an order was carried
+    out. `rest`: what the window had left when it was last asked. `is_exact`: the budget is nearly spent
+    and grants exactly what is needed, so what is free goes back at once. `taken` is how much more calls
+    took than they gave back since the last sweep, `least` the minimum of `free` since then; below
+    `refill_below` more is drawn ahead. There is one order to the database at a time.
+
+    `held` is what running calls of this process hold, `elsewhere` what other processes had reserved when
+    the window was last asked: both may come back, so a call that finds too little can wait for it.
+    """
 
     __slots__ = (
         "block",
@@ -27,14 +30,14 @@ class Purse:
         "free",
         "granted",
         "held",
+        "is_exact",
         "is_returning",
-        "is_tail",
-        "is_unsure",
+        "is_unconfirmed",
         "least",
-        "low",
         "name",
         "need",
         "ordering",
+        "refill_below",
         "rest",
         "taken",
         "window",
@@ -44,33 +47,35 @@ class Purse:
         self.window = of
         self.name = name
         self.granted = self.free = self.rest = 0
-        self.taken = self.least = self.low = 0
+        self.taken = self.least = self.refill_below = 0
         self.need = self.block = 0
         self.held = self.elsewhere = 0
-        self.is_tail = self.is_unsure = self.is_returning = False
+        self.is_exact = self.is_unconfirmed = self.is_returning = False
         self.ordering = asyncio.Lock()
 
-    def receive(self, granted: int, rest: int, need: int, *, is_tail: bool) -> None:
-        """What the lease has now, in all."""
+    def receive(self, granted: int, rest: int, need: int, *, is_exact: bool) -> None:
+        """Record the lease's new total."""
         self.block = granted - self.granted
         self.free += self.block
         self.granted, self.rest, self.need = granted, rest, need
-        self.is_tail, self.is_unsure = is_tail, False
-        self._set_low(self.taken)
+        self.is_exact, self.is_unconfirmed = is_exact, False
+        self._set_refill(self.taken)
 
-    def lack(self, rest: int, elsewhere: int, *, is_tail: bool) -> None:
-        """The window has not what was needed, or with `is_tail` no whole block."""
-        self.rest, self.elsewhere, self.low = rest, elsewhere, 0
-        self.is_tail = self.is_tail or is_tail
+    def record_refusal(self, rest: int, elsewhere: int, *, is_exact: bool) -> None:
+        """Record a refusal: the window did not have what was needed or, with `is_exact`, a whole block."""
+        self.rest, self.elsewhere, self.refill_below = rest, elsewhere, 0
+        self.is_exact = self.is_exact or is_exact
 
     def sweep(self) -> int:
-        """Called every second: what of it was not needed for that long. What little more than is needed a
-        busy one has, it keeps. Calls hold far more than they are charged, so that what counts is not how
-        much they took but how little was left while they had it."""
+        """Return what was not needed since the last sweep, a second ago.
+
+        A busy lease keeps a small surplus. Calls hold far more than they are charged, so what counts is
+        not how much they took but how little was left while they had it.
+        """
         taken, self.taken = max(self.taken, 0), 0
         least, self.least = self.least, self.free
-        self._set_low(taken)
-        if self.is_tail:
+        self._set_refill(taken)
+        if self.is_exact:
             return self.free
         idle = min(least, self.free)
         if not taken:
@@ -78,6 +83,6 @@ class Purse:
         spare = min(idle, self.free - KEEP_SECONDS * taken)
         return spare if spare > self.block // 2 else 0
 
-    def _set_low(self, taken: int) -> None:
-        """About what is taken in a second, so that it is drawn before it is needed."""
-        self.low = 0 if self.is_tail else min(self.block // 2, taken)
+    def _set_refill(self, taken: int) -> None:
+        """Draw ahead when less is left than is taken in about a second."""
+        self.refill_below = 0 if self.is_exact else min(self.block // 2, taken)

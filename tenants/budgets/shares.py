@@ -1,9 +1,9 @@
-"""How much of a budget one call may hold. Pure.
+"""Decide how much of a budget one call may hold. Pure.
 
-A call holds what it may cost at most: its input, and as many output tokens as its upstream is told that it
-may write. Most calls write far less, so that who holds all that they might write keeps others waiting.
-Therefore a call is given a share of what is left: all it asks for while that is little of it, a long answer
-while nobody waits, and a short one while others do.
+A call holds what it may cost at most: its input, and as many output tokens as its upstream is told it may
+write. Most calls write far less, so a call that holds the maximum keeps others waiting. Therefore a call
+is given a share of what is left: all it asks for while that is a small part, a long answer while nobody
+waits, and a short one while others do.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ SHORT_ANSWER = 1_024
 
 
 class Need(Struct, frozen=True):
-    """What a call may cost, in nano-dollars: `fixed`, and for each output token `pico` pico-dollars. It may
-    write `most` tokens, and with fewer than `least` it cannot be made."""
+    """The possible cost of a call in nano-dollars: `fixed`, and `pico` pico-dollars for each output
+    token.
+
+    It may write `most` tokens, and cannot be made with fewer than `least`.
+    """
 
     fixed: int
     pico: int = 0
@@ -30,19 +33,21 @@ class Need(Struct, frozen=True):
     least: int = 0
 
     def nano(self, tokens: int) -> int:
-        """What is to be held for so many tokens, rounded up."""
+        """Return what is to be held for this many tokens, rounded up."""
         return self.fixed - (-tokens * self.pico // PICO_PER_NANO)
 
     def tokens(self, nano: int) -> int:
-        """As many tokens as this pays for; fewer than none where it does not pay for the input."""
+        """Return how many tokens this pays for; negative if it does not even pay for the input."""
         if self.pico == 0:
             return self.most if nano >= self.fixed else -1
         return (nano - self.fixed) * PICO_PER_NANO // self.pico
 
 
 def share(need: Need, left: int, waiting: int) -> int:
-    """The tokens a call is to have where so much is `left` and so many calls wait; it may be more than is
-    left pays for, and then is worth waiting for."""
+    """Return the tokens a call is to have with so much `left` and so many calls waiting.
+
+    It may be more than what is left pays for, and then is worth waiting for.
+    """
     if need.pico == 0:
         return need.most
     affordable = need.tokens(left)

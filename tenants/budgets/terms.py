@@ -11,9 +11,12 @@ from tenants.models import ApiKey, Budget
 
 
 class BudgetTerms(Struct, frozen=True):
-    """`period`: daily | weekly | monthly | total, in the zone that `switches` name. `is_hard`: refuses what
-    it does not pay for. `counts_list_price`: a call with the tenant's own credential counts at its provider's
-    list price, instead of at what is charged."""
+    """A budget's terms.
+
+    `period`: daily | weekly | monthly | total, in the zone that `switches` name. `is_hard`: it refuses
+    what it cannot pay for. `counts_list_price`: a call with the tenant's own credential counts at its
+    provider's list price, instead of at the charge.
+    """
 
     id: int
     period: str
@@ -24,7 +27,7 @@ class BudgetTerms(Struct, frozen=True):
 
 
 def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
-    """Those of the key and of its tenant, in the order in which they are locked."""
+    """Return the budgets of the key and of its tenant, in the order in which they are locked."""
     rows = Budget.objects.filter(
         Q(api_key=None) | Q(api_key=key), tenant=key.tenant_id, enabled=True
     ).order_by("pk")

@@ -1,4 +1,4 @@
-"""The periods of a budget, computed from the clock and the tenant's time zone; nothing is ever reset."""
+"""Compute a budget's periods from the clock and the tenant's time zone; nothing is ever reset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[int, int]
 
 
 class Window(Struct, frozen=True):
-    """Half-open, in seconds since the epoch; without an end for a total."""
+    """A half-open period, in seconds since the epoch; a total has no end."""
 
     budget_id: int
     starts_at: int
@@ -32,7 +32,7 @@ class Window(Struct, frozen=True):
 
 
 def window(terms: BudgetTerms, timestamp: float) -> Window:
-    """The one this instant lies in."""
+    """Return the window that contains this instant."""
     if terms.period == "total":
         return Window(terms.id, 0, None)
     return Window(terms.id, *zones.span(terms.period, terms.switches, timestamp))

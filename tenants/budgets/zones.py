@@ -1,8 +1,9 @@
-"""When the periods of a tenant's budgets begin and end, also after the tenant's time zone was changed.
+"""Compute when the periods of a tenant's budgets begin and end, also after its time zone has changed.
 
-A new zone counts from the end of the running period. The period that begins there, the bridge, lasts until
-the new zone's first boundary that is a full period away, so that changing zones never brings the next period
-forward, however often it is done. Only a few switches per kind of period are kept of a tenant.
+A new zone takes effect at the end of the running period. The period that begins there, the bridge, lasts
+until the new zone's first boundary that is a full period away, so that changing zones never brings the
+next period forward, however often it is done. Only a few switches per kind of period are kept for a
+tenant.
 """
 
 from __future__ import annotations
@@ -34,33 +35,36 @@ Kept = Mapping[str, Sequence[Sequence[Any]]]
 
 
 def unchanged(zone: str) -> dict[str, list[list[Any]]]:
-    """What is kept of a tenant that never had another zone."""
+    """Return the history of a tenant that never had another zone."""
     return {period: [[zone, 0, 0]] for period in LEAST_SECONDS}
 
 
 def change(kept: Kept, zone: str, now: float) -> dict[str, list[list[Any]]]:
-    """What is kept once `zone` was chosen at this instant; it replaces a choice that does not count yet."""
+    """Return the history once `zone` was chosen at this instant; a choice that has not taken effect is
+    replaced.
+    """
     return {
         period: [
-            [s.zone, s.at, s.until] for s in _changed(period, switches(kept, period), zone, now)
+            [s.zone, s.at, s.until]
+            for s in _change_period(period, switches(kept, period), zone, now)
         ]
         for period in LEAST_SECONDS
     }
 
 
 def switches(kept: Kept, period: str) -> tuple[Switch, ...]:
-    """Those for one kind of period; none for totals, which have no boundaries."""
+    """Return the switches of one kind of period; none for totals, which have no boundaries."""
     return tuple(Switch(*row) for row in kept.get(period, ()))
 
 
 def pending(kept: Kept, now: float) -> dict[str, Switch]:
-    """By kind of period, what was chosen and does not count yet."""
+    """Return choices that have not taken effect yet, by kind of period."""
     last = {period: switches(kept, period)[-1] for period in kept}
     return {period: switch for period, switch in last.items() if switch.at > now}
 
 
 def span(period: str, known: Sequence[Switch], timestamp: float) -> tuple[int, int]:
-    """Where the period that this instant lies in begins and ends."""
+    """Return begin and end of the period that contains this instant."""
     current = known[0]
     for switch in known[1:]:
         if switch.at > timestamp:
@@ -72,7 +76,7 @@ def span(period: str, known: Sequence[Switch], timestamp: float) -> tuple[int, i
 
 
 def calendar_span(period: str, zone: ZoneInfo, timestamp: float) -> tuple[int, int]:
-    """The day, week or month of this zone that the instant lies in."""
+    """Return the day, week or month of this zone that contains the instant."""
     day = datetime.fromtimestamp(timestamp, zone).date()
     if period == "weekly":
         first = day - timedelta(days=day.weekday())
@@ -85,9 +89,11 @@ def calendar_span(period: str, zone: ZoneInfo, timestamp: float) -> tuple[int, i
     return _midnight(first, zone), _midnight(following, zone)
 
 
-def _changed(period: str, known: tuple[Switch, ...], zone: str, now: float) -> tuple[Switch, ...]:
+def _change_period(
+    period: str, known: tuple[Switch, ...], zone: str, now: float
+) -> tuple[Switch, ...]:
     past = tuple(switch for switch in known[1:] if switch.at <= now)
-    past = _recent((known[0], *past), now)
+    past = _drop_old((known[0], *past), now)
     if past[-1].zone == zone:
         return past
     at = span(period, past, now)[1]
@@ -98,12 +104,12 @@ def _changed(period: str, known: tuple[Switch, ...], zone: str, now: float) -> t
     return (*past, Switch(zone, at, begin if begin == earliest else end))
 
 
-def _recent(past: tuple[Switch, ...], now: float) -> tuple[Switch, ...]:
-    """From the last one that counted already when the oldest instant was that anybody may ask about."""
+def _drop_old(past: tuple[Switch, ...], now: float) -> tuple[Switch, ...]:
+    """Drop switches older than the one in effect at the oldest instant anybody may ask about."""
     old = [place for place, switch in enumerate(past) if switch.at <= now - KEPT_SECONDS]
     return past[old[-1] if old else 0 :]
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:
-    """The day's first instant; where the clock skips midnight, the instant it skips to."""
+    """Return the day's first instant; if the clock skips midnight, the instant it skips to."""
     return int(datetime.combine(day, time.min, zone).timestamp())

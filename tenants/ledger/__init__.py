@@ -1,1 +1,1 @@
-"""Usage that cannot be lost: written ahead into a spool, and from there into the database exactly once."""
+"""Record usage so that it cannot be lost: first into a spool, from there into the database exactly once."""

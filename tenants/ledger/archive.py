@@ -1,4 +1,4 @@
-"""Spool files that are booked: kept for a while, in case the database loses what it had, then deleted."""
+"""Keep booked spool files for a while, in case the database loses what it had, then delete them."""
 
 from __future__ import annotations
 
@@ -21,29 +21,32 @@ def keep(directory: Path, spool: str, path: Path, *, is_damaged: bool) -> None:
 
 
 def spools(directory: Path) -> list[Path]:
-    """The folders of all spools of which something is kept."""
+    """Return the folders of all spools of which something is kept."""
     return sorted(path for path in (directory / FOLDER).glob("*") if path.is_dir())
 
 
 def files(directory: Path, spool: str) -> dict[int, Path]:
-    """The kept files of a spool, by number."""
+    """Return the kept files of a spool, by number."""
     kept = (directory / FOLDER / spool).glob("*.log*")
     return {int(path.name.partition(".")[0]): path for path in kept}
 
 
 def last_written(folder: Path) -> float:
-    """When the youngest file of a spool was last written to, in seconds since the epoch; 0 without any."""
+    """Return when a spool's youngest file was last written to, in seconds since the epoch; 0 if there is
+    none.
+    """
     return max((path.stat().st_mtime for path in folder.glob("*.log*")), default=0.0)
 
 
 def damaged(directory: Path) -> list[Path]:
-    """Files of which something could not be read."""
+    """Return files that are partly unreadable."""
     return sorted((directory / FOLDER).glob(f"*/*{DAMAGED}"))
 
 
 def delete_before(directory: Path, horizon: datetime) -> int:
-    """Delete files last written before then, damaged ones too; how many those were. Others may delete at the
-    same time."""
+    """Delete files last written before then, damaged ones too, and return how many. Safe to run
+    concurrently.
+    """
     deleted = 0
     for path in sorted((directory / FOLDER).glob("*/*")):
         with contextlib.suppress(FileNotFoundError):

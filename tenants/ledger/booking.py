@@ -1,10 +1,11 @@
-"""Calls that have ended become rows, and what goes with them, in the transaction of the caller."""
+"""Book calls that have ended, and what goes with them, in the caller's transaction."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import itemgetter
 from uuid import UUID
 
 from django.db import DataError, models
@@ -14,8 +15,9 @@ from msgspec import structs
 from gateway_project.lib import clock
 from tenants.budgets import locks
 from tenants.budgets.windows import Window
-from tenants.ledger import columns
-from tenants.ledger.open_calls import Booked, opened_at
+from tenants.deletion import digests
+from tenants.ledger import belonging, columns
+from tenants.ledger.open_calls import Booked
 from tenants.ledger.records import BudgetShare
 from tenants.ledger.row_ids import STEP
 from tenants.models import (
@@ -28,27 +30,55 @@ from tenants.models import (
 
 # How far apart the legs of a request lie that have the same number. A request makes far fewer calls.
 AGAIN = 0x100
+HOUR_MS = 3_600_000
 _DEFAULTS = {"corrects": None, "reason": "", "actor": ""}
+# What few rows have a value of. Where none of a batch has one, the database's default is written by itself.
+_SELDOM = {"units": None, "guardrail_outcome": "", "cache_outcome": ""}
+_seldom_of = itemgetter(*_SELDOM)
 
 
 def book(calls: Sequence[Booked], spool: str) -> int:
-    """Write those that are not there yet; how many those were. Whoever calls holds the spool's lock, so that
-    no other writes the same."""
+    """Write the rows that do not exist yet; return how many.
+
+    The caller holds the spool's lock, so that no other process writes the same rows.
+    """
     new = _unbooked(calls)
     if new:
+        belonging.check(new)
+        new = _digested(new)
         own = {**_DEFAULTS, "spool": spool, "recorded_at": clock.now()}
+        if not any(map(_has_seldom, new)):
+            own |= _SELDOM
         columns.insert((call.values for call in new), own)
-        _move_budgets(new, spool)
+        move_budgets(new, spool)
         _touch_keys(new)
         _mark_hours(new)
     return len(new)
 
 
-def _unbooked(calls: Sequence[Booked]) -> list[Booked]:
-    """Those that have no row yet, each once.
+def _digested(calls: list[Booked]) -> list[Booked]:
+    """Return calls as they may be kept: those of deleted tenants, whose spools come late, without names."""
+    digesters = digests.of_deleted({call.opened.tenant_id for call in calls})
+    if not digesters:
+        return calls
+    kept = []
+    for call in calls:
+        digester = digesters.get(call.opened.tenant_id)
+        changed = digester.values(call.values) if digester else {}
+        kept.append(structs.replace(call, values={**call.values, **changed}))
+    return kept
 
-    Two calls have one id where the database forgot that a queued response was begun, so that it was made
-    again: they differ in when they were opened, and the second gets an id of its own."""
+
+def _has_seldom(call: Booked) -> bool:
+    return any(_seldom_of(call.values))
+
+
+def _unbooked(calls: Sequence[Booked]) -> list[Booked]:
+    """Return calls that have no row yet, each once.
+
+    Two calls have one id if the database forgot that a queued response was begun, so that it was made
+    again: they differ in when they were opened, and the second gets an id of its own.
+    """
     known = dict(
         UsageRow.objects.filter(pk__in=[call.values["id"] for call in calls]).values_list(
             "pk", "opened_at"
@@ -70,7 +100,7 @@ def _unbooked(calls: Sequence[Booked]) -> list[Booked]:
 
 
 def _moved(call: Booked) -> Booked:
-    """The same call under the next id of its request. Raises DataError when there is none."""
+    """Return the same call under the next id of its request. Raise DataError if there is none."""
     leg = call.values["leg"] + AGAIN
     if leg >= STEP:
         raise DataError("too many calls of one request have one number")
@@ -79,12 +109,14 @@ def _moved(call: Booked) -> Booked:
 
 
 def lock_windows(calls: Iterable[Booked], spool: str) -> None:
-    """Lock what booking these calls and returning the spool's leases will change, in the order in which
-    everybody locks it: needed where one transaction does both."""
+    """Lock, in the common order, what booking these calls and returning the spool's leases will change.
+
+    Needed where one transaction does both.
+    """
     leases = BudgetLease.objects.filter(spool=spool)
     windows = {
         _of_share(share)
-        for call in calls
+        for call in belonging.own(calls)
         for share in (*call.opened.budgets, *call.opened.list_budgets)
     }
     windows |= {_of_row(row) for row in BudgetWindow.objects.filter(pk__in=leases.values("window"))}
@@ -101,17 +133,17 @@ def _of_row(row: BudgetWindow) -> Window:
 
 
 def _locked(windows: Iterable[Window]) -> dict[Window, BudgetWindow]:
-    """The rows of those budgets that there are still, made where they are missing."""
+    """Lock the rows of the budgets that still exist, creating them where they are missing."""
     rows = {}
     for window in sorted(windows, key=lambda window: window.place):
-        row = locks.locked(window, make=True)
+        row = locks.lock_window(window, make=True)
         if row is not None:
             rows[window] = row
     return rows
 
 
-def _move_budgets(calls: Iterable[Booked], spool: str) -> None:
-    """What budgets pay becomes spent, and is no longer reserved where a lease held it."""
+def move_budgets(calls: Iterable[Booked], spool: str) -> None:
+    """Turn what budgets pay into spent; where a lease held it, it is no longer reserved."""
     charged: dict[Window, int] = defaultdict(int)
     for call in calls:
         for share in call.opened.budgets:
@@ -123,7 +155,7 @@ def _move_budgets(calls: Iterable[Booked], spool: str) -> None:
 
 
 def _spend(row: BudgetWindow, nano: int, spool: str) -> None:
-    """Of a window that is locked; its lease comes after it, as with whoever takes one."""
+    """Spend from a locked window; its lease is locked after it, as everywhere."""
     lease = BudgetLease.objects.filter(window=row, spool=spool).first()
     held = 0 if lease is None else min(nano, lease.granted_nano - lease.charged_nano)
     BudgetWindow.objects.filter(pk=row.pk).update(
@@ -136,7 +168,7 @@ def _spend(row: BudgetWindow, nano: int, spool: str) -> None:
 def _touch_keys(calls: Iterable[Booked]) -> None:
     latest: dict[int, datetime] = {}
     for call in calls:
-        at, key = opened_at(call.opened), call.opened.key_id
+        at, key = call.values["opened_at"], call.opened.key_id
         latest[key] = max(at, latest.get(key, at))
     # Past the revision: a key's use changes nothing for anybody.
     keys: models.QuerySet[ApiKey] = models.QuerySet(ApiKey)
@@ -146,17 +178,17 @@ def _touch_keys(calls: Iterable[Booked]) -> None:
 
 
 def _mark_hours(calls: Iterable[Booked]) -> None:
-    hours = {
-        (call.opened.tenant_id, opened_at(call.opened).replace(minute=0, second=0, microsecond=0))
-        for call in calls
-    }
+    hours = {(call.opened.tenant_id, call.opened.at_ms // HOUR_MS) for call in calls}
     DirtyHour.objects.bulk_create(
-        [DirtyHour(tenant_id=tenant, hour=hour) for tenant, hour in sorted(hours)]
+        [
+            DirtyHour(tenant_id=tenant, hour=datetime.fromtimestamp(hour * HOUR_MS // 1000, UTC))
+            for tenant, hour in sorted(hours)
+        ]
     )
 
 
 def return_leases(spool: str) -> None:
-    """What a dead process held and did not spend is free again."""
+    """Free what a dead process held and did not spend."""
     leases = BudgetLease.objects.filter(spool=spool)
     for lease in leases.order_by("window__budget_id", "window__starts_at"):
         locked = BudgetWindow.objects.select_for_update().get(pk=lease.window_id)

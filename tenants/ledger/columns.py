@@ -7,6 +7,8 @@ each value costs more than everything else a row needs: only columns of other ki
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC
+from functools import cache
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -28,7 +30,11 @@ def insert(rows: Iterable[Mapping[str, Any]], common: Mapping[str, Any]) -> None
         DEFAULT_DB_ALIAS
     ]  # itself, not the proxy that looks it up for each attribute
     own = [field for field in _FIELDS if field.attname not in common]
-    shared = [field for field in _FIELDS if field.attname in common]
+    shared = [
+        field
+        for field in _FIELDS
+        if field.attname in common and not _is_default(field, common[field.attname])
+    ]
     shared_values = [field.get_db_prep_save(common[field.attname], database) for field in shared]
     values_of = itemgetter(*(field.attname for field in own))
     adapters = [
@@ -43,6 +49,13 @@ def insert(rows: Iterable[Mapping[str, Any]], common: Mapping[str, Any]) -> None
             values[place] = adapt(values[place])
         parameters.append(values + shared_values)
     _write(database, [*own, *shared], parameters)
+
+
+def _is_default(field: Field, value: Any) -> bool:
+    """Tell whether the database writes this value by itself."""
+    if field.has_db_default():
+        return bool(value == field.db_default)
+    return value is None
 
 
 def _write(database: Any, fields: list[Field], rows: list[list[Any]]) -> None:
@@ -60,12 +73,40 @@ def _write(database: Any, fields: list[Field], rows: list[list[Any]]) -> None:
             cursor.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608  # the model's names
 
 
+def _texts(length: int | None) -> Callable[[str], str]:
+    """Return a function that cuts texts to a column and takes out NUL, which PostgreSQL refuses. Most columns
+    have few different texts in a batch, so that each is looked at once."""
+
+    @cache
+    def fit(text: str) -> str:
+        return text.replace("\0", "")[:length]
+
+    return fit
+
+
+def _instants(field: Field, database: BaseDatabaseWrapper) -> Callable[[Any], Any]:
+    """Return a function for instants in UTC as Django writes them: in SQLite as text without a zone."""
+    if database.vendor != "sqlite":
+        return lambda at: at
+
+    def text(at: Any) -> Any:
+        if at is None or at.tzinfo is not UTC:
+            return field.get_db_prep_save(at, database)
+        return str(at.replace(tzinfo=None))
+
+    return text
+
+
 def _adapter(field: Field, database: BaseDatabaseWrapper) -> Callable[[Any], Any]:
     """Return the function that turns a value of this field into one for the driver."""
     if isinstance(field, models.CharField):
-        length = field.max_length
-        return lambda text: text.replace("\0", "")[:length]  # PostgreSQL refuses NUL
+        return _texts(field.max_length)
+    if isinstance(field, models.DateTimeField) and database.timezone is UTC:
+        return _instants(field, database)
+    if isinstance(field, models.UUIDField):
+        is_native = database.features.has_native_uuid_field
+        return lambda value: value if is_native or value is None else value.hex
     if isinstance(field, models.JSONField):
-        nothing = field.get_db_prep_save({}, database)
+        nothing = None if field.null else field.get_db_prep_save({}, database)
         return lambda value: field.get_db_prep_save(value, database) if value else nothing
     return lambda value: field.get_db_prep_save(value, database)

@@ -1,13 +1,14 @@
-"""Putting right what a row of the ledger says, and settling what was left for later: by further rows.
+"""Correct what a row of the ledger says, and settle what was deferred, by writing further rows.
 
-A row never changes. A correction takes back what stands of the call and, unless it is void, writes down what
+A row never changes. A correction takes back what stands of the call and, unless it is void, records what
 is right, at the prices the call was opened at; both rows name the one they correct. What a closed month
-lacks or has too much is on its tenant's next invoice, like all that comes late.
+lacks or has too much is on its tenant's next invoice, like all late usage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -17,6 +18,7 @@ from django.db.models.functions import Greatest
 
 from gateway_project.lib import clock
 from gateway_project.lib.db import durable_transaction
+from tenants.ledger.open_calls import CHARGES
 from tenants.ledger.row_ids import MAX_LEG, STEP, leg_of
 from tenants.models import BudgetWindow, DirtyHour, UsageRow
 from tenants.prices import book
@@ -24,7 +26,6 @@ from tenants.prices.rating import NOTHING, Rated, rate
 from tenants.token_classes import TOKEN_CLASSES, Usage
 
 MOST_REASON = 300
-CHARGES = tuple(f"charge_{name}" for name in TOKEN_CLASSES)
 AMOUNTS = (*TOKEN_CLASSES, *CHARGES, "cost_nano", "charge_nano", "unfunded_nano", "list_nano")
 # What a further row takes over from the one it corrects.
 _SAME = (
@@ -32,21 +33,50 @@ _SAME = (
     "requested_model", "provider", "upstream_model", "service_tier", "streamed", "background",
     "websocket", "opened_at", "cost_version", "charge_version", "list_version",
 )  # fmt: skip
-Amounts = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """The amounts of a row: `columns` by the name of the column, `by_unit` in the form of its `units`."""
+
+    columns: dict[str, int]
+    by_unit: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, row: UsageRow) -> Amounts:
+        return cls({name: getattr(row, name) for name in AMOUNTS}, row.units or {})
+
+    def __bool__(self) -> bool:
+        return any(self.columns.values()) or any(map(any, self.by_unit.values()))
+
+    def __sub__(self, other: Amounts) -> Amounts:
+        names = self.by_unit.keys() | other.by_unit.keys()
+        return Amounts(
+            {name: amount - other.columns[name] for name, amount in self.columns.items()},
+            {name: _less(self.by_unit.get(name), other.by_unit.get(name)) for name in names},
+        )
+
+
+def _less(one: list[int] | None, other: list[int] | None) -> list[int]:
+    """Subtract another's quantity and charge of a unit; None counts as nothing."""
+    return [a - b for a, b in zip(one or (0, 0), other or (0, 0), strict=True)]
+
+
+NO_AMOUNTS = Amounts(dict.fromkeys(AMOUNTS, 0), {})
 
 
 def correct(row: UUID, usage: Usage | None, *, reason: str, actor: str) -> list[UsageRow]:
-    """Have the call of this row stand for `usage`; None: for nothing. The rows that were written.
+    """Make the call of this row stand for `usage` (None: for nothing), and return the rows written.
 
-    Raises ValidationError for a row that is not there, is a correction itself or has no room for another, and
-    without a reason.
+    Raise ValidationError for a row that does not exist, is a correction itself or has no room for
+    another, and without a reason.
     """
     _check(reason)
     return _written(row, usage, reason, actor, only_deferred=False)
 
 
 def settle_deferred(row: UUID, usage: Usage, *, actor: str) -> list[UsageRow]:
-    """Write down what a call took that was left to be settled later, once. Raises ValidationError."""
+    """Record what a call took whose settlement was deferred, once. Raise ValidationError."""
     return _written(row, usage, "settled", actor, only_deferred=True)
 
 
@@ -65,13 +95,13 @@ def _written(
             hour = row.opened_at.replace(minute=0, second=0, microsecond=0)
             DirtyHour.objects.create(tenant_id=row.tenant_id, hour=hour)
     except IntegrityError as error:  # their ids say that they come after what we saw
-        raise _refused("It was corrected at this moment; look at it again.") from error
+        raise _refused("It was just corrected by somebody else; look at it again.") from error
     return fresh
 
 
 def _check(reason: str) -> None:
     if not reason.strip() or len(reason) > MOST_REASON:
-        raise ValidationError({"reason": f"Say why, in at most {MOST_REASON} characters."})
+        raise ValidationError({"reason": f"Give a reason of at most {MOST_REASON} characters."})
 
 
 def _row(pk: UUID) -> UsageRow:
@@ -87,29 +117,30 @@ def _row(pk: UUID) -> UsageRow:
 
 def _check_deferred(row: UsageRow, earlier: Sequence[UsageRow]) -> None:
     if row.status != UsageRow.Status.DEFERRED:
-        raise _refused("It was not left to be settled later; correct it instead.")
+        raise _refused("Its settlement was not deferred; correct it instead.")
     if earlier:
-        raise _refused("It is settled already; correct it instead.")
+        raise _refused("It is already settled; correct it instead.")
 
 
 def _rows(
     row: UsageRow, earlier: Sequence[UsageRow], usage: Usage | None, why: dict[str, str]
 ) -> list[UsageRow]:
-    standing = {name: sum(getattr(one, name) for one in (row, *earlier)) for name in AMOUNTS}
-    right = dict.fromkeys(AMOUNTS, 0) if usage is None else _rated(row, usage)
-    changes = [{name: -amount for name, amount in standing.items()}, right]
+    taken_back = NO_AMOUNTS
+    for one in (row, *earlier):
+        taken_back -= Amounts.of(one)
+    right = NO_AMOUNTS if usage is None else _rated(row, usage)
     ids = _ids(row.pk, earlier)
-    return [
-        _further(row, next(ids), change, why) for change in changes if any(change.values())
-    ] or [_further(row, next(ids), right, why)]  # also that nothing was used is written down
+    changes = [change for change in (taken_back, right) if change]
+    # Also that nothing was used is written down.
+    return [_further(row, next(ids), change, why) for change in changes or [right]]
 
 
 def _ids(pk: UUID, earlier: Sequence[UsageRow]) -> Iterator[UUID]:
-    """Behind all there are, so that of two who saw the same only one can write."""
+    """Return ids behind all existing ones, so that of two writers who saw the same only one succeeds."""
     leg = leg_of(max((one.pk for one in earlier), default=pk))
     while (leg := leg + STEP) <= MAX_LEG:
         yield UUID(int=pk.int & ~MAX_LEG | leg)
-    raise _refused("It was corrected too often.")
+    raise _refused("It has been corrected too often.")
 
 
 def _rated(row: UsageRow, usage: Usage) -> Amounts:
@@ -122,7 +153,7 @@ def _rated(row: UsageRow, usage: Usage) -> Amounts:
         return rate(usage, row.service_tier, terms[version])
 
     charge = by(row.charge_version)
-    return {
+    columns = {
         **dict(zip(TOKEN_CLASSES, usage.counts, strict=True)),
         **dict(zip(CHARGES, charge.by_class, strict=True)),
         "cost_nano": by(row.cost_version).total,
@@ -130,12 +161,15 @@ def _rated(row: UsageRow, usage: Usage) -> Amounts:
         "unfunded_nano": 0,
         "list_nano": by(row.list_version).total,
     }
+    shares = zip(usage.units, charge.of_units(usage.units), strict=True)
+    return Amounts(columns, {name: [quantity, share] for (name, quantity), share in shares})
 
 
 def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: dict[str, str]) -> UsageRow:
     return UsageRow(
         **{name: getattr(row, name) for name in _SAME},
-        **amounts,
+        **amounts.columns,
+        units={name: pair for name, pair in amounts.by_unit.items() if any(pair)} or None,
         **why,
         id=pk,
         leg=leg_of(pk),
@@ -147,8 +181,10 @@ def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: dict[str, str]) -> 
 
 
 def _move_budgets(row: UsageRow, fresh: Sequence[UsageRow]) -> None:
-    """Of budgets that bound the call: those of its key and tenant that there were when it was opened. The row
-    has a list version if those that count list prices did so for this call."""
+    """Move the budgets that bound the call: those its key and tenant had when it was opened.
+
+    The row has a list version if budgets that count list prices bound this call.
+    """
     charged = sum(added.charge_nano for added in fresh)
     listed = sum(added.list_nano for added in fresh)
     if not (charged or listed):

@@ -8,7 +8,9 @@
 3. A call that is still open is read again by the next reader, from the place of the oldest; rows that are
    there already change nothing, so that reading again is harmless.
 4. Whether a spool's process lives is asked of its lock. If it does not, what is left open is abandoned.
-5. What cannot be read or booked is set aside (set_aside.py), and everything else goes on.
+5. A refused request is complete in one record, which counts if it lies behind the place that was stored when
+   its reader began.
+6. What cannot be read or booked is set aside (set_aside.py), and everything else goes on.
 """
 
 from __future__ import annotations
@@ -29,13 +31,23 @@ from django.db import (
     OperationalError,
     transaction,
 )
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway_project.lib import clock
 from gateway_project.lib.db import durable_transaction
-from tenants.ledger import archive, booking, origin, set_aside
+from tenants import heartbeats
+from tenants.ledger import archive, booking, origin, refusals, set_aside
 from tenants.ledger.open_calls import Booked, OpenCall, abandoned, settled
-from tenants.ledger.records import Noted, Opened, Record, Unreadable, next_whole, read
+from tenants.ledger.records import (
+    Noted,
+    Opened,
+    Record,
+    Refused,
+    RefusedMore,
+    Unreadable,
+    next_whole,
+    read,
+)
 from tenants.ledger.spool import LOCK, NEWBORN
 from tenants.models import SpoolPosition
 from tenants.prices import book
@@ -48,6 +60,8 @@ NAMES = 500  # of one query, whose parameters a database counts
 READ_BYTES = 4 * 1024 * 1024
 # A record is written right after its instant was read from the clock; this is for those in between.
 WATERMARK_MARGIN = timedelta(seconds=2)
+# How often the watermark moves while nothing happens: as often as an ingester shows that it lives.
+IDLE_WATERMARK = timedelta(seconds=heartbeats.EVERY_SECONDS)
 # What is said of a row that cannot be kept: neither that the database is away, nor a fault of ours, either of
 # which leaves the record in its spool.
 _UNKEEPABLE = (DataError, IntegrityError, OverflowError)
@@ -56,7 +70,7 @@ REVIEW_SECONDS = 60.0
 
 
 class PositionLost(Exception):
-    """The stored place of a spool is not the one its reader saved: the database is not what it was."""
+    """The stored position of a spool is not the one its reader saved: the database is not what it was."""
 
 
 # What saving a place changes.
@@ -67,7 +81,7 @@ _MOVING = (
 
 
 class Ingested(Struct):
-    """What one look at the spools found."""
+    """The findings of one look at the spools."""
 
     rows: int = 0
     abandoned: int = 0
@@ -81,7 +95,7 @@ Begin = Callable[[Path], "Reader | None"]
 
 
 def ingest_all(directory: Path) -> Ingested:
-    """Read once what every spool of this host holds. Raises as `look`; what was committed stays so."""
+    """Read once what every spool of this host holds. Raise as `look`; what was committed stays committed."""
     ingester = Ingester(directory)
     try:
         return ingester.look()
@@ -90,22 +104,41 @@ def ingest_all(directory: Path) -> Ingested:
 
 
 class Ingester:
-    """Knows the open calls of the spools it reads, so that each look reads only what is new."""
+    """Reads spools repeatedly, remembering their open calls, so that each look reads only what is new."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._readers: dict[str, Reader] = {}
         self._review_at = float("-inf")
         self._booked_here_since = 0.0
+        self._sizes: list[int] = []
+
+    @property
+    def is_anything_new(self) -> bool:
+        """Tell whether a spool has begun, ended or grown since the last look. Costs some microseconds."""
+        return self._sizes_now() != self._sizes
+
+    def _sizes_now(self) -> list[int]:
+        sizes = [_changed_at(self._directory)]
+        for reader in self._readers.values():
+            sizes += (_changed_at(reader.folder), _size(reader.current_file))
+        return sizes
 
     def look(self) -> Ingested:
-        """Read what there is. What fails with one spool is logged, and the others are read; raises
-        OperationalError or InterfaceError where the database is away. What failed is read again."""
+        """Read what there is.
+
+        A failure with one spool is logged, and the others are read. Raise OperationalError or
+        InterfaceError if the database is unavailable. What failed is read again.
+        """
+        sizes = self._sizes_now()
         try:
-            return self._look()
+            found = self._look()
         except (OperationalError, InterfaceError):
             self._distrust()
             raise
+        # A reader that has just begun or ended makes them differ, and so is looked at once more.
+        self._sizes = sizes
+        return found
 
     def _look(self) -> Ingested:
         found = Ingested()
@@ -121,13 +154,13 @@ class Ingester:
         return found
 
     def _try(self, place: Path, begin: Begin, found: Ingested) -> None:
-        """Read one spool; only that the database is away keeps the others from being read."""
+        """Read one spool; only an unavailable database keeps the others from being read."""
         try:
             self._look_at(place, begin, found)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
-            logger.exception("the spool %s cannot be read now", place.name)
+            logger.exception("the spool %s could not be read", place.name)
             found.failed += 1
             if isinstance(error, Error | PositionLost):
                 self._distrust()
@@ -150,13 +183,16 @@ class Ingester:
             self._end(reader)
 
     def _distrust(self) -> None:
-        """Forget what the readers believe to be booked, which may be gone with the server's last commits, and
-        compare the finished spools with the database again."""
+        """Forget what the readers believe to be booked, and compare the finished spools with the database
+        again.
+
+        What they believe may be gone with the server's last commits.
+        """
         self.close()
         self._review_at = float("-inf")
 
     def _unfinished_in_archive(self) -> list[Path]:
-        """Folders of finished spools that the database does not know as read to their end: it lost that."""
+        """Return folders of finished spools that the database does not know as fully read: it lost that."""
         since = self._booked_here_since
         kept = [
             folder
@@ -171,12 +207,12 @@ class Ingester:
         ]
 
     def _begin_archived(self, folder: Path) -> Reader | None:
-        """None while another ingester reads it."""
+        """Open an archived spool; None while another ingester reads it."""
         lock = _locked(folder, os.O_RDONLY | os.O_DIRECTORY)
         return None if lock is None else self._reader(self._directory / folder.name, lock)
 
     def _begin(self, place: Path) -> Reader | None:
-        """None while another ingester reads it."""
+        """Open a spool; None while another ingester reads it."""
         lock = _locked(place / INGEST_LOCK)
         if lock is None:
             return None
@@ -198,8 +234,24 @@ class Ingester:
         os.close(reader.lock)
 
 
+def _changed_at(folder: Path) -> int:
+    """Return when a name in the folder came or went last; 0 if there is no such folder."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _size(file: Path) -> int:
+    """Return the file's size; 0 if there is no such file."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
 def _known(names: list[str]) -> dict[str, bool]:
-    """Whether each spool that has a stored place was read to its end."""
+    """Tell whether each spool with a stored position was read to its end."""
     known: dict[str, bool] = {}
     for first in range(0, len(names), NAMES):
         some = SpoolPosition.objects.filter(spool__in=names[first : first + NAMES])
@@ -208,7 +260,7 @@ def _known(names: list[str]) -> dict[str, bool]:
 
 
 def spools(directory: Path) -> list[Path]:
-    """Those of this host that are not read to their end."""
+    """Return this host's spools that are not read to their end."""
     if not directory.is_dir():
         return []
     return sorted(
@@ -219,7 +271,7 @@ def spools(directory: Path) -> list[Path]:
 
 
 def _locked(path: Path, flags: int = os.O_CREAT | os.O_RDWR) -> int | None:
-    """Lock a file; its descriptor, which gives it back when it is closed, or None if somebody holds it."""
+    """Lock a file; return its descriptor, which releases the lock when closed, or None if it is taken."""
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:  # the whole spool has gone
@@ -233,7 +285,7 @@ def _locked(path: Path, flags: int = os.O_CREAT | os.O_RDWR) -> int | None:
 
 
 def is_alive(place: Path) -> bool:
-    """Whether the process that writes this spool still holds its lock."""
+    """Tell whether the process that writes this spool still holds its lock."""
     if not place.exists():  # its files are archived, so that it has ended
         return False
     lock = _locked(place / LOCK)
@@ -243,8 +295,7 @@ def is_alive(place: Path) -> bool:
 
 
 class Reader:
-    """One spool, from the place of its oldest open call; files that have been archived since then are read
-    in the archive."""
+    """Reads one spool, from the position of its oldest open call; archived files are read in the archive."""
 
     def __init__(self, directory: Path, place: Path, lock: int) -> None:
         self.name = place.name
@@ -255,16 +306,28 @@ class Reader:
         self._found = Ingested()
         self._open: dict[str, OpenCall] = {}
         self._ended: list[Booked] = []
+        self._refused: list[Refused | RefusedMore] = []
         self._damaged: set[int] = set()
         self._archived_files = archive.files(directory, place.name)
         self._looked_at = clock.now()
         self._position = _position(place.name)
         self._file_number = self._position.low_file_number
         self._offset = self._position.low_offset
+        # Refusals before this place are booked; calls before it may be open still, and are read again.
+        self._booked_to = self._position.file_number, self._position.offset
         self._pass_deleted_files()
 
+    @property
+    def folder(self) -> Path:
+        return self._place
+
+    @property
+    def current_file(self) -> Path:
+        """Return the file to which the next record will be written, unless another file is begun."""
+        return self._place / f"{self._file_number:06d}.log"
+
     def read(self, found: Ingested) -> None:
-        """Everything that is new; the rest of it, if its process is dead."""
+        """Read everything that is new, and finish the spool if its process is dead."""
         self._found, self._looked_at = found, clock.now()
         if self._position.is_done:  # whoever read it died before it could tidy up
             self._finish()
@@ -281,8 +344,10 @@ class Reader:
         self._finish()
 
     def _read_file(self, *, is_complete: bool) -> bool:
-        """Read the current file as far as it goes; whether there is a next one to go on with. Where nothing
-        more is written to it, what cannot be read is damage: it is told, and passed by."""
+        """Read the current file as far as it goes; return whether there is a next one to go on with.
+
+        In a file that is no longer written to, anything unreadable is damage: it is reported and skipped.
+        """
         path = self._file(self._file_number)
         has_next = self._file(self._file_number + 1).exists()
         if path.exists():
@@ -294,13 +359,13 @@ class Reader:
         return has_next
 
     def _pass_deleted_files(self) -> None:
-        """Begin at the first file there is. Files that are missing were deleted with the archive."""
+        """Begin at the first existing file. Missing files were deleted with the archive."""
         numbers = {
             int(path.stem) for path in self._place.glob("*.log")
         } | self._archived_files.keys()
         if numbers and self._file_number < min(numbers):
             missing = f"{self._file_number} to {min(numbers) - 1}"
-            logger.error("%s: what files %s held cannot be read again", self.name, missing)
+            logger.error("%s: the contents of files %s are gone", self.name, missing)
             self._file_number, self._offset = min(numbers), 0
 
     def _read_records(self, path: Path) -> None:
@@ -314,21 +379,23 @@ class Reader:
                     else:
                         self._take(record)
                     self._offset = begin + end
-                    if len(self._ended) >= BATCH:
+                    if len(self._ended) + len(self._refused) >= BATCH:
                         self._commit()
                 if self._offset == begin:
                     return
 
     def _pass_damage(self, path: Path) -> bool:
-        """Go on at the next whole record behind what cannot be read, if there is one. A last record that
-        was cut short by the end of its process is no damage: nothing relied on it."""
+        """Go on at the next whole record behind damage, if there is one.
+
+        A last record that was cut short by the end of its process is no damage: nothing relied on it.
+        """
         with path.open("rb") as file:
             file.seek(self._offset)
             data = file.read()
         following = next_whole(data, 1)
         if following is None:
             if data:
-                logger.warning("%s ends in %s bytes that are no whole record", path, len(data))
+                logger.warning("%s ends with %s bytes of an incomplete record", path, len(data))
             return False
         logger.error("%s is damaged: %s bytes at %s are lost", path, following, self._offset)
         self._damaged.add(self._file_number)
@@ -343,6 +410,9 @@ class Reader:
     def _take(self, record: Record) -> None:
         if isinstance(record, Opened):
             self._open[record.id] = OpenCall(record, self._file_number, self._offset)
+        elif isinstance(record, (Refused, RefusedMore)):  # quicker than a union
+            if (self._file_number, self._offset) >= self._booked_to:
+                self._refused.append(record)
         elif (call := self._open.get(record.id)) is None:
             return  # its opening lies before the place read from, so that it was booked
         elif isinstance(record, Noted):
@@ -352,16 +422,31 @@ class Reader:
             del self._open[record.id]
 
     def _commit(self) -> None:
-        """Write what has ended, and how far we are."""
+        """Write what has ended or was refused, and the position reached."""
         if not self._ended and not self._has_moved() and not self._is_idle_too_long():
             return
         with durable_transaction():
             self._found.rows += self._booked(self._ended)
             self._ended = []
+            self._book_refused(self._refused)
+            self._refused = []
             self._save_position()
 
+    def _book_refused(self, records: list[Refused | RefusedMore]) -> None:
+        """Book refusals. One that the database cannot hold does not keep the others out."""
+        if not records:
+            return
+        try:
+            refusals.try_book(records)
+        except (*_UNKEEPABLE, ValueError) as error:
+            if len(records) == 1:
+                self._set_aside(structs.asdict(records[0]), f"{type(error).__name__}: {error}")
+                return
+            for record in records:
+                self._book_refused([record])
+
     def _booked(self, calls: list[Booked]) -> int:
-        """How many rows were written. One that the database cannot keep does not keep the others out."""
+        """Write rows and return how many. One that the database cannot hold does not keep the others out."""
         try:
             with transaction.atomic():
                 return booking.book(calls, self._place.name)
@@ -381,11 +466,15 @@ class Reader:
         )
 
     def _is_idle_too_long(self) -> bool:
-        """The watermark moves also while nothing happens, but not with every look."""
-        return self._looked_at - self._position.watermark_at > 5 * WATERMARK_MARGIN
+        """Tell whether the watermark is due: it moves also while nothing happens, but not with every
+        look.
+        """
+        return self._looked_at - self._position.watermark_at > WATERMARK_MARGIN + IDLE_WATERMARK
 
     def _save_position(self) -> None:
-        """Move the stored place on from where this reader left it. Raises PositionLost if it is elsewhere."""
+        """Advance the stored position from where this reader left it. Raise PositionLost if it is
+        elsewhere.
+        """
         position = self._position
         stored = SpoolPosition.objects.filter(
             pk=position.pk,
@@ -416,7 +505,7 @@ class Reader:
 
     @durable_transaction()
     def _abandon(self) -> None:
-        """The process is dead: what it left open ends here, and what it held is free."""
+        """Finish the spool of a dead process: its open calls end here, and what it held is free."""
         opened = [call.opened for call in self._open.values()]
         versions = {
             version
@@ -435,8 +524,8 @@ class Reader:
         self._save_position()
 
     def _archive_read_files(self) -> None:
-        """Files before that of the oldest open call are not needed again."""
-        if self._ended:
+        """Archive files before that of the oldest open call, which are not needed again."""
+        if self._ended or self._refused:
             return
         for path in sorted(self._place.glob("*.log")):
             if int(path.stem) >= self._position.low_file_number:
@@ -456,7 +545,7 @@ class Reader:
         archive.keep(self._directory, self._place.name, path, is_damaged=is_damaged)
 
     def _file(self, number: int) -> Path:
-        """Where the file is, or would be."""
+        """Return where the file is, or would be."""
         live = self._place / f"{number:06d}.log"
         archived = self._archived_files.get(number)
         return live if archived is None or live.exists() else archived

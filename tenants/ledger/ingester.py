@@ -1,4 +1,4 @@
-"""The process that reads this host's spools for as long as anything writes them."""
+"""Run the process that reads this host's spools for as long as anything writes them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,24 @@ logger = logging.getLogger("tollgate.ledger")
 HOST_LOCK = "ingester.lock"
 BUSY_SECONDS = 0.05
 IDLE_SECONDS = 0.2
+# Between looks once nothing was new for a while.
+REST_SECONDS = 0.5
+RESTS_AFTER_SECONDS = 10.0
 FAILED_SECONDS = 1.0
+# How long spools that do not grow are not read: whether their process has died shows only then.
+UNREAD_SECONDS = 2.0
 TIDY_SECONDS = 3600.0
 
 
 class Loop:
-    """Looks again and again, until it is told to stop; then once more. Files that were read are deleted
-    after `archive_days`."""
+    """Reads again and again until told to stop; then once more. Read files are deleted after
+    `archive_days`.
+    """
 
     def __init__(self, directory: Path, archive_days: int) -> None:
         self._directory = directory
         self._kept_for = timedelta(days=archive_days)
-        self._tidied_at = float("-inf")
+        self._tidied_at = self._look_at = self._new_at = float("-inf")
         self._stop = threading.Event()
         self._pulse = heartbeats.Pulse(heartbeats.INGESTER)
 
@@ -41,18 +47,38 @@ class Loop:
         self._stop.set()
 
     def run(self) -> None:
-        """Only one at a time on a host; another waits until it has ended."""
+        """Run only one at a time on a host; another waits until it has ended."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._directory / HOST_LOCK).open("w") as lock:
             while not self._stop.is_set() and not _take(lock.fileno()):
                 self._stop.wait(FAILED_SECONDS)
             ingester = Ingester(self._directory)
             while not self._stop.is_set():
-                self._stop.wait(_look(ingester))
+                self._stop.wait(self._pause(ingester))
                 self._tidy()
-                self._pulse.beat()
             _look(ingester)
             ingester.close()
+
+    def _pause(self, ingester: Ingester) -> float:
+        """Read if there is something new, or else once in a while; return the seconds until the next
+        time.
+        """
+        is_new = ingester.is_anything_new
+        if is_new:
+            self._new_at = clock.monotonic()
+        elif clock.monotonic() < self._look_at:
+            return self._idle_pause()
+        pause = _look(ingester)
+        # Next to the ledger's own writes, so that whoever watches the database wakes once for both.
+        self._pulse.beat()
+        if pause != IDLE_SECONDS:
+            return pause
+        self._look_at = clock.monotonic() + UNREAD_SECONDS
+        return self._idle_pause()
+
+    def _idle_pause(self) -> float:
+        rests = clock.monotonic() - self._new_at > RESTS_AFTER_SECONDS
+        return REST_SECONDS if rests else IDLE_SECONDS
 
     def _tidy(self) -> None:
         if clock.monotonic() - self._tidied_at < TIDY_SECONDS:
@@ -61,11 +87,11 @@ class Loop:
         try:
             archive.delete_before(self._directory, clock.now() - self._kept_for)
         except OSError:
-            logger.exception("archived spool files cannot be deleted")
+            logger.exception("archived spool files could not be deleted")
 
 
 def run_forever(directory: Path, archive_days: int) -> None:
-    """The main function of a process of its own."""
+    """Run the ingester in a process of its own."""
     loop = Loop(directory, archive_days)
     signal.signal(signal.SIGTERM, loop.stop)
     signal.signal(signal.SIGINT, loop.stop)
@@ -73,15 +99,17 @@ def run_forever(directory: Path, archive_days: int) -> None:
 
 
 def _look(ingester: Ingester) -> float:
-    """Read what there is; seconds until it is worth looking again."""
+    """Read what there is; return the seconds until it is worth looking again."""
     try:
         found = ingester.look()
     except Error as error:
-        logger.error("the ledger cannot be written: %s; the spools keep what it lacks", error)
+        logger.error(
+            "the ledger could not be written: %s; usage stays in the spools until it can", error
+        )
         connections.close_all()
         return FAILED_SECONDS
     except OSError:
-        logger.exception("the spools cannot be read")
+        logger.exception("the spools could not be read")
         return FAILED_SECONDS
     if found.failed:
         return FAILED_SECONDS

@@ -1,10 +1,11 @@
-"""How people name a call of the ledger, and the tokens it took."""
+"""Parse how people name a call of the ledger, and the tokens it took."""
 
 from __future__ import annotations
 
 import re
 from uuid import UUID
 
+from tenants import units
 from tenants.ledger.row_ids import row_id
 from tenants.token_classes import TOKEN_CLASSES, Usage
 
@@ -13,7 +14,7 @@ _COUNT = re.compile(r"\d{1,12}\Z")
 
 
 def row(text: str, leg: int = 0) -> UUID:
-    """A row's id, or a request's and the number of its leg. Raises ValueError."""
+    """Parse a row's id, or a request's and the number of its leg. Raise ValueError."""
     if _REQUEST.match(text):
         return UUID(hex=row_id(text, leg))
     try:
@@ -25,14 +26,15 @@ def row(text: str, leg: int = 0) -> UUID:
 
 
 def usage(text: str) -> Usage:
-    """Such as input_fresh=120,output_visible=30. Raises ValueError."""
+    """Parse usage such as input_fresh=120,output_visible=30. Raise ValueError."""
     counts: dict[str, int] = {}
     for word in filter(None, map(str.strip, text.split(","))):
         name, _, count = word.partition("=")
-        if name not in TOKEN_CLASSES or name in counts or not _COUNT.match(count):
-            known = ", ".join(TOKEN_CLASSES)
+        if name not in units.REGISTRY or name in counts or not _COUNT.match(count):
+            known = ", ".join(units.REGISTRY)
             raise ValueError(
                 f"{word!r} is not a count of tokens; write class=number, once per {known}."
             )
         counts[name] = int(count)
-    return Usage.of(counts.get(name, 0) for name in TOKEN_CLASSES)
+    tokens = [counts.pop(name, 0) for name in TOKEN_CLASSES]
+    return Usage.of(tokens, units=units.quantities(counts))

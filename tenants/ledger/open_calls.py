@@ -1,23 +1,25 @@
-"""What a reader of a spool knows of the calls in it, and the row each becomes. Pure."""
+"""Track the calls in a spool, and build the row each becomes. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
-from tenants.ledger.records import Noted, Opened, Settled
+from tenants import units
+from tenants.ledger.records import Noted, Opened, Settled, UnitAmount
 from tenants.prices.rating import NOTHING, Rated, Terms, rate, unstated_tier
 from tenants.token_classes import TOKEN_CLASSES, Usage
 
 TermsOf = Callable[[int], Terms | None]
+CHARGES = tuple(f"charge_{name}" for name in TOKEN_CLASSES)
 
 
 class OpenCall(Struct):
-    """A call that is not settled. `file_number` and `offset` are where its record begins."""
+    """A call that is not settled. `file_number` and `offset` locate the beginning of its record."""
 
     opened: Opened
     file_number: int
@@ -36,15 +38,23 @@ class Booked(Struct, frozen=True):
 
 
 def settled(opened: Opened, end: Settled) -> Booked:
-    """The row of a call whose end is known."""
-    charges = Rated(sum(end.charges_nano), end.charges_nano)
-    return Booked(
-        opened,
-        charges.total + end.waived_nano,
+    """Return the row of a call whose end is known."""
+    charge = sum(end.charges_nano)
+    if end.units:
+        charge += sum(amount.charge_nano for amount in end.units)
+    values = _opening(opened)
+    values.update(zip(TOKEN_CLASSES, end.tokens, strict=True))
+    values.update(zip(CHARGES, end.charges_nano, strict=True))
+    values.update(
         {
-            **_opening(opened),
-            **_amounts(end.tokens, charges, end.cost_nano, end.unfunded_nano),
+            "units": _stored(end.units) if end.units else None,
+            "cost_nano": end.cost_nano,
+            "charge_nano": charge,
+            "unfunded_nano": end.unfunded_nano,
             "list_nano": end.list_nano,
+            "absorbed": end.absorbed,
+            "guardrail_outcome": end.guardrail_outcome,
+            "cache_outcome": end.cache_outcome,
             "status": end.status,
             "usage_source": end.usage_source,
             "usage_anomaly": end.usage_anomaly,
@@ -54,18 +64,21 @@ def settled(opened: Opened, end: Settled) -> Booked:
             "ttft_ms": end.ttft_ms,
             "duration_ms": end.duration_ms,
             "overhead_us": end.overhead_us,
-        },
-        end.list_nano,
+        }
     )
+    return Booked(opened, charge + end.waived_nano, values, end.list_nano)
 
 
 def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
-    """The row of a call whose process died: what was noted last, or what it was opened with. Its budgets pay
-    no more than was held."""
+    """Return the row of a call whose process died, from what was noted last or what it was opened with.
+
+    Its budgets pay no more than was held.
+    """
     opened, noted = call.opened, call.noted
     usage = Usage(
         input_fresh=opened.input_estimate,
         output_visible=noted.output_tokens if noted is not None else 0,
+        units=units.in_order(dict(opened.units)) if opened.units else (),
     )
     charged_by, costs_by, list_by = (
         terms_of(version) if version is not None else None
@@ -79,14 +92,22 @@ def abandoned(call: OpenCall, terms_of: TermsOf) -> Booked:
     list_held = noted.list_held_nano if noted is not None else opened.list_held_nano
     list_nano = _rated(usage, tier, list_by).total
     list_nano = list_nano if list_held is None else min(list_nano, list_held)
-    amounts = _amounts(usage.counts, charge, cost.total, whole.total - charge.total)
+    shares = zip(usage.units, charge.of_units(usage.units), strict=True)
     return Booked(
         opened,
         charge.total,
         {
             **_opening(opened),
-            **amounts,
+            **dict(zip(TOKEN_CLASSES, usage.counts, strict=True)),
+            **dict(zip(CHARGES, charge.by_class, strict=True)),
+            "units": _stored(UnitAmount(*unit, share) for unit, share in shares),
+            "cost_nano": cost.total,
+            "charge_nano": charge.total,
+            "unfunded_nano": whole.total - charge.total,
             "list_nano": list_nano,
+            "absorbed": False,
+            "guardrail_outcome": "",
+            "cache_outcome": "",
             "status": "abandoned",
             "usage_source": "counted" if noted is not None else "reserved",
             "usage_anomaly": False,
@@ -128,16 +149,13 @@ def _opening(opened: Opened) -> dict[str, Any]:
         "background": opened.background,
         "websocket": opened.websocket,
         "opened_at": opened_at(opened),
+        "held_nano": opened.held_nano,
         "cost_version": opened.cost_version,
         "charge_version": opened.charge_version,
         "list_version": opened.list_version,
     }
 
 
-def _amounts(
-    tokens: tuple[int, ...], charge: Rated, cost_nano: int, unfunded_nano: int
-) -> dict[str, Any]:
-    amounts = {"cost_nano": cost_nano, "charge_nano": charge.total, "unfunded_nano": unfunded_nano}
-    amounts |= dict(zip(TOKEN_CLASSES, tokens, strict=True))
-    shares = zip(TOKEN_CLASSES, charge.by_class, strict=True)
-    return amounts | {f"charge_{name}": share for name, share in shares}
+def _stored(amounts: Iterable[UnitAmount]) -> dict[str, list[int]] | None:
+    """Return the value of a row's `units`."""
+    return {amount.name: [amount.quantity, amount.charge_nano] for amount in amounts} or None

@@ -1,7 +1,7 @@
-"""Which database the archived spools were booked in.
+"""Remember in which database the archived spools were booked.
 
-A finished spool that the database does not know is read again, because a database that was restored has
-forgotten it. One that was booked in another database must not be: those are not the tenants of this one.
+A finished spool that the database does not know is read again, because a restored database has forgotten
+it. One that was booked in another database must not be: its tenants are not those of this one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ FILE = "database"
 
 
 def of_database(directory: Path) -> float:
-    """Since when, in seconds since the epoch, this host's spools have been booked in this database.
+    """Return since when, in seconds since the epoch, this host's spools have been booked in this
+    database.
 
-    Taken from a file beside the spools that names the database; it is written anew when the name differs."""
+    The answer is in a file beside the spools that names the database; it is rewritten when the name
+    differs.
+    """
     file, name = directory / FILE, _name()
     try:
         if file.read_text(encoding="utf-8") == name:
@@ -34,7 +37,9 @@ def of_database(directory: Path) -> float:
 
 
 def _name() -> str:
-    """The instant of the first migration: it survives a restored backup, and a new database has another."""
+    """Return the instant of the first migration: it survives a restored backup, and a new database has
+    another.
+    """
     first = (
         MigrationRecorder.Migration.objects.order_by("pk").values_list("applied", flat=True).first()
     )

@@ -1,8 +1,9 @@
-"""What a spool holds, and how it stands in the file: length, CRC-32, then JSON.
+"""Define a spool's records, and their form in the file: length, CRC-32, then JSON.
 
-A call is opened before its upstream sees a byte, noted again while it runs, and settled once. Whoever reads
-the file can account for it at every point: an open call is worth its estimate, one that was noted what the
-note says, a settled one what it used. What is torn was never written.
+A call is opened before its upstream sees a byte, noted again while it runs, and settled once. A reader of
+the file can account for it at every point: an open call is worth its estimate, a noted one what the note
+says, a settled one what it used. A torn record was never written. Requests that were refused before any
+call stand beside them, each complete in itself.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ class BudgetShare(Struct, frozen=True, array_like=True):
     ends_at: int | None
 
 
+class UnitAmount(Struct, frozen=True, array_like=True):
+    """A call's use of a unit beside tokens (tenants/units.py), and its share of the charge."""
+
+    name: str
+    quantity: int
+    charge_nano: int
+
+
 class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     """A call about to be sent.
 
@@ -44,6 +53,7 @@ class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     held_nano       what its budgets hold for it; None: no budget limits it
     list_*          the same for budgets that count its provider's list price instead of the charge:
                     `list_budgets` are none of `budgets`, and without them there is no `list_version`
+    units           quantities of units beside tokens, by name, that it is charged for as `input_estimate` is
     """
 
     id: str
@@ -73,6 +83,7 @@ class Opened(Struct, frozen=True, tag="open", omit_defaults=True):
     list_version: int | None = None
     list_held_nano: int | None = None
     list_budgets: tuple[BudgetShare, ...] = ()
+    units: tuple[tuple[str, int], ...] = ()
 
 
 class Noted(Struct, frozen=True, tag="note", omit_defaults=True):
@@ -90,7 +101,8 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     """A call that has ended, priced. `tokens` and `charges_nano` are in the order of TOKEN_CLASSES; the
     charges are what the tenant pays, and `unfunded_nano` what they would have paid beyond what was held, or
     for a call without an answer. `waived_nano` of that is what its budgets pay all the same. `list_nano` is
-    what its `list_budgets` pay."""
+    what its `list_budgets` pay. `units` and their charges stand beside tokens. `absorbed`: it failed, and
+    another target was tried. The outcomes are those of UsageRow."""
 
     id: str
     status: str
@@ -108,9 +120,53 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     service_tier: str = "default"
     ttft_ms: int | None = None
     overhead_us: int = 0
+    units: tuple[UnitAmount, ...] = ()
+    absorbed: bool = False
+    guardrail_outcome: str = ""
+    cache_outcome: str = ""
 
 
-Record = Opened | Noted | Settled
+class Refused(Struct, frozen=True, tag="refuse", omit_defaults=True):
+    """A request that was refused before any call.
+
+    id          the request's, 32 hex digits
+    at_ms       when it was refused, milliseconds since the epoch
+    message     the sentence its client got
+    tenant_id   whose key it came with; 0 if that was no key that is known, and then
+    claimed     is the public id of the key it claimed to have, blank if it had none
+    route       the door it came to
+    model       the name it asked for, blank if it was refused before that was read
+    """
+
+    id: str
+    at_ms: int
+    http_status: int
+    code: str
+    message: str
+    route: str
+    tenant_id: int = 0
+    key_id: int = 0
+    key: str = ""
+    claimed: str = ""
+    model: str = ""
+    websocket: bool = False
+    background: bool = False
+
+
+class RefusedMore(Struct, frozen=True, tag="refuse_more", omit_defaults=True):
+    """Further requests that were refused alike, within one hour, of which only the number is kept."""
+
+    at_ms: int
+    code: str
+    count: int
+    tenant_id: int = 0
+    key_id: int = 0
+    key: str = ""
+    claimed: str = ""
+
+
+Refusals = Refused | RefusedMore
+Record = Opened | Noted | Settled | Refused | RefusedMore
 
 
 class Unreadable(Struct, frozen=True):
@@ -125,14 +181,16 @@ _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def framed(record: Record) -> bytes:
-    """The record as it stands in a file."""
+    """Return the record in its form in a file."""
     body = _encoder.encode(record)
     return _HEAD.pack(len(body), crc32(body)) + body
 
 
 def read(data: bytes) -> Iterator[tuple[Record | Unreadable, int]]:
-    """The whole records at the beginning of `data`, each with the offset behind it. Ends at the first that is
-    torn: cut short, or with another checksum."""
+    """Return the whole records at the beginning of `data`, each with the offset behind it.
+
+    It ends at the first torn record: cut short, or with another checksum.
+    """
     offset = 0
     while (end := _end(data, offset)) is not None:
         yield _decoded(data[offset + HEAD_BYTES : end]), end
@@ -140,7 +198,7 @@ def read(data: bytes) -> Iterator[tuple[Record | Unreadable, int]]:
 
 
 def next_whole(data: bytes, offset: int) -> int | None:
-    """Where the first whole record at or behind `offset` begins: the way past damage."""
+    """Return where the first whole record at or behind `offset` begins: the way past damage."""
     while (found := _BEGINNING.search(data, offset)) is not None:
         if _end(data, found.start()) is not None:
             return found.start()
@@ -149,7 +207,7 @@ def next_whole(data: bytes, offset: int) -> int | None:
 
 
 def _end(data: bytes, offset: int) -> int | None:
-    """Behind the whole record that begins at `offset`; None if none does."""
+    """Return the offset behind the whole record that begins at `offset`; None if there is none."""
     if len(data) - offset < HEAD_BYTES:
         return None
     length, checksum = _HEAD.unpack_from(data, offset)

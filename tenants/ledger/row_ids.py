@@ -1,4 +1,4 @@
-"""The key of a row of the ledger: a request's UUIDv7, with the number of the leg in its lowest 16 bits.
+"""Build the key of a ledger row: a request's UUIDv7, with the number of the leg in its lowest 16 bits.
 
 58 random bits stay beside the millisecond, and all legs of a request lie next to each other, in the order
 in which requests came.
@@ -15,14 +15,14 @@ _PREFIX = "req_"
 
 
 def row_id(request_id: str, leg: int) -> str:
-    """32 hex digits. `request_id` is one that `ids.request_id` made. Raises ValueError for a bad leg."""
+    """Return 32 hex digits. `request_id` was made by `ids.request_id`. Raise ValueError for a bad leg."""
     if not 0 <= leg <= MAX_LEG:
         raise ValueError(f"{leg} is not the number of a leg.")
     return f"{request_id[len(_PREFIX) : -4]}{leg:04x}"
 
 
 def request_id_of(row: UUID) -> str:
-    """The request whose leg this row is."""
+    """Return the request that this row is a leg of."""
     return f"{_PREFIX}{row.hex[:-4]}0000"
 
 
@@ -31,6 +31,6 @@ def leg_of(row: UUID) -> int:
 
 
 def rows_of(request_id: str) -> tuple[UUID, UUID]:
-    """The first and the last row a request can have. Raises ValueError for what is no request id."""
+    """Return the first and the last row a request can have. Raise ValueError for a malformed request id."""
     first = UUID(hex=request_id.removeprefix(_PREFIX))
     return UUID(int=first.int & ~MAX_LEG), UUID(int=first.int | MAX_LEG)

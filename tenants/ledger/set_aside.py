@@ -1,4 +1,4 @@
-"""Records that cannot be read or booked: kept in a file beside the spools, for a person to look at."""
+"""Keep records that cannot be read or booked in a file beside the spools, for a person to look at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "set-aside.jsonl"
 
 
 def count(directory: Path) -> int:
-    """How many records were set aside."""
+    """Return how many records were set aside."""
     try:
         with (directory / FILE).open("rb") as file:
             return sum(1 for _ in file)
@@ -25,7 +25,9 @@ def count(directory: Path) -> int:
 def keep(
     directory: Path, spool: str, file_number: int, offset: int, *, what: object, reason: str
 ) -> None:
-    """One line of JSON. The same record may be kept twice, if what else was to be written then failed."""
+    """Append a line of JSON. The same record may be kept twice, if what else was to be written then
+    failed.
+    """
     line = {
         "at": clock.now().isoformat(),
         "spool": spool,
@@ -37,5 +39,8 @@ def keep(
     with (directory / FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, default=str) + "\n")
     logger.error(
-        "a record of %s cannot be kept and was set aside in %s: %s", spool, directory / FILE, reason
+        "a record of %s could not be booked and was set aside in %s: %s",
+        spool,
+        directory / FILE,
+        reason,
     )

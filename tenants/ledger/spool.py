@@ -1,7 +1,8 @@
-"""The write-ahead spool of one process: a directory of append-only files, locked for as long as it lives.
+"""Write ahead into the spool of one process: a directory of append-only files, locked while it lives.
 
-What a single write gave to the kernel survives kill -9; the lock, which the kernel frees with the process,
-tells the ingester that nothing more will come. Files rotate, so that those read to the end can be archived.
+What a single write gave to the kernel survives kill -9; the lock, which the kernel releases with the
+process, tells the ingester that nothing more will come. Files rotate, so that those read to the end can
+be archived.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class SpoolFailed(Exception):
 
 
 class Spool:
-    """Opened by the process that writes it, never before a fork. `name` is the directory's."""
+    """The spool of the process that opens it, which must not fork afterwards. `name` is the directory's."""
 
     def __init__(
         self,
@@ -66,11 +67,11 @@ class Spool:
 
     @property
     def healthy(self) -> bool:
-        """As of the last `check`: whether new calls can be written down."""
+        """Tell whether new calls can be recorded, as of the last `check`."""
         return self._has_room and not self.failed
 
     def append(self, record: Record) -> None:
-        """Write a record, whole or not at all. Raises SpoolFailed."""
+        """Write a record, whole or not at all. Raise SpoolFailed."""
         frame = framed(record)
         try:
             if self._file < 0 or self._size >= self._file_bytes:
@@ -81,14 +82,16 @@ class Spool:
                 raise OSError("short write")
         except OSError as error:
             self.failed = True
-            raise SpoolFailed(f"the spool cannot be written: {error.strerror or error}") from error
+            raise SpoolFailed(
+                f"the spool could not be written: {error.strerror or error}"
+            ) from error
         self._size += written
         self.failed = False
         if self._syncer is not None:
             self._syncer.wrote(self._file)
 
     def _take_back(self) -> None:
-        """What was written in part. Where that fails, go on in another file: readers end at what is torn."""
+        """Undo a partial write. If that fails, go on in another file: readers stop at a torn record."""
         try:
             os.ftruncate(self._file, self._size)
         except OSError:
@@ -110,18 +113,20 @@ class Spool:
         return self.healthy
 
     async def durable(self) -> None:
-        """Return once everything written so far survives a loss of power; at once in mode `process`. Raises
-        SpoolFailed if the disk says it does not."""
+        """Return once everything written so far survives a loss of power; at once in mode `process`.
+
+        Raise SpoolFailed if the disk reports that it does not.
+        """
         if self._syncer is None:
             return
         try:
             await self._syncer.synced()
         except OSError as error:
             self.failed = True
-            raise SpoolFailed(f"the spool cannot be made durable: {error.strerror}") from error
+            raise SpoolFailed(f"the spool could not be synced to disk: {error.strerror}") from error
 
     def close(self) -> None:
-        """Give the lock up: from now on an ingester takes what is open for abandoned."""
+        """Release the lock: from now on an ingester treats what is open as abandoned."""
         if self._syncer is not None:
             self._syncer.stop()
         for descriptor in (self._file, self._lock):
@@ -130,7 +135,7 @@ class Spool:
         self._file = self._lock = -1
 
     def _appear(self) -> int:
-        """The locked lock, in a directory that nobody saw before it was locked."""
+        """Create the directory with its lock held from the first moment anybody can see it."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         newborn = self._directory / f"{NEWBORN}{self.name}"
         newborn.mkdir(mode=0o700)
@@ -159,7 +164,7 @@ class Spool:
 
 
 def _sync_names(directory: Path) -> None:
-    """A file whose name is not on the disk is lost with all that is in it."""
+    """Sync the directory: a file whose name is not on the disk is lost with everything in it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -168,7 +173,7 @@ def _sync_names(directory: Path) -> None:
 
 
 def has_room(directory: Path, least_free_percent: int) -> bool:
-    """Whether the disk below takes new calls."""
+    """Tell whether the disk has room for new calls."""
     try:
         disk = os.statvfs(directory)
     except OSError:
@@ -178,8 +183,10 @@ def has_room(directory: Path, least_free_percent: int) -> bool:
 
 
 class Syncer:
-    """Group commit: a thread that makes durable what was written, for all who wait at once. It closes the
-    files that are left, so that none is closed under it."""
+    """A group-commit thread that syncs what was written, for all callers that wait at once.
+
+    It closes rotated files itself, so that none is closed while it syncs them.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -201,13 +208,13 @@ class Syncer:
             self._written += 1
 
     def retire(self, file: int) -> None:
-        """Nothing more is written to it: sync it with whatever is synced next, and close it."""
+        """Sync and close a file that is no longer written to, together with the next sync."""
         with self._condition:
             self._retired.append(file)
             self._file = -1 if self._file == file else self._file
 
     async def synced(self) -> None:
-        """Raises OSError if the disk refuses."""
+        """Wait for the next sync. Raise OSError if the disk refuses."""
         loop = asyncio.get_running_loop()
         with self._condition:
             if self._failure is not None and self._lost >= self._written:
@@ -249,7 +256,7 @@ class Syncer:
 
 
 def _synced(file: int, retired: list[int]) -> OSError | None:
-    """Sync all of them and close the retired ones; what went wrong, if anything did."""
+    """Sync all files and close the retired ones; return what went wrong, if anything did."""
     failure: OSError | None = None
     for descriptor in (*retired, file):
         try:

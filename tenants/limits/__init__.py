@@ -1,1 +1,1 @@
-"""How fast callers may go: requests and tokens by time, and calls at the same time."""
+"""Limit how fast callers may go: requests and tokens by time, and concurrent calls."""

@@ -1,6 +1,6 @@
-"""Who may go on now: all limits of a request at once, and what is told of them.
+"""Check all limits of a request at once, and report how full they are.
 
-One worker counts in its memory. Several share their counts through Redis; where that is away, each counts
+One worker counts in its memory. Several share their counts through Redis; while that is away, each counts
 for itself with its share of every limit, or refuses (TOLLGATE_LIMITS_WITHOUT_REDIS).
 """
 
@@ -16,7 +16,7 @@ from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import RateLimited, Unavailable
 from tenants.limits import headers
 from tenants.limits.memory import Buckets
-from tenants.limits.policy import CONCURRENCY, NO_LIMITS, TOKENS, Limit, Limits
+from tenants.limits.policy import CONCURRENCY, NO_LIMITS, TOKENS, Limit, RateLimits
 from tenants.limits.verdict import Store, Verdict
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ WITHOUT_REDIS_RETRY_SECONDS = 1
 
 
 class Ticket:
-    """A request that was let in. `tokens` are those it was charged for; whoever knows better says so."""
+    """An admitted request. `tokens` are those it was charged; `settle` corrects them."""
 
     __slots__ = ("_levels", "_limits", "_store", "holder", "is_settled", "tokens")
 
     def __init__(
         self,
         store: Store | None,
-        limits: Limits = NO_LIMITS,
+        limits: RateLimits = NO_LIMITS,
         tokens: int = 0,
         holder: str = "",
         levels: Sequence[float] = (),
@@ -50,7 +50,9 @@ class Ticket:
         return headers.of(self._limits, self._levels) if self._levels else {}
 
     def settle(self, tokens: int | None) -> None:
-        """The call is over and took so many tokens; None: what was charged stays. Only once."""
+        """End the call, which took this many tokens; None keeps what was charged. Only the first call
+        counts.
+        """
         store = self._store
         if self.is_settled or store is None:
             return
@@ -64,10 +66,13 @@ class Ticket:
 FREE = Ticket(None)
 # Owners of limits beside keys and tenants: a network address, and one from which wrong keys came.
 ADDRESS, FAILED = "address", "failed"
+TOKEN = "token"  # of the management API
 
 
-class Gate:
-    """One per worker. `local` counts where nothing is shared, or Redis is away and `alone` says so."""
+class RateLimiter:
+    """The rate limiter of one worker. `local` counts if nothing is shared, or Redis is away and `alone`
+    allows it.
+    """
 
     def __init__(
         self, shared: SharedBuckets | None, local: Buckets, alone: Literal["share", "refuse"]
@@ -76,10 +81,13 @@ class Gate:
         self._local = local
         self._alone = alone
 
-    def lenient(self) -> Gate:
-        """The same counts for limits of addresses, which do not refuse anybody because Redis is away. It is
-        started and stopped with this one."""
-        return Gate(self._shared, self._local, "share")
+    def lenient(self) -> RateLimiter:
+        """Return a limiter on the same counts that refuses nobody because Redis is away: for limits of
+        addresses.
+
+        It is started and stopped with this one.
+        """
+        return RateLimiter(self._shared, self._local, "share")
 
     def start(self) -> None:
         if self._shared is not None:
@@ -89,76 +97,80 @@ class Gate:
         if self._shared is not None:
             await self._shared.stop()
 
-    async def admit(self, limits: Limits, tokens: int) -> Ticket:
-        """Charge a request that may take `tokens`. Raises RateLimited, Unavailable."""
+    async def admit(self, limits: RateLimits, tokens: int) -> Ticket:
+        """Charge a request that may take `tokens`. Raise RateLimited or Unavailable."""
         if not limits:
             return FREE
         for limit in limits.of_tokens:
             if tokens > limit.amount:
                 raise _too_large(limit, tokens)
         holder = ids.request_id() if self._shared is not None and limits.at_once else ""
-        store, verdict = await self._taken(limits, tokens, holder)
+        store, verdict = await self._take(limits, tokens, holder)
         if verdict.refused >= 0:
-            raise _refused(limits, verdict, tokens)
+            raise _refusal(limits, verdict, tokens)
         return Ticket(store, limits, tokens, holder, verdict.levels)
 
-    def resumed(self, limits: Limits, tokens: int) -> Ticket:
-        """Of a request that was let in and charged before, perhaps by another process; it holds no place
-        among calls at the same time."""
+    def resume(self, limits: RateLimits, tokens: int) -> Ticket:
+        """Return the ticket of a request charged before, perhaps by another process.
+
+        It does not count as a concurrent call.
+        """
         return Ticket(self._shared or self._local, limits, tokens) if limits else FREE
 
-    async def look(self, limits: Limits) -> None:
-        """Whether another request would be let in, without charging it. Raises RateLimited."""
+    async def look(self, limits: RateLimits) -> None:
+        """Raise RateLimited if another request would be refused, without charging one."""
         if not limits:
             return
-        verdict = (await self._taken(limits, 0, "", commit=False))[1]
+        verdict = (await self._take(limits, 0, "", commit=False))[1]
         if verdict.refused >= 0:
-            raise _refused(limits, verdict, 0)
+            raise _refusal(limits, verdict, 0)
 
     def clear(self) -> None:
         """Forget what this process counted."""
         self._local.clear()
 
-    async def _taken(
-        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
+    async def _take(
+        self, limits: RateLimits, tokens: int, holder: str, *, commit: bool = True
     ) -> tuple[Store, Verdict]:
         if self._shared is not None:
             try:
                 return self._shared, await self._shared.take(limits, tokens, holder, commit=commit)
             except StoreUnavailable as error:
                 if self._alone == "refuse":
-                    message = "The rate limits cannot be looked at now; try again."
+                    message = "The rate limits cannot be checked now; try again."
                     raise Unavailable(
                         message, retry_after_seconds=WITHOUT_REDIS_RETRY_SECONDS
                     ) from error
         return self._local, self._local.take_now(limits, tokens, commit=commit)
 
 
-def from_settings() -> Gate:
-    """On the running loop."""
+def from_settings() -> RateLimiter:
+    """Create the limiter from the settings, on the running loop."""
     shared = None
     if settings.REDIS_URL is not None:
         from tenants.limits.shared import SharedBuckets  # noqa: PLC0415  # redis only where it is used
 
         shared = SharedBuckets(settings.REDIS_URL)
     share = 1 / settings.WORKERS if shared is not None else 1.0
-    return Gate(shared, Buckets(share), settings.LIMITS_WITHOUT_REDIS)
+    return RateLimiter(shared, Buckets(share), settings.LIMITS_WITHOUT_REDIS)
 
 
 _WHOSE = {
     "key": "of this API key",
     "tenant": "of your organization",
     ADDRESS: "of your network address",
+    TOKEN: "of this API token",
 }
 
 
-def _refused(limits: Limits, verdict: Verdict, tokens: int) -> RateLimited:
+def _refusal(limits: RateLimits, verdict: Verdict, tokens: int) -> RateLimited:
     limit = limits.all[verdict.refused]
     whose = _WHOSE.get(limit.owner, "")
     if limit.owner == FAILED:
         what = "Too many wrong API keys or passwords came from your network address."
     elif limit.metric == CONCURRENCY:
-        what = f"As many calls {whose} run as may at the same time: {limit.amount}."
+        running = f"1 call {whose} is" if limit.amount == 1 else f"{limit.amount} calls {whose} are"
+        what = f"Concurrency limit reached: {running} running."
     else:
         asked = f", requested {tokens}" if limit.metric == TOKENS else ""
         left = headers.remaining(limit, verdict.levels[verdict.refused])
@@ -171,6 +183,6 @@ def _refused(limits: Limits, verdict: Verdict, tokens: int) -> RateLimited:
 
 def _too_large(limit: Limit, tokens: int) -> RateLimited:
     return RateLimited(
-        f"The request may take {tokens} tokens, more than the {limit.amount} per {limit.window} that the "
-        f"limit {_WHOSE[limit.owner]} ever lets in. Send less, or lower 'max_output_tokens'."
+        f"The request may take {tokens} tokens, more than the limit {_WHOSE[limit.owner]} ever allows: "
+        f"{limit.amount} per {limit.window}. Send less, or lower 'max_output_tokens'."
     )

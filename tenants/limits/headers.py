@@ -1,6 +1,7 @@
-"""Limits as response headers tell of them: OpenAI's names, and the IETF's draft (draft-10).
+"""Report limits as response headers: OpenAI's names, and the IETF's draft (draft-10).
 
-OpenAI has one limit of requests and one of tokens; where we have several, theirs are about the tightest.
+OpenAI has one limit of requests and one of tokens; where we have several, its headers are about the
+tightest.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tenants.limits.policy import Limit, Limits
+from tenants.limits.policy import Limit, RateLimits
 
 Headers = dict[str, str]
 
 
-def of(limits: Limits, levels: Sequence[float]) -> Headers:
-    """`levels` are a Verdict's."""
+def of(limits: RateLimits, levels: Sequence[float]) -> Headers:
+    """Return the headers; `levels` are a Verdict's."""
     tightest: dict[str, tuple[int, float, Limit]] = {}
     states = []
     for limit, level in zip(limits.all, levels, strict=True):
@@ -37,14 +38,16 @@ def of(limits: Limits, levels: Sequence[float]) -> Headers:
 
 
 def remaining(limit: Limit, level: float) -> int:
-    """What the bucket would let in at once. A hair's breadth below a whole one is a whole one."""
+    """Return what the bucket would let in at once; a hair's breadth below a whole one counts as whole."""
     if not limit.seconds:
         return max(limit.amount - int(level), 0)
     return max(math.floor((limit.seconds - level) / limit.interval + 1e-3), 0)
 
 
 def go_duration(seconds: float) -> str:
-    """As Go writes it and OpenAI sends it, up to the next millisecond: 9ms, 1.5s, 6m0s, 24h0m0s."""
+    """Format a duration as Go does and OpenAI sends it, up to the next millisecond: 9ms, 1.5s, 6m0s,
+    24h0m0s.
+    """
     milliseconds = math.ceil(max(seconds, 0.0) * 1000 - 1e-6)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"

@@ -1,21 +1,21 @@
-"""Buckets in the memory of one process.
+"""Keep rate-limit buckets in the memory of one process.
 
-GCRA, the generic cell rate algorithm: of each bucket one number is kept, the instant at which it would be
-empty if nothing came any more. A request moves it on by its share of the window, and is let in while it is
-at most a window ahead. Exact, smooth, and it says to the millisecond when to come again.
+GCRA, the generic cell rate algorithm: one number is kept per bucket, the instant at which it would be
+empty if nothing came any more. A request moves it on by its share of the window, and is let in while it
+is at most a window ahead. Exact, smooth, and it says to the millisecond when to come again.
 """
 
 from __future__ import annotations
 
 from gateway_project.lib import clock
-from tenants.limits.policy import Limits
+from tenants.limits.policy import RateLimits
 from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
 
 SWEEP_AT_LEAST = 10_000
 
 
 class Buckets:
-    """`share` is the part of each limit that this process may use: 1 if it is the only one."""
+    """Buckets of one process. `share` is the part of each limit it may use: 1 if it is the only one."""
 
     def __init__(self, share: float = 1.0) -> None:
         self._stretch = 1 / share
@@ -23,8 +23,8 @@ class Buckets:
         self._running: dict[str, int] = {}
         self._sweep_at = SWEEP_AT_LEAST
 
-    def take_now(self, limits: Limits, tokens: int, *, commit: bool = True) -> Verdict:
-        """Charge a request, or only ask."""
+    def take_now(self, limits: RateLimits, tokens: int, *, commit: bool = True) -> Verdict:
+        """Charge a request, or only check."""
         now, stretch = clock.monotonic(), self._stretch
         empty_at, running = self._empty_at, self._running
         refused, wait = -1, 0.0
@@ -51,7 +51,7 @@ class Buckets:
         self._commit(limits, after, now)
         return Verdict(-1, 0.0, after)
 
-    def _commit(self, limits: Limits, levels: list[float], now: float) -> None:
+    def _commit(self, limits: RateLimits, levels: list[float], now: float) -> None:
         for limit, level in zip(limits.all, levels, strict=True):
             if limit.seconds:
                 self._empty_at[limit.bucket] = now + level
@@ -60,14 +60,14 @@ class Buckets:
         if len(self._empty_at) > self._sweep_at:
             self._sweep(now)
 
-    def correct(self, limits: Limits, tokens: int) -> None:
+    def correct(self, limits: RateLimits, tokens: int) -> None:
         now = clock.monotonic()
         for limit in limits.of_tokens:
             level = max(self._empty_at.get(limit.bucket, 0.0) - now, 0.0)
             level += tokens * limit.interval * self._stretch
             self._empty_at[limit.bucket] = now + max(level, 0.0)
 
-    def release(self, limits: Limits, holder: str) -> None:
+    def release(self, limits: RateLimits, holder: str) -> None:
         for limit in limits.at_once:
             running = self._running.get(limit.bucket, 0) - 1
             if running > 0:
@@ -76,7 +76,7 @@ class Buckets:
                 self._running.pop(limit.bucket, None)
 
     def clear(self) -> None:
-        """As if nothing had been asked for yet."""
+        """Empty all buckets."""
         self._empty_at.clear()
         self._running.clear()
 
@@ -84,6 +84,6 @@ class Buckets:
         return len(self._empty_at) + len(self._running)
 
     def _sweep(self, now: float) -> None:
-        """Forget what is empty, which is as if it had never been asked for."""
+        """Forget empty buckets, which are the same as unused ones."""
         self._empty_at = {name: at for name, at in self._empty_at.items() if at > now}
         self._sweep_at = max(2 * len(self._empty_at), SWEEP_AT_LEAST)

@@ -17,11 +17,11 @@ _UNITS = {TOKENS: ';qu="tokens"', CONCURRENCY: ';qu="concurrent-requests"'}
 
 
 class Limit(Struct, frozen=True):
-    """At most `amount` of `metric` per `window` of `seconds` (0: at the same time), for `owner`, which is a
-    key, a tenant or an address.
+    """At most `amount` of `metric` per `window` of `seconds` (0: concurrently), for `owner`: key, tenant
+    or address.
 
-    `bucket` names who that is and what is counted, `label` what headers call it. `interval` is the seconds in
-    which one more is allowed.
+    `bucket` identifies the owner and what is counted, `label` is its name in headers. `interval` is the
+    seconds in which one more is allowed.
     """
 
     bucket: str
@@ -35,15 +35,15 @@ class Limit(Struct, frozen=True):
     counts_tokens: bool
 
 
-def _described(limit: Limit) -> str:
+def _describe(limit: Limit) -> str:
     window = f";w={limit.seconds}" if limit.seconds else ""
     return f'"{limit.label}";q={limit.amount}{window}{_UNITS.get(limit.metric, "")}'
 
 
-class Limits:
-    """All that bind somebody. Made once per caller, so that a request finds everything at hand.
+class RateLimits:
+    """All limits that bind a caller. Made once per caller, so that a request finds everything at hand.
 
-    `described` is what the header RateLimit-Policy tells of them.
+    `described` is the value of the header RateLimit-Policy.
     """
 
     __slots__ = ("all", "at_once", "described", "of_tokens")
@@ -52,17 +52,19 @@ class Limits:
         self.all = tuple(found)
         self.of_tokens = tuple(limit for limit in self.all if limit.counts_tokens)
         self.at_once = tuple(limit for limit in self.all if not limit.seconds)
-        self.described = ", ".join(map(_described, self.all))
+        self.described = ", ".join(map(_describe, self.all))
 
     def __bool__(self) -> bool:
         return bool(self.all)
 
 
-NO_LIMITS = Limits()
+NO_LIMITS = RateLimits()
 
 
-def of_key(key: ApiKey) -> Limits:
-    """Those of the key, of its tenant, and of any key where the key has none of the kind itself."""
+def of_key(key: ApiKey) -> RateLimits:
+    """Return the limits of the key, of its tenant, and of any key where the key has none of the kind
+    itself.
+    """
     rows = RateLimit.objects.filter(Q(api_key=None) | Q(api_key=key), tenant=key.tenant_id)
     of_tenant, own = [], {}
     for row in rows.order_by("pk"):
@@ -77,18 +79,20 @@ def of_key(key: ApiKey) -> Limits:
         *of_rates("key", str(key.pk), own.values()),
         *of_rates("tenant", str(key.tenant_id), of_tenant),
     )
-    return Limits(of_both) if of_both else NO_LIMITS
+    return RateLimits(of_both) if of_both else NO_LIMITS
 
 
 def _bucket(of: str, rate: Rate) -> str:
-    """A rate that was changed begins with an empty one: how full the old one is says nothing about it."""
+    """Name the bucket. A changed rate begins with an empty one: the level of the old one means nothing to
+    it.
+    """
     if not rate.window:
         return f"{of}:{rate.metric}"
     return f"{of}:{rate.metric}:{rate.amount}/{rate.window}"
 
 
 def of_rates(owner: str, who: str, rates: Iterable[Rate]) -> tuple[Limit, ...]:
-    """`who` tells owners of a kind apart."""
+    """Make limits from rates; `who` distinguishes owners of a kind."""
     return tuple(_limit(owner, f"{owner}:{who}", rate) for rate in rates)
 
 

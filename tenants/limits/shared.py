@@ -1,8 +1,9 @@
-"""Buckets in Redis, for all workers of all hosts: one round trip for all limits of a request.
+"""Keep rate-limit buckets in Redis, for all workers of all hosts: one round trip for all limits of a
+request.
 
-A worker has one connection for them. What is asked while a round trip is under way goes out together with
-the next. The clock is Redis's own, so that hosts need not agree on the time. Calls at the same time are
-counted by leases, which run out where a worker died without releasing them.
+A worker uses one connection for them. Requests made while a round trip is in progress go out together
+with the next. The clock is Redis's own, so that hosts need not agree on the time. Concurrent calls are
+counted by leases, which expire where a worker died without releasing them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from redis.asyncio.connection import AbstractConnection
 from gateway_project.lib import aio
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.secret import Secret
-from tenants.limits.policy import Limit, Limits
+from tenants.limits.policy import Limit, RateLimits
 from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
 
 logger = logging.getLogger("tollgate.limits")
@@ -41,7 +42,7 @@ _SCRIPTS = {
 
 
 class _Asked(NamedTuple):
-    """`script` with its keys and arguments; nobody waits for what has no `answer`."""
+    """A script with its keys and arguments; without an `answer` nobody waits for it."""
 
     script: str
     keys: Sequence[str]
@@ -50,7 +51,7 @@ class _Asked(NamedTuple):
 
 
 class SharedBuckets:
-    """Start it on the loop it serves, and stop it there."""
+    """Buckets in Redis. Start it on the loop it serves, and stop it there."""
 
     def __init__(self, url: Secret) -> None:
         self._pool = ConnectionPool.from_url(url.reveal(), socket_timeout=None)
@@ -58,7 +59,7 @@ class SharedBuckets:
         self._digests: dict[str, bytes] = {}  # of the scripts, as Redis knows them
         self._waiting: list[_Asked] = []
         self._wake = asyncio.Event()
-        self._is_away = False
+        self.is_away = False
         self._leases: set[tuple[str, str]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -76,14 +77,14 @@ class SharedBuckets:
     # Store
 
     async def take(
-        self, limits: Limits, tokens: int, holder: str, *, commit: bool = True
+        self, limits: RateLimits, tokens: int, holder: str, *, commit: bool = True
     ) -> Verdict:
-        """Raises StoreUnavailable."""
-        if self._is_away:
+        """Charge or check a request. Raise StoreUnavailable."""
+        if self.is_away:
             raise StoreUnavailable("Redis does not answer")
         arguments: list[str | int] = [holder, int(commit), _LEASE]
         for limit in limits.all:
-            arguments += _told(limit, tokens if limit.counts_tokens else 1)
+            arguments += _script_arguments(limit, tokens if limit.counts_tokens else 1)
         answer = self._loop.create_future()
         self._ask("take", limits.all, arguments, answer)
         if commit and limits.at_once:
@@ -97,11 +98,11 @@ class SharedBuckets:
             self._leases.difference_update((limit.bucket, holder) for limit in limits.at_once)
         return _verdict(limits.all, refused, wait, levels)
 
-    def correct(self, limits: Limits, tokens: int) -> None:
+    def correct(self, limits: RateLimits, tokens: int) -> None:
         of = limits.of_tokens
         self._ask("correct", of, [f"{tokens * _interval(limit):.3f}" for limit in of])
 
-    def release(self, limits: Limits, holder: str) -> None:
+    def release(self, limits: RateLimits, holder: str) -> None:
         held = [limit for limit in limits.at_once if (limit.bucket, holder) in self._leases]
         if held:
             self._leases.difference_update((limit.bucket, holder) for limit in held)
@@ -116,7 +117,7 @@ class SharedBuckets:
         arguments: Sequence[str | int],
         answer: asyncio.Future[Any] | None = None,
     ) -> None:
-        if self._is_away:
+        if self.is_away:
             return
         keys = [PREFIX + limit.bucket for limit in limits]
         self._waiting.append(_Asked(script, keys, arguments, answer))
@@ -126,11 +127,11 @@ class SharedBuckets:
         while True:
             await self._wake.wait()
             await self._flush()
-            if self._is_away:
+            if self.is_away:
                 await self._come_back()
 
     async def _flush(self) -> None:
-        """One round trip with everything that waits."""
+        """Send everything that waits in one round trip."""
         batch, self._waiting = self._waiting, []
         self._wake.clear()
         if not batch:
@@ -145,9 +146,9 @@ class SharedBuckets:
             raise
         except Exception as error:  # whoever waits must hear of it, and the next be served
             if not isinstance(error, redis.RedisError | OSError | TimeoutError):
-                logger.exception("limits cannot be asked for")
-            logger.error("redis: %s: limits cannot be shared", type(error).__name__)
-            self._is_away = True
+                logger.exception("limits cannot be checked")
+            logger.error("redis: %s: limits are not shared", type(error).__name__)
+            self.is_away = True
             # Also those that have asked meanwhile: nothing is sent any more until Redis is back.
             meanwhile, self._waiting = self._waiting, []
             self._fail(batch + meanwhile, type(error).__name__)
@@ -156,8 +157,11 @@ class SharedBuckets:
             timer.cancel()
 
     def _last_look(self, patience: asyncio.Timeout) -> None:
-        """It may be this worker that stood still, and Redis's answer be there already: a loop that comes back
-        runs its timers before it reads."""
+        """Look once more before giving up on Redis.
+
+        This worker may have stood still while Redis's answer was already there: a loop that comes back
+        runs its timers before it reads.
+        """
         patience.reschedule(self._loop.time() + LAST_LOOK_SECONDS)
 
     async def _round_trip(self, batch: list[_Asked]) -> None:
@@ -183,9 +187,11 @@ class SharedBuckets:
         return connection
 
     async def _come_back(self) -> None:
-        """Once Redis answers again. Nobody waits for that but this task: a Redis that hangs must not hold
-        up requests each time it is tried."""
-        while self._is_away:
+        """Probe Redis until it answers again.
+
+        Only this task waits for that: a Redis that hangs must not hold up requests each time it is tried.
+        """
+        while self.is_away:
             await asyncio.sleep(AWAY_SECONDS)
             try:
                 async with asyncio.timeout(ROUND_TRIP_SECONDS):
@@ -193,7 +199,7 @@ class SharedBuckets:
             except (redis.RedisError, OSError, TimeoutError):
                 await self._disconnect()
             else:
-                self._is_away = False
+                self.is_away = False
                 logger.warning("redis answers again: limits are shared")
 
     async def _disconnect(self) -> None:
@@ -209,10 +215,10 @@ class SharedBuckets:
     # Leases
 
     async def _renew(self) -> None:
-        """Also those of calls that last for hours."""
+        """Renew the leases of concurrent calls, including those that last for hours."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            if not self._is_away:
+            if not self.is_away:
                 held = ((PREFIX + bucket, holder) for bucket, holder in self._leases)
                 self._waiting += [_Asked("renew", [key], [holder, _LEASE]) for key, holder in held]
                 self._wake.set()
@@ -222,8 +228,8 @@ def _interval(limit: Limit) -> float:
     return limit.interval * MICROSECONDS
 
 
-def _told(limit: Limit, units: int) -> list[str | int]:
-    """What the script wants to know of it."""
+def _script_arguments(limit: Limit, units: int) -> list[str | int]:
+    """Return the script's arguments for a limit."""
     if not limit.seconds:
         return [0, limit.amount, 0]
     interval, most = _interval(limit), int(limit.seconds * MICROSECONDS)
@@ -231,7 +237,7 @@ def _told(limit: Limit, units: int) -> list[str | int]:
 
 
 def _verdict(limits: Sequence[Limit], refused: int, wait: int, levels: list[int]) -> Verdict:
-    """From Redis's whole microseconds. `refused` counts from one."""
+    """Build a verdict from Redis's whole microseconds. `refused` counts from one there."""
     told = [
         level / MICROSECONDS if limit.seconds else level
         for limit, level in zip(limits, levels, strict=True)

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apikey',
             name='last_used_at',
-            field=models.DateTimeField(editable=False, help_text='Told by the ledger, some seconds late.', null=True),
+            field=models.DateTimeField(editable=False, help_text='Reported by the ledger, some seconds late.', null=True),
         ),
         migrations.CreateModel(
             name='BillingPeriod',
@@ -71,9 +71,9 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=200)),
                 ('amount_nano', models.BigIntegerField(help_text='In nano-dollars: $1.00 is 1000000000.', validators=[django.core.validators.MinValueValidator(0)])),
                 ('period', models.CharField(choices=[('daily', 'Every day'), ('weekly', 'Every week, from Monday'), ('monthly', 'Every month'), ('total', 'Once, for ever')], default='monthly', max_length=8)),
-                ('mode', models.CharField(choices=[('hard', 'Refuse what it does not pay for'), ('warn', 'Only tell when it is exceeded')], default='hard', max_length=8)),
-                ('thresholds', models.JSONField(blank=True, default=tenants.models.budgets.default_thresholds, help_text='Percent of the amount at which somebody is told, for example [50, 80, 100].', validators=[tenants.validators.validate_thresholds])),
-                ('alert_emails', models.JSONField(blank=True, default=list, help_text='Who is told by e-mail, for example ["finance@example.com"].', validators=[tenants.validators.validate_emails])),
+                ('mode', models.CharField(choices=[('hard', 'Refuse calls it cannot cover'), ('warn', 'Only warn when it is exceeded')], default='hard', max_length=8)),
+                ('thresholds', models.JSONField(blank=True, default=tenants.models.budgets.default_thresholds, help_text='Percentages of the amount at which alerts are sent, for example [50, 80, 100].', validators=[tenants.validators.validate_thresholds])),
+                ('alert_emails', models.JSONField(blank=True, default=list, help_text='Who gets alerts by e-mail, for example ["finance@example.com"].', validators=[tenants.validators.validate_emails])),
                 ('enabled', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(default=gateway_project.lib.clock.now, editable=False)),
                 ('api_key', models.ForeignKey(blank=True, help_text='Empty: all keys of the tenant together.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='budgets', to='tenants.apikey', verbose_name='API key')),
@@ -259,8 +259,8 @@ class Migration(migrations.Migration):
             name='RateLimit',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('metric', models.CharField(choices=[('requests', 'Requests'), ('tokens', 'Tokens'), ('concurrency', 'Calls at the same time')], max_length=16)),
-                ('window', models.CharField(blank=True, choices=[('minute', 'per minute'), ('hour', 'per hour'), ('day', 'per day'), ('', 'at any instant (calls at the same time)')], max_length=8)),
+                ('metric', models.CharField(choices=[('requests', 'Requests'), ('tokens', 'Tokens'), ('concurrency', 'Concurrent calls')], max_length=16)),
+                ('window', models.CharField(blank=True, choices=[('minute', 'per minute'), ('hour', 'per hour'), ('day', 'per day'), ('', 'at any instant (concurrent calls)')], max_length=8)),
                 ('amount', models.PositiveBigIntegerField(validators=[django.core.validators.MinValueValidator(1)])),
                 ('api_key', models.ForeignKey(blank=True, help_text='Empty: all keys of the tenant together.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='rate_limits', to='tenants.apikey', verbose_name='API key')),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rate_limits', to='tenants.tenant')),
@@ -467,15 +467,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
-            constraint=models.UniqueConstraint(fields=('tenant', 'api_key', 'metric', 'window'), name='one_limit_per_key_metric_and_window', violation_error_message='There is a limit of this kind already.'),
+            constraint=models.UniqueConstraint(fields=('tenant', 'api_key', 'metric', 'window'), name='one_limit_per_key_metric_and_window', violation_error_message='There is already a limit of this kind.'),
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
-            constraint=models.UniqueConstraint(condition=models.Q(('api_key', None)), fields=('tenant', 'metric', 'window'), name='one_limit_per_tenant_metric_and_window', violation_error_message='There is a limit of this kind already.'),
+            constraint=models.UniqueConstraint(condition=models.Q(('api_key', None)), fields=('tenant', 'metric', 'window'), name='one_limit_per_tenant_metric_and_window', violation_error_message='There is already a limit of this kind.'),
         ),
         migrations.AddConstraint(
             model_name='ratelimit',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('metric', 'concurrency'), ('window', '')), models.Q(models.Q(('metric', 'concurrency'), _negated=True), models.Q(('window', ''), _negated=True)), _connector='OR'), name='limit_window_fits_its_metric', violation_error_message='Requests and tokens have a window; calls at the same time do not.'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('metric', 'concurrency'), ('window', '')), models.Q(models.Q(('metric', 'concurrency'), _negated=True), models.Q(('window', ''), _negated=True)), _connector='OR'), name='limit_window_fits_its_metric', violation_error_message='Requests and tokens have a window; concurrent calls do not.'),
         ),
         migrations.AddIndex(
             model_name='usageday',

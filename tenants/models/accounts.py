@@ -1,4 +1,4 @@
-"""Tenants, the people who work in them, and their API keys."""
+"""Tenants and their API keys."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock, ids
 from tenants import validators
@@ -17,7 +18,7 @@ from tenants.revision import RevisionedModel
 
 
 def new_key_id() -> str:
-    """The public part of a key, in the clear in logs and lists."""
+    """Return the public part of a key, shown in the clear in logs and lists."""
     return ids.base62(10)
 
 
@@ -29,8 +30,8 @@ class Tenant(RevisionedModel):
     """A customer, team or project: the owner of keys, aliases, credentials and spending."""
 
     class Status(models.TextChoices):
-        ACTIVE = "active", "Active"
-        SUSPENDED = "suspended", "Suspended: its keys are refused"
+        ACTIVE = "active", _("Active")
+        SUSPENDED = "suspended", _("Suspended: its keys are refused")
 
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
@@ -38,8 +39,10 @@ class Tenant(RevisionedModel):
         max_length=64,
         default="UTC",
         validators=[validators.validate_time_zone],
-        help_text="Another one counts for a budget once its running period is over; the period that follows "
-        "is then longer, never shorter.",
+        help_text=_(
+            "Another one counts for a budget once its running period is over; the period that follows "
+            "is then longer, never shorter."
+        ),
     )
     # Which zone counts for budgets from when on (tenants/budgets/zones.py). Only `save` writes it, so that a
     # zone written in any other way moves no budget.
@@ -47,16 +50,35 @@ class Tenant(RevisionedModel):
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
     allow_direct_targets = models.BooleanField(
         default=False,
-        help_text="Keys may name a model as provider/model or provider@model, past the aliases.",
+        help_text=_("Keys may name a model as provider/model or provider@model, past the aliases."),
     )
     store_by_default = models.BooleanField(
         default=True,
-        help_text="Keep a response whose request does not say whether to store it.",
+        help_text=_("Keep a response whose request does not say whether to store it."),
     )
     retention_days = models.PositiveSmallIntegerField(
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
-        help_text="Stored responses are deleted this many days after the last one of their chain.",
+        help_text=_(
+            "Stored responses are deleted this many days after the last one of their chain."
+        ),
+    )
+    shows_upstreams = models.BooleanField(
+        default=True,
+        help_text=_(
+            "Its people see the platform's providers and models, and which of them answered a call; "
+            "otherwise only the aliases."
+        ),
+    )
+    requires_second_factor = models.BooleanField(
+        default=False,
+        help_text=_("Members see nothing of this tenant until they have set up a second factor."),
+    )
+    requires_identity_provider = models.BooleanField(
+        default=False,
+        help_text=_(
+            "Members see nothing of this tenant unless they came through its identity provider."
+        ),
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -75,36 +97,11 @@ class Tenant(RevisionedModel):
         super().save(*args, update_fields=update_fields, **options)
 
     def _changed_switches(self) -> dict[str, Any]:
-        """What the stored row has, and the zone that this one names."""
+        """Return the stored row's switches, changed to the zone that this one names."""
         rows = Tenant.objects.select_for_update().filter(pk=self.pk)
         stored = rows.values_list("zone_switches", "time_zone").first() if self.pk else None
         kept, before = stored or ({}, self.time_zone)
         return zones.change(kept or zones.unchanged(before), self.time_zone, clock.timestamp())
-
-
-class Membership(models.Model):
-    """A person's role in a tenant. Platform operators are superusers and need none."""
-
-    class Role(models.TextChoices):
-        OWNER = "owner", "Owner"
-        ADMIN = "admin", "Admin"
-        DEVELOPER = "developer", "Developer"
-        BILLING = "billing", "Billing"
-        VIEWER = "viewer", "Viewer"
-
-    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
-    created_at = models.DateTimeField(default=clock.now, editable=False)
-
-    class Meta:
-        ordering = ("tenant", "user")
-        constraints = (
-            models.UniqueConstraint(fields=("tenant", "user"), name="membership_once_per_tenant"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.user} · {self.role}"
 
 
 class ApiKey(RevisionedModel):
@@ -118,19 +115,23 @@ class ApiKey(RevisionedModel):
     )
     all_aliases = models.BooleanField(
         default=True,
-        help_text="May use every alias of its tenant and of the platform; otherwise only those granted.",
+        help_text=_(
+            "May use every alias of its tenant and of the platform; otherwise only those granted."
+        ),
     )
     allowed_networks = models.JSONField(
         default=list,
         blank=True,
         validators=[validators.validate_networks],
-        help_text='Addresses it may be used from, as CIDR, for example ["10.0.0.0/8"]; empty: any.',
+        help_text=_(
+            'Addresses it may be used from, as CIDR, for example ["10.0.0.0/8"]; empty: any.'
+        ),
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_reason = models.CharField(max_length=200, blank=True, editable=False)
     last_used_at = models.DateTimeField(
-        null=True, editable=False, help_text="Told by the ledger, some seconds late."
+        null=True, editable=False, help_text=_("Reported by the ledger, some seconds late.")
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     created_by = models.ForeignKey(
@@ -139,7 +140,7 @@ class ApiKey(RevisionedModel):
 
     class Meta:
         ordering = ("tenant", "-created_at")
-        verbose_name = "API key"
+        verbose_name = _("API key")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id})"
@@ -154,7 +155,7 @@ class KeySecret(RevisionedModel):
     last_four = models.CharField(max_length=4)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField(
-        null=True, blank=True, help_text="Set when a newer secret took its place."
+        null=True, blank=True, help_text=_("Set when a newer secret took its place.")
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Periods, invoices and credits. What is finalized never changes; triggers in the database see to that."""
+"""Define periods, invoices and credits. What is finalized never changes; database triggers enforce it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock
+from tenants.audit.querysets import RecordedModel
 from tenants.models.accounts import Tenant
 
 
@@ -16,20 +18,20 @@ class BillingPeriod(models.Model):
     """A month of a tenant's time zone, half-open, kept as the instants it was when it was made."""
 
     class State(models.TextChoices):
-        OPEN = "open", "Open"
-        CLOSING = "closing", "Closing: late usage may still come"
-        DRAFT = "draft", "Draft invoice"
-        FINALIZED = "finalized", "Finalized"
+        OPEN = "open", _("Open")
+        CLOSING = "closing", _("Closing: late usage may still come")
+        DRAFT = "draft", _("Draft invoice")
+        FINALIZED = "finalized", _("Finalized")
 
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="billing_periods")
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     time_zone = models.CharField(max_length=64)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
-    closed_at = models.DateTimeField(null=True, help_text="When the ledger was complete for it.")
+    closed_at = models.DateTimeField(null=True, help_text=_("When the ledger was complete for it."))
     was_complete = models.BooleanField(
         default=False,
-        help_text="Every spool had been read past its end; otherwise the grace was over.",
+        help_text=_("Every spool had been read past its end; otherwise the grace was over."),
     )
 
     class Meta:
@@ -46,7 +48,7 @@ class BillingPeriod(models.Model):
 
     @property
     def month(self) -> str:
-        """As its tenant calls it. By its middle, because a zone that changed moves its ends."""
+        """Return the month as its tenant calls it, by its middle, because a changed zone moves its ends."""
         middle = self.starts_at + timedelta(days=15)
         return f"{middle.astimezone(ZoneInfo(self.time_zone)):%Y-%m}"
 
@@ -61,16 +63,16 @@ class InvoiceSequence(models.Model):
         return str(self.last_number)
 
 
-class Invoice(models.Model):
+class Invoice(RecordedModel):
     """An invoice or credit note. Amounts are cents, rounded half-up once a line; totals are sums of lines."""
 
     class Kind(models.TextChoices):
-        INVOICE = "invoice", "Invoice"
-        CREDIT_NOTE = "credit_note", "Credit note"
+        INVOICE = "invoice", _("Invoice")
+        CREDIT_NOTE = "credit_note", _("Credit note")
 
     class State(models.TextChoices):
-        DRAFT = "draft", "Draft"
-        FINALIZED = "finalized", "Finalized"
+        DRAFT = "draft", _("Draft")
+        FINALIZED = "finalized", _("Finalized")
 
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="invoices")
     period = models.ForeignKey(BillingPeriod, models.PROTECT, null=True, related_name="invoices")
@@ -78,15 +80,17 @@ class Invoice(models.Model):
     state = models.CharField(max_length=12, choices=State.choices, default=State.DRAFT)
     corrects = models.ForeignKey("self", models.PROTECT, null=True, related_name="credit_notes")
     number = models.PositiveIntegerField(
-        null=True, help_text="Gap-free per tenant, given when it is finalized."
+        null=True, help_text=_("Gap-free per tenant, given when it is finalized.")
     )
     currency = models.CharField(max_length=3, default="USD")
     subtotal_cents = models.BigIntegerField(default=0)
-    credit_cents = models.BigIntegerField(default=0, help_text="Paid from prepaid credit.")
-    total_cents = models.BigIntegerField(default=0, help_text="To be paid: subtotal less credit.")
+    credit_cents = models.BigIntegerField(default=0, help_text=_("Paid from prepaid credit."))
+    total_cents = models.BigIntegerField(
+        default=0, help_text=_("To be paid: subtotal less credit.")
+    )
     reason = models.CharField(max_length=300, blank=True)
     canonical = models.TextField(
-        blank=True, help_text="The canonical JSON of the finalized document."
+        blank=True, help_text=_("The canonical JSON of the finalized document.")
     )
     sha256 = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=clock.now)
@@ -116,21 +120,22 @@ class Invoice(models.Model):
 
 
 class InvoiceLine(models.Model):
-    """One alias and token class. `usage_*` say which usage; `corrects` the line a credit note takes back."""
+    """One alias and class of the registry (tenants/units.py): `token_class` names the class, `tokens` is its
+    quantity. `usage_*` say which usage; `corrects` the line a credit note takes back."""
 
     class Kind(models.TextChoices):
-        USAGE = "usage", "Usage"
-        LATE_USAGE = "late_usage", "Late usage of an earlier period"
-        CREDIT = "credit", "Credit for an earlier line"
+        USAGE = "usage", _("Usage")
+        LATE_USAGE = "late_usage", _("Late usage of an earlier period")
+        CREDIT = "credit", _("Credit for an earlier line")
 
     invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines")
     position = models.PositiveIntegerField()
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.USAGE)
     usage_period = models.ForeignKey(BillingPeriod, models.PROTECT, null=True, related_name="+")
     alias = models.CharField(max_length=300, blank=True)
-    token_class = models.CharField(max_length=24, blank=True)
+    token_class = models.CharField("class", max_length=24, blank=True)
     description = models.CharField(max_length=400, blank=True)
-    tokens = models.BigIntegerField(default=0)
+    tokens = models.BigIntegerField("quantity", default=0)
     amount_nano = models.BigIntegerField(default=0)
     amount_cents = models.BigIntegerField(default=0)
     corrects = models.ForeignKey("self", models.PROTECT, null=True, related_name="+")
@@ -145,15 +150,15 @@ class InvoiceLine(models.Model):
         return f"{self.alias} {self.token_class}"
 
 
-class CreditTransaction(models.Model):
+class CreditTransaction(RecordedModel):
     """A movement of a tenant's prepaid credit: entries that add up to nothing. `reference` makes it once."""
 
     class Kind(models.TextChoices):
-        GRANT = "grant", "Grant"
-        SPEND = "spend", "Spent on an invoice"
-        EXPIRE = "expire", "Expired"
-        REFUND = "refund", "Refund"
-        ADJUST = "adjust", "Adjustment"
+        GRANT = "grant", _("Grant")
+        SPEND = "spend", _("Spent on an invoice")
+        EXPIRE = "expire", _("Expired")
+        REFUND = "refund", _("Refund")
+        ADJUST = "adjust", _("Adjustment")
 
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="credit_transactions")
     kind = models.CharField(max_length=8, choices=Kind.choices)
@@ -163,13 +168,13 @@ class CreditTransaction(models.Model):
         models.PROTECT,
         null=True,
         related_name="uses",
-        help_text="Of which grant it takes or gives.",
+        help_text=_("Of which grant it takes or gives."),
     )
     invoice = models.ForeignKey(
         Invoice, models.PROTECT, null=True, related_name="credit_transactions"
     )
     priority = models.SmallIntegerField(
-        default=0, help_text="Among grants that expire together, lowest first."
+        default=0, help_text=_("Among grants that expire together, lowest first.")
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=300, blank=True)
@@ -186,14 +191,14 @@ class CreditTransaction(models.Model):
         return f"{self.get_kind_display()} {self.reference}"
 
 
-class CreditEntry(models.Model):
+class CreditEntry(RecordedModel):
     """One side of a movement, in cents: positive is what an account gets."""
 
     class Account(models.TextChoices):
-        CREDIT = "credit", "The tenant's prepaid credit"
-        CASH = "cash", "Received or paid back"
-        REVENUE = "revenue", "Earned"
-        PROMOTION = "promotion", "Given away"
+        CREDIT = "credit", _("The tenant's prepaid credit")
+        CASH = "cash", _("Received or paid back")
+        REVENUE = "revenue", _("Earned")
+        PROMOTION = "promotion", _("Given away")
 
     transaction = models.ForeignKey(CreditTransaction, models.PROTECT, related_name="entries")
     account = models.CharField(max_length=12, choices=Account.choices)

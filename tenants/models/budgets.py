@@ -1,7 +1,7 @@
-"""What a tenant or a key may spend, and what is spent and held of it. Amounts are nano-dollars.
+"""Define budgets, their periods and leases. Amounts are nano-dollars.
 
-`spent + reserved <= amount` holds at every instant for a hard budget: whoever wants to spend takes a lease
-first, which is reserved, and the ledger turns what was charged from reserved into spent.
+`spent + reserved <= amount` holds at every instant for a hard budget: a process takes a lease before it
+spends, which is reserved, and the ledger turns what was charged from reserved into spent.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock
 from tenants import local_time, validators
@@ -25,14 +27,14 @@ class Budget(RevisionedModel):
     """An amount per period, of a whole tenant or of one of its keys."""
 
     class Period(models.TextChoices):
-        DAILY = "daily", "Every day"
-        WEEKLY = "weekly", "Every week, from Monday"
-        MONTHLY = "monthly", "Every month"
-        TOTAL = "total", "Once, for ever"
+        DAILY = "daily", _("Every day")
+        WEEKLY = "weekly", _("Every week, from Monday")
+        MONTHLY = "monthly", _("Every month")
+        TOTAL = "total", _("Once, for ever")
 
     class Mode(models.TextChoices):
-        HARD = "hard", "Refuse what it does not pay for"
-        WARN = "warn", "Only tell when it is exceeded"
+        HARD = "hard", _("Refuse calls it cannot cover")
+        WARN = "warn", _("Only warn when it is exceeded")
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="budgets")
     api_key = models.ForeignKey(
@@ -41,13 +43,13 @@ class Budget(RevisionedModel):
         null=True,
         blank=True,
         related_name="budgets",
-        verbose_name="API key",
-        help_text="Empty: all keys of the tenant together.",
+        verbose_name=_("API key"),
+        help_text=_("Empty: all keys of the tenant together."),
     )
     name = models.CharField(max_length=200)
     amount_nano = models.BigIntegerField(
         validators=[MinValueValidator(0)],
-        help_text="In nano-dollars: $1.00 is 1000000000.",
+        help_text=_("In nano-dollars: $1.00 is 1000000000."),
     )
     period = models.CharField(max_length=8, choices=Period.choices, default=Period.MONTHLY)
     mode = models.CharField(max_length=8, choices=Mode.choices, default=Mode.HARD)
@@ -55,21 +57,25 @@ class Budget(RevisionedModel):
         "count list prices",
         default=False,
         db_default=False,
-        help_text="Calls with the tenant's own credential at a provider of the platform count at the model's "
-        "price in the cost book, instead of at the fee for them. What a budget counts is chosen once: "
-        "make another budget to change it.",
+        help_text=_(
+            "Calls with the tenant's own credential at a provider of the platform count at the model's "
+            "price in the cost book, instead of at the fee for them. What a budget counts is chosen once: "
+            "make another budget to change it."
+        ),
     )
     thresholds = models.JSONField(
         default=default_thresholds,
         blank=True,
         validators=[validators.validate_thresholds],
-        help_text="Percent of the amount at which somebody is told, for example [50, 80, 100].",
+        help_text=_(
+            "Percentages of the amount at which alerts are sent, for example [50, 80, 100]."
+        ),
     )
     alert_emails = models.JSONField(
         default=list,
         blank=True,
         validators=[validators.validate_emails],
-        help_text='Who is told by e-mail, for example ["finance@example.com"].',
+        help_text=_('Who gets alerts by e-mail, for example ["finance@example.com"].'),
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -82,12 +88,14 @@ class Budget(RevisionedModel):
 
     def clean(self) -> None:
         if self.api_key is not None and self.api_key.tenant_id != self.tenant_id:
-            raise ValidationError({"api_key": "Choose a key of the same tenant."})
+            raise ValidationError({"api_key": gettext("Choose a key of the same tenant.")})
         if not self._state.adding:
             self._check_count()
 
     def _check_count(self) -> None:
-        """A period would mix fees and list prices, and nobody knew what a correction has to take back."""
+        """Refuse to change what a budget counts: its period would mix fees and list prices, and
+        corrections could not be attributed.
+        """
         others = Budget.objects.filter(pk=self.pk, counts_list_price=not self.counts_list_price)
         if others.exists():
             message = "What a budget counts is chosen once; make another budget to change it."
@@ -116,14 +124,23 @@ class BudgetWindow(models.Model):
         )
 
     def __str__(self) -> str:
+        return f"{self.budget}, {self.period_name}"
+
+    @property
+    def period_name(self) -> str:
+        """Return the period as people of the tenant's zone call it, such as October 2026."""
         if self.ends_at is None:
-            return f"{self.budget}, once for ever"
-        return f"{self.budget} from {local_time.day(self.starts_at, self.budget.tenant.time_zone)}"
+            return "once for ever"
+        zone = self.budget.tenant.time_zone
+        return local_time.period(self.budget.period, self.starts_at, self.ends_at, zone)
 
 
 class BudgetLease(models.Model):
-    """What a process holds of a window. `spool` names the process's spool: when it is dead and its spool is
-    read to the end, what was not charged goes back."""
+    """The part of a window reserved for one process.
+
+    `spool` names the process's spool: when it is dead and its spool is read to the end, what was not
+    charged goes back.
+    """
 
     window = models.ForeignKey(BudgetWindow, models.CASCADE, related_name="leases")
     spool = models.CharField(max_length=200)
@@ -145,7 +162,7 @@ class BudgetLease(models.Model):
 
 
 class BudgetAlert(models.Model):
-    """A threshold that was reached, once per window; `sent_at` when everybody was told."""
+    """A threshold that was reached, once per window; `sent_at` is set when everybody was told."""
 
     window = models.ForeignKey(BudgetWindow, models.CASCADE, related_name="alerts")
     percent = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""How fast a tenant or a key may go."""
+"""Define rate limits of tenants and keys."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from tenants.models.accounts import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
 
 class RateLimit(RevisionedModel):
-    """At most `amount` requests or tokens per window, or calls at the same time; of a whole tenant, or of one
-    of its keys. A key's own limit of a metric and window takes the place of the default for keys."""
+    """At most `amount` requests or tokens per window, or concurrent calls, of a whole tenant or one of
+    its keys.
+
+    A key's own limit of a metric and window replaces the default for keys.
+    """
 
     class Metric(models.TextChoices):
-        REQUESTS = "requests", "Requests"
-        TOKENS = "tokens", "Tokens"
-        CONCURRENCY = "concurrency", "Calls at the same time"
+        REQUESTS = "requests", _("Requests")
+        TOKENS = "tokens", _("Tokens")
+        CONCURRENCY = "concurrency", _("Concurrent calls")
 
     class Window(models.TextChoices):
-        MINUTE = "minute", "per minute"
-        HOUR = "hour", "per hour"
-        DAY = "day", "per day"
-        NONE = "", "at any instant (calls at the same time)"
+        MINUTE = "minute", _("per minute")
+        HOUR = "hour", _("per hour")
+        DAY = "day", _("per day")
+        NONE = "", _("at any instant (concurrent calls)")
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="rate_limits")
     api_key = models.ForeignKey(
@@ -33,8 +38,8 @@ class RateLimit(RevisionedModel):
         null=True,
         blank=True,
         related_name="rate_limits",
-        verbose_name="API key",
-        help_text="Empty: all keys of the tenant together.",
+        verbose_name=_("API key"),
+        help_text=_("Empty: all keys of the tenant together."),
     )
     metric = models.CharField(max_length=16, choices=Metric.choices)
     window = models.CharField(max_length=8, choices=Window.choices, blank=True)
@@ -46,27 +51,27 @@ class RateLimit(RevisionedModel):
             models.UniqueConstraint(
                 fields=("tenant", "api_key", "metric", "window"),
                 name="one_limit_per_key_metric_and_window",
-                violation_error_message="There is a limit of this kind already.",
+                violation_error_message="There is already a limit of this kind.",
             ),
             models.UniqueConstraint(
                 fields=("tenant", "metric", "window"),
                 condition=Q(api_key=None),
                 name="one_limit_per_tenant_metric_and_window",
-                violation_error_message="There is a limit of this kind already.",
+                violation_error_message="There is already a limit of this kind.",
             ),
             models.CheckConstraint(
                 condition=Q(metric="concurrency", window="")
                 | (~Q(metric="concurrency") & ~Q(window="")),
                 name="limit_window_fits_its_metric",
-                violation_error_message="Requests and tokens have a window; calls at the same time do not.",
+                violation_error_message="Requests and tokens have a window; concurrent calls do not.",
             ),
         )
 
     def clean(self) -> None:
         if self.api_key is not None and self.api_key.tenant_id != self.tenant_id:
-            raise ValidationError({"api_key": "Choose a key of the same tenant."})
+            raise ValidationError({"api_key": gettext("Choose a key of the same tenant.")})
 
     def __str__(self) -> str:
         if not self.window:
-            return f"{self.amount} calls at the same time"
+            return f"{self.amount} concurrent calls"
         return f"{self.amount} {self.metric} {self.get_window_display()}"

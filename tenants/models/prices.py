@@ -1,4 +1,4 @@
-"""What a token costs: versions of prices that never change once they are published.
+"""Define prices of tokens and other units: versions that never change once they are published.
 
 Keyed by names, not by rows of routing: a price outlives the provider or alias it was made for.
 """
@@ -12,11 +12,12 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock
+from tenants import units
 from tenants.models.accounts import Tenant
 from tenants.revision import RevisionedModel, RevisionedQuerySet
-from tenants.token_classes import TOKEN_CLASSES
 
 PUBLISHED = "A published price never changes; publish another version."
 
@@ -57,7 +58,7 @@ class PriceRow(RevisionedModel):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether its version is published, as the database has it."""
+        """Tell whether its version is published, as the database has it."""
         raise NotImplementedError
 
     def save(self, *args: Any, **options: Any) -> None:
@@ -82,8 +83,8 @@ class PriceVersion(PriceRow):
     on, until the next version of the same subject. A draft while `published_at` is empty."""
 
     class Book(models.TextChoices):
-        COST = "cost", "Cost: what a provider charges us"
-        CHARGE = "charge", "Charge: what we charge tenants"
+        COST = "cost", _("Cost: what a provider charges us")
+        CHARGE = "charge", _("Charge: what we charge tenants")
 
     book = models.CharField(max_length=8, choices=Book.choices)
     tenant = models.ForeignKey(
@@ -92,23 +93,25 @@ class PriceVersion(PriceRow):
         null=True,
         blank=True,
         related_name="+",
-        help_text="Charge book only. Empty: for every tenant that has no price of its own.",
+        help_text=_("Charge book only. Empty: for every tenant that has no price of its own."),
     )
     provider = models.CharField(
-        max_length=63, blank=True, help_text="Cost book only: the provider's name."
+        max_length=63, blank=True, help_text=_("Cost book only: the provider's name.")
     )
     model = models.CharField(
         max_length=300,
-        help_text="Cost book: the provider's name for the model. Charge book: an alias of the platform, "
-        "provider/model where it is reached without one, or * for providers that tenants bring.",
+        help_text=_(
+            "Cost book: the provider's name for the model. Charge book: an alias of the platform, "
+            "provider/model where it is reached without one, or * for providers that tenants bring."
+        ),
     )
     effective_from = models.DateTimeField(
-        help_text="For calls opened from then on; not before it is published."
+        help_text=_("For calls opened from then on; not before it is published.")
     )
     source = models.CharField(
         max_length=200,
         blank=True,
-        help_text="Where it is from, for example a package and its version.",
+        help_text=_("Where it is from, for example a package and its version."),
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
@@ -152,22 +155,29 @@ class PriceVersion(PriceRow):
 
 
 class PriceLine(PriceRow):
-    """The price of one token class. For the whole call counts the line with the highest threshold that its
-    input exceeds; where a class has none of its own, tenants/prices/rating.py says which stands in."""
+    """The price of one class of the registry (tenants/units.py), of tokens or of another unit. For the whole
+    call counts the line with the highest threshold that its input exceeds; where a class has none of its own,
+    the registry says which stands in."""
 
     version = models.ForeignKey(PriceVersion, models.CASCADE, related_name="lines")
-    token_class = models.CharField(max_length=24, choices=[(name, name) for name in TOKEN_CLASSES])
+    # The choices are a function, so that a further unit needs no migration.
+    token_class = models.CharField("class", max_length=24, choices=units.choices)
     service_tier = models.CharField(
         max_length=32,
         default="default",
-        help_text="As the provider names it, such as flex or priority.",
+        help_text=_("As the provider names it, such as flex or priority."),
     )
     above_tokens = models.PositiveBigIntegerField(
-        default=0, help_text="Applies when the input of the call is longer than this many tokens."
+        default=0,
+        help_text=_("Applies when the input of the call is longer than this many tokens."),
     )
     pico_per_token = models.BigIntegerField(
+        "pico-dollars",
         validators=[MinValueValidator(0)],
-        help_text="US dollars times 10^12 per token: $3.00 per million tokens is 3000000.",
+        help_text=_(
+            "US dollars times 10^12 per token, or per unit of another class: "
+            "$3.00 per million tokens is 3000000."
+        ),
     )
 
     VERSION_PATH = "version__"

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from tenants.models.accounts import Tenant
+
+# A histogram's bucket holds what took less than 1.4 times as long as what the bucket before it holds, from
+# 1 ms on; the last has no upper end (tenants/billing/histograms.py).
+BUCKETS = 40
+HISTOGRAMS = ("duration", "first_token")
 
 
 class DirtyHour(models.Model):
@@ -24,8 +30,9 @@ class DirtyHour(models.Model):
 
 
 class UsageSum(models.Model):
-    """`calls` are upstream calls; `failed` those without an answer; `estimated` those whose usage no provider
-    reported; `unpriced` those without a price."""
+    """`requests` are what clients asked, each counted where its first call went; `calls` are upstream calls;
+    `failed` those without an answer, `absorbed` those of them after which another target was tried;
+    `estimated` those whose usage no provider reported; `unpriced` those without a price."""
 
     tenant = models.ForeignKey(
         Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
@@ -35,8 +42,10 @@ class UsageSum(models.Model):
     alias = models.CharField(max_length=300)
     provider = models.CharField(max_length=63)
     upstream_model = models.CharField(max_length=200)
+    requests = models.BigIntegerField(default=0, db_default=0)
     calls = models.BigIntegerField(default=0)
     failed = models.BigIntegerField(default=0)
+    absorbed = models.BigIntegerField(default=0, db_default=0)
     estimated = models.BigIntegerField(default=0)
     unpriced = models.BigIntegerField(default=0)
     input_fresh = models.BigIntegerField(default=0)
@@ -47,6 +56,10 @@ class UsageSum(models.Model):
     output_visible = models.BigIntegerField(default=0)
     output_audio = models.BigIntegerField(default=0)
     output_reasoning = models.BigIntegerField(default=0)
+    units = models.JSONField(
+        null=True,
+        help_text=_("Quantities of units beside tokens, by name; empty where there are none."),
+    )
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
     unfunded_nano = models.BigIntegerField(default=0)
@@ -66,7 +79,7 @@ class UsageSum(models.Model):
 
 class UsageHour(UsageSum):
     class Meta:
-        verbose_name = verbose_name_plural = "hourly usage"
+        verbose_name = verbose_name_plural = _("hourly usage")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_hour_and_subject"),
@@ -79,7 +92,7 @@ class UsageHour(UsageSum):
 
 class UsageDay(UsageSum):
     class Meta:
-        verbose_name = verbose_name_plural = "daily usage"
+        verbose_name = verbose_name_plural = _("daily usage")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_day_and_subject"),
@@ -88,3 +101,98 @@ class UsageDay(UsageSum):
 
     def __str__(self) -> str:
         return f"{self.alias} {self.starts_at:%Y-%m-%d}"
+
+
+class ModelSum(models.Model):
+    """Sums over all keys, with what charts need: how calls ended, and how long those took that were answered.
+
+    `requests`, `calls` and what follows them are as in UsageSum. `incomplete`, `client_gone`, `cancelled` and
+    `abandoned` are calls that ended so; whatever else is no failure was answered in full. Each histogram is
+    BUCKETS columns, `duration_00` and so on, so that percentiles of any sum of rows are sums of columns; an
+    empty bucket is NULL, which takes no space.
+    """
+
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
+    )
+    starts_at = models.DateTimeField()
+    alias = models.CharField(max_length=300)
+    provider = models.CharField(max_length=63)
+    upstream_model = models.CharField(max_length=200)
+    requests = models.BigIntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+    absorbed = models.BigIntegerField(default=0)
+    estimated = models.BigIntegerField(default=0)
+    unpriced = models.BigIntegerField(default=0)
+    incomplete = models.BigIntegerField(default=0)
+    client_gone = models.BigIntegerField(default=0)
+    cancelled = models.BigIntegerField(default=0)
+    abandoned = models.BigIntegerField(default=0)
+    input_fresh = models.BigIntegerField(default=0)
+    input_audio = models.BigIntegerField(default=0)
+    cache_read = models.BigIntegerField(default=0)
+    cache_write = models.BigIntegerField(default=0)
+    cache_write_long = models.BigIntegerField(default=0)
+    output_visible = models.BigIntegerField(default=0)
+    output_audio = models.BigIntegerField(default=0)
+    output_reasoning = models.BigIntegerField(default=0)
+    cost_nano = models.BigIntegerField(default=0)
+    charge_nano = models.BigIntegerField(default=0)
+    unfunded_nano = models.BigIntegerField(default=0)
+
+    SUBJECT: ClassVar = ("tenant", "starts_at", "alias", "provider", "upstream_model")
+
+    class Meta:
+        abstract = True
+
+
+def histogram_columns(name: str) -> tuple[str, ...]:
+    """Return the columns of a histogram, the quickest calls first."""
+    return tuple(f"{name}_{bucket:02}" for bucket in range(BUCKETS))
+
+
+for _histogram in HISTOGRAMS:
+    for _column in histogram_columns(_histogram):
+        ModelSum.add_to_class(_column, models.IntegerField(null=True))
+
+
+class ModelHour(ModelSum):
+    """Sums of an hour of UTC."""
+
+    class Meta:
+        verbose_name = verbose_name_plural = _("hourly usage by model")
+        ordering = ("-starts_at",)
+        constraints = (
+            models.UniqueConstraint(fields=ModelSum.SUBJECT, name="one_sum_per_hour_and_model"),
+        )
+        indexes = (models.Index(fields=("starts_at",), name="model_hours_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.alias} {self.starts_at:%Y-%m-%d %H}:00"
+
+
+class ModelDay(ModelSum):
+    """Sums of a day of UTC."""
+
+    class Meta:
+        verbose_name = verbose_name_plural = _("daily usage by model")
+        ordering = ("-starts_at",)
+        constraints = (
+            models.UniqueConstraint(fields=ModelSum.SUBJECT, name="one_sum_per_day_and_model"),
+        )
+        indexes = (models.Index(fields=("starts_at",), name="model_days_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.alias} {self.starts_at:%Y-%m-%d}"
+
+
+class SumsBackfill(models.Model):
+    """Sums that are being computed for rows from before they existed, the newest day first: those named
+    `sums` are there from `reached` on, and lack earlier days. There is no row once all are there."""
+
+    sums = models.CharField(max_length=63, unique=True)
+    reached = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.sums} from {self.reached:%Y-%m-%d}"

@@ -1,12 +1,14 @@
-"""The ledger: one row per upstream call, and how far the spools have been read into it."""
+"""Define the ledger: one row per upstream call, and how far the spools have been read into it."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock
 from tenants.models.accounts import Tenant
-from tenants.token_classes import TOKEN_CLASSES
+from tenants.token_classes import TOKEN_CLASSES, Quantities
+from tenants.units import place
 
 
 class UsageRow(models.Model):
@@ -22,20 +24,38 @@ class UsageRow(models.Model):
     """
 
     class Status(models.TextChoices):
-        COMPLETED = "completed", "Completed"
-        INCOMPLETE = "incomplete", "Incomplete"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled by us"
-        CLIENT_GONE = "client_gone", "The client left"
-        ABANDONED = "abandoned", "The process died"
-        DEFERRED = "deferred", "To be settled later"
-        CORRECTION = "correction", "Correction"
+        COMPLETED = "completed", _("Completed")
+        INCOMPLETE = "incomplete", _("Incomplete")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled by us")
+        CLIENT_GONE = "client_gone", _("The client left")
+        ABANDONED = "abandoned", _("The process died")
+        DEFERRED = "deferred", _("To be settled later")
+        CORRECTION = "correction", _("Correction")
 
     class Source(models.TextChoices):
-        PROVIDER = "provider", "Reported by the provider"
-        COUNTED = "counted", "Counted by us"
-        RESERVED = "reserved", "Estimated when it was opened"
-        NONE = "none", "Nothing was used"
+        PROVIDER = "provider", _("Reported by the provider")
+        COUNTED = "counted", _("Counted by us")
+        RESERVED = "reserved", _("Estimated when it was opened")
+        NONE = "none", _("Nothing was used")
+
+    class GuardrailOutcome(models.TextChoices):
+        """The strongest thing that guardrails did to the call; blank where none looked at it."""
+
+        PASSED = "passed", _("Nothing was found")
+        MONITORED = "monitored", _("Found and let through")
+        MASKED = "masked", _("Found and masked")
+        BLOCKED = "blocked", _("Found and blocked")
+        SKIPPED = "skipped", _("Could not be asked, let through")
+        UNAVAILABLE = "unavailable", _("Could not be asked, refused")
+
+    class CacheOutcome(models.TextChoices):
+        """The outcome of the response cache; blank where it was not asked."""
+
+        HIT = "hit", _("Answered from the cache")
+        SIMILAR = "similar", _("Answered by a similar request's answer")
+        MISS = "miss", _("Not in the cache")
+        REFRESH = "refresh", _("Asked anew on request")
 
     id = models.UUIDField(primary_key=True)
     leg = models.PositiveIntegerField()
@@ -54,7 +74,7 @@ class UsageRow(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="What was asked for, where that is another name for the alias.",
+        help_text=_("What was asked for, where that is another name for the alias."),
     )
     provider = models.CharField(max_length=63)
     upstream_model = models.CharField(max_length=200)
@@ -62,6 +82,17 @@ class UsageRow(models.Model):
     status = models.CharField(max_length=16, choices=Status.choices)
     http_status = models.PositiveSmallIntegerField(default=0)
     error_code = models.CharField(max_length=100, blank=True)
+    absorbed = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=_("It failed and another target was tried: no error of the request."),
+    )
+    guardrail_outcome = models.CharField(
+        max_length=16, choices=GuardrailOutcome.choices, blank=True, default="", db_default=""
+    )
+    cache_outcome = models.CharField(
+        max_length=16, choices=CacheOutcome.choices, blank=True, default="", db_default=""
+    )
     streamed = models.BooleanField(default=False)
     background = models.BooleanField(default=False)
     websocket = models.BooleanField(default=False)
@@ -79,14 +110,23 @@ class UsageRow(models.Model):
     output_visible = models.BigIntegerField(default=0)
     output_audio = models.BigIntegerField(default=0)
     output_reasoning = models.BigIntegerField(default=0)
+    units = models.JSONField(
+        null=True,
+        blank=True,
+        help_text=_("Units beside tokens: by name the quantity, and its share of the charge."),
+    )
     cost_version = models.BigIntegerField(null=True)
     charge_version = models.BigIntegerField(null=True)
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
+    held_nano = models.BigIntegerField(
+        null=True,
+        help_text=_("What budgets held for it when it was opened; empty where none limited it."),
+    )
     unfunded_nano = models.BigIntegerField(default=0)
     list_version = models.BigIntegerField(null=True)
     list_nano = models.BigIntegerField(
-        default=0, db_default=0, help_text="What budgets that count list prices took for it."
+        default=0, db_default=0, help_text=_("What budgets that count list prices took for it.")
     )
     charge_input_fresh = models.BigIntegerField(default=0)
     charge_input_audio = models.BigIntegerField(default=0)
@@ -104,7 +144,7 @@ class UsageRow(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        verbose_name = "usage row"
+        verbose_name = _("usage row")
         indexes = (
             models.Index(fields=("tenant", "opened_at"), name="usage_of_tenant_by_time"),
             models.Index(fields=("opened_at",), name="usage_by_time"),
@@ -113,6 +153,24 @@ class UsageRow(models.Model):
                 condition=models.Q(corrects__isnull=False),
                 name="usage_corrections",
             ),
+            models.Index(fields=("key_id", "opened_at"), name="usage_of_key_by_time"),
+            # Of what did not simply succeed, which is little.
+            models.Index(
+                fields=("opened_at",),
+                condition=~models.Q(status="completed"),
+                name="usage_not_completed",
+            ),
+            models.Index(
+                fields=("tenant", "opened_at"),
+                condition=~models.Q(status="completed"),
+                name="usage_not_completed_of_tenant",
+            ),
+            # Empty, and so free, while calls are for tokens alone.
+            models.Index(
+                fields=("tenant", "opened_at"),
+                condition=models.Q(units__isnull=False),
+                name="usage_with_units",
+            ),
         )
 
     def __str__(self) -> str:
@@ -120,13 +178,30 @@ class UsageRow(models.Model):
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """In the order of TOKEN_CLASSES."""
+        """Return the tokens in the order of TOKEN_CLASSES."""
         return tuple(getattr(self, name) for name in TOKEN_CLASSES)
+
+    @property
+    def quantities(self) -> Quantities:
+        """Return quantities of units beside tokens in the registry's order, which the database does not
+        keep.
+        """
+        stored = self.units or {}
+        return tuple((name, stored[name][0]) for name in sorted(stored, key=place))
+
+    @property
+    def unit_charges(self) -> tuple[int, ...]:
+        """Return their shares of the charge, in the same order."""
+        stored = self.units or {}
+        return tuple(stored[name][1] for name in sorted(stored, key=place))
 
 
 class SpoolPosition(models.Model):
-    """How far one process's spool is read. `low_*` is the place of the oldest call that is not settled, from
-    which a new ingester reads again; every call opened before `watermark_at` has its row."""
+    """The position up to which one process's spool is read.
+
+    `low_*` is the position of the oldest call that is not settled, from which a new ingester reads again;
+    every call opened before `watermark_at` has its row.
+    """
 
     spool = models.CharField(max_length=200, unique=True)
     host = models.CharField(max_length=200)

@@ -1,1 +1,1 @@
-"""What tokens cost and what is charged for them."""
+"""Decide what tokens cost and what is charged for them."""

@@ -1,4 +1,4 @@
-"""The books of published prices, read as histories: what models cost us, and what aliases are charged at."""
+"""Read the books of published prices as histories: what models cost us, and what aliases are charged at."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COST, CHARGE = PriceVersion.Book.COST, PriceVersion.Book.CHARGE
 
 
 def cost(provider: str, model: str) -> History:
-    """What this model of a provider costs us."""
+    """Return what this model of a provider costs us."""
     return costs([(provider, model)])[provider, model]
 
 
 def costs(subjects: Iterable[Subject]) -> Mapping[Subject, History]:
-    """The same of several models, in one query."""
+    """Return the costs of several models, in one query."""
     wanted = sorted(set(subjects))
     if not wanted:
         return {}
@@ -39,48 +39,60 @@ def costs(subjects: Iterable[Subject]) -> Mapping[Subject, History]:
 
 
 def charge(tenant_id: int, alias: str, cost: History) -> History:
-    """What the tenant is charged for an alias whose target costs us `cost`."""
+    """Return what the tenant is charged for an alias whose target costs us `cost`."""
     return charged(charge_book(tenant_id, alias), cost)
 
 
 def charge_book(tenant_id: int, name: str) -> History:
-    """What the charge book says of a name, in one query."""
+    """Return the charge book's prices of a name, in one query."""
     return charge_books(tenant_id, {name})[name]
 
 
 def charge_books(tenant_id: int, names: Collection[str]) -> Mapping[str, History]:
-    """The same of several names: the tenant's own versions win as a whole, and the platform's count until the
-    first of them takes effect."""
+    """Return the charge book's prices of several names, in one query.
+
+    The tenant's own versions win as a whole; the platform's count until the first of them takes effect.
+    """
+    return charge_books_of({tenant_id}, names)[tenant_id]
+
+
+def charge_books_of(
+    tenant_ids: Collection[int], names: Collection[str]
+) -> Mapping[int, Mapping[str, History]]:
+    """Return the same for several tenants, in one query."""
     lines = _published(CHARGE).filter(
-        Q(version__tenant=tenant_id) | Q(version__tenant=None), version__model__in=names
+        Q(version__tenant__in=tenant_ids) | Q(version__tenant=None), version__model__in=names
     )
-    found: dict[tuple[str, bool], list[PriceLine]] = {}
+    found: dict[tuple[str, int | None], list[PriceLine]] = {}
     for line in lines:
-        found.setdefault((line.version.model, line.version.tenant_id is None), []).append(line)
-    own, everybodys = (
-        {name: History(_versions(found.get((name, is_all), ()))) for name in names}
-        for is_all in (False, True)
-    )
-    return {name: before(own[name], everybodys[name]) for name in names}
+        found.setdefault((line.version.model, line.version.tenant_id), []).append(line)
+    everybodys = {name: History(_versions(found.get((name, None), ()))) for name in names}
+    return {
+        tenant_id: {
+            name: before(History(_versions(found.get((name, tenant_id), ()))), everybodys[name])
+            for name in names
+        }
+        for tenant_id in tenant_ids
+    }
 
 
 def first_of(books: Iterable[History]) -> History:
-    """The first from its earliest version on, until then the second, and so on."""
+    """Combine histories: the first from its earliest version on, until then the second, and so on."""
     return reduce(before, books)
 
 
 def charged(book: History, cost: History) -> History:
-    """Where the charge book does not say, a call is passed on at what it costs us."""
+    """Return the charge: the charge book's where it has one, otherwise the call is passed on at cost."""
     return before(book, cost)
 
 
 def charged_beside_own(book: History) -> History:
-    """The charge of a call whose provider the tenant pays itself: nothing but what the charge book says."""
+    """Return the charge if the tenant pays the provider itself: only what the charge book says."""
     return before(book, FREE)
 
 
 def before(first: History, second: History) -> History:
-    """`first` from its earliest version on, `second` until then."""
+    """Combine `first` from its earliest version on with `second` until then."""
     if not first.versions:
         return second
     begins = first.versions[-1].effective_from
@@ -89,7 +101,7 @@ def before(first: History, second: History) -> History:
 
 
 def version_terms(ids: Iterable[int]) -> dict[int, Terms]:
-    """Published versions by their ids, in one query, to rate stored calls again."""
+    """Return published versions by their ids, in one query, to rate stored calls again."""
     lines = PriceLine.objects.filter(version__in=set(ids), version__published_at__isnull=False)
     return {v.version: v for v in _versions(lines.select_related("version"))}
 
@@ -101,7 +113,7 @@ def _published(book: str) -> QuerySet[PriceLine]:
 
 
 def _versions(lines: Iterable[PriceLine]) -> tuple[Terms, ...]:
-    """The latest first. One that cannot be rated by counts as if it were not there, and is told of."""
+    """Return the versions, latest first. One that cannot be rated by is logged and skipped."""
     by_version: dict[PriceVersion, list[Line]] = {}
     for line in lines:
         by_version.setdefault(line.version, []).append(line_of(line))

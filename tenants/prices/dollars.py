@@ -1,43 +1,76 @@
-"""Prices as people say them, in dollars per million tokens, from and to whole pico-dollars per token."""
+"""Prices as people say them, in dollars per so many units, from and to whole pico-dollars per unit."""
 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-PICO_PER_DOLLAR_OF_A_MILLION = 10**6
-# More than any price, and little enough for every sum of a call to fit 64 bits in nano-dollars.
+from tenants.units import MILLION
+
+PICO_PER_DOLLAR = 10**12
+# More than any price per million tokens, and little enough for every sum of a call to fit 64 bits in
+# nano-dollars.
 MOST_DOLLARS = 10**7
-MOST_PICO = MOST_DOLLARS * PICO_PER_DOLLAR_OF_A_MILLION
+MOST_PICO = MOST_DOLLARS * PICO_PER_DOLLAR // MILLION
+# The same of another unit, of which a call has fewer: a thousand dollars each.
+MOST_PICO_OF_A_UNIT = 1_000 * PICO_PER_DOLLAR
 
 
 def pico(text: str) -> int:
-    """`"3.00"` → 3000000, exactly. Raises ValueError for what is no price or too fine for one."""
-    try:
-        dollars = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(
-            f"{text!r} is no amount; write dollars per million tokens, like 3.00."
-        ) from None
-    if not dollars.is_finite() or dollars.is_signed():
-        raise ValueError(f"{text!r} is no price: it is a number from 0 on.")
-    return whole_pico(dollars)
+    """`"3.00"` per million tokens → 3000000, exactly. Raises ValueError for what is not a price, or too fine
+    for one."""
+    return whole_pico(_dollars(text, "per million tokens, like 3.00"))
+
+
+def pico_of_unit(text: str, per: int) -> int:
+    """Convert the price of a unit that is quoted for `per` of it."""
+    dollars = _dollars(text, "like 0.04")
+    if dollars > MOST_PICO_OF_A_UNIT * per // PICO_PER_DOLLAR:
+        raise ValueError(f"{dollars} is more than any price of such a unit.")
+    exact = _exact(dollars) / per
+    if exact.denominator != 1:
+        raise ValueError(f"{dollars} is not a whole number of pico-dollars per unit.")
+    return exact.numerator
 
 
 def whole_pico(dollars: Decimal) -> int:
-    """The same of a number. Raises ValueError where it is no whole number of pico-dollars."""
+    """Convert a number likewise. Raise ValueError if it is not a whole number of pico-dollars."""
     if dollars > MOST_DOLLARS:
         raise ValueError(f"{dollars} is more than any price per million tokens.")
-    # A Decimal's product is rounded to 28 digits, a Fraction's never.
-    is_tiny = dollars != 0 and dollars.adjusted() < -6
-    exact = Fraction(0 if is_tiny else dollars) * PICO_PER_DOLLAR_OF_A_MILLION
-    if is_tiny or exact.denominator != 1:
+    exact = _exact(dollars) / MILLION
+    if exact.denominator != 1:
         raise ValueError(f"{dollars} is finer than a millionth of a dollar per million tokens.")
     return exact.numerator
 
 
 def per_million(pico: int) -> str:
-    """3000000 → `"3.00"`: every digit that counts, and two at least."""
-    whole, rest = divmod(pico, PICO_PER_DOLLAR_OF_A_MILLION)
-    digits = f"{rest:06d}".rstrip("0").ljust(2, "0")
+    """Format 3000000 as `"3.00"`: every significant digit, and at least two decimals."""
+    return said(pico, MILLION)
+
+
+def said(pico: int, per: int) -> str:
+    """Format the price of one unit as it is quoted for `per` of it."""
+    whole, rest = divmod(pico * per, PICO_PER_DOLLAR)
+    digits = f"{rest:012d}".rstrip("0").ljust(2, "0")
     return f"{whole}.{digits}"
+
+
+def _dollars(text: str, example: str) -> Decimal:
+    try:
+        dollars = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not an amount; write dollars {example}.") from None
+    if not dollars.is_finite() or dollars.is_signed():
+        raise ValueError(f"{text!r} is not a price; write a number of 0 or more.")
+    return dollars
+
+
+def _exact(dollars: Decimal) -> Fraction:
+    """Return whole pico-dollars.
+
+    A Decimal's product is rounded to 28 digits, a Fraction's never. A number so tiny that its Fraction
+    would be enormous is not a whole number of anything.
+    """
+    if dollars != 0 and dollars.adjusted() < -12:
+        return Fraction(1, 10**30)
+    return Fraction(dollars) * PICO_PER_DOLLAR

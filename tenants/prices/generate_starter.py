@@ -1,6 +1,6 @@
-"""Makes starter.json from the package genai-prices: `python -m tenants.prices.generate_starter`.
+"""Make starter.json from the package genai-prices: `python -m tenants.prices.generate_starter`.
 
-A tool for whoever works on Tollgate; neither the gateway nor its tests need the package. Left out, and
+A tool for people who work on Tollgate; neither the gateway nor its tests need the package. Left out, and
 counted in the file: prices that depend on the time of day, on batch processing or on anything but the
 service tier, and models that are not priced by input and output token.
 """
@@ -25,7 +25,7 @@ from tenants.prices.starter import (
     ListedModel,
     ListedVendor,
     ListLine,
-    Names,
+    ModelNames,
     PriceList,
 )
 
@@ -67,7 +67,7 @@ NEEDED = {"input_mtok", "output_mtok"}
 
 
 class LeftOut(Exception):
-    """This price has no place in the list; says why."""
+    """A price has no place in the list; the message says why."""
 
 
 def main() -> None:
@@ -122,7 +122,9 @@ def _dated(model: ModelInfo) -> list[tuple[date | None, ModelPrice]]:
 
 
 def _tiers(model: ModelInfo, today: date, left_out: Counter[str]) -> Iterator[ListLine]:
-    """The lines of service tiers, as they are today. Of several that apply, the package takes the first."""
+    """Return the lines of service tiers, as they are today. Of several that apply, the package takes the
+    first.
+    """
     from genai_prices.types import StartDateConstraint  # noqa: PLC0415
 
     done = {DEFAULT_TIER}
@@ -167,19 +169,19 @@ def _pico(dollars: Decimal) -> int:
         raise LeftOut("no whole number of pico-dollars") from None
 
 
-def _names(match: Any) -> Names:
+def _names(match: Any) -> ModelNames:
     for field in ("equals", "starts_with", "ends_with", "contains"):
         if hasattr(match, field):
-            return Names(**{field: getattr(match, field).lower()})
+            return ModelNames(**{field: getattr(match, field).lower()})
     if hasattr(match, "regex"):
-        return Names(regex=match.regex)
+        return ModelNames(regex=match.regex)
     if hasattr(match, "or_"):
-        return Names(any_of=tuple(map(_names, match.or_)))
-    return Names(all_of=tuple(map(_names, match.and_)))
+        return ModelNames(any_of=tuple(map(_names, match.or_)))
+    return ModelNames(all_of=tuple(map(_names, match.and_)))
 
 
 def _formatted(prices: PriceList) -> bytes:
-    """A line per model, so that two lists can be compared."""
+    """Format with a line per model, so that two lists can be compared."""
     text = msgspec.json.encode(prices).replace(b'{"id":', b'\n{"id":')
     return text + b"\n"
 

@@ -1,4 +1,4 @@
-"""The published prices of one subject, and which of them counted when; a value read with the route."""
+"""Hold the published prices of one subject, and find which applied when; a value read with the route."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from tenants.prices.rating import Terms
 
 
 class History(Struct, frozen=True):
-    """`versions`, the latest first. `is_free`: known to cost nothing, because whoever is asked pays the
-    provider themselves; without it and without versions there is no price."""
+    """The price versions of a subject, latest first.
+
+    `is_free`: known to cost nothing, because the tenant pays the provider itself; without it and
+    without versions there is no price.
+    """
 
     versions: tuple[Terms, ...] = ()
     is_free: bool = False
 
     def at(self, timestamp: float) -> Terms | None:
-        """The version that counts for a call opened then; None if there was none."""
+        """Return the version that applies to a call opened then; None if there was none."""
         for version in self.versions:
             if version.effective_from <= timestamp:
                 return version

@@ -1,4 +1,4 @@
-"""From a draft to prices that count: written once, checked, published, and never changed again."""
+"""Turn a draft into published prices: written once, checked, published, and never changed again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenants.prices.rating import Line
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose price: of a provider's model (cost), or of an alias (charge), for one tenant or for all."""
+    """The subject of a price: a provider's model (cost), or an alias (charge), for one tenant or for all."""
 
     book: str
     model: str
@@ -36,7 +36,7 @@ class Subject:
 def draft(
     subject: Subject, lines: Sequence[Line], effective_from: datetime, source: str = ""
 ) -> PriceVersion:
-    """A version that does not count yet. Raises ValidationError for lines that are no prices."""
+    """Make a version that does not apply yet. Raise ValidationError for lines that are not prices."""
     version = PriceVersion(
         book=subject.book,
         tenant=subject.tenant,
@@ -60,17 +60,19 @@ def draft(
 def publish(
     version: PriceVersion, by: str, now: datetime, *, or_from_now: bool = False
 ) -> PriceVersion:
-    """Make it count from `effective_from` on, which is not before now: calls that ran were told other prices.
-    With `or_from_now` a draft made for an earlier instant counts from now. Raises ValidationError."""
+    """Publish it from `effective_from` on, which is not before now: earlier calls were told other prices.
+
+    With `or_from_now` a draft made for an earlier instant applies from now. Raise ValidationError.
+    """
     stored: PriceVersion = PriceVersion.objects.select_for_update().get(pk=version.pk)
     if stored.published_at is not None:
-        raise ValidationError("It is published already.")
+        raise ValidationError("It is already published.")
     check_lines(lines_of(stored))
     if stored.effective_from < now:
         if not or_from_now:
             raise ValidationError(
                 {
-                    "effective_from": "It is in the past; a price counts from its publication on, or later."
+                    "effective_from": "It is in the past; a price applies from its publication on, or later."
                 }
             )
         stored.effective_from = now
@@ -83,13 +85,13 @@ def publish(
 def set_price(
     subject: Subject, lines: Sequence[Line], by: str, now: datetime, source: str = ""
 ) -> PriceVersion:
-    """A version that counts from now on."""
+    """Publish a version that applies from now on."""
     with durable_transaction():
         return publish(draft(subject, lines, now, source), by, now)
 
 
 def published(subject: Subject) -> list[PriceVersion]:
-    """The published versions of a subject, the latest first."""
+    """Return the published versions of a subject, latest first."""
     versions = PriceVersion.objects.filter(
         book=subject.book,
         tenant=subject.tenant,
@@ -105,7 +107,7 @@ def lines_of(version: PriceVersion) -> list[Line]:
 
 
 def check_lines(lines: Sequence[Line]) -> None:
-    """Raises ValidationError where calls could not be rated by them."""
+    """Raise ValidationError if calls could not be rated by the lines."""
     try:
         rating.terms(0, 0.0, lines)
     except ValueError as error:

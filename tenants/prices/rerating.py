@@ -1,4 +1,4 @@
-"""Rating stored calls again, by the versions they were rated by, and where that is not what is stored."""
+"""Rate stored calls again, by the versions they were rated by, and find where the result differs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from msgspec import Struct
 from tenants.models import UsageRow
 from tenants.prices import book
 from tenants.prices.rating import NOTHING, Rated, Terms, rate
-from tenants.token_classes import TOKEN_CLASSES, Usage
+from tenants.token_classes import TOKEN_CLASSES, Quantities, Usage
 
 BATCH_ROWS = 2000
 
 
-class Call(Struct, frozen=True):
-    """What a row of the ledger says of its tokens and its money, in nano-dollars."""
+class RatedRow(Struct, frozen=True):
+    """The tokens and the money of a ledger row, in nano-dollars."""
 
     row: UUID
     tokens: tuple[int, ...]
@@ -29,12 +29,18 @@ class Call(Struct, frozen=True):
     charge: int
     unfunded: int
     charges: tuple[int, ...]
+    units: Quantities = ()
+    unit_charges: tuple[int, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        return Usage.of(self.tokens, units=self.units)
 
 
-class Difference(Struct, frozen=True):
-    """An amount of a row that is not what rating gives: `charge` (with what was unfunded), `cost`, or a token
-    class, for its share of the charge. For `charge version` and `cost version`, `stored` is an id that the
-    books do not have."""
+class RatingDifference(Struct, frozen=True):
+    """An amount of a row that is not what rating gives: `charge` (with what was unfunded), `cost`, or a class
+    of the registry, for its share of the charge. For `charge version` and `cost version`, `stored` is an id
+    that the books do not have."""
 
     row: UUID
     amount: str
@@ -42,43 +48,48 @@ class Difference(Struct, frozen=True):
     rated: int
 
 
-def differences(start: datetime, end: datetime) -> Iterator[Difference]:
-    """Those of all calls opened in [start, end), oldest first. Corrections are amounts of their own, not
-    rated ones."""
+def differences(start: datetime, end: datetime) -> Iterator[RatingDifference]:
+    """Return the differences of all calls opened in [start, end), oldest first.
+
+    Corrections are amounts of their own, not rated ones.
+    """
     rows = UsageRow.objects.filter(opened_at__gte=start, opened_at__lt=end)
     rows = rows.exclude(status=UsageRow.Status.CORRECTION).order_by("opened_at", "id")
     calls = (call_of(row) for row in rows.iterator(chunk_size=BATCH_ROWS))
     return _differing(calls)
 
 
-def rerated(tokens: tuple[int, ...], service_tier: str, by: Terms | None) -> Rated:
-    """What the tokens amount to; nothing where there was no price."""
-    return NOTHING if by is None else rate(Usage.of(tokens), service_tier, by)
+def rerated(usage: Usage, service_tier: str, by: Terms | None) -> Rated:
+    """Return what the tokens amount to; nothing if there was no price."""
+    return NOTHING if by is None else rate(usage, service_tier, by)
 
 
-def compare(call: Call, versions: Mapping[int, Terms]) -> Iterator[Difference]:
-    """Every amount of the call that differs from what its versions give. Pure."""
+def compare(call: RatedRow, versions: Mapping[int, Terms]) -> Iterator[RatingDifference]:
+    """Return every amount of the call that differs from what its versions give. Pure."""
     for name, version in (
         ("charge version", call.charge_version),
         ("cost version", call.cost_version),
     ):
         if version is not None and version not in versions:
-            yield Difference(call.row, name, version, 0)
+            yield RatingDifference(call.row, name, version, 0)
             return
-    charge = rerated(call.tokens, call.service_tier, _version(call.charge_version, versions))
-    cost = rerated(call.tokens, call.service_tier, _version(call.cost_version, versions))
+    usage = call.usage
+    charge = rerated(usage, call.service_tier, _version(call.charge_version, versions))
+    cost = rerated(usage, call.service_tier, _version(call.cost_version, versions))
     if call.charge + call.unfunded != charge.total:
-        yield Difference(call.row, "charge", call.charge + call.unfunded, charge.total)
+        yield RatingDifference(call.row, "charge", call.charge + call.unfunded, charge.total)
     if call.cost != cost.total:
-        yield Difference(call.row, "cost", call.cost, cost.total)
-    shares = charge.capped(call.charge).by_class
-    for name, stored, share in zip(TOKEN_CLASSES, call.charges, shares, strict=True):
+        yield RatingDifference(call.row, "cost", call.cost, cost.total)
+    funded = charge.capped(call.charge)
+    names = (*TOKEN_CLASSES, *(name for name, _ in call.units))
+    shares = funded.by_class + funded.of_units(call.units)
+    for name, stored, share in zip(names, call.charges + call.unit_charges, shares, strict=True):
         if stored != share:
-            yield Difference(call.row, name, stored, share)
+            yield RatingDifference(call.row, name, stored, share)
 
 
-def call_of(row: UsageRow) -> Call:
-    return Call(
+def call_of(row: UsageRow) -> RatedRow:
+    return RatedRow(
         row.id,
         row.tokens,
         row.service_tier,
@@ -88,11 +99,13 @@ def call_of(row: UsageRow) -> Call:
         row.charge_nano,
         row.unfunded_nano,
         tuple(getattr(row, f"charge_{name}") for name in TOKEN_CLASSES),
+        row.quantities,
+        row.unit_charges,
     )
 
 
-def _differing(calls: Iterable[Call]) -> Iterator[Difference]:
-    """The versions that a batch is the first to name are read together."""
+def _differing(calls: Iterable[RatedRow]) -> Iterator[RatingDifference]:
+    """Compare a batch; the versions that it is the first to name are read together."""
     versions: dict[int, Terms] = {}
     calls = iter(calls)
     while batch := list(islice(calls, BATCH_ROWS)):

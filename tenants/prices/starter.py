@@ -1,7 +1,7 @@
 """Public list prices of the usual vendors, from a file: what a model of theirs costs from which day on.
 
 The packaged file is made by tenants/prices/generate_starter.py; another of the same shape may be read
-instead. Prices are pico-dollars per token, as everywhere.
+instead. Prices are pico-dollars per token, or per other unit, as everywhere.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tenants import units
 from tenants.prices.rating import DEFAULT_TIER, Line, terms
-from tenants.token_classes import TOKEN_CLASSES
 
 PACKAGED = Path(__file__).with_name("starter.json")
 
@@ -38,16 +38,16 @@ class Dated(Struct, frozen=True, omit_defaults=True):
     since: date | None = None
 
 
-class Names(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which model names are meant: those that fulfil all that is said here, in lower case."""
+class ModelNames(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A condition on model names, in lower case: all that is given here must hold."""
 
     equals: str | None = None
     starts_with: str | None = None
     ends_with: str | None = None
     contains: str | None = None
     regex: str | None = None
-    any_of: tuple[Names, ...] = ()
-    all_of: tuple[Names, ...] = ()
+    any_of: tuple[ModelNames, ...] = ()
+    all_of: tuple[ModelNames, ...] = ()
 
     def fit(self, name: str) -> bool:
         return (
@@ -65,7 +65,7 @@ class ListedModel(Struct, frozen=True, omit_defaults=True):
     """`prices`, the earliest first. `without`: what else the vendor charges for and no token class tells."""
 
     id: str
-    names: Names
+    names: ModelNames
     prices: tuple[Dated, ...]
     without: tuple[str, ...] = ()
 
@@ -92,7 +92,9 @@ class PriceList(Struct, frozen=True):
     vendors: dict[str, ListedVendor]
 
     def vendor(self, label: str, base_url: str) -> ListedVendor | None:
-        """By where it lies, and only then by its label: a price is that of whoever is asked."""
+        """Find the vendor by its address, and only then by its label: prices are those of the server that
+        is asked.
+        """
         for vendor in self.vendors.values():
             if re.match(vendor.url, base_url):
                 return vendor
@@ -100,20 +102,38 @@ class PriceList(Struct, frozen=True):
 
 
 def read(path: Path | None = None) -> PriceList:
-    """The packaged list, or another. Raises OSError; ValueError for what is no price list."""
-    prices = msgspec.json.decode((path or PACKAGED).read_bytes(), type=PriceList)
-    for vendor in prices.vendors.values():
-        re.compile(vendor.url)
-        for model in vendor.models:
-            _check(model)
+    """Read the packaged list, or another. Raise OSError, or ValueError for anything that is not a price
+    list.
+    """
+    return decode((path or PACKAGED).read_bytes())
+
+
+def decode(content: bytes) -> PriceList:
+    """Read a list from the bytes of its file. Raise ValueError for anything that is not a price list."""
+    prices = msgspec.json.decode(content, type=PriceList)
+    try:
+        for vendor in prices.vendors.values():
+            re.compile(vendor.url)
+            for model in vendor.models:
+                _check(model)
+    except re.error as error:
+        raise ValueError(f"{error.pattern!r} is not a regular expression: {error}.") from error
     return prices
 
 
 def _check(model: ListedModel) -> None:
-    """Raises ValueError unless calls can be rated by each of its prices."""
+    """Raise ValueError unless calls can be rated by each of its prices."""
+    _compile(model.names)
     for dated in model.prices:
         for line in dated.lines:
             is_price = min(line.pico_per_token, line.above_tokens) >= 0
-            if line.token_class not in TOKEN_CLASSES or not is_price:
-                raise ValueError(f"{model.id}: {line.token_class!r} is no class with a price.")
+            if line.token_class not in units.REGISTRY or not is_price:
+                raise ValueError(f"{model.id}: {line.token_class!r} is not a class with a price.")
         terms(0, 0.0, [line.line() for line in dated.lines])
+
+
+def _compile(names: ModelNames) -> None:
+    if names.regex is not None:
+        re.compile(names.regex)
+    for each in (*names.any_of, *names.all_of):
+        _compile(each)

@@ -7,7 +7,6 @@ from pathlib import Path
 from random import Random
 
 import orjson
-import pytest
 
 from bench.chaos import truth
 from bench.chaos.accounts import Row, Seen, Sent
@@ -16,6 +15,7 @@ from bench.chaos.clients import note, text_bytes
 from bench.chaos.comparing import NOTE_TOKENS, WIRE_TOKENS, Findings, compare
 from bench.chaos.rates import CHARGES, COSTS
 from bench.chaos.wire import Answer
+from tests.plugins.cases import cases
 
 MARKER = "chaos-0000001"
 TOKENS = (20, 100, 5)
@@ -95,7 +95,7 @@ def test_a_row_with_output_but_no_call_is_one_too_many() -> None:
     assert len(found([], [CUT_ROW]).duplicated) == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"charge_nano": ROW.charge_nano + 1},
@@ -125,7 +125,7 @@ def test_a_report_of_a_call_that_did_not_end_is_none() -> None:
     assert found([CUT_CALL], [ROW]).mispriced
 
 
-@pytest.mark.parametrize("missing", [0, NOTE_TOKENS])
+@cases("missing", [0, NOTE_TOKENS])
 def test_an_abandoned_row_may_lack_what_was_not_noted_yet(missing) -> None:
     received = seen(cuts=1, text_bytes=4 * (90 + missing))
     found_here = found([CUT_CALL], [CUT_ROW], received)
@@ -155,7 +155,7 @@ def test_calls_are_told_apart_by_their_markers() -> None:
     assert [other in sentence for sentence in found_here.lost] == [True]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("protocol", "report", "tokens"),
     [
         ("anthropic", {"input_tokens": 7, "output_tokens": 9}, (7, 9, 0)),

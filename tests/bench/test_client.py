@@ -9,6 +9,7 @@ import pytest
 
 from bench.calls import CELLS, CODEX_CELLS, Cell, codex_call, json_call, stream_call
 from bench.client import Connection
+from tests.plugins.cases import cases
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -25,7 +26,7 @@ class Wire:
 
 
 def ended(call, *pieces: bytes, lost: bool = False) -> list[tuple[int, str]]:
-    """What a connection says about an answer that arrives in these pieces."""
+    """Return what a connection says about an answer that arrives in these pieces."""
     said: list[tuple[int, str]] = []
     connection = Connection(lambda _, events, fault: said.append((events, fault)))
     connection.connection_made(cast("asyncio.Transport", Wire()))
@@ -51,7 +52,7 @@ def test_a_whole_stream_counts_its_events_wherever_it_is_cut() -> None:
     assert outcomes == [[(3, "")]] * (len(raw) - 1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("bodies", "fault"),
     [
         ((b"data: 1\n\n", b"data: 2\n\n"), "0 terminal events"),
@@ -73,7 +74,7 @@ def test_a_json_answer_is_whole_with_its_end_in_it() -> None:
     assert ended(json_call(CHAT, 1000), json_answer(b'{"finish_reason":"stop"}')) == [(0, "")]
 
 
-@pytest.mark.parametrize(
+@cases(
     "raw",
     [
         json_answer(b'{"error":{}}', b"500 Internal Server Error"),
@@ -86,12 +87,12 @@ def test_any_other_answer_is_a_fault(raw: bytes) -> None:
     assert found
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-@pytest.mark.parametrize("size", [1_000, 50_000])
+@cases("cell", CELLS, ids=str)
+@cases("size", [1_000, 50_000])
 def test_a_body_has_about_the_wished_size(cell, size: int) -> None:
     assert len(json_call(cell, size).body) == pytest.approx(size, rel=0.15)
 
 
-@pytest.mark.parametrize("cell", CODEX_CELLS, ids=str)
+@cases("cell", CODEX_CELLS, ids=str)
 def test_a_turn_of_codex_has_about_fifty_kilobytes(cell) -> None:
     assert len(codex_call(cell).body) == pytest.approx(50_000, rel=0.1)

@@ -7,10 +7,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from bench import meters, report
 from bench.figures import Figure, quantile
+from tests.plugins.cases import cases
 
 UNDER = {"date": "2026-11-21", "command": "python -m bench"}
 CHEAP = Figure("json 1 KB", "chat", "CPU per request", "ms", 0.15, floor=0.1, at_most=0.2)
@@ -57,7 +56,7 @@ def test_the_json_file_holds_every_figure(tmp_path: Path) -> None:
     assert [found["gateway"] for found in written["figures"]] == [0.15, None]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("printed", "count"),
     [
         ("1234567,,instructions:u,100200,100.00,,\n", 1234567.0),

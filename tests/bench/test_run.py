@@ -18,7 +18,7 @@ def test_a_quick_bench_measures_both_cells_without_an_error() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("failed streams") == 2

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.soak import Held, growth, held
+from tests.plugins.cases import cases
 
 BEFORE = Held(descriptors=50, sockets=20, threads=9)
 
@@ -17,7 +18,7 @@ def test_growth_is_that_of_the_line_through_the_samples() -> None:
     assert growth([90.0, 92.0, 90.0, 92.0, 90.0]) == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("what", ["descriptors", "sockets", "threads"])
+@cases("what", ["descriptors", "sockets", "threads"])
 def test_one_more_of_anything_is_too_much(what: str) -> None:
     assert replace(BEFORE, **{what: getattr(BEFORE, what) + 1}).exceeds(BEFORE)
     assert not replace(BEFORE, **{what: getattr(BEFORE, what) - 1}).exceeds(BEFORE)

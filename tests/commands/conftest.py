@@ -11,10 +11,10 @@ import pytest
 from pytest_django import Settings
 
 from gateway_project.lib import keyring
+from gateway_project.sandbox import SandboxServer
 from routing import credentials
-from routing.sandbox import SandboxServer
 from routing.vendors import VENDORS
-from tenants import peppers
+from tenants.keys import peppers
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +26,12 @@ def data_dir(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
     settings.DATA_DIR = tmp_path
     settings.KEY_ENCRYPTION_KEYS = lambda: keyring.from_file(tmp_path / "key_encryption_keys")
     settings.KEY_PEPPERS = lambda: keyring.from_file(tmp_path / "key_peppers")
-    _forget_keyrings()
+    forget_keyrings()
     yield tmp_path
-    _forget_keyrings()
+    forget_keyrings()
 
 
-def _forget_keyrings() -> None:
+def forget_keyrings() -> None:
     credentials.keyring.cache_clear()
     peppers.keyring.cache_clear()
 

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.support.patience import GIVE_UP_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def text(*arguments: str) -> str:
-    """What a command prints for a person."""
+    """Return what a command prints for a person."""
     stdout = StringIO()
     call_command(*arguments, stdout=stdout)
     return stdout.getvalue()
@@ -31,7 +33,7 @@ def answer(*arguments: str) -> dict[str, Any]:
 
 
 def failed_answer(*arguments: str) -> dict[str, Any]:
-    """The same of a command that ends with exit code 1."""
+    """The one JSON object that a command prints which ends with exit code 1."""
     stdout = StringIO()
     with pytest.raises(SystemExit) as exit_of_command:
         call_command(*arguments, "--json", stdout=stdout)
@@ -59,5 +61,5 @@ def process(data_dir: Path, *arguments: str, **variables: str) -> subprocess.Com
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=GIVE_UP_SECONDS,
     )

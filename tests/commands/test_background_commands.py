@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from pytest_django import Settings
 
 from gateway_project import celery_programs
-from gateway_project.celery import BACKGROUND_QUEUE, DEFAULT_QUEUE, _configuration, app
+from gateway_project.celery import BACKGROUND_QUEUE, DEFAULT_QUEUE, app, configuration
 from gateway_project.lib.secret import Secret
 from tests.commands.running import process, refusal
+from tests.plugins.cases import cases
 
 
-@pytest.mark.parametrize("command", ["background_worker", "beat"])
+@cases("command", ["background_worker", "beat"])
 def test_where_serve_does_it_itself_there_is_nothing_to_run(command: str):
     assert refusal(command).startswith("TOLLGATE_TASKS is 'embedded'")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("options", "message"),
     [
-        (("--queues", "nope"), "queues: Choose among tollgate, tollgate.background."),
-        (("--queues", "tollgate,nope"), "queues: Choose among"),
-        (("--queues", ","), "queues: Choose among"),
-        (("--concurrency", "0"), "concurrency: It must be at least 1."),
+        (("--queues", "nope"), "queues: Choose from tollgate, tollgate.background."),
+        (("--queues", "tollgate,nope"), "queues: Choose from"),
+        (("--queues", ","), "queues: Choose from"),
+        (("--concurrency", "0"), "concurrency: Must be at least 1."),
     ],
 )
 def test_a_worker_names_what_is_wrong(options: tuple[str, ...], message: str, settings: Settings):
@@ -52,14 +52,8 @@ def test_background_runs_have_a_queue_of_their_own():
 
     assert queue_of("responses_api.tasks.run_background") == BACKGROUND_QUEUE
     assert queue_of("responses_api.tasks.purge_expired") == DEFAULT_QUEUE
-    assert queue_of("responses_api.tasks.deliver_webhooks") == DEFAULT_QUEUE
+    assert queue_of("responses_api.tasks.run_job") == DEFAULT_QUEUE
     assert set(celery_programs.QUEUES) == {BACKGROUND_QUEUE, DEFAULT_QUEUE}
-
-
-def test_every_periodic_task_exists():
-    app.loader.import_default_modules()
-
-    assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
 
 
 def test_messages_are_json_and_results_are_not_kept():
@@ -74,7 +68,7 @@ def test_messages_are_json_and_results_are_not_kept():
 def test_the_password_of_the_broker_is_not_in_what_celery_prints():
     secret = "rediscanary4711"
     printed = type(app)("other")
-    printed.conf.update(_configuration(Secret(f"redis://:{secret}@127.0.0.1:1/0")))
+    printed.conf.update(configuration(Secret(f"redis://:{secret}@127.0.0.1:1/0")))
 
     told = [
         repr(printed),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from routing.sandbox import SandboxServer
+from gateway_project.sandbox import SandboxServer
 from tests.commands.running import answer, failed_answer, refusal, text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 KEY = "sandbox-key-0123456789"
 
@@ -102,7 +102,7 @@ def test_a_provider_without_credential_is_not_called(sandbox: SandboxServer) -> 
     answer("add_provider", "up", *where)
     answer("add_alias", "fast", "--target", "up/sandbox-1")
     [target] = failed_answer("check_upstream", "fast")["targets"]
-    assert target["error"] == "It has no credential that can be used; see 'doctor'."
+    assert target["error"] == "It has no usable credential; see 'doctor'."
     assert not sandbox.calls
 
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from gateway_project.lib import durations
+from tests.plugins.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "expected"),
     [
         ("45s", timedelta(seconds=45)),
@@ -24,7 +25,7 @@ def test_a_number_and_a_unit(text: str, expected: timedelta) -> None:
     assert durations.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "30", "d", "1.5h", "-1d", "1w", "1d12h", "1 d", "9999999d"])
+@cases("text", ["", "30", "d", "1.5h", "-1d", "1w", "1d12h", "1 d", "9999999d"])
 def test_anything_else_is_quoted_and_explained(text: str) -> None:
     with pytest.raises(durations.DurationError, match="is not a duration; write a whole number"):
         durations.parse(text)

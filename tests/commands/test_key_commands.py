@@ -8,11 +8,12 @@ import pytest
 
 from gateway_project.lib import clock
 from routing.models import Alias
-from tenants import caller
+from tenants.keys import caller
 from tenants.models import ApiKey, Tenant
 from tests.commands.running import answer, refusal, text
+from tests.plugins.cases import cases
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_create_key_does_not_see_another_tenant_s_alias() -> None:
 
 def test_create_key_refuses_an_empty_list_of_aliases() -> None:
     assert refusal("create_key", "--tenant", "acme", "--name", "ci", "--aliases", ",") == (
-        "aliases: Name at least one, or leave the option out for all."
+        "aliases: Name at least one, or omit the option for all."
     )
 
 
@@ -95,12 +96,12 @@ def test_create_key_lets_the_key_expire() -> None:
     assert abs(key.expires_at - clock.now() - timedelta(days=30)) < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("expires", "said"),
     [
         ("soon", "expires: 'soon' is not a duration; write a whole number and a unit"),
         ("30", "expires: '30' is not a duration"),
-        ("0d", "expires: The key would be expired at once"),
+        ("0d", "expires: The key would expire at once"),
     ],
 )
 def test_create_key_names_a_wrong_lifetime(expires: str, said: str) -> None:
@@ -109,9 +110,42 @@ def test_create_key_names_a_wrong_lifetime(expires: str, said: str) -> None:
     assert not ApiKey.objects.exists()
 
 
+def test_create_key_bounds_the_key_with_it() -> None:
+    limits = ("--limit", "requests:60/minute", "--limit", "concurrency:5")
+    Alias.objects.create(name="fast")
+    made = create_key(*limits, "--budget", "12.50", "--aliases", "fast")
+    key = ApiKey.objects.get(public_id=made["id"])
+    assert sorted(map(str, key.rate_limits.all())) == [
+        "5 concurrent calls",
+        "60 requests per minute",
+    ]
+    budget = key.budgets.get()
+    assert (budget.name, budget.amount_nano, budget.period) == ("ci", 12_500_000_000, "monthly")
+    total = ApiKey.objects.get(public_id=create_key("--budget", "5/total")["id"])
+    assert total.budgets.get().period == "total"
+
+
+@cases(
+    ("option", "value", "said"),
+    [
+        ("--limit", "60", "limit: '60' is not a limit; write one like requests:60/minute."),
+        ("--limit", "requests:60", "limits: Requests and tokens have a window"),
+        ("--limit", "words:6/day", "limits: metric: "),
+        ("--budget", "much", "budget: 'much' is not an amount"),
+        ("--budget", "5/yearly", "budget: period: "),
+    ],
+)
+def test_create_key_names_a_wrong_bound_and_makes_no_key(
+    option: str, value: str, said: str
+) -> None:
+    told = refusal("create_key", "--tenant", "acme", "--name", "ci", option, value)
+    assert told.startswith(said), told
+    assert not ApiKey.objects.exists()
+
+
 def test_create_key_names_an_unknown_tenant_and_those_there_are() -> None:
     assert refusal("create_key", "--tenant", "acne", "--name", "ci") == (
-        "tenant: There is no tenant 'acne'. Known are: acme. Make one with create_tenant."
+        "tenant: There is no tenant 'acne'. Known tenants: acme. Create one with create_tenant."
     )
 
 
@@ -137,7 +171,7 @@ def test_rotate_key_without_overlap_ends_the_old_secret_at_once() -> None:
 def test_rotate_key_refuses_a_long_overlap_and_a_revoked_key() -> None:
     made = create_key()
     assert refusal("rotate_key", made["id"], "--overlap", "31d") == (
-        "overlap: The overlap must lie between 0 and 30 days."
+        "overlap: The overlap must be between 0 and 30 days."
     )
     answer("revoke_key", made["id"])
     assert refusal("rotate_key", made["id"]).startswith("id: The key")

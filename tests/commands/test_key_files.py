@@ -13,12 +13,12 @@ from gateway_project.lib.secret import Secret
 from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Credential, Provider
-from tenants import fingerprints, peppers
+from tenants.keys import fingerprints, peppers
 from tenants.models import KeyFingerprint, KeySecret, Tenant
-from tests.commands.conftest import _forget_keyrings
+from tests.commands.conftest import forget_keyrings
 from tests.commands.running import answer, refusal
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 FILES = ("key_peppers", "key_encryption_keys")
 
@@ -26,7 +26,7 @@ FILES = ("key_peppers", "key_encryption_keys")
 def replace(data_dir: Path, name: str, *entries: str) -> None:
     """Give this host another key file, and have processes begin anew."""
     (data_dir / name).write_text("\n".join(entries))
-    _forget_keyrings()
+    forget_keyrings()
 
 
 @pytest.fixture

@@ -9,12 +9,17 @@ import pytest
 
 from gateway_project.lib import clock
 from routing import seed
+from routing.protocols import PROTOCOLS
 from tenants.models import PriceVersion
 from tenants.prices import book
 from tests.commands.running import answer, refusal, text
+from tests.plugins.cases import cases
 from tests.support import rows
+from tests.support.units import known
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+__all__ = ["known"]
+
+pytestmark = pytest.mark.django_db
 
 LIST = """{"source": "test 1", "list_date": "2026-11-01", "left_out": {}, "vendors": {"up": {
   "url": "https://up.example", "models": [{"id": "m-1", "names": {"equals": "m-1"}, "without": ["web"],
@@ -75,6 +80,21 @@ def test_a_changed_price_is_shown_beside_the_one_it_replaces(price_list: str) ->
     assert input_prices() == 3_000_000
 
 
+def test_a_list_of_tokens_leaves_prices_of_other_units_as_they_are(
+    known: None, price_list: str
+) -> None:
+    typed = ("--input", "2.5", "--output", "15", "--unit", "pages=4")
+    made = answer("set_price", "--provider", "up", "--model", "m-1", *typed)
+    assert made["dollars_per_unit"] == {"pages": "4.00"}
+    (step, announced) = imported(price_list, "--publish")["models"][0]["prices"]
+    for lines in (step["lines"], announced["lines"]):
+        assert lines[-1]["dollars_per_unit"] == "4.00"
+    terms = book.cost("up", "m-1").at(clock.timestamp())
+    assert terms is not None
+    assert terms.step("default", 0).exact((("pages", 1_000),)) == 4 * 10**12
+    assert counts(imported(price_list)) == (0, 0, 1, 1, 0)
+
+
 def test_one_provider_may_be_asked_for(price_list: str) -> None:
     other = rows.provider("chat", "https://other.example/v1", name="other")
     rows.alias("others", (other, "m-1"))
@@ -91,9 +111,9 @@ def test_a_tenants_own_provider_is_left_out(price_list: str) -> None:
 
 def test_a_file_that_is_no_list_is_named(tmp_path) -> None:
     path = tmp_path / "list.json"
-    assert "is no price list" in refusal("import_prices", "--file", str(path))
+    assert "is not a price list" in refusal("import_prices", "--file", str(path))
     path.write_text("[]")
-    assert "is no price list" in refusal("import_prices", "--file", str(path))
+    assert "is not a price list" in refusal("import_prices", "--file", str(path))
 
 
 def test_the_packaged_list_prices_openai(price_list: str) -> None:
@@ -122,10 +142,10 @@ def test_a_charge_is_set_for_all_or_for_one_tenant() -> None:
 
 def test_a_cost_is_set_before_its_model_is_there_but_this_is_told() -> None:
     wanted = ("--provider", "up", "--model", "m-1", "--input", "1", "--output", "2")
-    assert "Nothing of that name exists yet." in text("set_price", *wanted)
+    assert "Nothing with that name exists yet." in text("set_price", *wanted)
 
 
-@pytest.mark.parametrize(
+@cases(
     "options",
     [
         (),
@@ -148,7 +168,7 @@ def test_an_inexact_price_is_refused_by_the_name_of_its_option() -> None:
 def test_the_sandbox_has_pretended_prices_that_are_published_once() -> None:
     seed.seed_sandbox(8001)
     seed.seed_sandbox(8002)
-    for protocol in seed.SANDBOX_PROTOCOLS:
+    for protocol in PROTOCOLS:
         terms = book.cost(f"sandbox-{protocol}", "sandbox-1").at(clock.timestamp())
         assert terms is not None
         step = terms.step("default", 0)

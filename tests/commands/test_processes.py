@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.commands.running import ROOT, process
+from tests.plugins.cases import cases
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.test_docs import OUR_COMMANDS
 
 HELP_OF_EACH = """
@@ -36,7 +36,7 @@ def test_help_leaves_nothing_behind(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=GIVE_UP_SECONDS,
     )
 
     assert (told.returncode, told.stderr) == (0, "")
@@ -53,7 +53,7 @@ print(Client(**https).get("/console/login/").headers.get("Strict-Transport-Secur
 """
 
 
-@pytest.mark.parametrize(("told", "sent"), [("true", "max-age=31536000"), ("", "None")])
+@cases(("told", "sent"), [("true", "max-age=31536000"), ("", "None")])
 def test_browsers_stay_with_https_where_tls_is_told(tmp_path: Path, told: str, sent: str) -> None:
     variables = {"TOLLGATE_DATA_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
     settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
@@ -66,7 +66,7 @@ def test_browsers_stay_with_https_where_tls_is_told(tmp_path: Path, told: str, s
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=GIVE_UP_SECONDS,
     )
 
     assert answer.stdout.strip() == sent, answer.stderr
@@ -128,7 +128,7 @@ def test_doctor_tells_of_a_database_that_is_away(tmp_path: Path) -> None:
     assert "hidden-password" not in found.stdout + found.stderr
 
 
-@pytest.mark.parametrize("option", ["--help", "--list-faults"])
+@cases("option", ["--help", "--list-faults"])
 def test_the_sandbox_command_knows_its_faults_and_options(tmp_path: Path, option: str) -> None:
     told = process(tmp_path, "sandbox", option)
     assert told.returncode == 0

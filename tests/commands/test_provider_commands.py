@@ -8,8 +8,9 @@ from routing import credentials
 from routing.models import Alias, Credential, Provider, ProviderModel
 from tenants.models import Tenant
 from tests.commands.running import answer, refusal, text
+from tests.plugins.cases import cases
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 VLLM = ("add_provider", "vllm", "--protocol", "chat", "--base-url", "http://10.0.0.5:8000/v1")
 
@@ -48,7 +49,7 @@ def test_add_provider_says_what_is_missing_and_never_the_secret(
         ("http://model.prod.svc/v1", "model.prod.svc is a private address"),
         (
             "https://up.example",
-            "has no version, which most servers want: probably https://up.example/v1.",
+            "has no version, which most servers require: probably https://up.example/v1.",
         ),
         ("https://up.example/api/", "probably https://up.example/api/v1."),
         ("https://up.example/v1/chat/completions", "must end before /chat/completions"),
@@ -81,24 +82,36 @@ def test_add_provider_knows_how_anthropic_takes_its_key() -> None:
 
 def test_add_provider_stores_quirks_and_the_tenant() -> None:
     tenant = Tenant.objects.create(slug="acme", name="Acme")
-    quirks = ("--quirk", "no_stream_usage=true", "--quirk", "max_tokens_field=max_tokens")
+    told = ("no_stream_usage=true", "max_tokens_field=max_tokens", "keepalive_seconds=3")
+    quirks = [word for quirk in told for word in ("--quirk", quirk)]
     answer(*VLLM, "--tenant", "acme", "--auth", "none", *quirks)
     provider = Provider.objects.get()
     assert provider.tenant == tenant
-    assert provider.quirks == {"no_stream_usage": True, "max_tokens_field": "max_tokens"}
+    assert provider.quirks == {
+        "no_stream_usage": True,
+        "max_tokens_field": "max_tokens",
+        "keepalive_seconds": 3,
+    }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("arguments", "said"),
     [
         ((*VLLM, "--secret-env", "NOT_SET"), "secret-env: The environment variable NOT_SET is not"),
         ((*VLLM, "--quirk", "fast"), "quirk: 'fast' is not of the form name=value."),
+        (
+            (*VLLM, "--quirk", "keepalive_seconds=long"),
+            "quirks: keepalive_seconds must be a whole number from 0 to 600.",
+        ),
         ((*VLLM, "--quirk", "fast=true"), "quirks: Unknown quirk 'fast'; known are"),
-        ((*VLLM, "--auth", "basic"), "auth: 'basic' is none of bearer, x-api-key, api-key, none."),
+        (
+            (*VLLM, "--auth", "basic"),
+            "auth: 'basic' is not one of bearer, x-api-key, api-key, none.",
+        ),
         ((*VLLM, "--tenant", "nobody"), "tenant: There is no tenant 'nobody'."),
         (
             ("add_provider", "x", "--protocol", "grpc", "--base-url", "https://x.example/v1"),
-            "protocol: 'grpc' is none of chat, responses, anthropic.",
+            "protocol: 'grpc' is not one of chat, responses, anthropic.",
         ),
         (
             ("add_provider", "x", "--protocol", "chat", "--base-url", "x.example/v1"),
@@ -106,7 +119,7 @@ def test_add_provider_stores_quirks_and_the_tenant() -> None:
         ),
         (
             ("add_provider", "x", "--protocol", "chat", "--base-url", "https://x.example/v1\n"),
-            "base_url: The base URL may hold no space, line break",
+            "base_url: The base URL must not contain a space, line break",
         ),
         (
             ("add_provider", "X Y", "--protocol", "chat", "--base-url", "https://x.example/v1"),
@@ -123,7 +136,7 @@ def test_add_provider_names_what_is_wrong_and_adds_nothing(
 
 def test_add_provider_refuses_a_name_that_is_taken() -> None:
     answer(*VLLM)
-    assert refusal(*VLLM) == "name: A provider 'vllm' exists already; choose another name."
+    assert refusal(*VLLM) == "name: Provider 'vllm' already exists; choose another name."
 
 
 def test_add_alias_makes_models_and_keeps_the_order() -> None:
@@ -173,7 +186,7 @@ def test_add_alias_of_the_platform_may_not_use_a_tenant_s_provider() -> None:
     Tenant.objects.create(slug="acme", name="Acme")
     answer(*VLLM, "--tenant", "acme")
     assert refusal("add_alias", "fast", "--target", "vllm/a").startswith(
-        "target: There is no provider 'vllm'. Known are: none yet."
+        "target: There is no provider 'vllm'. Known providers: none yet."
     )
 
 
@@ -181,7 +194,7 @@ def test_add_alias_of_the_platform_may_not_use_a_tenant_s_provider() -> None:
     ("targets", "said"),
     [
         (("vllm",), "target: 'vllm' is not of the form provider/model."),
-        (("vllm/a", "gone/b"), "target: There is no provider 'gone'. Known are: vllm."),
+        (("vllm/a", "gone/b"), "target: There is no provider 'gone'. Known providers: vllm."),
         (("vllm/a", "vllm/a"), "target: The same target is named twice."),
     ],
 )

@@ -13,11 +13,13 @@ from pytest_django import Settings
 from gateway_project import quickstart
 from routing import credentials, seed
 from routing.models import Alias, Credential, Provider, ProviderModel
-from tenants import caller, revision
+from tenants import revision
+from tenants.keys import caller
 from tenants.models import ApiKey, Tenant
 from tests.commands.running import answer, refusal, text
+from tests.plugins.cases import cases
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 SANDBOX_ALIASES = ["sandbox-chat", "sandbox-responses", "sandbox-anthropic"]
 
@@ -81,7 +83,7 @@ def test_a_base_url_that_is_none_is_refused_before_anything_is_made() -> None:
     assert not Tenant.objects.exists()
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"api_key": 1}'])
+@cases("content", [None, "", "{}", '{"api_key": 1}'])
 def test_a_lost_file_gives_a_new_key_and_password_and_says_so(
     data_dir: Path, content: str | None
 ) -> None:

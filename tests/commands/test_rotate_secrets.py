@@ -15,7 +15,7 @@ from routing.models import Credential, Provider
 from tenants.models import Tenant
 from tests.commands.running import answer, refusal, text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from routing import checked_transport
+from gateway_project.sandbox import SandboxServer
 from routing.models import Provider, ProviderModel
-from routing.sandbox import SandboxServer
+from routing.upstream import checked_transport
 from tests.commands.running import answer, refusal, text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 
 def add(monkeypatch: pytest.MonkeyPatch, base_url: str, protocol: str = "chat") -> None:
@@ -40,14 +40,14 @@ def test_a_refusal_is_told_and_nothing_is_added(
 ) -> None:
     add(monkeypatch, sandbox.base_url.removesuffix("/v1") + "/nowhere")
     assert refusal("sync_models", "up").startswith(
-        "provider: The models of 'up' cannot be had: it answered 404"
+        "provider: The models of 'up' cannot be listed: it answered 404"
     )
     assert not ProviderModel.objects.exists()
 
 
 def test_an_unreachable_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, "http://127.0.0.1:9/v1")
-    assert "cannot be had: ConnectError" in refusal("sync_models", "up")
+    assert "cannot be listed: ConnectError" in refusal("sync_models", "up")
 
 
 def test_a_missing_credential_is_told() -> None:
@@ -74,11 +74,12 @@ def paging_upstream(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
     """Anthropic's list in two pages, at the place where the socket would be."""
     seen: list[httpx.Request] = []
 
-    def respond(self: object, request: httpx.Request) -> httpx.Response:
+    async def respond(self: object, request: httpx.Request) -> httpx.Response:
         seen.append(request)
         return httpx.Response(200, json=PAGES[request.url.params.get("after_id")])
 
-    monkeypatch.setattr(checked_transport.CheckedTransport, "handle_request", respond)
+    transport = checked_transport.AsyncCheckedTransport
+    monkeypatch.setattr(transport, "handle_async_request", respond)
     return seen
 
 

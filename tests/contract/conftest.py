@@ -20,7 +20,7 @@ Script = Callable[[str], Json]
 
 @pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest) -> str:
-    """What the upstream speaks."""
+    """The protocol that the upstream speaks."""
     return str(request.param)
 
 

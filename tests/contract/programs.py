@@ -28,7 +28,7 @@ _KEPT = ("PATH", "LANG", "TMPDIR")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended, and what it printed."""
+    """The end of a program, and its output."""
 
     code: int
     out: str
@@ -52,7 +52,7 @@ def run(command: list[str | Path], home: Path, **environment: str) -> Ended:
 
 
 def node_script(name: str, home: Path, **environment: str) -> dict[str, Any]:
-    """What a script of js/ told. It is copied beside its packages, where Node looks for them."""
+    """Run a copy of a script of js/ beside its packages, where Node finds them; return its report."""
     need_node()
     for script in (HERE / "js").glob("*.mjs"):
         shutil.copy(script, NODE)
@@ -60,7 +60,7 @@ def node_script(name: str, home: Path, **environment: str) -> dict[str, Any]:
 
 
 def python_script(name: str, home: Path, **environment: str) -> dict[str, Any]:
-    """What a script of py/ told."""
+    """Run a script of py/ and return its report."""
     need_python()
     interpreter = PYTHON / "bin" / "python"
     # -I would hide the script's own folder from it; -B keeps its bytecode out of the tree.

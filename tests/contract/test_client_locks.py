@@ -7,9 +7,8 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.contract import programs
+from tests.plugins.cases import cases
 
 PROJECT = programs.HERE / "js"
 PACKAGES = json.loads((PROJECT / "package-lock.json").read_text())["packages"]
@@ -26,18 +25,18 @@ def test_every_client_is_asked_for_in_one_exact_version():
     assert locked == wanted
 
 
-@pytest.mark.parametrize("place", INSTALLED)
+@cases("place", INSTALLED)
 def test_every_package_has_its_hash_and_no_address(place):
     assert INSTALLED[place]["integrity"].startswith("sha512-")
     assert "resolved" not in INSTALLED[place]
 
 
-@pytest.mark.parametrize("name", ["@ai-sdk/openai", "@openai/codex", "ai", "openai"])
+@cases("name", ["@ai-sdk/openai", "@openai/codex", "ai", "openai"])
 def test_the_version_of_every_javascript_client_is_told(name):
     assert f"`{name}` {PACKAGES[f'node_modules/{name}']['version']}" in DOCUMENTED
 
 
-@pytest.mark.parametrize("name", PYTHON_CLIENTS)
+@cases("name", PYTHON_CLIENTS)
 def test_the_version_of_every_python_client_is_told(name):
     lock = (ROOT / "requirements" / f"{PYTHON_CLIENTS[name]}.lock").read_text()
     (version,) = re.findall(rf"(?m)^{name}==(\S+)", lock)

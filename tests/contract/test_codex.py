@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from responses_api import codex_profile
+from responses_api.resources import codex_profile
 from routing.models import Provider, ProviderModel
 from tests.contract import programs
 from tests.contract.programs import Ended
@@ -74,7 +74,7 @@ def codex(gateway, acme, protocol, transport, tmp_path) -> Codex:
 def came_the_way_it_was_told(gateway, transport, monkeypatch) -> Iterator[None]:
     """Every call came over the transport of the profile: nothing fell back."""
     lines: list[Json] = []
-    monkeypatch.setattr(gateway.worker.call_log, "write", lines.append)
+    monkeypatch.setattr(gateway.worker.services.call_log, "write", lines.append)
     yield
     gateway.idle()
     calls = [line["socket"] is not None for line in lines if line["event"] == "call"]

@@ -3,7 +3,8 @@
 
 The suite (https://github.com/openresponses/openresponses) is not published as a package that a test run could
 install. Each case sends what the suite sends and checks what it checks: the schemas of the specification, the
-status, and what the output holds. tests/websocket/test_acceptance.py looks closer at those of the WebSocket.
+status, and what the output holds. tests/responses_api/websocket/test_acceptance.py looks closer at those of
+the WebSocket.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from bench.processes import free_port
+from tests.plugins.cases import cases
 from tests.processes.served import Served, environment
 from tests.support import reference
 from tests.support.patience import GIVE_UP_SECONDS
@@ -90,7 +92,10 @@ class Suite:
 
     def socket(self) -> ClientConnection:
         return connect(
-            self._url.replace("http", "ws", 1), additional_headers=self.headers, proxy=None
+            self._url.replace("http", "ws", 1),
+            additional_headers=self.headers,
+            proxy=None,
+            open_timeout=GIVE_UP_SECONDS,
         )
 
     def turn(self, socket: ClientConnection, given: Any, **fields: Any) -> list[Json]:
@@ -154,7 +159,7 @@ def system_prompt(suite: Suite) -> None:
 
 
 def tool_calling(suite: Suite) -> None:
-    """Without `tool_choice`: the model chooses to call."""
+    """The model chooses to call: `tool_choice` is not given."""
     question = message("What's the weather like in San Francisco?")
     output = suite.answer(question, tools=[WEATHER])["output"]
     assert [item["name"] for item in output if item["type"] == "function_call"] == ["get_weather"]
@@ -256,11 +261,11 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, st
     with Served(variables, "--quickstart") as served:
         yield served, json.loads((data_dir / "quickstart.json").read_text())["api_key"]
         served.signal()
-        served.wait(20)
+        served.wait()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", MODELS)
+@cases("model", MODELS)
 def test_all_seventeen_cases_pass_on_a_fresh_gateway(fresh: tuple[Served, str], model: str) -> None:
     assert len(CASES) == 17
     for case in CASES:

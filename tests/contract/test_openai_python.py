@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from routing.models import Provider
+from tests.plugins.cases import cases
 from tests.support import rows
 from tests.support.patience import GIVE_UP_SECONDS
 
@@ -96,7 +97,7 @@ def test_a_created_stream_numbers_its_events(client, gateway, model):
     assert_steps(gateway, 1)
 
 
-@pytest.mark.parametrize("question", [QUESTION, "[reason] Hi", "[tools=3]", "[chunks=50]"])
+@cases("question", [QUESTION, "[reason] Hi", "[tools=3]", "[chunks=50]"])
 def test_the_strict_stream_helper_accepts_every_event(client, gateway, model, question):
     with client.responses.stream(model=model, input=question, tools=[RESPONSES_TOOL]) as stream:
         kinds = [event.type for event in stream]
@@ -161,7 +162,7 @@ async def test_a_chat_stream_reaches_the_asynchronous_client(async_client, model
     assert "".join(text) == ANSWER
 
 
-@pytest.mark.parametrize(
+@cases(
     ("question", "finish"),
     [(QUESTION, "stop"), ("[reason] Hi", "stop"), ("[tools=3]", "tool_calls")],
 )

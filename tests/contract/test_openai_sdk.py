@@ -10,9 +10,10 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
+from gateway_project.sandbox import Scripted
 from routing.models import Provider
-from routing.sandbox import Scripted
 from tenants.models import ApiKey
+from tests.plugins.cases import cases
 from tests.support import rows
 from tests.support.patience import GIVE_UP_SECONDS
 
@@ -70,7 +71,7 @@ async def async_client(request, gateway, acme):
 def log(gateway, monkeypatch):
     """The lines the gateway logs, one for each call that was settled."""
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(gateway.worker.call_log, "write", lines.append)
+    monkeypatch.setattr(gateway.worker.services.call_log, "write", lines.append)
     return lines
 
 
@@ -380,8 +381,8 @@ def test_a_wrong_parameter_is_a_bad_request_error_that_names_it(client):
     assert caught.value.param == "previous_response_id"
 
 
-@pytest.mark.parametrize("protocol", ["chat", "responses"])
-@pytest.mark.parametrize(
+@cases("protocol", ["chat", "responses"])
+@cases(
     ("name", "error", "status", "code"),
     [
         ("400", openai.BadRequestError, 400, "upstream_rejected"),
@@ -448,7 +449,7 @@ def test_a_rate_limit_is_waited_out_for_as_long_as_the_upstream_says(client, gat
     assert second.started_at - first.started_at >= 1
 
 
-@pytest.mark.parametrize("name", ["429-insufficient-quota", "401", "cut-before-output"])
+@cases("name", ["429-insufficient-quota", "401", "cut-before-output"])
 def test_a_failure_that_will_not_pass_is_not_tried_again(client, gateway, name):
     with pytest.raises(openai.APIStatusError) as caught:
         client.with_options(max_retries=2).chat.completions.create(

@@ -9,9 +9,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from routing.models import Alias, Provider
-from tests.faults.wire import until
 from tests.support import rows
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 
 pytestmark = [pytest.mark.clients, pytest.mark.django_db(transaction=True)]
 
@@ -31,7 +30,7 @@ def client(request, gateway, acme):
 
 def polled(client: OpenAI, response_id: str) -> Any:
     """The response once it is final, as the documentation says one waits for it."""
-    until(lambda: client.responses.retrieve(response_id).status in FINAL, 10)
+    until(lambda: client.responses.retrieve(response_id).status in FINAL)
     return client.responses.retrieve(response_id)
 
 

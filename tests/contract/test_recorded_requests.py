@@ -8,6 +8,7 @@ import httpx
 import orjson
 import pytest
 
+from tests.plugins.cases import cases
 from tests.support import grammar, reference
 from tests.support.patience import GIVE_UP_SECONDS
 
@@ -53,7 +54,7 @@ def replay(gateway, customer, protocol: str, request: Json) -> httpx.Response:
 
 
 def outcome(request: Json, answer: httpx.Response) -> str:
-    """How a whole answer says it ended."""
+    """Return how a whole answer says that it ended."""
     is_chat = request["path"].endswith("/chat/completions")
     if not request["body"].get("stream"):
         said = answer.json()
@@ -69,7 +70,7 @@ def outcome(request: Json, answer: httpx.Response) -> str:
     return ending
 
 
-@pytest.mark.parametrize("sent", recorded())
+@cases("sent", recorded)
 def test_a_recorded_request_is_answered_to_its_end(gateway, acme, protocol, sent):
     answer = replay(gateway, acme, protocol, sent)
     missing = missing_state(sent["body"])

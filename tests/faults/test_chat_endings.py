@@ -1,4 +1,4 @@
-"""Whether a chat stream ended or was cut off: one rule for both doors, for the relay and for the translation
+"""A chat stream has ended, or was cut off: one rule for both doors, for the relay and for the translation
 of a dialect. Every case is a full request whose provider's answer is scripted."""
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from routing.sandbox.reply import Scripted
-from tests.faults import wire
-from tests.faults.conftest import Outcomes
+from gateway_project.sandbox.reply import Scripted
 from tests.faults.test_upstream_faults import assert_one_failure
-from tests.support import grammar, rows
+from tests.plugins.cases import cases
+from tests.support import grammar, rows, wire
 from tests.support.live import LiveGateway
+from tests.support.outcomes import Outcomes
 
 Json = dict[str, Any]
 
@@ -95,7 +95,7 @@ def ask(gateway: LiveGateway):
     return asked
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_a_stream_that_ended_is_whole(ask, way: str, outcomes: Outcomes) -> None:
     for case, chunks in WHOLE.items():
         answer = ask(way, chunks)
@@ -108,7 +108,7 @@ def test_a_stream_that_ended_is_whole(ask, way: str, outcomes: Outcomes) -> None
         assert outcomes()[-1]["usage_source"] == ("provider" if reported else "counted"), case
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_a_stream_that_was_cut_off_has_failed(ask, way: str, outcomes: Outcomes) -> None:
     for case, chunks in CUT.items():
         answer = ask(way, chunks)
@@ -121,14 +121,14 @@ def test_a_stream_that_was_cut_off_has_failed(ask, way: str, outcomes: Outcomes)
         )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_nothing_but_done_is_an_error_that_another_answer_can_replace(ask, way: str) -> None:
     for chunks in ([DONE], [USAGE, DONE], [sent([]), USAGE, DONE]):
         answer = ask(way, chunks)
         assert (answer.status, answer.error["code"]) == (502, "upstream_cut"), chunks
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_a_whole_json_body_is_a_whole_answer_whatever_its_reason(ask, way: str) -> None:
     message = {"role": "assistant", "content": "Hello"}
     for fields in ({}, {"finish_reason": None}, {"finish_reason": ""}, {"finish_reason": "stop"}):
@@ -145,7 +145,7 @@ def test_a_whole_json_body_is_a_whole_answer_whatever_its_reason(ask, way: str) 
             assert found["choices"][0]["message"]["content"] == "Hello", fields
 
 
-@pytest.mark.parametrize("way", WAYS)
+@cases("way", WAYS)
 def test_a_failure_told_in_the_place_of_a_reason_is_a_failure(ask, way: str) -> None:
     for reason, code in (
         ("error", "upstream_error"),

@@ -7,7 +7,7 @@ import gc
 import os
 import random
 import socket
-import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,21 +16,23 @@ from typing import cast
 
 import pytest
 
-from responses_api.exchange import Exchange
-from routing.sandbox.faults import PREFIX
-from routing.sandbox.log import Call
-from tests.faults import wire
-from tests.faults.conftest import Outcomes
-from tests.faults.wire import Wire, until
-from tests.support import rows
+from gateway_project.sandbox.faults import PREFIX
+from gateway_project.sandbox.log import LoggedCall
+from responses_api.calls.exchange import Exchange
+from tests.plugins.cases import cases
+from tests.plugins.tiers import by_tier
+from tests.support import rows, wire
+from tests.support.client import question
 from tests.support.live import LiveGateway
-from tests.support.patience import NOISE_SECONDS
+from tests.support.outcomes import Outcomes
+from tests.support.patience import NOISE_SECONDS, promised, until
 from tests.support.rows import Customer
+from tests.support.wire import Wire
 
 DOORS = ("chat", "responses")
-each_door = pytest.mark.parametrize("door", DOORS)
-streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-PROMISED_SECONDS = 0.1
+each_door = cases("door", DOORS)
+streamed_or_not = cases("stream", [False, True], ids=["json", "stream"])
+PROMISED_SECONDS = promised(0.1)
 ENDLESS = PREFIX + "never-ending"
 OUTPUT = {"chat": b'"content":', "responses": b"response.output_text.delta"}
 
@@ -56,23 +58,21 @@ def start(
     stream: bool = True,
 ) -> Wire:
     """A client that has sent its request and read nothing yet."""
-    client = Wire(gateway.root_url)
-    client.send(wire.request(door, customer, wire.body(door, f"{model}-{door}", text, stream)))
-    return client
+    return wire.started(gateway.root_url, door, customer, f"{model}-{door}", text, stream)
 
 
 def leave(client: Wire) -> float:
-    """Close the connection; the moment at which it was."""
+    """Close the connection; return the moment at which that was."""
     client.socket.close()
     return time.monotonic()
 
 
-def sandbox_received(gateway: LiveGateway, count: int = 1) -> Call:
+def sandbox_received(gateway: LiveGateway, count: int = 1) -> LoggedCall:
     until(lambda: len(gateway.sandbox.calls) >= count)
     return gateway.sandbox.calls[-1]
 
 
-def noticed_after(gateway: LiveGateway, call: Call, left_at: float) -> float:
+def noticed_after(gateway: LiveGateway, call: LoggedCall, left_at: float) -> float:
     """Seconds from the client's leaving until the provider saw its connection closed."""
     until(lambda: call.ended is not None)
     assert call.ended == "client_closed"
@@ -121,7 +121,8 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream(
         200,
         "counted",
     )
-    assert 0 < line["output_visible"] <= line["frames"]  # events that open something are no output
+    # Events that open something are no output, and a word is a few tokens.
+    assert 0 < line["output_visible"] <= 4 * line["frames"]
 
 
 @each_door
@@ -136,13 +137,13 @@ def test_a_client_that_leaves_while_it_takes_nothing(
 
 
 def is_blocked(gateway: LiveGateway) -> bool:
-    """Whether every running exchange waits for its client to take bytes, and has waited a while."""
+    """Tell whether every running exchange has waited a while for its client to take bytes."""
 
     def look() -> bool:
-        running = [cast("Exchange", one) for one in gateway.worker.registry._running.values()]
+        running = [cast("Exchange", one) for one in gateway.worker.services.registry.running]
         now = asyncio.get_running_loop().time()
         return bool(running) and all(
-            exchange.phase.value == "sending" and now - exchange.since > 0.05
+            exchange.progress.phase.value == "sending" and now - exchange.progress.since > 0.05
             for exchange in running
         )
 
@@ -202,10 +203,10 @@ def test_a_client_that_leaves_while_the_connection_is_being_made(
 ) -> None:
     rows.alias(f"far-{door}", (rows.provider(door, unreachable, "far"), "any"))
     client = start(gateway, door, customer, "far")
-    until(lambda: len(gateway.worker.registry) == 1)
-    until(lambda: gateway.worker.transport.open_connections == 1)
+    until(lambda: len(gateway.worker.services.registry) == 1)
+    until(lambda: gateway.worker.services.transport.open_connections == 1)
     left_at = leave(client)
-    until(lambda: len(gateway.worker.registry) == 0)
+    until(lambda: len(gateway.worker.services.registry) == 0)
     assert time.monotonic() - left_at < NOISE_SECONDS
     assert [line["status"] for line in outcomes()] == ["client_gone"]
 
@@ -213,12 +214,12 @@ def test_a_client_that_leaves_while_the_connection_is_being_made(
 def test_a_client_that_leaves_in_the_middle_of_its_upload_costs_nothing(
     gateway: LiveGateway, customer: Customer, outcomes: Outcomes
 ) -> None:
-    whole = wire.request("chat", customer, wire.body("chat", "good-chat", "Hi" * 50_000, False))
+    whole = wire.request("chat", customer, question("chat", "good-chat", "Hi" * 50_000, False))
     client = Wire(gateway.root_url)
     client.send(whole[:-1000])
-    until(lambda: len(gateway.worker.registry.uploads) == 1)
+    until(lambda: len(gateway.worker.services.registry.uploads) == 1)
     leave(client)
-    until(lambda: not gateway.worker.registry.uploads)
+    until(lambda: not gateway.worker.services.registry.uploads)
     assert [line["status"] for line in outcomes()] == ["client_gone"]
     assert len(gateway.sandbox.calls) == 0
 
@@ -228,32 +229,32 @@ def test_an_operator_can_end_a_call(
 ) -> None:
     with start(gateway, "responses", customer, "good", "[chunks=1000] [pace=10]") as client:
         until(lambda: len(gateway.sandbox.calls) == 1)
-        (request_id,) = gateway.call(lambda: list(gateway.worker.registry._running))
+        (request_id,) = [one.request_id for one in gateway.worker.services.registry.running]
         until(lambda: gateway.sandbox.calls[0].events_sent > 8)
-        assert gateway.call(lambda: gateway.worker.registry.cancel(request_id))
+        assert gateway.call(lambda: gateway.worker.services.registry.cancel(request_id))
         answer = client.answer()
     assert (answer.events[-1]["type"], answer.data[-1]) == ("response.failed", b"[DONE]")
-    assert [line["status"] for line in outcomes()] == ["failed"]
-    assert not gateway.call(lambda: gateway.worker.registry.cancel(request_id))
+    assert [line["status"] for line in outcomes()] == ["cancelled"]
+    assert not gateway.call(lambda: gateway.worker.services.registry.cancel(request_id))
 
 
 # The promise: 100 ms at the 99th percentile
 
-PHASES: dict[str, Callable[[LiveGateway, Customer, str], tuple[Wire, Call]]] = {}
+PHASES: dict[str, Callable[[LiveGateway, Customer, str], tuple[Wire, LoggedCall]]] = {}
 
 
-def phase(function: Callable[[LiveGateway, Customer, str], tuple[Wire, Call]]) -> None:
+def phase(function: Callable[[LiveGateway, Customer, str], tuple[Wire, LoggedCall]]) -> None:
     PHASES[function.__name__.removeprefix("_")] = function
 
 
 @phase
-def _before_headers(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, Call]:
+def _before_headers(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, LoggedCall]:
     client = start(gateway, door, customer, "silent")
     return client, sandbox_received(gateway)
 
 
 @phase
-def _before_output(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, Call]:
+def _before_output(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, LoggedCall]:
     client = start(gateway, door, customer, "headers")
     call = sandbox_received(gateway)
     until(lambda: call.first_byte_at is not None)
@@ -261,14 +262,14 @@ def _before_output(gateway: LiveGateway, customer: Customer, door: str) -> tuple
 
 
 @phase
-def _mid_stream(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, Call]:
+def _mid_stream(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, LoggedCall]:
     client = start(gateway, door, customer, "good", "[chunks=1000] [pace=10]")
     client.wait_for(OUTPUT[door])
     return client, sandbox_received(gateway)
 
 
 @phase
-def _blocked(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, Call]:
+def _blocked(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire, LoggedCall]:
     client = start(gateway, door, customer, "endless")
     call = sandbox_received(gateway)
     until(lambda: is_blocked(gateway))
@@ -276,26 +277,18 @@ def _blocked(gateway: LiveGateway, customer: Customer, door: str) -> tuple[Wire,
 
 
 def measured(gateway: LiveGateway, customer: Customer, name: str, door: str) -> float:
-    """How long the provider of one abandoned call took to notice, in seconds."""
+    """Return how many seconds the provider of one abandoned call took to notice."""
     gateway.sandbox.calls.clear()
     client, call = PHASES[name](gateway, customer, door)
     return noticed_after(gateway, call, leave(client))
 
 
-@pytest.mark.parametrize("name", PHASES)
-def test_the_provider_notices_within_100_ms(
-    gateway: LiveGateway, customer: Customer, name: str
-) -> None:
-    seconds = [measured(gateway, customer, name, door) for door in DOORS * 8]
-    assert statistics.median(seconds) < PROMISED_SECONDS
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", PHASES)
+@cases("name", PHASES)
 def test_the_provider_notices_within_100_ms_in_99_of_100_cases(
     gateway: LiveGateway, customer: Customer, name: str
 ) -> None:
-    seconds = sorted(measured(gateway, customer, name, door) for door in DOORS * 125)
+    every_door = DOORS * by_tier(default=2, ci=8, proof=125)
+    seconds = sorted(measured(gateway, customer, name, door) for door in every_door)
     assert seconds[int(len(seconds) * 0.99)] < PROMISED_SECONDS
 
 
@@ -306,7 +299,7 @@ async def abandon(gateway: LiveGateway, customer: Customer, door: str, number: i
     """One call, left after some bytes or some milliseconds, in a way that depends on its number."""
     model = ("good", "endless", "silent", "headers")[number % 4]
     text = f"[chunks=50] [pace={number % 3}] [wait={number % 5}]"
-    payload = wire.body(door, f"{model}-{door}", text, stream=number % 5 != 0)
+    payload = question(door, f"{model}-{door}", text, stream=number % 5 != 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     try:
         writer.write(wire.request(door, customer, payload))
@@ -335,8 +328,8 @@ async def abandon_many(gateway: LiveGateway, customer: Customer, count: int, wid
 
 def cancel_any(gateway: LiveGateway) -> None:
     """Interrupt a running call a second time, from inside."""
-    for request_id in list(gateway.worker.registry._running)[:1]:
-        gateway.worker.registry.cancel(request_id)
+    for running in gateway.worker.services.registry.running[:1]:
+        gateway.worker.services.registry.cancel(running.request_id)
 
 
 def resident_bytes() -> int:
@@ -354,7 +347,7 @@ def tasks(gateway: LiveGateway) -> int:
 
 def assert_all_is_quiet(gateway: LiveGateway, customer: Customer) -> None:
     gateway.idle()
-    until(lambda: gateway.worker.transport.open_connections == 0)
+    until(lambda: gateway.worker.services.transport.open_connections == 0)
     for door in DOORS:
         answer = wire.ask(gateway.root_url, door, customer, f"good-{door}", stream=True)
         assert (answer.status, answer.is_whole) == (200, True)
@@ -370,17 +363,23 @@ def test_300_cancelled_calls_leak_nothing(gateway: LiveGateway, customer: Custom
 
 
 @pytest.mark.long
-def test_10_000_cancelled_calls_leak_nothing(gateway: LiveGateway, customer: Customer) -> None:
-    asyncio.run(abandon_many(gateway, customer, 2_000, 40))
+def test_thousands_of_cancelled_calls_leak_nothing(
+    gateway: LiveGateway, customer: Customer
+) -> None:
+    count = by_tier(2_000, 2_000, 10_000)
+    asyncio.run(abandon_many(gateway, customer, 1_000, 40))
     assert_all_is_quiet(gateway, customer)
     gc.collect()
-    before, files, memory = tasks(gateway), open_files(), resident_bytes()
-    asyncio.run(abandon_many(gateway, customer, 10_000, 40))
+    before, files = tasks(gateway), open_files()
+    memory, objects = resident_bytes(), sys.getallocatedblocks()
+    asyncio.run(abandon_many(gateway, customer, count, 40))
     assert_all_is_quiet(gateway, customer)
     until(lambda: tasks(gateway) <= before)
     gc.collect()
     until(lambda: open_files() <= files + 40)  # idle connections are kept for a while
-    assert resident_bytes() - memory < 15 * 1024 * 1024
+    # Less than one object of each call is left, and no buffer of its own outside of Python's memory.
+    assert sys.getallocatedblocks() - objects < count
+    assert resident_bytes() - memory < 16 * 1024 * count
 
 
 # Readers that do not read
@@ -392,7 +391,7 @@ def test_a_client_that_takes_nothing_is_closed_after_the_send_limit(
 ) -> None:
     gateway.limit(send_stall=0.2)
     with Wire(gateway.root_url, receive_buffer=4096) as client:
-        client.send(wire.request(door, customer, wire.body(door, f"endless-{door}", "Hi", True)))
+        client.send(wire.request(door, customer, question(door, f"endless-{door}", "Hi", True)))
         call = sandbox_received(gateway)
         until(lambda: call.ended is not None)
         assert call.ended == "client_closed"
@@ -404,10 +403,10 @@ def test_a_client_that_takes_nothing_is_closed_after_the_send_limit(
 def test_a_reader_that_is_slow_but_reads_is_served_to_the_end(
     gateway: LiveGateway, customer: Customer
 ) -> None:
-    gateway.limit(send_stall=0.4)
+    gateway.limit(send_stall=1.5)
     with Wire(gateway.root_url, receive_buffer=4096) as client:
         text = "[chunks=20000]"
-        client.send(wire.request("chat", customer, wire.body("chat", "good-chat", text, True)))
+        client.send(wire.request("chat", customer, question("chat", "good-chat", text, True)))
         until(lambda: is_blocked(gateway))
         answer = client.answer()
     assert (answer.is_whole, answer.data[-1]) == (True, b"[DONE]")
@@ -418,8 +417,8 @@ def test_other_traffic_goes_on_beside_readers_that_do_not_read(
     gateway: LiveGateway, customer: Customer
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
-        stuck = list(pool.map(lambda _: start(gateway, "chat", customer, "endless"), range(20)))
-        until(lambda: len(gateway.worker.registry) == 20 and is_blocked(gateway))
+        stuck = list(pool.map(lambda _: start(gateway, "chat", customer, "endless"), range(8)))
+        until(lambda: len(gateway.worker.services.registry) == 8 and is_blocked(gateway))
         asked_at = time.monotonic()
         answers = [wire.ask(gateway.root_url, "chat", customer, "good-chat") for _ in range(20)]
         assert time.monotonic() - asked_at < 1.0 + NOISE_SECONDS
@@ -438,7 +437,7 @@ def test_no_first_byte_in_time_is_a_504(
     gateway.limit(first_byte=0.1)
     answer = wire.ask(gateway.root_url, door, customer, f"silent-{door}", stream=True)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert answer.error["message"] == "The provider did not begin to answer in time."
+    assert answer.error["message"] == "The provider did not begin its answer in time."
     (line,) = outcomes()
     assert (line["status"], line["http_status"], line["error"]) == (
         "failed",
@@ -460,8 +459,8 @@ def test_no_output_in_time_is_a_504(gateway: LiveGateway, customer: Customer, do
 def test_the_total_time_is_limited(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool
 ) -> None:
-    gateway.limit(total=0.1, total_stream=0.1, idle=0.04)  # idle only makes the clock tick faster
-    text = "[wait=20] [chunks=1000] [pace=10]" if stream else "[wait=5000]"
+    gateway.limit(total=1.5, total_stream=1.5, idle=1.2)
+    text = "[wait=20] [chunks=2000] [pace=10]" if stream else "[wait=5000]"
     answer = wire.ask(gateway.root_url, door, customer, f"good-{door}", text, stream)
     assert b"The provider took too long to answer." in answer.body
     assert answer.status == (200 if stream else 504)

@@ -1,4 +1,4 @@
-"""Which failures move a call to the alias's next target, and which never do."""
+"""Some failures move a call to the alias's next target; others never do."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
+from gateway_project.sandbox.faults import PREFIX
+from gateway_project.sandbox.reply import Scripted
 from routing.models import Provider
-from routing.sandbox.faults import PREFIX
-from routing.sandbox.reply import Scripted
-from tests.faults import wire
-from tests.faults.conftest import Outcomes
-from tests.support import rows
+from tests.plugins.cases import cases, each_pair, each_value
+from tests.support import rows, wire
+from tests.support.client import question
 from tests.support.live import LiveGateway
+from tests.support.outcomes import Outcomes
 from tests.support.rows import Customer
 
 DOORS = ("chat", "responses")
-each_door = pytest.mark.parametrize("door", DOORS)
-streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+each_door = cases("door", DOORS)
+streamed_or_not = cases("stream", [False, True], ids=["json", "stream"])
 FALLS_BACK = ["401", "403", "404", "429", "429-insufficient-quota", "500", "502", "503", "529"]
 ANSWER = "You said: Hi"
 
@@ -55,9 +56,10 @@ def text_of(answer: wire.Answer) -> str:
     return str(whole["output"][0]["content"][0]["text"])
 
 
+@each_pair
 @each_door
 @streamed_or_not
-@pytest.mark.parametrize("fault", FALLS_BACK)
+@cases("fault", FALLS_BACK)
 def test_a_refusing_target_gives_way_to_the_next(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool, fault: str
 ) -> None:
@@ -69,7 +71,7 @@ def test_a_refusing_target_gives_way_to_the_next(
 
 @each_door
 @streamed_or_not
-@pytest.mark.parametrize("fault", ["connect-refused", "tls-fail"])
+@cases("fault", ["connect-refused", "tls-fail"])
 def test_a_target_without_a_connection_gives_way_to_the_next(
     gateway: LiveGateway,
     customer: Customer,
@@ -112,9 +114,10 @@ def test_a_response_that_failed_before_any_output_gives_way_to_the_next(
     assert [event["type"] for event in answer.events].count("response.created") == 1
 
 
+@each_pair
 @each_door
 @streamed_or_not
-@pytest.mark.parametrize("fault", ["400", "413", "422", "redirect", "bad-json-body", "html"])
+@cases("fault", ["400", "413", "422", "redirect", "bad-json-body", "html"])
 def test_a_rejected_request_and_a_broken_answer_are_not_tried_elsewhere(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool, fault: str
 ) -> None:
@@ -126,7 +129,7 @@ def test_a_rejected_request_and_a_broken_answer_are_not_tried_elsewhere(
 
 @each_door
 @streamed_or_not
-@pytest.mark.parametrize("fault", ["silence", "headers-then-silence", "200-then-silence"])
+@cases("fault", ["silence", "headers-then-silence", "200-then-silence"])
 def test_a_call_that_was_waited_for_in_vain_may_be_billed_and_is_not_repeated(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool, fault: str
 ) -> None:
@@ -151,7 +154,7 @@ def test_a_call_whose_connection_broke_after_it_was_sent_is_not_repeated(
             (upstream(gateway, door, "b"), "good"),
         )
         with wire.Wire(gateway.root_url) as client:
-            client.send(wire.request(door, customer, wire.body(door, "many", "Hi", stream)))
+            client.send(wire.request(door, customer, question(door, "many", "Hi", stream)))
             peer, _ = listener.accept()
             peer.recv(65536)
             peer.close()
@@ -160,14 +163,13 @@ def test_a_call_whose_connection_broke_after_it_was_sent_is_not_repeated(
     assert asked(gateway) == []
 
 
+@each_value
 @each_door
-@pytest.mark.parametrize(
-    "fault", ["error-mid", "cut", "reset", "clean-eof", "200-then-silence-after-n"]
-)
+@cases("fault", ["error-mid", "cut", "reset", "clean-eof", "200-then-silence-after-n"])
 def test_nothing_is_tried_again_after_the_first_output(
     gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
-    gateway.limit(idle=0.1)
+    gateway.limit(idle=0.5)
     model = alias_over(gateway, door, PREFIX + fault, "good")
     answer = wire.ask(gateway.root_url, door, customer, model, stream=True)
     assert answer.status == 200
@@ -227,7 +229,7 @@ def test_the_providers_retry_after_is_passed_on(
     assert answer.headers["retry-after-ms"] == "2000"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "passed_on"),
     [
         ("0", "0"),
@@ -256,7 +258,7 @@ def test_after_the_commit_the_stream_is_opened_by_us_and_another_target_may_stil
     gateway: LiveGateway, customer: Customer
 ) -> None:
     gateway.limit(commit=0.05, keepalive=0.05)
-    late_refusal = Scripted(503, {}, (b"{}",), "application/json", delay_ms=250)
+    late_refusal = Scripted(503, {}, (b"{}",), "application/json", delay_ms=800)
     gateway.call(lambda: gateway.sandbox.script("late", late_refusal))
     model = alias_over(gateway, "responses", "late", "good")
     answer = wire.ask(gateway.root_url, "responses", customer, model, stream=True)
@@ -281,7 +283,7 @@ def test_keepalives_repeat_the_last_sequence_number_and_never_come_before_create
 ) -> None:
     gateway.limit(commit=0.05, keepalive=0.05)
     rows.alias("slow", (upstream(gateway, "responses", "slow"), "good"))
-    text = "[wait=200] [pace=150] one two"
+    text = "[wait=600] [pace=400] one two"
     answer = wire.ask(gateway.root_url, "responses", customer, "slow", text, stream=True)
     events = answer.events
     assert events[0]["type"] == "response.created"
@@ -298,7 +300,7 @@ def test_chat_shows_life_with_comments_between_its_events(
 ) -> None:
     gateway.limit(commit=0.05, keepalive=0.05)
     rows.alias("slow", (upstream(gateway, "chat", "slow"), "good"))
-    text = "[wait=200] [pace=150] one two"
+    text = "[wait=600] [pace=400] one two"
     answer = wire.ask(gateway.root_url, "chat", customer, "slow", text, stream=True)
     assert answer.body.startswith(b": keep-alive\n\n: keep-alive\n\n")
     assert answer.body.count(b": keep-alive\n\n") >= 4
@@ -319,7 +321,7 @@ def test_when_all_targets_fail_after_the_commit_the_stream_ends_with_one_termina
     gateway: LiveGateway, customer: Customer, door: str
 ) -> None:
     gateway.limit(commit=0.05)
-    late_refusal = Scripted(503, {}, (b"{}",), "application/json", delay_ms=150)
+    late_refusal = Scripted(503, {}, (b"{}",), "application/json", delay_ms=800)
     gateway.call(lambda: gateway.sandbox.script("late", late_refusal))
     model = alias_over(gateway, door, "late", PREFIX + "500")
     answer = wire.ask(gateway.root_url, door, customer, model, stream=True)
@@ -349,7 +351,7 @@ def test_a_held_opening_of_the_first_target_is_not_repeated_by_the_second(
     }
     error = {"type": "error", "sequence_number": 1, "code": "server_error", "message": "x"}
     chunks = tuple(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (opening, error))
-    gateway.call(lambda: gateway.sandbox.script("opens", Scripted(chunks=chunks, pace_ms=250)))
+    gateway.call(lambda: gateway.sandbox.script("opens", Scripted(chunks=chunks, pace_ms=800)))
     model = alias_over(gateway, "responses", "opens", "good")
     answer = wire.ask(gateway.root_url, "responses", customer, model, stream=True)
     kinds = [event["type"] for event in answer.events]

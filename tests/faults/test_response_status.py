@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from routing.sandbox.reply import Scripted
+from gateway_project.sandbox.reply import Scripted
 from tests.support import rows
+from tests.support.client import client_of
 from tests.support.live import LiveGateway
-from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
 
@@ -54,10 +54,7 @@ def play(gateway: LiveGateway, script: Scripted) -> None:
 @pytest.fixture
 def http(gateway: LiveGateway):
     rows.alias("m", (rows.provider("responses", gateway.sandbox.base_url), "scripted"))
-    headers = rows.customer("acme").headers
-    with httpx.Client(
-        base_url=gateway.base_url, headers=headers, timeout=GIVE_UP_SECONDS
-    ) as client:
+    with client_of(gateway, rows.customer("acme")) as client:
         yield client
 
 

@@ -11,16 +11,29 @@ import openai
 import pytest
 from openai import OpenAI
 
-from routing.sandbox import FAULTS
-from routing.sandbox.faults import PREFIX
-from routing.sandbox.log import Call
-from routing.sandbox.reply import Scripted
-from tests.faults import wire
-from tests.faults.conftest import Outcomes
-from tests.faults.wire import until
-from tests.support import chat_grammar, grammar, meaning, rows
+from gateway_project.sandbox import FAULTS
+from gateway_project.sandbox.faults import PREFIX
+from gateway_project.sandbox.log import LoggedCall
+from gateway_project.sandbox.reply import Scripted
+from tests.faults.expected import (
+    BREAKS_OFF,
+    COMPLETE,
+    FAILED,
+    HAS_ITS_OWN_TEST,
+    MALFORMED,
+    NEEDS_PATIENCE,
+    REFUSED,
+    code_in_a_stream,
+    expected_of,
+)
+from tests.faults.faulty import answered, assert_chat_was_cut, faulty, sdk_of, streamed
+from tests.plugins.cases import cases, each_pair, each_value
+from tests.support import chat_grammar, grammar, meaning, rows, wire
+from tests.support.client import question
 from tests.support.live import LiveGateway
 from tests.support.meaning import Tokens
+from tests.support.outcomes import Outcomes
+from tests.support.patience import until
 from tests.support.rows import Customer
 
 Json = dict[str, Any]
@@ -31,79 +44,6 @@ CELLS = [
     ("responses", "chat"),
     ("responses", "anthropic"),
 ]
-MALFORMED = (502, "upstream_malformed")
-CUT = (502, "upstream_cut")
-LATE = (504, "upstream_timeout")
-OVERLOADED = (503, "upstream_overloaded")
-FAILED = (502, "upstream_error")
-UNREACHABLE = (502, "upstream_unreachable")
-
-# Fault: the HTTP error of a whole answer, and of a stream that has said nothing yet (docs/errors.md).
-REFUSED: dict[str, tuple[int, str]] = {
-    "400": (400, "upstream_rejected"),
-    "401": (502, "upstream_auth_failed"),
-    "403": (502, "upstream_auth_failed"),
-    "404": (404, "model_not_found"),
-    "413": (413, "request_too_large"),
-    "422": (422, "upstream_rejected"),
-    "429": (429, "rate_limit_exceeded"),
-    "429-retry-after": (429, "rate_limit_exceeded"),
-    "429-insufficient-quota": (429, "upstream_quota_exhausted"),
-    "500": FAILED,
-    "502": FAILED,
-    "503": OVERLOADED,
-    "529": OVERLOADED,
-    "redirect": MALFORMED,
-    "early-response": (413, "request_too_large"),
-    "header-bomb": MALFORMED,
-    "html": MALFORMED,
-    "bad-json-body": MALFORMED,
-    "silence": LATE,
-    "200-then-silence": LATE,
-    "headers-then-silence": LATE,
-    "comments-only": LATE,
-    "connect-refused": UNREACHABLE,
-    "tls-fail": UNREACHABLE,
-    "accept-silence": LATE,
-    "cut-before-output": CUT,
-    "cut-utf8": CUT,
-    "error-first": OVERLOADED,
-}
-# Fault: the HTTP error of a whole answer, and the code that ends a stream after its first output.
-BREAKS_OFF: dict[str, tuple[tuple[int, str], str]] = {
-    "200-then-silence-after-n": (LATE, "upstream_timeout"),
-    "error-mid": (OVERLOADED, "upstream_error"),
-    "cut": (CUT, "upstream_cut"),
-    "reset": (CUT, "upstream_cut"),
-    "cut-crlf": (CUT, "upstream_cut"),
-    "clean-eof": (MALFORMED, "upstream_cut"),
-    "never-ending": (LATE, "upstream_timeout"),
-}
-# In a stream OpenAI's protocols have one code for all of their own trouble; Anthropic says which.
-IN_A_STREAM = {
-    "chat": "upstream_error",
-    "responses": "upstream_error",
-    "anthropic": "upstream_overloaded",
-}
-# Odd, but complete: both sorts of answer arrive whole.
-COMPLETE = {
-    "1xx",
-    "cached-exclusive",
-    "cached-inclusive",
-    "crlf-split",
-    "duplicate-terminal",
-    "gzip",
-    "negative-tokens",
-    "no-usage",
-    "slow-drip",
-    "usage-decreasing",
-    "usage-twice",
-    "utf8-split",
-    "wrong-content-type",
-}
-HAS_ITS_OWN_TEST = {"huge-event", "bad-json-frame", "reset-keepalive", "trailing-after-done"}
-LATE_ONES = {fault for fault, error in REFUSED.items() if error == LATE}
-NEEDS_PATIENCE = LATE_ONES | {fault for fault, (error, _) in BREAKS_OFF.items() if error == LATE}
 # Refused or broken before it said anything, and not billed: the next target may answer.
 FALLS_BACK = ["401", "403", "404", "429", "429-insufficient-quota", "500", "502", "503", "529"]
 STAYS = ["400", "413", "422", "redirect", "bad-json-body", "html"]
@@ -113,8 +53,8 @@ SAID = "[pace=5] Hi"
 ANSWER = "You said: Hi"
 GERMAN = "Grüße aus dem Sandkasten — für Sie."
 
-each_cell = pytest.mark.parametrize(("door", "protocol"), CELLS, ids=map("-over-".join, CELLS))
-streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+each_cell = cases(("door", "protocol"), CELLS, ids=map("-over-".join, CELLS))
+streamed_or_not = cases("stream", [False, True], ids=["json", "stream"])
 
 
 def test_every_fault_is_tested() -> None:
@@ -128,36 +68,8 @@ def customer(gateway: LiveGateway) -> Customer:
 
 @pytest.fixture
 def sdk(gateway: LiveGateway, customer: Customer) -> Iterator[OpenAI]:
-    with OpenAI(base_url=gateway.base_url, api_key=customer.secret, max_retries=0) as client:
+    with sdk_of(gateway, customer) as client:
         yield client
-
-
-def faulty(gateway: LiveGateway, protocol: str, fault: str) -> str:
-    """An alias whose only target has this fault; waits are short where only waiting shows it."""
-    url = gateway.sandbox.fault_urls.get(fault, gateway.sandbox.base_url)
-    rows.alias("faulty", (rows.provider(protocol, url), PREFIX + fault))
-    if fault in NEEDS_PATIENCE:
-        gateway.limit(first_byte=0.1, idle=0.1, total=0.15, total_stream=0.3)
-    return "faulty"
-
-
-def answered(client: OpenAI, door: str, model: str, text: str = "Hi") -> str:
-    """The whole answer's text, as the official SDK gives it."""
-    if door == "chat":
-        said: Any = [{"role": "user", "content": text}]
-        completion = client.chat.completions.create(model=model, messages=said)
-        return completion.choices[0].message.content or ""
-    return client.responses.create(model=model, input=text).output_text
-
-
-def streamed(client: OpenAI, door: str, model: str, text: str = "Hi") -> str:
-    """The streamed answer's text, as the official SDK gives it; raises if it is not complete."""
-    if door == "chat":
-        said: Any = [{"role": "user", "content": text}]
-        with client.chat.completions.stream(model=model, messages=said) as chat:
-            return chat.get_final_completion().choices[0].message.content or ""
-    with client.responses.stream(model=model, input=text) as stream:
-        return stream.get_final_response().output_text
 
 
 def assert_one_failure(door: str, answer: wire.Answer, code: str) -> None:
@@ -169,19 +81,14 @@ def assert_one_failure(door: str, answer: wire.Answer, code: str) -> None:
         assert response["error"]["code"] == "server_error"
         assert all(item["status"] == "incomplete" for item in response["output"])
         return
-    *_, last = answer.data
-    assert json.loads(last)["error"]["code"] == code
-    assert answer.body.count(b'"error"') == 1
-    assert b"[DONE]" not in answer.body
-    assert b'"finish_reason":"' not in answer.body
-    assert not answer.is_whole
+    assert_chat_was_cut(answer, code)
 
 
 def assert_upstream_closed(gateway: LiveGateway, fault: str) -> None:
     """The gateway keeps no provider waiting: each call it made has come to its end."""
     gateway.idle()
     until(lambda: all(call.ended for call in gateway.sandbox.calls))
-    until(lambda: gateway.worker.transport.open_connections == 0)
+    until(lambda: gateway.worker.services.transport.open_connections == 0)
     ended = {call.ended for call in gateway.sandbox.calls}
     assert ended <= {"completed", "client_closed", f"fault:{fault}"} | ENDED_BY_THE_SANDBOX
 
@@ -189,22 +96,14 @@ def assert_upstream_closed(gateway: LiveGateway, fault: str) -> None:
 ENDED_BY_THE_SANDBOX = {"fault:cut", "fault:reset"}
 
 
-def expected_of(protocol: str, fault: str, *, stream: bool) -> tuple[int, str]:
-    """Anthropic has a type for what is too large, and no code."""
-    if fault in {"413", "early-response"} and protocol == "anthropic":
-        return 413, "upstream_rejected"
-    if fault == "error-first" and stream and protocol != "anthropic":
-        return FAILED
-    return REFUSED[fault] if fault in REFUSED else BREAKS_OFF[fault][0]
-
-
+@each_value
 @each_cell
-@pytest.mark.parametrize("fault", [*REFUSED, *BREAKS_OFF])
+@cases("fault", [*REFUSED, *BREAKS_OFF])
 def test_a_whole_answer_that_fails_is_an_http_error(
     gateway: LiveGateway, customer: Customer, sdk: OpenAI, door: str, protocol: str, fault: str
 ) -> None:
     expected = expected_of(protocol, fault, stream=False)
-    model = faulty(gateway, protocol, fault)
+    model = faulty(gateway, protocol, fault, hurried=fault in NEEDS_PATIENCE)
     answer = wire.ask(gateway.root_url, door, customer, model, SAID)
     assert (answer.status, answer.error["code"], answer.is_whole) == (*expected, True)
     with pytest.raises(openai.APIStatusError) as raised:
@@ -214,13 +113,14 @@ def test_a_whole_answer_that_fails_is_an_http_error(
     assert_upstream_closed(gateway, fault)
 
 
+@each_value
 @each_cell
-@pytest.mark.parametrize("fault", REFUSED)
+@cases("fault", REFUSED)
 def test_a_stream_that_fails_before_its_first_output_is_an_http_error(
     gateway: LiveGateway, customer: Customer, sdk: OpenAI, door: str, protocol: str, fault: str
 ) -> None:
     expected = expected_of(protocol, fault, stream=True)
-    model = faulty(gateway, protocol, fault)
+    model = faulty(gateway, protocol, fault, hurried=fault in NEEDS_PATIENCE)
     answer = wire.ask(gateway.root_url, door, customer, model, SAID, stream=True)
     assert (answer.status, answer.error["code"], answer.is_whole) == (*expected, True)
     with pytest.raises(openai.APIStatusError) as raised:
@@ -229,27 +129,28 @@ def test_a_stream_that_fails_before_its_first_output_is_an_http_error(
     assert_upstream_closed(gateway, fault)
 
 
+@each_value
 @each_cell
-@pytest.mark.parametrize("fault", BREAKS_OFF)
+@cases("fault", BREAKS_OFF)
 def test_a_stream_that_fails_later_has_exactly_one_terminal_event(
     gateway: LiveGateway, customer: Customer, sdk: OpenAI, door: str, protocol: str, fault: str
 ) -> None:
-    code = IN_A_STREAM[protocol] if fault == "error-mid" else BREAKS_OFF[fault][1]
-    model = faulty(gateway, protocol, fault)
+    model = faulty(gateway, protocol, fault, hurried=fault in NEEDS_PATIENCE)
     answer = wire.ask(gateway.root_url, door, customer, model, SAID, stream=True)
     assert "".join(wire.deltas(answer))
-    assert_one_failure(door, answer, code)
+    assert_one_failure(door, answer, code_in_a_stream(protocol, fault))
     with pytest.raises((openai.APIError, RuntimeError)):
         streamed(sdk, door, model, SAID)
     assert_upstream_closed(gateway, fault)
 
 
+@each_value
 @each_cell
-@pytest.mark.parametrize("fault", sorted(COMPLETE))
+@cases("fault", sorted(COMPLETE))
 def test_an_odd_answer_still_arrives_complete(
     gateway: LiveGateway, customer: Customer, sdk: OpenAI, door: str, protocol: str, fault: str
 ) -> None:
-    model = faulty(gateway, protocol, fault)
+    model = faulty(gateway, protocol, fault, hurried=fault in NEEDS_PATIENCE)
     expected = GERMAN if fault == "utf8-split" else ANSWER
     whole = wire.ask(gateway.root_url, door, customer, model)
     assert (whole.status, whole.is_whole) == (200, True)
@@ -261,7 +162,7 @@ def test_an_odd_answer_still_arrives_complete(
 
 
 def final_of(door: str, answer: wire.Answer) -> meaning.Meaning:
-    """What a stream says, once its form was checked; chat was not asked for usage."""
+    """Check the form of a stream and return what it says; chat was not asked for usage."""
     if door == "responses":
         return meaning.of_response(grammar.check_stream(answer.body))
     chat_grammar.check_ours(chat_grammar.read(answer.body), with_usage=False)
@@ -285,14 +186,15 @@ USAGE: dict[str, dict[str, Tokens | None]] = {
 }
 
 
+@each_pair
 @each_cell
 @streamed_or_not
-@pytest.mark.parametrize("fault", USAGE)
+@cases("fault", USAGE)
 def test_odd_usage_is_neither_invented_nor_counted_twice(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str, fault: str, stream: bool
 ) -> None:
-    model = faulty(gateway, protocol, fault)
-    asked = wire.body(door, model, "Hi", stream)
+    model = faulty(gateway, protocol, fault, hurried=fault in NEEDS_PATIENCE)
+    asked = question(door, model, "Hi", stream)
     if door == "chat" and stream:
         asked["stream_options"] = {"include_usage": True}
     with wire.Wire(gateway.root_url) as client:
@@ -307,7 +209,10 @@ def test_tokens_below_zero_are_none(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str
 ) -> None:
     answer = wire.ask(
-        gateway.root_url, door, customer, faulty(gateway, protocol, "negative-tokens")
+        gateway.root_url,
+        door,
+        customer,
+        faulty(gateway, protocol, "negative-tokens"),
     )
     assert meaning.MEANING[door](answer.json()).usage == Tokens(0, 0, 0, 0, 0)
 
@@ -385,9 +290,10 @@ def next_after(protocol: str) -> str:
     return {"chat": "anthropic", "responses": "chat", "anthropic": "responses"}[protocol]
 
 
+@each_pair
 @each_cell
 @streamed_or_not
-@pytest.mark.parametrize("fault", FALLS_BACK)
+@cases("fault", FALLS_BACK)
 def test_a_refusing_target_gives_way_to_the_next_of_another_protocol(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str, stream: bool, fault: str
 ) -> None:
@@ -411,9 +317,10 @@ def test_an_error_event_before_any_output_gives_way_to_the_next(
     assert asked(gateway) == [(protocol, PREFIX + "error-first"), (other, "good")]
 
 
+@each_pair
 @each_cell
 @streamed_or_not
-@pytest.mark.parametrize("fault", STAYS)
+@cases("fault", STAYS)
 def test_a_rejected_request_and_a_broken_answer_are_not_tried_elsewhere(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str, stream: bool, fault: str
 ) -> None:
@@ -423,12 +330,13 @@ def test_a_rejected_request_and_a_broken_answer_are_not_tried_elsewhere(
     assert asked(gateway) == [(protocol, PREFIX + fault)]
 
 
+@each_value
 @each_cell
-@pytest.mark.parametrize("fault", BREAKS_OFF)
+@cases("fault", BREAKS_OFF)
 def test_nothing_is_tried_again_after_the_first_output(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str, fault: str
 ) -> None:
-    gateway.limit(idle=0.1, total_stream=0.3)
+    gateway.limit(idle=0.5, total_stream=1.5)
     model = alias_over(gateway, (protocol, PREFIX + fault), (next_after(protocol), "good"))
     answer = wire.ask(gateway.root_url, door, customer, model, SAID, stream=True)
     assert answer.status == 200
@@ -439,7 +347,7 @@ def test_nothing_is_tried_again_after_the_first_output(
 
 def late(gateway: LiveGateway, protocol: str) -> str:
     """The name of a model that refuses only after the client was shown a sign of life."""
-    script = Scripted(503, {}, (b"{}",), "application/json", delay_ms=250)
+    script = Scripted(503, {}, (b"{}",), "application/json", delay_ms=500)
     gateway.call(lambda: gateway.sandbox.script(f"late-{protocol}", script))
     return f"late-{protocol}"
 
@@ -517,7 +425,7 @@ def first_words(protocol: str) -> bytes:
 
 
 @each_cell
-@pytest.mark.parametrize("where", ["first", "later"])
+@cases("where", ["first", "later"])
 def test_words_inside_a_stream_reach_nobody(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str, where: str
 ) -> None:
@@ -534,9 +442,10 @@ def test_words_inside_a_stream_reach_nobody(
         assert_one_failure(door, answer, "upstream_error")
 
 
+@each_pair
 @each_cell
 @streamed_or_not
-@pytest.mark.parametrize("status", [400, 401, 403, 422, 500, 529])
+@cases("status", [400, 401, 403, 422, 500, 529])
 def test_words_of_a_refusal_reach_the_client_only_where_they_help(
     gateway: LiveGateway, customer: Customer, door: str, protocol: str, stream: bool, status: int
 ) -> None:
@@ -566,11 +475,11 @@ def test_a_client_that_leaves_closes_the_providers_connection(
     rows.alias("slow", (rows.provider(protocol, gateway.sandbox.base_url), "good"))
     said = "[chunks=1000] [pace=10]" if stream else "[wait=20000] Hi"
     client = wire.Wire(gateway.root_url)
-    client.send(wire.request(door, customer, wire.body(door, "slow", said, stream)))
+    client.send(wire.request(door, customer, question(door, "slow", said, stream)))
     if stream:
         client.wait_for(b'"delta":')
     until(lambda: len(gateway.sandbox.calls) == 1)
-    call: Call = gateway.sandbox.calls[0]
+    call: LoggedCall = gateway.sandbox.calls[0]
     client.socket.close()
     until(lambda: call.ended is not None)
     assert call.ended == "client_closed"

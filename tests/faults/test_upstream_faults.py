@@ -8,97 +8,39 @@ from typing import Any
 
 import openai
 import pytest
-from openai import OpenAI
 from openai.types.responses import Response
 
-from routing.sandbox import FAULTS
-from routing.sandbox.faults import PREFIX
-from routing.sandbox.reply import Scripted
-from tests.faults import wire
-from tests.support import rows
+from gateway_project.sandbox import FAULTS
+from gateway_project.sandbox.reply import Scripted
+from tests.faults.expected import (
+    BREAKS_OFF,
+    COMPLETE,
+    CUT,
+    HAS_ITS_OWN_TEST,
+    MALFORMED,
+    NEEDS_PATIENCE,
+    REFUSED,
+    expected_of,
+)
+from tests.faults.faulty import answered, assert_chat_was_cut, faulty, sdk_of, streamed
+from tests.plugins.cases import cases, each_pair, each_value
+from tests.support import rows, wire
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 
 DOORS = ("chat", "responses")
-MALFORMED = (502, "upstream_malformed")
-CUT = (502, "upstream_cut")
-LATE = (504, "upstream_timeout")
-UNREACHABLE = (502, "upstream_unreachable")
-
-# Fault: the HTTP error of a whole answer, and of a stream; docs/errors.md has the table.
-REFUSED: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {
-    fault: (expected, expected)
-    for fault, expected in {
-        "400": (400, "upstream_rejected"),
-        "401": (502, "upstream_auth_failed"),
-        "403": (502, "upstream_auth_failed"),
-        "404": (404, "model_not_found"),
-        "413": (413, "request_too_large"),
-        "422": (422, "upstream_rejected"),
-        "429": (429, "rate_limit_exceeded"),
-        "429-retry-after": (429, "rate_limit_exceeded"),
-        "429-insufficient-quota": (429, "upstream_quota_exhausted"),
-        "500": (502, "upstream_error"),
-        "502": (502, "upstream_error"),
-        "503": (503, "upstream_overloaded"),
-        "529": (503, "upstream_overloaded"),
-        "redirect": MALFORMED,
-        "early-response": (413, "request_too_large"),
-        "header-bomb": MALFORMED,
-        "html": MALFORMED,
-        "bad-json-body": MALFORMED,
-        "silence": LATE,
-        "200-then-silence": LATE,
-        "headers-then-silence": LATE,
-        "comments-only": LATE,
-        "connect-refused": UNREACHABLE,
-        "tls-fail": UNREACHABLE,
-        "accept-silence": LATE,
-    }.items()
-} | {"error-first": ((503, "upstream_overloaded"), (502, "upstream_error"))}
-
-# Fault: the HTTP error of a whole answer, and the code that ends a stream after its first output.
-BREAKS_OFF: dict[str, tuple[tuple[int, str], str]] = {
-    "200-then-silence-after-n": (LATE, "upstream_timeout"),
-    "error-mid": ((503, "upstream_overloaded"), "upstream_error"),
-    "cut": (CUT, "upstream_cut"),
-    "reset": (CUT, "upstream_cut"),
-    "cut-crlf": (CUT, "upstream_cut"),
-    "clean-eof": (MALFORMED, "upstream_cut"),
-    "never-ending": (LATE, "upstream_timeout"),
-}
-
 # Cut before any text. Chat has sent nothing then, but Responses has opened its first item, which is output.
 CUT_BEFORE_TEXT = {"cut-before-output", "cut-utf8"}
-
-# Odd, but complete: both sorts of answer arrive whole.
-COMPLETE = {
-    "1xx",
-    "cached-exclusive",
-    "cached-inclusive",
-    "crlf-split",
-    "duplicate-terminal",
-    "gzip",
-    "negative-tokens",
-    "no-usage",
-    "slow-drip",
-    "usage-decreasing",
-    "usage-twice",
-    "utf8-split",
-    "wrong-content-type",
-}
-HAS_ITS_OWN_TEST = {"huge-event", "bad-json-frame", "reset-keepalive", "trailing-after-done"}
-
-NEEDS_PATIENCE = {fault for fault, (error, _) in (REFUSED | BREAKS_OFF).items() if error == LATE}
+REFUSED_AT_ONCE = sorted(set(REFUSED) - CUT_BEFORE_TEXT)
 
 # The pace keeps an endless answer from hitting the size limit before the time limit.
 SAID = "[pace=5] Hi"
 
-each_door = pytest.mark.parametrize("door", DOORS)
+each_door = cases("door", DOORS)
 
 
 def test_every_fault_is_tested() -> None:
-    tested = {*REFUSED, *BREAKS_OFF} | CUT_BEFORE_TEXT | COMPLETE | HAS_ITS_OWN_TEST
+    tested = {*REFUSED, *BREAKS_OFF} | COMPLETE | HAS_ITS_OWN_TEST
     assert tested == set(FAULTS)
 
 
@@ -107,50 +49,11 @@ def customer(gateway: LiveGateway) -> Customer:
     return rows.customer("acme")
 
 
-def faulty(gateway: LiveGateway, door: str, fault: str) -> str:
-    """An alias whose only target has this fault; waits are short where only waiting shows it."""
-    url = gateway.sandbox.fault_urls.get(fault, gateway.sandbox.base_url)
-    rows.alias("faulty", (rows.provider(door, url), PREFIX + fault))
-    if fault in NEEDS_PATIENCE:
-        gateway.limit(first_byte=0.1, idle=0.1, total=0.15, total_stream=0.3)
-    return "faulty"
-
-
-def client_of(gateway: LiveGateway, customer: Customer) -> OpenAI:
-    return OpenAI(base_url=gateway.base_url, api_key=customer.secret, max_retries=0)
-
-
-def answered(client: OpenAI, door: str, model: str, text: str = "Hi") -> str:
-    """The whole answer's text, as the official SDK gives it."""
-    if door == "chat":
-        said: Any = [{"role": "user", "content": text}]
-        return (
-            client.chat.completions.create(model=model, messages=said).choices[0].message.content
-            or ""
-        )
-    return client.responses.create(model=model, input=text).output_text
-
-
-def streamed(client: OpenAI, door: str, model: str, text: str = "Hi") -> str:
-    """The streamed answer's text, as the official SDK gives it; raises if it is not complete."""
-    if door == "chat":
-        said: Any = [{"role": "user", "content": text}]
-        with client.chat.completions.stream(model=model, messages=said) as chat:
-            return chat.get_final_completion().choices[0].message.content or ""
-    with client.responses.stream(model=model, input=text) as stream:
-        return stream.get_final_response().output_text
-
-
 def assert_one_failure(door: str, answer: wire.Answer, code: str) -> None:
     """Exactly one terminal event, at the end, and in chat a body that was cut."""
     assert answer.status == 200
     if door == "chat":
-        *_, last = answer.data
-        assert json.loads(last)["error"]["code"] == code
-        assert answer.body.count(b'"error"') == 1
-        assert b"[DONE]" not in answer.body
-        assert b'"finish_reason":"' not in answer.body
-        assert not answer.is_whole
+        assert_chat_was_cut(answer, code)
         return
     assert answer.is_whole
     *_, last, done = answer.data
@@ -174,54 +77,57 @@ def assert_failed_response(event: dict[str, Any]) -> None:
     assert {"usage", "incomplete_details", "store", "metadata"} <= set(event["response"])
 
 
+@each_value
 @each_door
-@pytest.mark.parametrize("fault", [*REFUSED, *BREAKS_OFF])
+@cases("fault", [*REFUSED_AT_ONCE, *BREAKS_OFF])
 def test_a_whole_answer_that_fails_is_an_http_error(
     gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
-    expected = (REFUSED | BREAKS_OFF)[fault][0]
-    model = faulty(gateway, door, fault)
+    expected = expected_of(door, fault, stream=False)
+    model = faulty(gateway, door, fault, hurried=fault in NEEDS_PATIENCE)
     answer = wire.ask(gateway.root_url, door, customer, model, SAID)
     assert (answer.status, answer.error["code"], answer.is_whole) == (*expected, True)
     with pytest.raises(openai.APIStatusError) as raised:
-        answered(client_of(gateway, customer), door, model, SAID)
+        answered(sdk_of(gateway, customer), door, model, SAID)
     assert (raised.value.status_code, raised.value.code) == expected
     assert raised.value.request_id
 
 
+@each_value
 @each_door
-@pytest.mark.parametrize("fault", REFUSED)
+@cases("fault", REFUSED_AT_ONCE)
 def test_a_stream_that_fails_before_its_first_output_is_an_http_error(
     gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
-    expected = REFUSED[fault][1]
-    model = faulty(gateway, door, fault)
+    expected = expected_of(door, fault, stream=True)
+    model = faulty(gateway, door, fault, hurried=fault in NEEDS_PATIENCE)
     answer = wire.ask(gateway.root_url, door, customer, model, SAID, stream=True)
     assert (answer.status, answer.error["code"], answer.is_whole) == (*expected, True)
     with pytest.raises(openai.APIStatusError) as raised:
-        streamed(client_of(gateway, customer), door, model, SAID)
+        streamed(sdk_of(gateway, customer), door, model, SAID)
     assert (raised.value.status_code, raised.value.code) == expected
 
 
+@each_value
 @each_door
-@pytest.mark.parametrize("fault", BREAKS_OFF)
+@cases("fault", BREAKS_OFF)
 def test_a_stream_that_fails_later_has_exactly_one_terminal_event(
     gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
-    model = faulty(gateway, door, fault)
+    model = faulty(gateway, door, fault, hurried=fault in NEEDS_PATIENCE)
     answer = wire.ask(gateway.root_url, door, customer, model, SAID, stream=True)
     assert "".join(wire.deltas(answer))
     assert_one_failure(door, answer, BREAKS_OFF[fault][1])
     with pytest.raises((openai.APIError, RuntimeError)):
-        streamed(client_of(gateway, customer), door, model, SAID)
+        streamed(sdk_of(gateway, customer), door, model, SAID)
 
 
 @each_door
-@pytest.mark.parametrize("fault", sorted(CUT_BEFORE_TEXT))
+@cases("fault", sorted(CUT_BEFORE_TEXT))
 def test_an_answer_cut_before_its_first_text_is_an_error(
     gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
-    model = faulty(gateway, door, fault)
+    model = faulty(gateway, door, fault, hurried=fault in NEEDS_PATIENCE)
     whole = wire.ask(gateway.root_url, door, customer, model, SAID)
     assert (whole.status, whole.error["code"]) == CUT
     stream = wire.ask(gateway.root_url, door, customer, model, SAID, stream=True)
@@ -230,15 +136,16 @@ def test_an_answer_cut_before_its_first_text_is_an_error(
     else:
         assert_one_failure(door, stream, "upstream_cut")
     with pytest.raises((openai.APIError, RuntimeError)):
-        streamed(client_of(gateway, customer), door, model, SAID)
+        streamed(sdk_of(gateway, customer), door, model, SAID)
 
 
+@each_value
 @each_door
-@pytest.mark.parametrize("fault", sorted(COMPLETE))
+@cases("fault", sorted(COMPLETE))
 def test_an_odd_answer_still_arrives_complete(
     gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
-    model = faulty(gateway, door, fault)
+    model = faulty(gateway, door, fault, hurried=fault in NEEDS_PATIENCE)
     expected = "Grüße aus dem Sandkasten — für Sie." if fault == "utf8-split" else "You said: Hi"
     whole = wire.ask(gateway.root_url, door, customer, model)
     assert (whole.status, whole.is_whole) == (200, True)
@@ -246,7 +153,7 @@ def test_an_odd_answer_still_arrives_complete(
     assert (stream.status, stream.is_whole) == (200, True)
     assert "".join(wire.deltas(stream)) == expected
     assert stream.data.count(b"[DONE]") == 1
-    assert streamed(client_of(gateway, customer), door, model) == expected
+    assert streamed(sdk_of(gateway, customer), door, model) == expected
 
 
 @each_door
@@ -254,7 +161,7 @@ def test_an_event_above_the_limit_ends_a_stream_but_not_a_whole_answer(
     gateway: LiveGateway, customer: Customer, door: str
 ) -> None:
     model = faulty(gateway, door, "huge-event")
-    assert len(answered(client_of(gateway, customer), door, model)) == 10 * 1024 * 1024
+    assert len(answered(sdk_of(gateway, customer), door, model)) == 10 * 1024 * 1024
     stream = wire.ask(gateway.root_url, door, customer, model, stream=True)
     if door == "chat":
         assert (stream.status, stream.error["code"]) == MALFORMED
@@ -269,7 +176,7 @@ def test_one_event_that_is_no_json_is_left_out(
     model = faulty(gateway, door, "bad-json-frame")
     whole = wire.ask(gateway.root_url, door, customer, model)
     assert (whole.status, whole.error["code"]) == MALFORMED
-    assert streamed(client_of(gateway, customer), door, model) == "You said: Hi"
+    assert streamed(sdk_of(gateway, customer), door, model) == "You said: Hi"
 
 
 @each_door
@@ -296,7 +203,7 @@ def test_bytes_after_the_end_do_not_spoil_this_answer_or_the_next(
 ) -> None:
     model = faulty(gateway, door, "trailing-after-done")
     rows.alias("sound", (rows.provider(door, gateway.sandbox.base_url, "sound"), "sandbox-1"))
-    client = client_of(gateway, customer)
+    client = sdk_of(gateway, customer)
     assert streamed(client, door, model) == "You said: Hi"
     whole = wire.ask(gateway.root_url, door, customer, model)
     # Bytes beyond content-length are broken HTTP if they come with the body, and unseen if later.
@@ -318,8 +225,8 @@ def scripted_error(gateway: LiveGateway, door: str, status: int, words: str) -> 
 
 
 @each_door
-@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("status", [400, 413, 422])
+@cases("stream", [False, True], ids=["json", "stream"])
+@cases("status", [400, 413, 422])
 def test_words_that_help_to_mend_the_request_are_passed_scrubbed_and_cut(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool, status: int
 ) -> None:
@@ -331,11 +238,10 @@ def test_words_that_help_to_mend_the_request_are_passed_scrubbed_and_cut(
     assert message.startswith(f"{CANARY} *** and *** long")
 
 
+@each_pair
 @each_door
-@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize(
-    "status", [301, 401, 402, 403, 404, 405, 418, 429, 500, 502, 503, 504, 529]
-)
+@cases("stream", [False, True], ids=["json", "stream"])
+@cases("status", [301, 401, 402, 403, 404, 405, 418, 429, 500, 502, 503, 504, 529])
 def test_other_words_of_the_provider_reach_nobody(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool, status: int
 ) -> None:
@@ -346,7 +252,7 @@ def test_other_words_of_the_provider_reach_nobody(
 
 
 @each_door
-@pytest.mark.parametrize("where", ["first", "later"])
+@cases("where", ["first", "later"])
 def test_words_inside_a_stream_reach_nobody_either(
     gateway: LiveGateway, customer: Customer, door: str, where: str
 ) -> None:

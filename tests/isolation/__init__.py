@@ -1,1 +1,1 @@
-"""That no tenant can learn of or touch what is another's."""
+"""No tenant can see, change or even notice what belongs to another."""

@@ -59,7 +59,7 @@ COMPLETION = "chat/completions/<path:completion_id>"
 
 
 def state(path: str) -> tuple[Probe, ...]:
-    """What a request to the Responses API takes besides the model."""
+    """Return the places for ids in a request to the Responses API, besides the model."""
     return (
         in_body("response", path, asked(previous_response_id="$id")),
         in_body("conversation", path, asked(conversation="$id")),

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core import serializers
 
 from gateway_project.lib import clock
-from responses_api import conversations
+from responses_api.storage import conversations
 from routing.models import Provider
 from tests.support import rows, stored, usage_rows
 from tests.support.rows import Customer
@@ -29,7 +29,7 @@ UNKNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """What one tenant has: ids by their kind, several where a kind is stored in several places."""
+    """All that one tenant has: ids by kind, several where a kind is stored in several places."""
 
     owner: Customer
     ids: dict[str, tuple[str, ...]]

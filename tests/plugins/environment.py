@@ -12,6 +12,7 @@ os.environ["TOLLGATE_ALLOWED_HOSTS"] = (
     "localhost,127.0.0.1,[::1],gateway,x"  # what tests write by hand
 )
 os.environ["TOLLGATE_SPOOL_LEAST_FREE_PERCENT"] = "0"  # how full this machine is proves nothing
+os.environ["TOLLGATE_CONNECT_SECONDS"] = "60"  # the provider may get no turn on a busy machine
 os.environ["TOLLGATE_FAILED_AUTH_LIMIT"] = (
     "none"  # tests come from one address, with many a wrong key
 )

@@ -1,4 +1,4 @@
-"""Which tests meet a real PostgreSQL or Redis, and proof that they did.
+"""Select the tests that meet a real PostgreSQL or Redis, and prove that they did.
 
 The suite runs on SQLite and in-process counters, whatever DATABASE_URL and REDIS_URL say. A test
 marked `postgres` or `redis` finds those variables in its environment, and is skipped when they
@@ -16,6 +16,7 @@ published is heard in all databases of a server, a Redis of its own.
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -25,15 +26,20 @@ from _pytest.terminal import TerminalReporter
 from tests.support.redis_server import PROGRAM, RedisServer
 
 VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
-# Each has connections of one PostgreSQL, which allows a hundred in its factory settings.
+# Each has some twenty connections of one PostgreSQL, which allows a hundred in its factory settings.
 MOST_PROCESSES = 4
 
 
 def url_of(variable: str) -> str:
-    """What was set when the run began: its processes start when the variable is hidden already."""
+    """Return the variable as it was when the run began; the run's processes start with it hidden."""
     kept = f"TOLLGATE_TESTS_{variable}"
     return os.environ.setdefault(kept, os.environ.get(variable, ""))
 
+
+# Which tests of processes copy (tests/processes/conftest.py): all processes of this run the same.
+TEMPLATE_DATABASE = os.environ.setdefault(
+    "TOLLGATE_TESTS_TEMPLATE", f"serve_template_{secrets.token_hex(6)}"
+)
 
 URLS = {mark: url_of(variable) for mark, variable in VARIABLES.items()}
 ON_POSTGRES = os.environ.get("TOLLGATE_TEST_DATABASE") == "postgres"
@@ -56,11 +62,14 @@ ANY = "any"
 passed: set[str] = set()  # the marks of tests that passed, and that of any test
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist has an answer of its own, and is asked first otherwise
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: a process per core, where each can have a Redis."""
+    """Return what `-n auto` means: more processes than cores, where each can have a Redis."""
     if URLS["redis"] and PROGRAM is None:
         return 0
-    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+    # Many tests wait more than they work, those of real processes above all: others use their core meanwhile.
+    # Each further process collects all tests, which takes five seconds of processor time.
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_PROCESSES)
 
 
 def pytest_unconfigure() -> None:
@@ -106,6 +115,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.exitstatus == pytest.ExitCode.OK and complaints(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if URLS["postgres"] and not hasattr(session.config, "workerinput"):
+        drop_template(URLS["postgres"])
+
+
+def drop_template(url: str) -> None:
+    import psycopg  # noqa: PLC0415 - only where there is a PostgreSQL
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{TEMPLATE_DATABASE}" WITH (FORCE)')
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
@@ -114,7 +132,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 
 
 def complaints(config: pytest.Config) -> list[str]:
-    """What was promised of this run and did not happen."""
+    """Return what was required of this run and did not happen."""
     if config.option.collectonly or hasattr(config, "workerinput"):
         return []
     found = []

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from routing.sandbox import SandboxServer
-from tests.faults.wire import close_all
+from gateway_project.sandbox import SandboxServer
 from tests.plugins.services import URLS
-from tests.processes.served import REDIS_AWAY, Served, environment, manage, shell
+from tests.plugins.tiers import SEED, TIER, Tier
+from tests.processes.served import REDIS_AWAY, Served, environment, shell
+from tests.support.databases import copy_migrated, create_database, migrated_template, url_of
+from tests.support.wire import close_all
 
+# Parameters of tests that need a database: on Celery it is PostgreSQL.
+DATABASES = frozenset({"sqlite", "postgres", "celery"})
 SMOKES = frozenset(
     {
         "test_a_background_worker_that_is_stuck_ends_and_says_where",
@@ -65,9 +70,33 @@ class Prepared:
 @pytest.hookimpl(tryfirst=True)  # before those that `-m` leaves out are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    for item in items:
-        if item.path.parent == here and item.name.partition("[")[0] not in SMOKES:
+    ours = [item for item in items if item.path.parent == here]
+    for item in ours:
+        if item.name.partition("[")[0] not in SMOKES:
             item.add_marker(pytest.mark.long)
+    if TIER is Tier.CI and URLS["postgres"]:
+        for item in left_to_the_proof(ours):
+            item.add_marker(pytest.mark.proof)
+
+
+def left_to_the_proof(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return, of tests that are made on SQLite and on PostgreSQL, one of the two, as the seed says: the other
+    half of the commits have the other."""
+    pairs: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not DATABASES.isdisjoint(_parameters(item)):
+            others = sorted(str(value) for value in _parameters(item) - DATABASES)
+            pairs[f"{item.nodeid.partition('[')[0]} {others}"].append(item)
+    return [
+        random.Random(f"{SEED} {name}").choice(pair)
+        for name, pair in pairs.items()
+        if len(pair) == 2
+    ]
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    callspec = getattr(item, "callspec", None)
+    return {str(value) for value in callspec.params.values()} if callspec is not None else set()
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +117,9 @@ def provider() -> Iterator[SandboxServer]:
 
 @pytest.fixture(scope="session")
 def template(provider: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Made once: migrating takes longer than most tests."""
+    """A data directory that is made once: starting Django takes longer than many a test."""
     data_dir = tmp_path_factory.mktemp("template")
-    variables = environment(data_dir)
-    manage(variables, "migrate", "-v", "0")
+    variables = copy_migrated(tmp_path_factory, data_dir)
     key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
     return Prepared(data_dir, key_id, secret)
 
@@ -133,22 +161,15 @@ def new_database(like: str = "template1") -> Iterator[str]:
     """The name of a new database on the PostgreSQL of this run, a copy of that one."""
     name = f"serve_{secrets.token_hex(6)}"
     with psycopg.connect(URLS["postgres"], autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
+        create_database(connection, name, like)
         yield name
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def url_of(database: str) -> str:
-    return urlsplit(URLS["postgres"])._replace(path=f"/{database}").geturl()
-
-
 @pytest.fixture(scope="session")
-def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Migrated once, and copied for each test."""
-    with new_database() as name:
-        variables = environment(tmp_path_factory.mktemp("postgres"), DATABASE_URL=url_of(name))
-        manage(variables, "migrate", "-v", "0")
-        yield name
+    return migrated_template(tmp_path_factory)
 
 
 @pytest.fixture

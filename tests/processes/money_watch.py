@@ -55,7 +55,7 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(30)
+        self._thread.join(120)
         self._query.close()
 
     def _look(self) -> None:

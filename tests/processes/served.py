@@ -10,18 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from tests.faults.wire import until
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY = "Tollgate serves "
-START_SECONDS = 40.0
+# What is started so ends with the test run, even if that is killed.
+TETHERED = (sys.executable, "-m", "tests.support.tethered")
 
 
 # Several workers want a Redis. Where a test is not about it, one that is away will do.
@@ -29,20 +30,21 @@ REDIS_AWAY = "redis://127.0.0.1:1/0"
 
 
 def environment(data_dir: Path, **variables: str) -> dict[str, str]:
-    """Nothing of the test run's own settings."""
+    """Return an environment that has nothing of the test run's own settings."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return {
         **inherited,
         "TOLLGATE_DATA_DIR": str(data_dir),
         "TOLLGATE_LOG_FORMAT": "json",
         "TOLLGATE_ALLOWED_HOSTS": "localhost,127.0.0.1,gateway",
+        "TOLLGATE_CONNECT_SECONDS": "60",  # the provider may get no turn on a busy machine
         "TOLLGATE_FAILED_AUTH_LIMIT": "none",  # everybody is at one address, also with a revoked key
         **variables,
     }
 
 
-def manage(variables: dict[str, str], *arguments: str) -> str:
-    """What a management command prints."""
+def manage(variables: dict[str, str], *arguments: str, seconds: float = GIVE_UP_SECONDS) -> str:
+    """Run a management command and return what it prints."""
     ended = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -50,7 +52,7 @@ def manage(variables: dict[str, str], *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=seconds,
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -61,14 +63,46 @@ def shell(variables: dict[str, str], script: str) -> Any:
     return json.loads(manage(variables, "shell", "--no-imports", "-v", "0", "-c", script))
 
 
+HOLD = """
+import sys
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def held_back(variables: dict[str, str], script: str) -> Iterator[Callable[[], Any]]:
+    """A script as for `shell` that has begun and waits to be called: starting Django takes seconds on a busy
+    machine."""
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-v", "0", "-c", HOLD + script]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=ROOT, env=variables, stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+        def go() -> Any:
+            told, _ = process.communicate("\n", timeout=GIVE_UP_SECONDS)
+            assert process.returncode == 0
+            return json.loads(told)
+
+        try:
+            yield go
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
 class Program:
     """A management command that runs until it is stopped; `stderr` grows meanwhile."""
 
     def __init__(self, variables: dict[str, str], *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
+            [*TETHERED, "manage.py", *arguments],
             cwd=ROOT,
             env=variables,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -88,10 +122,10 @@ class Program:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        self._process.wait(10)
+        self._process.wait(GIVE_UP_SECONDS)
         for reader in self._readers:
-            reader.join(10)
-        for stream in (self._process.stdout, self._process.stderr):
+            reader.join(GIVE_UP_SECONDS)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
 
@@ -102,12 +136,12 @@ class Program:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = GIVE_UP_SECONDS) -> int:
         return self._process.wait(seconds)
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
-        return self.wait(20)
+        return self.wait()
 
     def _read_out(self) -> None:
         assert self._process.stdout is not None
@@ -126,9 +160,10 @@ class Served:
     def __init__(self, variables: dict[str, str], *arguments: str) -> None:
         self.variables = variables
         self._process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--port", "0", *arguments],
+            [*TETHERED, "manage.py", "serve", "--port", "0", *arguments],
             cwd=ROOT,
             env=variables,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -147,7 +182,7 @@ class Served:
 
     def __enter__(self) -> Self:
         try:
-            announced = self._announced.get(timeout=START_SECONDS)
+            announced = self._announced.get(timeout=GIVE_UP_SECONDS)
             assert announced, self.stderr
         except BaseException:
             self.__exit__()
@@ -161,7 +196,7 @@ class Served:
             self._process.kill()
             for pid in children:
                 kill(pid, signal.SIGKILL)
-        self.wait(10)
+        self.wait()
 
     @property
     def pid(self) -> int:
@@ -175,11 +210,11 @@ class Served:
 
     @property
     def workers(self) -> list[int]:
-        """Those of the children that serve requests."""
+        """The child processes that serve requests."""
         return self.named("worker")
 
     def named(self, name: str) -> list[int]:
-        """Those of the children that are called so."""
+        """Return the child processes with this name."""
         return [pid for pid in self.children if _name(pid).startswith(f"tollgate:{name}"[:15])]
 
     @property
@@ -188,17 +223,17 @@ class Served:
         return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
 
     def signal(self, number: int = signal.SIGTERM) -> float:
-        """Send a signal; the moment at which it was sent."""
+        """Send a signal; return the moment at which it was sent."""
         self._process.send_signal(number)
         return time.monotonic()
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = GIVE_UP_SECONDS) -> int:
         """Wait until the process has ended and everything it wrote was read."""
         code = self._process.wait(seconds)
         for reader in self._readers:
             reader.join(seconds)
             assert not reader.is_alive(), "something still holds the process's output"
-        for stream in (self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
         return code
@@ -228,7 +263,7 @@ def kill(pid: int, number: int) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
+    """Tell whether the process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

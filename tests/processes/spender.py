@@ -15,11 +15,11 @@ PICO = 1_000_000_000  # a dollar per thousand tokens
 CALLERS = 8
 
 
-async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
+async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: bool) -> None:
     """Calls that hold, hold more while they run, and are charged for some of it."""
     from gateway_project.lib import ids  # noqa: PLC0415  # after the settings, as what follows
     from gateway_project.lib.errors import BudgetExhausted  # noqa: PLC0415
-    from responses_api.accounting.account import Account  # noqa: PLC0415
+    from responses_api.accounting.request_costs import RequestCosts  # noqa: PLC0415
     from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
     from tenants.prices.rating import Line, terms  # noqa: PLC0415
@@ -41,12 +41,15 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
     call = ModelCall("responses", "m", True, False, body, len(payload))
     route = SimpleNamespace(alias="m", requested_model="")
     while True:
-        admitted = SimpleNamespace(
-            request_id=ids.request_id(), caller=caller, route=route, socket=None, ownership=None
+        costs = RequestCosts(
+            spool_writer,
+            budgets,
+            request_id=ids.request_id(),
+            caller=caller,
+            route=cast("Any", route),
         )
-        account = Account(worker, cast("Any", admitted))
         try:
-            leg, _ = await account.open(cast("Any", target), "responses", call, body, payload)
+            leg, _ = await costs.open(cast("Any", target), "responses", call, body, payload)
         except BudgetExhausted:
             if not is_endless:
                 return
@@ -65,11 +68,11 @@ async def spend(caller: Any, worker: Any, *, is_endless: bool) -> None:
 async def main(key_id: str, *, is_endless: bool) -> None:
     from asgiref.sync import sync_to_async  # noqa: PLC0415
 
-    from responses_api.accounting.books import Books  # noqa: PLC0415
-    from responses_api.storage import budget_records  # noqa: F401, PLC0415
-    from responses_api.storage.writer import Writer  # noqa: PLC0415
-    from responses_api.worker import spool_from_settings  # noqa: PLC0415
-    from tenants.budgets.accounts import Accounts  # noqa: PLC0415
+    from gateway_project.lib.writer import Writer  # noqa: PLC0415
+    from gateway_project.serving.record_kinds import RECORD_KINDS  # noqa: PLC0415
+    from gateway_project.serving.worker import spool_from_settings  # noqa: PLC0415
+    from responses_api.accounting.spool_writer import SpoolWriter  # noqa: PLC0415
+    from tenants.budgets.accounts import BudgetLeases  # noqa: PLC0415
     from tenants.budgets.terms import of_key  # noqa: PLC0415
     from tenants.models import ApiKey  # noqa: PLC0415
 
@@ -81,18 +84,20 @@ async def main(key_id: str, *, is_endless: bool) -> None:
         key_public_id=key.public_id,
         budgets=await sync_to_async(of_key)(key),
         list_budgets=(),
+        end_user="",
     )
-    writer = Writer(asyncio.get_running_loop())
-    books = Books(spool_from_settings())
-    worker = SimpleNamespace(books=books, budgets=Accounts(writer.write, books.name))
-    worker.budgets.start()
-    books.start()
+    writer = Writer(asyncio.get_running_loop(), RECORD_KINDS)
+    spool_writer = SpoolWriter(spool_from_settings())
+    budgets = BudgetLeases(writer.write, spool_writer.name)
+    budgets.start()
+    spool_writer.start()
     sys.stdout.write("spending\n")
     sys.stdout.flush()
-    await asyncio.gather(*(spend(caller, worker, is_endless=is_endless) for _ in range(CALLERS)))
-    await worker.budgets.stop()
+    spenders = [spend(caller, spool_writer, budgets, is_endless=is_endless) for _ in range(CALLERS)]
+    await asyncio.gather(*spenders)
+    await budgets.stop()
     await writer.stop()
-    await books.stop()
+    await spool_writer.stop()
 
 
 if __name__ == "__main__":

@@ -13,16 +13,24 @@ import httpx
 import pytest
 import redis
 
-from routing.sandbox import SandboxServer
-from routing.sandbox.log import Call
-from tests.faults import wire
-from tests.faults.wire import Wire
+from gateway_project.sandbox import SandboxServer
+from gateway_project.sandbox.log import LoggedCall
 from tests.plugins.services import URLS
-from tests.processes.cluster import Cluster, Place, Shared, events_in, prepare
-from tests.processes.conftest import new_database, url_of
-from tests.processes.served import Served, environment, eventually, kill, manage
-from tests.support import grammar
+from tests.processes.cluster import (
+    Cluster,
+    Place,
+    Shared,
+    events_in,
+    prepare,
+    without_signs_of_life,
+)
+from tests.processes.conftest import new_database
+from tests.processes.served import Served, environment, eventually, kill
+from tests.support import grammar, wire
+from tests.support.client import question
+from tests.support.databases import copy_migrated, url_of
 from tests.support.patience import NOISE_SECONDS
+from tests.support.wire import Wire
 
 PACED = "[chunks=25] [pace=40]"
 PROTOCOLS = ("chat", "responses", "anthropic")
@@ -38,8 +46,7 @@ def on_sqlite(
     provider: SandboxServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, str], str]:
     """The variables of a prepared data directory, and a key's secret."""
-    variables = environment(tmp_path_factory.mktemp("sqlite"))
-    manage(variables, "migrate", "-v", "0")
+    variables = copy_migrated(tmp_path_factory, tmp_path_factory.mktemp("sqlite"))
     return variables, prepare(variables, provider)
 
 
@@ -47,7 +54,7 @@ def on_sqlite(
 def on_postgres(
     provider: SandboxServer, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, str], str]]:
-    """The same on PostgreSQL, Redis and Celery."""
+    """The variables of a prepared place on PostgreSQL, Redis and Celery, and a key's secret."""
     broker = urlsplit(URLS["redis"])._replace(path=f"/{REDIS_DATABASE}").geturl()
     with new_database(like=postgres_template) as name:
         variables = environment(
@@ -64,7 +71,7 @@ PLACES = ["sqlite", pytest.param("celery", marks=[pytest.mark.postgres, pytest.m
 
 @pytest.fixture(scope="module", params=PLACES)
 def place(request: pytest.FixtureRequest, provider: SandboxServer) -> Place:
-    """Where the servers of a test keep everything."""
+    """The place where the servers of a test keep everything."""
     is_celery = request.param == "celery"
     variables, secret = request.getfixturevalue("on_postgres" if is_celery else "on_sqlite")
     return Place(variables, secret, provider, is_celery)
@@ -97,17 +104,16 @@ def start(place: Place, shared: Shared) -> Iterator[Start]:
         yield started
 
 
-def upstream_call(cluster: Cluster, count: int = 1) -> Call:
+def upstream_call(cluster: Cluster, count: int = 1) -> LoggedCall:
     """The last of the calls the provider has got."""
-    eventually(lambda: len(cluster.provider.calls) >= count, 20)
+    eventually(lambda: len(cluster.provider.calls) >= count)
     return cluster.provider.calls[-1]
 
 
 def streaming(cluster: Cluster, model: str, text: str) -> tuple[str, Wire]:
     """The id of a stream in the background asked for at A, which gives output, and its client."""
     client = Wire(cluster.a.root_url)
-    client.socket.settimeout(60)
-    body = {**wire.body("responses", model, text, stream=True), "background": True}
+    body = question("responses", model, text, stream=True, background=True)
     client.send(wire.request("responses", cluster, body))
     client.wait_for(b"output_text.delta")
     return str(events_in(client.received)[0]["response"]["id"]), client
@@ -119,17 +125,17 @@ def test_what_one_server_began_the_other_tells_live_and_from_every_number(
 ) -> None:
     response_id, client = streaming(cluster, f"sandbox-{protocol}", PACED)
     with client, cluster.follow(cluster.b, response_id) as other:
-        live = other.answer()
-        asked = client.answer()
-    assert live.events == asked.events
-    assert grammar.check(asked.events)["status"] == "completed"
-    cluster.assert_same_everywhere(asked.events, cluster.a, cluster.b)
+        live = without_signs_of_life(other.answer().events)
+        asked = without_signs_of_life(client.answer().events)
+    assert live == asked
+    assert grammar.check(asked)["status"] == "completed"
+    cluster.assert_same_everywhere(asked, cluster.a, cluster.b)
     assert len(cluster.provider.calls) == 1
 
 
 def test_a_stream_in_the_foreground_is_resumed_on_the_other_server(cluster: Cluster) -> None:
     client = Wire(cluster.a.root_url)
-    body = wire.body("responses", "kept-chat", PACED, stream=True)
+    body = question("responses", "kept-chat", PACED, stream=True)
     client.send(wire.request("responses", cluster, body))
     client.wait_for(b"output_text.delta")
     seen = events_in(client.received)
@@ -151,7 +157,7 @@ def test_cancelling_on_one_server_stops_what_another_process_makes_within_a_seco
     asked_at = time.monotonic()
     cancelled = cluster.cancel(cluster.b, response_id)
     with client:
-        events = client.answer().events
+        events = without_signs_of_life(client.answer().events)
     assert_closed_within_a_second(call, asked_at)
     assert cancelled["status"] == "cancelled"
     assert events[-1]["response"]["status"] == "cancelled"
@@ -168,7 +174,7 @@ def test_cancelling_what_has_not_said_anything_stops_it_as_well(cluster: Cluster
     assert cluster.status(response_id) == "cancelled"
 
 
-def assert_closed_within_a_second(call: Call, asked_at: float) -> None:
+def assert_closed_within_a_second(call: LoggedCall, asked_at: float) -> None:
     eventually(lambda: call.ended is not None)
     assert call.ended == "client_closed"
     assert call.client_closed_at is not None
@@ -179,7 +185,7 @@ def assert_closed_within_a_second(call: Call, asked_at: float) -> None:
 
 
 def test_what_was_asked_of_a_server_that_died_is_had_from_the_other(start: Start) -> None:
-    """In the middle of it where a background worker makes it, otherwise once it is made."""
+    """The other server has it in the middle where a background worker makes it, otherwise once it is made."""
     cluster = start()
     asked = [streaming(cluster, f"sandbox-{protocol}", PACED) for protocol in PROTOCOLS]
     if cluster.maker is None:
@@ -212,17 +218,20 @@ def test_runs_whose_maker_is_killed_fail_honestly_and_no_event_is_missing_or_dou
 
     for (_, client), follower in zip(asked, followers, strict=True):
         told = follower.answer()
-        assert time.monotonic() - killed_at < 30
+        assert time.monotonic() - killed_at < 30 + NOISE_SECONDS
         assert told.is_whole
-        events = [event for event in told.events if event["type"] != "keepalive"]
+        events = without_signs_of_life(told.events)
         final = grammar.check(events)
         assert (final["status"], final["error"]["code"]) == ("failed", "server_error")
         assert "was lost" in final["error"]["message"]
         client.until_closed_or(b"[DONE]")
-        seen = [event for event in events_in(client.received) if event["type"] != "keepalive"]
+        seen = events_in(client.received)
         assert events[: len(seen)] == seen
         cluster.assert_same_everywhere(events, cluster.b)
-    assert cluster.ends(silent, 30 - (time.monotonic() - killed_at))["status"] == "failed"
+    assert (
+        cluster.ends(silent, 30 + NOISE_SECONDS - (time.monotonic() - killed_at))["status"]
+        == "failed"
+    )
     eventually(lambda: all(call.ended == "client_closed" for call in cluster.provider.calls))
     assert len(cluster.provider.calls) == 4  # nobody asked the provider again
 
@@ -234,10 +243,10 @@ def test_a_maker_that_is_told_to_stop_ends_what_it_makes_with_the_reason(start: 
     with client, cluster.follow(cluster.b, response_id) as other:
         other.wait_for(b"output_text.delta")
         maker.signal(signal.SIGTERM)
-        final = grammar.check(other.answer().events)
+        final = grammar.check(without_signs_of_life(other.answer().events))
     assert final["status"] == "failed"
     assert "shutting down" in final["error"]["message"]
-    assert maker.wait(15) == 0
+    assert maker.wait() == 0
 
 
 # Workers of their own
@@ -268,7 +277,7 @@ def test_one_worker_makes_a_hundred_responses_at_once(celery: Place) -> None:
 @pytest.mark.postgres
 @pytest.mark.redis
 def test_what_no_worker_took_is_taken_by_one_that_comes_later(celery: Place) -> None:
-    """Even if the message is long gone, because the broker is no memory."""
+    """The message may be long gone: the broker is not relied on to remember."""
     with ExitStack() as running:
         cluster = celery.started(running, with_worker=False)
         response_id = cluster.create(cluster.a, "sandbox-chat", "Hi")["id"]
@@ -320,9 +329,9 @@ def test_a_killed_worker_of_the_same_server_is_replaced_and_its_runs_end(
         upstream_call(cluster)
         kill(alone.workers[-1], signal.SIGKILL)
         killed_at = time.monotonic()
-        eventually(lambda: is_up(alone), 20)
+        eventually(lambda: is_up(alone))
         assert cluster.ends(response_id)["status"] == "failed"
-        assert time.monotonic() - killed_at < 30
+        assert time.monotonic() - killed_at < 30 + NOISE_SECONDS
 
 
 @pytest.mark.long
@@ -342,9 +351,9 @@ def test_a_lost_run_is_found_within_thirty_seconds_though_workers_keep_dying(
         while kills == 0 or cluster.status(response_id) != "failed":
             kill(alone.workers[-1], signal.SIGKILL)
             kills += 1
-            eventually(lambda: is_up(alone), 20)
-            assert time.monotonic() - lost_at < 30
-        assert kills > 2
+            eventually(lambda: is_up(alone))
+            assert time.monotonic() - lost_at < 30 + NOISE_SECONDS
+        assert kills > 1
 
 
 def is_up(served: Served) -> bool:

@@ -16,9 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from routing.sandbox import SandboxServer
-from routing.sandbox.log import Call
-from tests.accounting.conftest import INPUT_PICO, OUTPUT_PICO
+from gateway_project.sandbox import SandboxServer
+from gateway_project.sandbox.log import LoggedCall
 from tests.processes.conftest import Prepared
 from tests.processes.money_watch import CHARGED, WINDOWS, Reader, Watch
 from tests.processes.served import (
@@ -31,15 +30,20 @@ from tests.processes.served import (
     manage,
     shell,
 )
+from tests.responses_api.accounting.conftest import INPUT_PICO, OUTPUT_PICO
+from tests.support.client import PATHS, async_client_of, question
 
 DOLLAR = 1_000_000_000
+DEAR_PICO = (
+    5 * OUTPUT_PICO
+)  # so that fewer tokens, each of which costs the machine time, are a dollar
 PROCESSES = 4
 STREAMS = 64
 ROWS = """
 import json
 from routing.models import Provider
 from tenants.models import Budget
-from tests.accounting.conftest import price
+from tests.responses_api.accounting.conftest import price
 from tests.support import rows
 customer = rows.customer("spender")
 Budget.objects.create(tenant=customer.tenant, name="tenant", amount_nano={tenant}, period="total")
@@ -50,7 +54,7 @@ if {key}:
 for protocol in rows.PROTOCOLS:
     if not Provider.objects.filter(name="sandbox-" + protocol).exists():
         rows.alias("sandbox-" + protocol, (rows.provider(protocol, {url!r}), "sandbox-1"))
-    price("sandbox-" + protocol, "sandbox-1")
+    price("sandbox-" + protocol, "sandbox-1", output_pico={output_pico})
 print(json.dumps([customer.key.public_id, customer.secret]))
 """
 
@@ -64,15 +68,21 @@ class Place:
     secret: str
 
 
-def furnished(variables: dict[str, str], provider: SandboxServer, tenant: int, key: int) -> Place:
-    script = ROWS.format(url=provider.base_url, tenant=tenant, key=key)
+def furnished(
+    variables: dict[str, str],
+    provider: SandboxServer,
+    tenant: int,
+    key: int,
+    output_pico: int = OUTPUT_PICO,
+) -> Place:
+    script = ROWS.format(url=provider.base_url, tenant=tenant, key=key, output_pico=output_pico)
     key_id, secret = shell(variables, script)
     return Place(variables, key_id, secret)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, str]:
-    """Of a migrated database."""
+    """The variables of a migrated database."""
     more = {"TOLLGATE_SPOOL_LEAST_FREE_PERCENT": "0"}
     if request.param == "sqlite":
         return environment(prepared.data_dir, **more)
@@ -133,7 +143,7 @@ def spenders(place: Place, running: ExitStack, *arguments: str) -> list[Spender]
 def test_processes_that_spend_at_once_never_hold_and_spend_more_than_there_is(
     variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
 ) -> None:
-    place = furnished(variables, provider, tenant=8 * DOLLAR, key=5 * DOLLAR)
+    place = furnished(variables, provider, tenant=5 * DOLLAR, key=3 * DOLLAR)
     with Watch(variables) as watch, Program(variables, "ingest") as ingester:
         for spender in spenders(place, running, "--until-refused"):
             assert spender.wait() == 0
@@ -144,15 +154,15 @@ def test_processes_that_spend_at_once_never_hold_and_spend_more_than_there_is(
         assert (spent, reserved) == (charged, 0)
         assert charged <= amount
     # Every process was refused: what was left was less than the smallest call.
-    assert charged > 4.5 * DOLLAR
+    assert charged > 2.5 * DOLLAR
     assert watch.overruns == []
-    assert watch.looks > 50
-    assert watch.most > 4.8 * DOLLAR
+    assert watch.looks > 10
+    assert watch.most > 2.8 * DOLLAR
 
 
 def until_they_hold(query: Reader, nano: int) -> None:
-    """While nothing is booked, what is spent is held as well."""
-    eventually(lambda: [row[3] >= nano for row in query(WINDOWS)] == [True, True], 60)
+    """Wait until they hold so much; while nothing is booked, what is spent is held as well."""
+    eventually(lambda: [row[3] >= nano for row in query(WINDOWS)] == [True, True])
 
 
 @pytest.mark.long
@@ -175,32 +185,26 @@ def test_what_killed_processes_held_is_free_again_and_what_they_spent_is_spent(
 
 
 async def ask_all(served: Served, place: Place, texts: list[str]) -> list[httpx.Response]:
-    """All at once, streams and every eighth not; each answer as far as it came."""
-    limits = httpx.Limits(max_connections=len(texts))
-    headers = {"authorization": f"Bearer {place.secret}"}
-    doors = [("chat", "messages"), ("responses", "input")]
+    """Ask all at once, every eighth without a stream; return each answer as far as it came."""
+    doors = ("chat", "responses")
 
     async def ask(client: httpx.AsyncClient, number: int, text: str) -> httpx.Response:
-        door, field = doors[number % 2]
-        said: Any = [{"role": "user", "content": text}]
+        door = doors[number % 2]
         model = "sandbox-" + ("chat", "responses", "anthropic")[number % 3]
-        body = {"model": model, field: said, "stream": bool(number % 8)}
-        path = "chat/completions" if door == "chat" else "responses"
+        body = question(door, model, text, stream=bool(number % 8))
         for _ in range(10):
             with suppress(httpx.TransportError):  # the worker died: another one may answer
-                return await client.post(f"{served.root_url}/v1/{path}", json=body)
+                return await client.post(PATHS[door], json=body)
         return httpx.Response(599)
 
-    async with httpx.AsyncClient(
-        headers=headers, limits=limits, timeout=300, trust_env=False
-    ) as client:
+    async with async_client_of(served, place, seconds=300) as client:
         work = (ask(client, number, text) for number, text in enumerate(texts))
         return await asyncio.gather(*work)
 
 
 @pytest.fixture
 def served(variables: dict[str, str], running: ExitStack) -> Served:
-    """As many workers as there are to be, on one Redis."""
+    """A gateway with PROCESSES workers on one Redis."""
     variables = {**variables, "REDIS_URL": os.environ["REDIS_URL"]}
     return running.enter_context(Served(variables, "--workers", str(PROCESSES)))
 
@@ -224,13 +228,13 @@ def assert_no_more_than_a_dollar(query: Reader, watch: Watch, calls: int) -> Non
 def test_a_dollar_buys_no_more_than_a_dollar_of_an_upstream_that_ignores_limits(
     variables: dict[str, str], provider: SandboxServer, served: Served, query: Reader
 ) -> None:
-    place = furnished(variables, provider, tenant=DOLLAR, key=0)
-    text = "[unlimited][chunks=3000]"  # $0.03 each, $7.68 in all
+    place = furnished(variables, provider, tenant=DOLLAR, key=0, output_pico=DEAR_PICO)
+    text = "[unlimited][chunks=600]"  # $0.03 each, $7.68 in all
     with Watch(variables) as watch:
         answers = asyncio.run(ask_all(served, place, [text] * (PROCESSES * STREAMS)))
-        eventually(lambda: query(CHARGED)[0][0] == len(provider.calls), 60)
+        eventually(lambda: query(CHARGED)[0][0] == len(provider.calls))
     served.signal()
-    served.wait(60)
+    served.wait()
     manage(variables, "ingest", "--once")
     assert {answer.status_code for answer in answers} == {200, 429}
     assert_no_more_than_a_dollar(query, watch, len(provider.calls))
@@ -261,8 +265,7 @@ def asked_of_all(number: int) -> tuple[str, dict[str, Any]]:
 async def ask_for_all(
     served: Served, place: Place, asked: list[tuple[str, dict[str, Any]]]
 ) -> list[httpx.Response]:
-    """All at once; those in the background until they have ended."""
-    headers = {"authorization": f"Bearer {place.secret}"}
+    """Ask all at once, and wait for those in the background to end."""
 
     async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:
         answer = await client.post(path, json=body)
@@ -273,17 +276,11 @@ async def ask_for_all(
                 known = (await client.get(f"responses/{known['id']}")).json()
         return answer
 
-    async with httpx.AsyncClient(
-        base_url=f"{served.root_url}/v1",
-        headers=headers,
-        limits=httpx.Limits(max_connections=len(asked)),
-        timeout=300,
-        trust_env=False,
-    ) as client:
+    async with async_client_of(served, place, seconds=300) as client:
         return await asyncio.gather(*(ask(client, path, body) for path, body in asked))
 
 
-def upstream_cost(calls: Sequence[Call]) -> int:
+def upstream_cost(calls: Sequence[LoggedCall]) -> int:
     """Nano-dollars of what the provider generated for these, read or not."""
     tokens_in, tokens_out = (
         sum(each) for each in zip(*(call.generated for call in calls), strict=True)
@@ -309,9 +306,9 @@ def test_an_upstream_that_keeps_to_its_limits_never_costs_more_than_the_budget(
             ask_for_all(two_workers, place, [asked_of_all(number) for number in range(64)])
         )
         made = list(provider.calls)[before:]
-        eventually(lambda: query(CHARGED)[0][0] == len(made), 60)
+        eventually(lambda: query(CHARGED)[0][0] == len(made))
     two_workers.signal()
-    two_workers.wait(60)
+    two_workers.wait()
     manage(variables, "ingest", "--once")
     ((booked, charged, unfunded, cost),) = query(CHARGED)
     ((_, amount, spent, reserved),) = query(WINDOWS)
@@ -340,13 +337,14 @@ def test_short_calls_on_two_workers_are_all_answered_where_the_budget_pays_for_t
     )
     assert [answer.status_code for answer in answers] == [200] * 100
     assert all("completed" in answer.text for answer in answers)
-    eventually(lambda: query(CHARGED)[0][0] == 100, 60)
+    eventually(lambda: query(CHARGED)[0][0] == 100)
     assert 200 * (query(CHARGED)[0][1] // 100) <= 20_000_000
 
 
-def until_more_are_asked(provider: SandboxServer) -> None:
+def until_more_are_asked(provider: SandboxServer, asking: asyncio.Task[Any]) -> None:
+    """Or until all were answered: on a slow machine the dollar may be spent at the first look."""
     wanted = len(provider.calls) + 30
-    eventually(lambda: len(provider.calls) >= wanted, 60)
+    eventually(lambda: len(provider.calls) >= wanted or asking.done())
 
 
 @pytest.mark.long
@@ -354,22 +352,22 @@ def until_more_are_asked(provider: SandboxServer) -> None:
 def test_a_dollar_buys_no_more_when_workers_are_killed_while_they_spend_it(
     variables: dict[str, str], provider: SandboxServer, served: Served, query: Reader
 ) -> None:
-    place = furnished(variables, provider, tenant=DOLLAR, key=0)
-    text = "[unlimited][chunks=3000][pace=1]"
+    place = furnished(variables, provider, tenant=DOLLAR, key=0, output_pico=DEAR_PICO)
+    text = "[unlimited][chunks=600][pace=5]"
 
     async def ask_and_kill() -> None:
         asking = asyncio.create_task(ask_all(served, place, [text] * (PROCESSES * STREAMS)))
         for _ in range(2):
-            await asyncio.to_thread(until_more_are_asked, provider)
+            await asyncio.to_thread(until_more_are_asked, provider, asking)
             for worker in served.workers[:2]:
                 kill(worker, signal.SIGKILL)
         await asking
 
     with Watch(variables) as watch:
         asyncio.run(ask_and_kill())
-        eventually(lambda: served.ready().status_code == 200, 30)
+        eventually(lambda: served.ready().status_code == 200)
     served.signal()
-    served.wait(60)
+    served.wait()
     manage(variables, "ingest", "--once")
     # A call that was opened may have been killed before it was sent.
     ((booked, *_),) = query(CHARGED)

@@ -13,7 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
-from gateway_project.celery import _configuration
+from gateway_project.celery import configuration
 from gateway_project.lib.secret import Secret
 from tests.processes.conftest import Prepared
 from tests.processes.served import Program, environment, eventually, shell
@@ -76,7 +76,7 @@ def run(variables: dict[str, str]) -> Iterator[Any]:
 
 def send(redis_url: str, task: str) -> None:
     app = Celery("sender", set_as_current=False)
-    app.conf.update(_configuration(Secret(redis_url)))
+    app.conf.update(configuration(Secret(redis_url)))
     app.send_task(task)
     app.close()
 
@@ -93,9 +93,7 @@ def test_a_task_reaches_a_worker(
     send(redis_url, "responses_api.tasks.purge_expired")
     worker = run("background_worker", "--queues", "tollgate,tollgate.background")
 
-    eventually(
-        lambda: rows(prepared, "SELECT id FROM responses_api_storedresponse") == [(living,)], 40
-    )
+    eventually(lambda: rows(prepared, "SELECT id FROM responses_api_storedresponse") == [(living,)])
     eventually(lambda: " ready." in worker.stderr)
     assert worker.stop() == 0
 
@@ -109,7 +107,7 @@ def test_a_worker_takes_only_from_its_queues(redis_url: str, run: Any) -> None:
     send(redis_url, "responses_api.tasks.purge_expired")
     worker = run("background_worker", "--queues", "tollgate.background", "--concurrency", "2")
 
-    eventually(lambda: " ready." in worker.stderr, 40)
+    eventually(lambda: " ready." in worker.stderr)
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen("tollgate") == 1
     assert worker.stop() == 0

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from routing.sandbox import SandboxServer
-from tests.faults import wire
-from tests.faults.wire import Wire
+from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
 from tests.processes.served import Served, environment, eventually, shell
+from tests.support import wire
+from tests.support.client import question
+from tests.support.wire import Wire
 
 BOOKED = """
 import json
@@ -64,7 +65,7 @@ def test_a_full_disk_refuses_work_and_loses_nothing(
     )
     assert ask(served, prepared).status == 200
     running = Wire(served.root_url)
-    body = wire.body("chat", "sandbox-chat", "[chunks=150] [pace=20]", stream=True)
+    body = question("chat", "sandbox-chat", "[chunks=150] [pace=20]", stream=True)
     running.send(wire.request("chat", prepared, body))
     while running.received.count(b'"content":') < 5:
         assert running.receive()
@@ -85,7 +86,7 @@ def test_a_full_disk_refuses_work_and_loses_nothing(
     eventually(lambda: is_ready(served))
     eventually(lambda: ask(served, prepared).status == 200)
     served.signal()
-    assert served.wait(20) == 0
+    assert served.wait() == 0
     rows = shell(environment(prepared.data_dir), BOOKED)
     assert len(rows) == len(provider.calls)
     assert {status for status, _ in rows} == {"completed"}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from routing.sandbox import SandboxServer
-from tests.faults import wire
-from tests.faults.wire import Answer, Wire
+from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import ROWS, Prepared
 from tests.processes.served import Served, environment, kill, shell
+from tests.support import wire
+from tests.support.client import question
+from tests.support.wire import Answer, Wire
 
 SIGN_OF_LIFE = b": keep-alive\n\n"
 ServeTwo = Callable[..., tuple[Served, Served]]
@@ -52,27 +53,30 @@ def serve_two(variables: dict[str, str], customer: Prepared) -> Iterator[ServeTw
 
 def send(served: Served, customer: Prepared, door: str, text: str, *, stream: bool) -> Wire:
     client = Wire(served.root_url)
-    body = wire.body(door, f"sandbox-{door}", text, stream)
-    client.send(wire.request(door, customer, body, idempotency_key="order-7731"))
+    body = question(door, f"sandbox-{door}", text, stream)
+    client.send(wire.request(door, customer, body, idempotency_key=f"order-{door}"))
     return client
 
 
-@pytest.mark.parametrize(("door", "stream"), [("chat", False), ("responses", True)])
 def test_fifty_at_once_over_two_processes_are_one_call_upstream(
-    serve_two: ServeTwo, customer: Prepared, provider: SandboxServer, door: str, stream: bool
+    serve_two: ServeTwo, customer: Prepared, provider: SandboxServer
 ) -> None:
-    def ask(served: Served) -> Answer:
-        with send(served, customer, door, "[wait=300] Hi", stream=stream) as client:
-            return client.answer()
+    servers = serve_two()
+    for door, stream in (("chat", False), ("responses", True)):
+        provider.calls.clear()
 
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(ask, serve_two() * 25))
+        def ask(served: Served, door: str = door, stream: bool = stream) -> Answer:
+            with send(served, customer, door, "[wait=300] Hi", stream=stream) as client:
+                return client.answer()
 
-    assert [answer.status for answer in answers] == [200] * 50
-    assert len({answer.body for answer in answers}) == 1
-    assert all(answer.is_whole for answer in answers)
-    assert sum("idempotent-replayed" in answer.headers for answer in answers) == 49
-    assert len(provider.calls) == 1
+        with ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(ask, servers * 25))
+
+        assert [answer.status for answer in answers] == [200] * 50
+        assert len({answer.body for answer in answers}) == 1
+        assert all(answer.is_whole for answer in answers)
+        assert sum("idempotent-replayed" in answer.headers for answer in answers) == 49
+        assert len(provider.calls) == 1
 
 
 def test_a_failure_is_told_in_both_processes_and_frees_the_key(

@@ -1,4 +1,4 @@
-"""What is in the books survives the death of the process that wrote it, and serve books it by itself."""
+"""A call in a spool survives the death of the process that wrote it, and `serve` books it by itself."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from routing.sandbox import SandboxServer
-from tests.faults import wire
-from tests.faults.wire import Wire
+from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
 from tests.processes.served import environment, eventually, kill, shell
+from tests.support import wire
+from tests.support.client import question
+from tests.support.wire import Wire
 
 ROWS = """
 import json
@@ -39,7 +40,7 @@ def test_a_stream_whose_worker_is_killed_is_booked_at_what_was_noted(
 ) -> None:
     served = serve()
     client = Wire(served.root_url)
-    body = wire.body("chat", "endless", "[pace=2]", stream=True)
+    body = question("chat", "endless", "[pace=2]", stream=True)
     client.send(wire.request("chat", prepared, body))
     while client.received.count(b'"content":') < 200:
         assert client.receive()
@@ -65,7 +66,7 @@ def test_no_call_is_lost_or_doubled_however_often_worker_and_ingester_are_killed
         victims = served.named("ingester") if attempt % 2 else served.workers
         for victim in victims:
             kill(victim, signal.SIGKILL)
-        eventually(lambda: bool(served.workers) and served.ready().status_code == 200, 20)
-    eventually(lambda: len(booked(prepared)) == answered, 20)
+        eventually(lambda: bool(served.workers) and served.ready().status_code == 200)
+    eventually(lambda: len(booked(prepared)) == answered)
     assert answered == len(provider.calls) == 120
     assert {tuple(row[:2]) for row in booked(prepared)} == {("completed", "provider")}

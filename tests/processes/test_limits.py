@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults import wire
 from tests.processes.conftest import Prepared, Serve
 from tests.processes.served import Served, environment, eventually, shell
+from tests.support import wire
+from tests.support.client import async_client_of, question
 from tests.support.redis_server import PROGRAM, RedisServer
 
 WORKERS = 4
@@ -46,7 +47,7 @@ def give(prepared: Prepared, text: str) -> None:
 
 
 class Asked:
-    """What a load got: how many of each status, between when and when."""
+    """The answers to a load: a count for each status, and when it began and ended."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
@@ -62,14 +63,9 @@ async def load(
     body = {"model": "sandbox-chat", "messages": [{"role": "user", "content": "Hi"}]}
 
     async def ask() -> None:
-        async with httpx.AsyncClient(
-            base_url=served.root_url,
-            headers={"authorization": f"Bearer {prepared.secret}"},
-            timeout=20,
-            trust_env=False,
-        ) as client:
+        async with async_client_of(served, prepared) as client:
             while go_on(asked):
-                answer = await client.post("/v1/chat/completions", json=body)
+                answer = await client.post("/chat/completions", json=body)
                 asked.statuses[answer.status_code] += 1
 
     await asyncio.gather(*(ask() for _ in range(clients)))
@@ -77,8 +73,9 @@ async def load(
     return asked
 
 
-def for_seconds(seconds: float) -> Callable[[Asked], bool]:
-    return lambda asked: time.monotonic() - asked.began < seconds
+def until_there_were(passed: int, refused: int) -> Callable[[Asked], bool]:
+    """Go on until so many calls were let in, and so many were not."""
+    return lambda asked: asked.statuses[200] < passed or asked.statuses[429] < refused
 
 
 @pytest.fixture
@@ -96,19 +93,18 @@ def private_redis(tmp_path: Path) -> Iterator[RedisServer]:
 def test_four_workers_let_in_what_is_allowed_and_not_one_more(
     serve: Serve, prepared: Prepared
 ) -> None:
-    give(prepared, "240 requests/minute")
+    give(prepared, "120 requests/minute")
     served = serve(
         "--workers",
         str(WORKERS),
         REDIS_URL=os.environ["REDIS_URL"],
         TOLLGATE_LIMITS_WITHOUT_REDIS="refuse",  # or a Redis that this machine starves adds shares
     )
-    asked = asyncio.run(load(served, prepared, for_seconds(10)))
-    assert {200, 429} <= set(asked.statuses) <= {200, 429, 503}
-    assert asked.statuses[429] > asked.statuses[200]
-    most = 240 + (asked.ended - asked.began) * 240 / 60
+    # More than fit at once: it is let in as it comes free.
+    asked = asyncio.run(load(served, prepared, until_there_were(passed=130, refused=200)))
+    assert set(asked.statuses) <= {200, 429, 503}
+    most = 120 + (asked.ended - asked.began) * 120 / 60
     assert asked.statuses[200] <= math.floor(most)
-    assert asked.statuses[200] >= 240 + 9 * 240 / 60  # and it is let in as it comes free
     eventually(lambda: shell(environment(prepared.data_dir), BOOKED) == asked.statuses[200])
 
 
@@ -117,16 +113,26 @@ def test_calls_at_the_same_time_are_counted_over_all_workers(
     serve: Serve, prepared: Prepared
 ) -> None:
     give(prepared, "3 concurrency")
-    served = serve("--workers", str(WORKERS), REDIS_URL=os.environ["REDIS_URL"])
-    body = wire.body("chat", "endless", "[pace=20]", stream=True)
+    served = serve(
+        "--workers",
+        str(WORKERS),
+        REDIS_URL=os.environ["REDIS_URL"],
+        TOLLGATE_LIMITS_WITHOUT_REDIS="refuse",  # or a Redis that this machine starves adds shares
+    )
+    body = question("chat", "endless", "[pace=20]", stream=True)
     with ExitStack() as open_now:
-        clients = [wire.Wire(served.root_url) for _ in range(10)]
-        for client in clients:
-            open_now.callback(client.socket.close)
+
+        def begin() -> wire.Wire | None:
+            """A client whose stream was let in."""
+            client = open_now.enter_context(wire.Wire(served.root_url))
             client.send(wire.request("chat", prepared, body))
             assert client.receive()
-        begun = [client for client in clients if b" 200 " in client.received[:20]]
-        assert len(begun) == 3
+            return client if b" 200 " in client.received[:20] else None
+
+        begun: list[wire.Wire] = []
+        while len(begun) < 3:
+            begun += filter(None, [begin()])
+        assert [begin() for _ in range(7)] == [None] * 7
         begun[0].socket.close()
 
         def is_let_in() -> bool:
@@ -146,17 +152,19 @@ def test_while_redis_is_away_each_worker_has_its_share_and_no_usage_is_lost(
     assert set(first.statuses) == {200}
 
     async def stopped_midway() -> Asked:
-        loading = asyncio.ensure_future(load(served, prepared, for_seconds(8)))
-        await asyncio.sleep(0.5)
+        is_away = asyncio.Event()
+        loading = asyncio.ensure_future(load(served, prepared, lambda _: not is_away.is_set()))
         await asyncio.to_thread(private_redis.stop)
+        is_away.set()
         return await loading
 
     second = asyncio.run(stopped_midway())
-    assert set(second.statuses) <= {200, 429}
+    third = asyncio.run(load(served, prepared, until_there_were(passed=0, refused=300)))
+    assert set(second.statuses + third.statuses) <= {200, 429}
     # What Redis had let in, and then at most a hundred by each worker.
-    assert first.statuses[200] + second.statuses[200] <= 400 + 400
-    assert second.statuses[429] > 0
-    assert "limits cannot be shared" in served.stderr
+    answered = (first.statuses + second.statuses + third.statuses)[200]
+    assert answered <= 400 + 400
+    eventually(lambda: "limits are not shared" in served.stderr)
     private_redis.start()
 
     def is_shared_again() -> bool:
@@ -164,8 +172,7 @@ def test_while_redis_is_away_each_worker_has_its_share_and_no_usage_is_lost(
         return "limits are shared" in served.stderr
 
     eventually(is_shared_again)
-    answered = first.statuses[200] + second.statuses[200]
-    eventually(lambda: shell(environment(prepared.data_dir), BOOKED) >= answered, 20)
+    eventually(lambda: shell(environment(prepared.data_dir), BOOKED) >= answered)
 
 
 @pytest.mark.redis
@@ -178,7 +185,7 @@ def test_where_that_is_wanted_nothing_is_let_in_while_redis_is_away(
     assert answer.status == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["error"]["message"] == (
-        "The rate limits cannot be looked at now; try again."
+        "The rate limits cannot be checked now; try again."
     )
     wrong = httpx.get(f"{served.root_url}/v1/models", headers={"authorization": "Bearer wrong"})
     assert wrong.status_code == 401  # whoever is bound by nothing is refused for nothing
@@ -186,6 +193,6 @@ def test_where_that_is_wanted_nothing_is_let_in_while_redis_is_away(
 
 def test_several_workers_without_redis_are_refused_in_words(prepared: Prepared) -> None:
     served = Served(environment(prepared.data_dir), "--workers", "2")
-    assert served.wait(20) == 1
+    assert served.wait() == 1
     assert "set REDIS_URL, or serve with one" in served.stderr
     assert "Traceback" not in served.stderr

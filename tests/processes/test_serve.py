@@ -19,22 +19,25 @@ import pytest
 import redis
 
 from bench.processes import free_port
-from responses_api.announcements import CHANNEL
-from routing.sandbox import SandboxServer
-from tests.faults import wire
-from tests.faults.wire import Answer, Wire
+from gateway_project.lib.announcements import CHANNEL
+from gateway_project.sandbox import SandboxServer
+from tests.plugins.tiers import by_tier, sampled
 from tests.processes.conftest import ROWS, Prepared, Serve
 from tests.processes.served import (
     REDIS_AWAY,
     Served,
     environment,
     eventually,
+    held_back,
     is_running,
     kill,
     resident_bytes,
     shell,
 )
-from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
+from tests.support import wire
+from tests.support.client import question
+from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS, until
+from tests.support.wire import Answer, Wire
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"
@@ -46,7 +49,7 @@ def stream(
 ) -> Wire:
     """A client whose stream has been asked for."""
     client = Wire(served.root_url, receive_buffer)
-    client.send(wire.request(door, prepared, wire.body(door, f"sandbox-{door}", text, True)))
+    client.send(wire.request(door, prepared, question(door, f"sandbox-{door}", text, True)))
     return client
 
 
@@ -84,7 +87,7 @@ def assert_ended_by_drain(door: str, answer: Answer) -> None:
 def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
     serve: Serve, prepared: Prepared
 ) -> None:
-    served = serve(TOLLGATE_DRAIN_SECONDS="1.5")
+    served = serve(TOLLGATE_DRAIN_SECONDS="4")
     doors = ["chat", "responses"] * 5
     with ThreadPoolExecutor(20) as pool:
         short = [running_stream(served, prepared, door, SHORT) for door in doors]
@@ -100,7 +103,7 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
             "accepting": False,
         }
         with Wire(served.root_url) as late:
-            late.send(wire.request("chat", prepared, wire.body("chat", "sandbox-chat", "Hi", True)))
+            late.send(wire.request("chat", prepared, question("chat", "sandbox-chat", "Hi", True)))
             refused = late.answer()
             late.until_closed()
         assert (refused.status, refused.error["code"]) == (503, "server_shutting_down")
@@ -111,8 +114,8 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
             assert_complete(door, answer.result())
         for door, answer in zip(doors, long_answers, strict=True):
             assert_ended_by_drain(door, answer.result())
-    assert served.wait(10) == 0
-    assert time.monotonic() - asked_at < 1.5 + 2.0 + NOISE_SECONDS
+    assert served.wait() == 0
+    assert time.monotonic() - asked_at < 4.0 + 2.0 + NOISE_SECONDS
     for client in (*short, *long):
         client.socket.close()
 
@@ -125,21 +128,21 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
 def test_an_idle_server_stops_at_once(serve: Serve) -> None:
     served = serve("--workers", "2")
     asked_at = served.signal()
-    assert served.wait(10) == 0
+    assert served.wait() == 0
     assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
     assert "Traceback" not in served.stderr
 
 
 def test_a_half_sent_upload_does_not_hold_the_drain(serve: Serve, prepared: Prepared) -> None:
     served = serve()
-    request = wire.request("chat", prepared, wire.body("chat", "sandbox-chat", "x" * 1000, True))
+    request = wire.request("chat", prepared, question("chat", "sandbox-chat", "x" * 1000, True))
     with Wire(served.root_url) as client:
         client.send(request[:-100])
         running_stream(served, prepared, "chat", SHORT).socket.close()  # the upload was seen by now
         served.signal()
         refused = client.answer()
         assert (refused.status, refused.error["code"]) == (503, "server_shutting_down")
-        assert served.wait(10) == 0
+        assert served.wait() == 0
 
 
 def test_a_second_signal_ends_the_streams_at_once(serve: Serve, prepared: Prepared) -> None:
@@ -149,7 +152,7 @@ def test_a_second_signal_ends_the_streams_at_once(serve: Serve, prepared: Prepar
         eventually(lambda: served.ready().status_code == 503)
         asked_at = served.signal()
         assert_ended_by_drain("responses", client.answer())
-    assert served.wait(10) == 0
+    assert served.wait() == 0
     assert time.monotonic() - asked_at < 2.5 + NOISE_SECONDS
 
 
@@ -160,7 +163,7 @@ def test_a_client_that_takes_nothing_does_not_hold_the_exit(
     with stuck(served, prepared) as client:
         eventually(lambda: stands_still(provider))
         asked_at = served.signal()
-        assert served.wait(10) == 0
+        assert served.wait() == 0
         assert time.monotonic() - asked_at < 0.5 + 2.0 + NOISE_SECONDS
         client.until_closed()
 
@@ -170,11 +173,11 @@ def test_ctrl_c_drains_too(serve: Serve, prepared: Prepared) -> None:
     with running_stream(served, prepared, "chat", SHORT) as client:
         os.killpg(served.pid, signal.SIGINT)  # as a terminal does
         assert_complete("chat", client.answer())
-    assert served.wait(10) == 0
+    assert served.wait() == 0
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("milliseconds", range(0, 1600, 100))
+@pytest.mark.parametrize("milliseconds", sampled(range(0, 1600, 100), default=5, ci=5))
 def test_a_signal_at_any_moment_of_the_start_ends_the_server(
     prepared: Prepared, milliseconds: int
 ) -> None:
@@ -184,21 +187,21 @@ def test_a_signal_at_any_moment_of_the_start_ends_the_server(
             served.wait(milliseconds / 1000)
         children = served.children
         served.signal()
-        served.wait(5)
+        served.wait()
         assert not any(is_running(pid) for pid in children)
     finally:
         served.__exit__()
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("attempt", range(by_tier(1, 1, 3)))
 def test_a_signal_while_the_workers_are_being_forked_ends_them_all(
     prepared: Prepared, attempt: int
 ) -> None:
     served = Served(environment(prepared.data_dir, REDIS_URL=REDIS_AWAY), "--workers", "8")
     try:
-        wire.until(lambda: len(served.children) > attempt, 20)
+        until(lambda: len(served.children) > attempt)
         served.signal()
-        served.wait(5)
+        served.wait()
     finally:
         served.__exit__()
 
@@ -214,9 +217,9 @@ def test_a_worker_that_died_is_replaced(serve: Serve, prepared: Prepared) -> Non
     assert second in served.workers
     answers = [wire.ask(served.root_url, "chat", prepared, "sandbox-chat") for _ in range(10)]
     assert {answer.status for answer in answers} == {200}
-    assert "worker-1 ended with code -9; restarting" in served.stderr
     served.signal()
-    assert served.wait(10) == 0
+    assert served.wait() == 0
+    assert "worker-1 ended with code -9; restarting" in served.stderr
 
 
 def test_when_the_supervisor_was_killed_nothing_of_it_lives_on(
@@ -230,7 +233,7 @@ def test_when_the_supervisor_was_killed_nothing_of_it_lives_on(
     assert len(children) == 4  # two workers, the ingester and the sandbox
     served.signal(signal.SIGKILL)
     eventually(lambda: not any(is_running(pid) for pid in children))
-    served.wait(5)
+    served.wait()
     for used in (port, urlsplit(served.root_url).port):
         with socket.create_server(("127.0.0.1", used or 0)):
             pass
@@ -248,7 +251,7 @@ def test_streams_are_ended_properly_when_the_supervisor_was_killed(
 def test_a_port_in_use_is_told_in_words(prepared: Prepared) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         served = Served(environment(prepared.data_dir), "--port", str(taken.getsockname()[1]))
-        assert served.wait(20) == 1
+        assert served.wait() == 1
     assert "Cannot listen on 127.0.0.1" in served.stderr
     assert "Traceback" not in served.stderr
 
@@ -301,7 +304,7 @@ def test_the_sandbox_is_started_where_a_provider_points_and_restarted_when_it_di
     eventually(lambda: answered(served, prepared) == 200 and sandbox not in served.children)
     assert worker in served.children
     served.signal()
-    assert served.wait(10) == 0
+    assert served.wait() == 0
     assert not is_sandbox(port)
 
 
@@ -312,7 +315,7 @@ def test_a_sandbox_whose_port_is_taken_moves(serve: Serve, prepared: Prepared) -
         served = serve()
         eventually(lambda: answered(served, prepared) == 200)
         assert sandbox_url(prepared) != f"http://127.0.0.1:{port}/v1"
-        assert f"port {port} is taken; the sandbox moves to" in served.stderr
+        eventually(lambda: f"port {port} is in use; the sandbox uses" in served.stderr)
 
 
 def test_a_sandbox_that_runs_already_is_shared(
@@ -331,19 +334,29 @@ def test_a_sandbox_that_runs_already_is_shared(
 def stuck(served: Served, prepared: Prepared) -> Wire:
     """A client of an endless stream that reads nothing, with a small buffer."""
     client = Wire(served.root_url, receive_buffer=4096)
-    client.send(wire.request("chat", prepared, wire.body("chat", "endless", "Hi", True)))
+    client.send(wire.request("chat", prepared, question("chat", "endless", "Hi", True)))
     return client
 
 
 def stands_still(provider: SandboxServer, seconds: float = 0.3) -> bool:
-    """Whether the provider's endless streams have begun, and none of them gets rid of any more."""
+    """Tell whether the provider's endless streams have begun and can send no more."""
     endless = [call for call in provider.calls if call.fault == "never-ending"]
     before = [call.text_bytes_sent for call in endless]
     try:
-        wire.until(lambda: [call.text_bytes_sent for call in endless] != before, seconds)
+        until(lambda: [call.text_bytes_sent for call in endless] != before, seconds)
     except AssertionError:
         return bool(before) and all(before)
     return False
+
+
+def stuck_readers(
+    count: int, served: Served, prepared: Prepared, provider: SandboxServer
+) -> list[Wire]:
+    """So many more of them, once the provider gets rid of no more bytes: what is held for each has an end."""
+    wanted = count + len(provider.calls)
+    clients = [stuck(served, prepared) for _ in range(count)]
+    eventually(lambda: len(provider.calls) == wanted and stands_still(provider, 0.2))
+    return clients
 
 
 def test_readers_that_do_not_read_cost_little_and_are_closed(
@@ -351,10 +364,10 @@ def test_readers_that_do_not_read_cost_little_and_are_closed(
 ) -> None:
     served = serve(TOLLGATE_SEND_STALL_SECONDS="1.5")
     (worker,) = served.workers
-    wire.ask(served.root_url, "chat", prepared, "sandbox-chat", stream=True)
+    clients = stuck_readers(5, served, prepared, provider)  # after them memory is warm
     memory = resident_bytes(worker)
-    clients = [stuck(served, prepared) for _ in range(20)]
-    eventually(lambda: len(provider.calls) == 21 and stands_still(provider, 0.2))
+    clients += stuck_readers(20, served, prepared, provider)
+    # Each holds four reads of 64 KB of its upstream's socket: about 280 KB.
     assert resident_bytes(worker) - memory < 20 * 1024 * 1024
 
     answers = [wire.ask(served.root_url, "chat", prepared, "sandbox-chat") for _ in range(20)]
@@ -366,14 +379,14 @@ def test_readers_that_do_not_read_cost_little_and_are_closed(
     eventually(lambda: sockets_of(worker) <= 5)
     for client in clients:
         client.socket.close()
-    eventually(lambda: [line.get("status") for line in served.lines].count("client_gone") == 20)
+    eventually(lambda: [line.get("status") for line in served.lines].count("client_gone") == 25)
 
 
 def test_a_whole_answer_nobody_takes_is_given_up_too(serve: Serve, prepared: Prepared) -> None:
     served = serve(TOLLGATE_SEND_STALL_SECONDS="0.5")
     (worker,) = served.workers
     with Wire(served.root_url, receive_buffer=4096) as client:
-        payload = wire.body("chat", "sandbox-chat", "[size=20000000]", stream=False)
+        payload = question("chat", "sandbox-chat", "[size=20000000]", stream=False)
         client.send(wire.request("chat", prepared, payload))
         client.wait_for(b"HTTP/1.1 200")
         eventually(lambda: sockets_of(worker) <= 4)
@@ -398,7 +411,7 @@ def _is_established(file: Path) -> bool:
 
 REVOKE = """
 import json, time
-from tenants import keys
+from tenants.keys import keys
 from tenants.models import ApiKey
 keys.revoke(ApiKey.objects.get(public_id={key_id!r}))
 print(json.dumps(time.monotonic()))
@@ -442,7 +455,7 @@ async def ask_on(served: Served, prepared: Prepared, door: str, load: Load) -> N
     """Ask again and again over one connection."""
     address = urlsplit(served.root_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    content = wire.request(door, prepared, wire.body(door, f"sandbox-{door}", "Hi", False))
+    content = wire.request(door, prepared, question(door, f"sandbox-{door}", "Hi", False))
     try:
         while not load.is_over:
             writer.write(content)
@@ -459,6 +472,15 @@ async def revoked_under_load(
 ) -> tuple[float, Load]:
     """Keep all workers busy, revoke the key in another process; when that was, and all answers."""
     load = Load()
+    script = REVOKE.format(key_id=prepared.key_id)
+    with held_back(variables, script) as revoke:
+        revoked_at = await revoked_during(load, served, prepared, revoke)
+    return revoked_at, load
+
+
+async def revoked_during(
+    load: Load, served: Served, prepared: Prepared, revoke: Callable[[], float]
+) -> float:
     async with asyncio.TaskGroup() as group:
         for number in range(CONNECTIONS * 10):
             # One after the other, because a worker takes all connections that wait at once.
@@ -468,11 +490,10 @@ async def revoked_under_load(
             if number >= CONNECTIONS and min(map(sockets_of, served.workers)) >= 3:
                 break
         assert min(map(sockets_of, served.workers)) >= 3, "one worker is hardly used"
-        script = REVOKE.format(key_id=prepared.key_id)
-        revoked_at = await asyncio.to_thread(shell, variables, script)
+        revoked_at = await asyncio.to_thread(revoke)
         await load.until(lambda: load.latest == {401})
         load.is_over = True
-    return revoked_at, load
+    return revoked_at
 
 
 def test_a_revoked_key_ends_within_a_second_on_two_workers(
@@ -481,7 +502,7 @@ def test_a_revoked_key_ends_within_a_second_on_two_workers(
     served = serve("--workers", "2")
     variables = environment(prepared.data_dir)
     revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
-    load.assert_revoked_within(1.0, revoked_at)
+    load.assert_revoked_within(1.0 + NOISE_SECONDS, revoked_at)
 
 
 @pytest.mark.redis
@@ -496,7 +517,7 @@ def test_with_redis_a_change_is_noticed_without_waiting_for_the_poll(
         eventually(lambda: server.pubsub_numsub(CHANNEL)[0][1] == others + 2)
     variables = environment(prepared.data_dir, **settings)
     revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
-    load.assert_revoked_within(1.0, revoked_at)
+    load.assert_revoked_within(1.0 + NOISE_SECONDS, revoked_at)
 
 
 @pytest.mark.redis
@@ -505,8 +526,8 @@ def test_without_redis_at_hand_the_poll_notices(serve: Serve, prepared: Prepared
     served = serve("--workers", "2", **settings)
     variables = environment(prepared.data_dir, **settings)
     revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
-    load.assert_revoked_within(1.0, revoked_at)
-    assert "polling goes on" in served.stderr
+    load.assert_revoked_within(1.0 + NOISE_SECONDS, revoked_at)
+    eventually(lambda: "falling back to polling" in served.stderr)
 
 
 @pytest.mark.postgres
@@ -520,14 +541,19 @@ def test_two_workers_serve_on_postgres(
     with Served(variables, "--workers", "2") as served:
         assert wire.ask(served.root_url, "responses", prepared, "sandbox-responses").status == 200
         revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
-        load.assert_revoked_within(1.0, revoked_at)
+        load.assert_revoked_within(1.0 + NOISE_SECONDS, revoked_at)
         asked_at = served.signal()
-        assert served.wait(10) == 0
+        assert served.wait() == 0
         assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
         assert "Traceback" not in served.stderr
 
 
 # Workers that are stuck
+
+
+def told_of_stuck(served: Served) -> list[str]:
+    lines = [line for line in served.lines if "message" in line]
+    return [line["message"] for line in lines if "has not answered" in line["message"]]
 
 
 FREEZING = {"DJANGO_SETTINGS_MODULE": "tests.processes.freezing"}
@@ -542,13 +568,25 @@ def test_a_worker_that_is_stuck_is_replaced_and_says_where_it_was(
     eventually(lambda: not is_running(stuck))
     eventually(lambda: served.workers not in ([], [stuck]))
     eventually(lambda: served.ready().status_code == 200)
-    (line,) = [line for line in served.lines if "has not answered" in line["message"]]
-    assert "in turn_for_ever" in line["message"]
+    eventually(lambda: len(told_of_stuck(served)) == 1)
+    assert "in turn_for_ever" in told_of_stuck(served)[0]
     # One that is only quiet is left alone.
     (replacement,) = served.workers
     assert is_running(replacement)
     served.signal()
-    assert served.wait(10) == 0
+    assert served.wait() == 0
+
+
+def test_an_ingester_that_stands_still_is_replaced(serve: Serve, prepared: Prepared) -> None:
+    served = serve(**FREEZING)
+    (stopped,) = served.named("ingester")
+    kill(stopped, signal.SIGSTOP)
+    eventually(lambda: served.named("ingester") not in ([], [stopped]))
+    eventually(lambda: len(told_of_stuck(served)) == 1)
+    assert told_of_stuck(served)[0].startswith("ingester ")
+    assert served.ready().status_code == 200
+    served.signal()
+    assert served.wait() == 0
 
 
 @pytest.mark.long
@@ -559,6 +597,6 @@ def test_a_worker_that_cannot_hear_the_signal_is_killed_when_its_time_is_over(
     (stuck,) = served.workers
     kill(stuck, signal.SIGSTOP)
     asked_at = served.signal()
-    assert served.wait(20) == 0
+    assert served.wait() == 0
     assert time.monotonic() - asked_at < 0.2 + 5.0 + 2.0 + NOISE_SECONDS
     assert any("has not ended in time" in line["message"] for line in served.lines)

@@ -8,23 +8,25 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
-from routing.sandbox import SandboxServer
-from tests.faults import wire
-from tests.faults.wire import Wire
+from gateway_project.sandbox import SandboxServer
+from tests.plugins.tiers import by_tier
 from tests.processes.conftest import Prepared
 from tests.processes.served import Served, environment, eventually, manage, shell
-from tests.support import grammar
+from tests.support import client, grammar, wire
+from tests.support.client import question
+from tests.support.databases import copy_migrated
+from tests.support.wire import Wire
 
 ROWS = """
 import json
 from tenants.models import Budget
-from tests.accounting.conftest import price
+from tests.responses_api.accounting.conftest import price
 from tests.support import rows
 customer = rows.customer("spender")
 for protocol in rows.PROTOCOLS:
@@ -33,6 +35,9 @@ for protocol in rows.PROTOCOLS:
 Budget.objects.create(tenant=customer.tenant, name="all", amount_nano=10**12, period="total")
 print(json.dumps([customer.key.public_id, customer.secret]))
 """
+# Keys are fresh for 30 s; a worker that knows them longer is what only the proof waits for.
+AWAY_SECONDS = by_tier(default=5, ci=5, proof=40)
+LOCKED_SECONDS = by_tier(default=5, ci=5, proof=10)
 BOOKED = """
 import json
 from django.db.models import Sum
@@ -123,22 +128,11 @@ def sqlite_locked(data_dir: Path) -> Iterator[None]:
         writer.close()
 
 
-def furnished(data_dir: Path, provider: SandboxServer, **variables: str) -> Prepared:
+def furnished(variables: dict[str, str], provider: SandboxServer) -> Prepared:
+    """With rows in a migrated database."""
     provider.calls.clear()
-    found = environment(data_dir, **variables)
-    manage(found, "migrate", "-v", "0")
-    key_id, secret = shell(found, ROWS.format(url=provider.base_url))
-    return Prepared(data_dir, key_id, secret)
-
-
-def ask(served: Served, buyer: Prepared, **fields: object) -> httpx.Response:
-    return httpx.post(
-        f"{served.root_url}/v1/responses",
-        json={"model": "sandbox-chat", "input": "Hi", **fields},
-        headers={"authorization": f"Bearer {buyer.secret}"},
-        timeout=30,
-        trust_env=False,
-    )
+    key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
+    return Prepared(Path(variables["TOLLGATE_DATA_DIR"]), key_id, secret)
 
 
 def went_on_without(
@@ -150,32 +144,33 @@ def went_on_without(
     is_red: bool,
 ) -> int:
     """Calls while the database is away, whether or not `/readyz` shows it; how many there were in all."""
-    assert ask(served, buyer, store=True).status_code == 200
+    assert client.ask(served, "responses", buyer, "sandbox-chat", store=True).status_code == 200
     running = Wire(served.root_url)
-    body = wire.body("responses", "sandbox-responses", "[chunks=100] [pace=20]", stream=True)
+    body = question("responses", "sandbox-responses", "[chunks=60] [pace=50]", stream=True)
     running.send(wire.request("responses", buyer, {**body, "store": True}))
     running.wait_for(b"response.output_text.delta")
     with away:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            answer = ask(served, buyer, store=False)
+            answer = client.ask(served, "responses", buyer, "sandbox-chat", store=False)
             assert answer.status_code == 200, answer.text
         final = grammar.check(grammar.read(running.answer().body))
         assert (final["status"], final["store"]) == ("completed", False)
         before = len(provider.calls)
-        refused = ask(served, buyer, store=True)
+        refused = client.ask(served, "responses", buyer, "sandbox-chat", store=True)
         assert refused.status_code == 503
         assert '"store": false' in refused.json()["error"]["message"]
         assert len(provider.calls) == before
         assert served.ready().json()["checks"]["database"] is not is_red
-    eventually(lambda: served.ready().status_code == 200, 30)
-    eventually(lambda: ask(served, buyer, store=True).status_code == 200, 30)
+    eventually(lambda: served.ready().status_code == 200)
+    ask = partial(client.ask, served, "responses", buyer, "sandbox-chat", store=True)
+    eventually(lambda: ask().status_code == 200)
     return len(provider.calls)
 
 
 def assert_all_is_booked(served: Served, buyer: Prepared, calls: int, **variables: str) -> None:
     served.signal()
-    assert served.wait(30) == 0
+    assert served.wait() == 0
     found = environment(buyer.data_dir, **variables)
     manage(found, "ingest", "--once")
     booked, charged, spent = shell(found, BOOKED)
@@ -185,22 +180,26 @@ def assert_all_is_booked(served: Served, buyer: Prepared, calls: int, **variable
 
 @pytest.mark.postgres
 @pytest.mark.long
-def test_calls_go_on_without_postgresql_for_longer_than_keys_are_fresh(
+def test_calls_go_on_without_postgresql(
     tmp_path: Path, migrated_postgres: str, provider: SandboxServer
 ) -> None:
     address = urlsplit(migrated_postgres)
     proxy = Proxy(address.hostname or "127.0.0.1", address.port or 5432)
     user = address.netloc.rpartition("@")[0]
     behind = address._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
-    buyer = furnished(tmp_path, provider, DATABASE_URL=migrated_postgres)
+    buyer = furnished(environment(tmp_path, DATABASE_URL=migrated_postgres), provider)
     with Served(environment(tmp_path, DATABASE_URL=behind)) as served:
-        calls = went_on_without(served, buyer, provider, postgres_away(proxy), 40, True)
+        calls = went_on_without(served, buyer, provider, postgres_away(proxy), AWAY_SECONDS, True)
         assert_all_is_booked(served, buyer, calls, DATABASE_URL=migrated_postgres)
 
 
 @pytest.mark.long
-def test_calls_go_on_while_sqlite_is_locked(tmp_path: Path, provider: SandboxServer) -> None:
-    buyer = furnished(tmp_path, provider)
+def test_calls_go_on_while_sqlite_is_locked(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, provider: SandboxServer
+) -> None:
+    buyer = furnished(copy_migrated(tmp_path_factory, tmp_path), provider)
     with Served(environment(tmp_path)) as served:
-        calls = went_on_without(served, buyer, provider, sqlite_locked(tmp_path), 10, False)
+        calls = went_on_without(
+            served, buyer, provider, sqlite_locked(tmp_path), LOCKED_SECONDS, False
+        )
         assert_all_is_booked(served, buyer, calls)

@@ -10,7 +10,6 @@ import string
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 from django.db.backends.utils import CursorWrapper
@@ -18,9 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway_project.lib import clock
-from tenants import keys
+from tenants.keys import keys
 from tenants.models import ApiKey, KeySecret, Tenant
+from tests.plugins.cases import cases
+from tests.plugins.tiers import by_tier, sampled
 from tests.support import rows
+from tests.support.client import error_in, error_of
 from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
@@ -33,23 +35,7 @@ HELLO = {"role": "user", "content": "Hello"}
 BODIES: dict[str, Json] = {CHAT: {"messages": [HELLO]}, RESPONSES: {"input": "Hello"}}
 ROUTES = [("POST", CHAT), ("POST", RESPONSES), ("GET", MODELS), ("GET", f"{MODELS}/sandbox-chat")]
 MEGABYTE = 1024 * 1024
-GENERATED = 500
-GENERATED_LONG = 10_000
-
-
-@pytest.fixture
-def http_client(gateway, acme):
-    with httpx.Client(
-        base_url=gateway.root_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-def stranger(gateway):
-    """A client without any credential."""
-    with httpx.Client(base_url=gateway.root_url, timeout=GIVE_UP_SECONDS) as client:
-        yield client
+GENERATED = by_tier(default=150, ci=1_000, proof=10_000)
 
 
 @pytest.fixture
@@ -60,27 +46,11 @@ def connection(gateway):
         yield plain
 
 
-def error_of(response: httpx.Response) -> tuple[int, str, str | None]:
-    assert_is_an_error(response.content)
-    error = response.json()["error"]
-    return response.status_code, error["code"], error["param"]
-
-
-def assert_is_an_error(body: bytes) -> None:
-    """OpenAI's envelope, whole and with a sentence in it."""
-    error = orjson.loads(body)["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert error["message"]
-    assert isinstance(error["type"], str)
-    assert isinstance(error["code"], str)
-    assert error["param"] is None or isinstance(error["param"], str)
-
-
 # Bodies that are not JSON objects
 
 
-@pytest.mark.parametrize("path", BODIES)
-@pytest.mark.parametrize(
+@cases("path", BODIES)
+@cases(
     "body",
     [
         b"",
@@ -95,51 +65,51 @@ def assert_is_an_error(body: bytes) -> None:
         b"model=a&input=b",
     ],
 )
-def test_a_body_that_is_not_json_is_refused(http_client, path, body):
-    assert error_of(http_client.post(path, content=body)) == (400, "invalid_json", None)
+def test_a_body_that_is_not_json_is_refused(http_from_root, path, body):
+    assert error_of(http_from_root.post(path, content=body)) == (400, "invalid_json", None)
 
 
-@pytest.mark.parametrize("path", BODIES)
-@pytest.mark.parametrize("body", [b"null", b"[]", b'"text"', b"1", b"true"])
-def test_a_body_that_is_no_object_is_refused(http_client, path, body):
-    assert error_of(http_client.post(path, content=body)) == (400, "invalid_request", None)
+@cases("path", BODIES)
+@cases("body", [b"null", b"[]", b'"text"', b"1", b"true"])
+def test_a_body_that_is_no_object_is_refused(http_from_root, path, body):
+    assert error_of(http_from_root.post(path, content=body)) == (400, "invalid_request", None)
 
 
-@pytest.mark.parametrize("path", BODIES)
-def test_the_content_type_does_not_matter(http_client, path):
+@cases("path", BODIES)
+def test_the_content_type_does_not_matter(http_from_root, path):
     body = orjson.dumps({"model": NATIVE[path], **BODIES[path]})
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "nonsense", ""):
         headers = {"content-type": content_type}
-        assert http_client.post(path, content=body, headers=headers).status_code == 200
+        assert http_from_root.post(path, content=body, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", BODIES)
-def test_a_body_nested_too_deep_is_the_clients_mistake(http_client, path):
+@cases("path", BODIES)
+def test_a_body_nested_too_deep_is_the_clients_mistake(http_from_root, path):
     body = b'{"model":"%b","x":%b,' % (NATIVE[path].encode(), b"[" * 400 + b"]" * 400)
     body += orjson.dumps(BODIES[path])[1:]
-    assert error_of(http_client.post(path, content=body))[0] == 400
+    assert error_of(http_from_root.post(path, content=body))[0] == 400
 
 
-@pytest.mark.parametrize("path", BODIES)
-def test_numbers_of_any_size_are_no_trouble(http_client, path):
+@cases("path", BODIES)
+def test_numbers_of_any_size_are_no_trouble(http_from_root, path):
     body = b'{"model":"%b","x":[18446744073709551616,1e308,-0.0,1e-400],' % NATIVE[path].encode()
     body += orjson.dumps(BODIES[path])[1:]
-    assert http_client.post(path, content=body).status_code == 200
+    assert http_from_root.post(path, content=body).status_code == 200
 
 
 @pytest.mark.persistence
-@pytest.mark.parametrize("path", BODIES)
-def test_a_model_name_may_be_any_text(http_client, path):
+@cases("path", BODIES)
+def test_a_model_name_may_be_any_text(http_from_root, path):
     for name in ("\0", "a\0b", "\u202e", "é" * 400, "x" * 100_000, "%00", "' OR 1=1 --", "../../x"):
-        response = http_client.post(path, json={"model": name, **BODIES[path]})
+        response = http_from_root.post(path, json={"model": name, **BODIES[path]})
         assert error_of(response) == (404, "model_not_found", "model")
         assert len(response.content) < 2000
 
 
 @pytest.mark.persistence
-def test_a_model_in_the_address_may_be_any_text(http_client):
+def test_a_model_in_the_address_may_be_any_text(http_from_root):
     for name in ("%00", "a%00b", "%ff", "%ED%A0%80", "%2e%2e%2f", "é" * 400, "x" * 8000, "'--"):
-        assert error_of(http_client.get(f"{MODELS}/{name}")) == (404, "model_not_found", "model")
+        assert error_of(http_from_root.get(f"{MODELS}/{name}")) == (404, "model_not_found", "model")
 
 
 # Wrong types, by the exact field
@@ -304,29 +274,29 @@ WRONG_CHAT: list[tuple[Json, str]] = [
 WRONG = [(RESPONSES, *case) for case in WRONG_RESPONSES] + [(CHAT, *case) for case in WRONG_CHAT]
 
 
-def test_a_wrong_value_is_refused_by_the_path_of_its_field(http_client, gateway):
+def test_a_wrong_value_is_refused_by_the_path_of_its_field(http_from_root, gateway):
     answers = [
-        error_of(http_client.post(path, json={"model": NATIVE[path], **BODIES[path], **wrong}))
+        error_of(http_from_root.post(path, json={"model": NATIVE[path], **BODIES[path], **wrong}))
         for path, wrong, _ in WRONG
     ]
     assert answers == [(400, "invalid_request", param) for *_, param in WRONG]
     assert len(gateway.sandbox.calls) == 0
 
 
-@pytest.mark.parametrize("path", BODIES)
-def test_a_missing_field_is_named(http_client, path):
-    response = http_client.post(path, json=BODIES[path])
+@cases("path", BODIES)
+def test_a_missing_field_is_named(http_from_root, path):
+    response = http_from_root.post(path, json=BODIES[path])
     assert error_of(response) == (400, "invalid_request", "model")
     assert response.json()["error"]["message"] == "Missing required parameter: 'model'."
 
 
-def test_a_chat_without_messages_names_them(http_client):
-    response = http_client.post(CHAT, json={"model": "sandbox-chat"})
+def test_a_chat_without_messages_names_them(http_from_root):
+    response = http_from_root.post(CHAT, json={"model": "sandbox-chat"})
     assert error_of(response) == (400, "invalid_request", "messages")
 
 
-def test_a_wrong_value_in_a_map_names_the_map(http_client):
-    response = http_client.post(
+def test_a_wrong_value_in_a_map_names_the_map(http_from_root):
+    response = http_from_root.post(
         RESPONSES, json={"model": "sandbox-responses", "input": "x", "metadata": {"a": 1}}
     )
     status, code, param = error_of(response)
@@ -334,29 +304,29 @@ def test_a_wrong_value_in_a_map_names_the_map(http_client):
     assert str(param).startswith("metadata")
 
 
-def test_what_is_wrong_is_said_in_a_sentence(http_client):
+def test_what_is_wrong_is_said_in_a_sentence(http_from_root):
     body = {"model": "sandbox-responses", "input": [message(content=[{"type": "x", "text": 5}])]}
-    assert http_client.post(RESPONSES, json=body).json()["error"]["message"] == (
+    assert http_from_root.post(RESPONSES, json=body).json()["error"]["message"] == (
         "Invalid value for 'input[0].content[0].text': expected `str | null`, got `int`."
     )
 
 
-def test_a_number_out_of_its_range_is_named(http_client):
+def test_a_number_out_of_its_range_is_named(http_from_root):
     for field, value, words in (
         ("max_output_tokens", 5, "expected `int` >= 16, got 5"),
         ("temperature", 2.5, "expected `float` <= 2.0, got 2.5"),
     ):
         body = {"model": "sandbox-responses", "input": "Hi", field: value}
-        message = http_client.post(RESPONSES, json=body).json()["error"]["message"]
+        message = http_from_root.post(RESPONSES, json=body).json()["error"]["message"]
         assert message == f"Invalid value for '{field}': {words}."
 
 
 # Nothing to answer
 
 
-def test_nothing_to_answer_is_one_error_over_every_protocol(http_client, gateway):
-    """Whatever the upstream, and before anything is sent to it."""
-    empty = http_client.post("/v1/conversations", json={}).json()["id"]
+def test_nothing_to_answer_is_one_error_over_every_protocol(http_from_root, gateway):
+    """The error comes before anything is sent, and is the same for every upstream."""
+    empty = http_from_root.post("/v1/conversations", json={}).json()["id"]
     nothing: list[Json] = [
         {},
         {"input": None},
@@ -370,27 +340,27 @@ def test_nothing_to_answer_is_one_error_over_every_protocol(http_client, gateway
     errors = set()
     for protocol in ("chat", "responses", "anthropic"):
         for path, body in asked:
-            answer = http_client.post(path, json={"model": f"sandbox-{protocol}", **body})
+            answer = http_from_root.post(path, json={"model": f"sandbox-{protocol}", **body})
             errors.add((answer.status_code, answer.content))
     ((status, content),) = errors
     assert (status, orjson.loads(content)["error"]["param"]) == (400, "input")
     assert len(gateway.sandbox.calls) == 0
 
 
-def test_a_turn_without_input_goes_on_from_what_was_said(http_client):
+def test_a_turn_without_input_goes_on_from_what_was_said(http_from_root):
     for protocol in ("chat", "responses", "anthropic"):
         model = f"sandbox-{protocol}"
-        first = http_client.post(RESPONSES, json={"model": model, "input": "Hi"}).json()
+        first = http_from_root.post(RESPONSES, json={"model": model, "input": "Hi"}).json()
         body = {"model": model, "previous_response_id": first["id"]}
-        assert http_client.post(RESPONSES, json=body).status_code == 200
+        assert http_from_root.post(RESPONSES, json=body).status_code == 200
 
 
 def test_an_input_of_which_nothing_can_be_sent_is_the_same_error_for_translations(
-    http_client, gateway
+    http_from_root, gateway
 ):
     left_out = {"type": "reasoning", "summary": []}
     for protocol in ("chat", "anthropic"):
-        answer = http_client.post(
+        answer = http_from_root.post(
             RESPONSES, json={"model": f"sandbox-{protocol}", "input": [left_out]}
         )
         assert error_of(answer) == (400, "invalid_request", "input")
@@ -400,9 +370,9 @@ def test_an_input_of_which_nothing_can_be_sent_is_the_same_error_for_translation
 # Too large
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_a_declared_length_above_the_limit_is_refused_at_once(gateway, acme, monkeypatch, path):
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", MEGABYTE)
+    gateway.change(max_body_bytes=MEGABYTE)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {acme.secret}\r\n"
     head += f"content-length: {MEGABYTE + 1}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS) as plain:
@@ -412,9 +382,9 @@ def test_a_declared_length_above_the_limit_is_refused_at_once(gateway, acme, mon
     assert b'"code":"request_too_large"' in answer
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_a_body_is_refused_while_it_is_read_and_never_waited_for(gateway, acme, monkeypatch, path):
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", MEGABYTE)
+    gateway.change(max_body_bytes=MEGABYTE)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {acme.secret}\r\n"
     head += "transfer-encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
@@ -425,27 +395,27 @@ def test_a_body_is_refused_while_it_is_read_and_never_waited_for(gateway, acme, 
     assert b'"code":"request_too_large"' in answer
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_sixty_four_megabytes_to_a_limit_of_one_are_refused(
-    http_client, gateway, monkeypatch, path
+    http_from_root, gateway, monkeypatch, path
 ):
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", MEGABYTE)
-    response = http_client.post(path, content=(b" " * MEGABYTE for _ in range(64)))
+    gateway.change(max_body_bytes=MEGABYTE)
+    response = http_from_root.post(path, content=(b" " * MEGABYTE for _ in range(64)))
     assert error_of(response) == (413, "request_too_large", None)
     assert len(gateway.sandbox.calls) == 0
 
 
-@pytest.mark.parametrize("path", BODIES)
-def test_a_body_of_exactly_the_limit_is_read(http_client, gateway, monkeypatch, path):
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", MEGABYTE)
+@cases("path", BODIES)
+def test_a_body_of_exactly_the_limit_is_read(http_from_root, gateway, monkeypatch, path):
+    gateway.change(max_body_bytes=MEGABYTE)
     body = orjson.dumps({"model": NATIVE[path], **BODIES[path]})
     padded = body + b" " * (MEGABYTE - len(body))
-    assert http_client.post(path, content=padded).status_code == 200
-    assert http_client.post(path, content=padded + b" ").status_code == 413
+    assert http_from_root.post(path, content=padded).status_code == 200
+    assert http_from_root.post(path, content=padded + b" ").status_code == 413
 
 
 def test_an_upload_that_stalls_is_given_up(gateway, acme, monkeypatch):
-    monkeypatch.setattr(gateway.worker, "body_stall_seconds", 0.2)
+    gateway.change(body_stall_seconds=0.2)
     head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {acme.secret}\r\n"
     head += "content-length: 100\r\n\r\n{"
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=GIVE_UP_SECONDS) as plain:
@@ -486,7 +456,7 @@ def spoiled_keys(acme: rows.Customer) -> dict[str, str | None]:
 
 
 @pytest.mark.persistence
-def test_every_bad_key_gets_the_same_bytes_on_every_route(stranger, acme):
+def test_every_bad_key_gets_the_same_bytes_on_every_route(as_stranger, acme):
     bodies, statuses = set(), set()
     for secret in spoiled_keys(acme).values():
         for headers in (
@@ -494,85 +464,85 @@ def test_every_bad_key_gets_the_same_bytes_on_every_route(stranger, acme):
             {"x-api-key": secret} if secret is not None else {},
         ):
             for method, path in ROUTES:
-                response = stranger.request(method, path, headers=headers)
+                response = as_stranger.request(method, path, headers=headers)
                 bodies.add(response.content)
                 statuses.add((response.status_code, response.headers["www-authenticate"]))
     assert statuses == {(401, "Bearer")}
     assert len(bodies) == 1
-    assert_is_an_error(bodies.pop())
+    error_in(bodies.pop())
 
 
-def test_another_scheme_is_a_bad_key(stranger, acme):
+def test_another_scheme_is_a_bad_key(as_stranger, acme):
     for value in (f"Basic {acme.secret}", acme.secret, "Bearer", f"Token {acme.secret}"):
         for method, path in ROUTES:
-            response = stranger.request(method, path, headers={"authorization": value})
+            response = as_stranger.request(method, path, headers={"authorization": value})
             assert error_of(response) == (401, "invalid_api_key", None)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_the_key_may_come_as_x_api_key(stranger, acme, method, path):
+@cases(("method", "path"), ROUTES)
+def test_the_key_may_come_as_x_api_key(as_stranger, acme, method, path):
     body = {"model": NATIVE[path], **BODIES[path]} if path in BODIES else None
     headers = {"x-api-key": acme.secret}
-    assert stranger.request(method, path, json=body, headers=headers).status_code == 200
+    assert as_stranger.request(method, path, json=body, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_the_scheme_is_read_in_any_case_and_with_spaces(stranger, acme, method, path):
+@cases(("method", "path"), ROUTES)
+def test_the_scheme_is_read_in_any_case_and_with_spaces(as_stranger, acme, method, path):
     body = {"model": NATIVE[path], **BODIES[path]} if path in BODIES else None
     headers = {"authorization": f"bEaReR   {acme.secret}"}
-    assert stranger.request(method, path, json=body, headers=headers).status_code == 200
+    assert as_stranger.request(method, path, json=body, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_two_different_credentials_are_refused(stranger, acme, method, path):
+def test_two_different_credentials_are_refused(as_stranger, acme, method, path):
     other = rows.customer("other").secret
     for value in (other, "sk-something", ""):
         headers = {"authorization": f"Bearer {acme.secret}", "x-api-key": value}
-        response = stranger.request(method, path, headers=headers)
+        response = as_stranger.request(method, path, headers=headers)
         assert error_of(response) == (400, "conflicting_credentials", None)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_two_different_authorization_headers_are_refused(stranger, acme, method, path):
+@cases(("method", "path"), ROUTES)
+def test_two_different_authorization_headers_are_refused(as_stranger, acme, method, path):
     headers = [("authorization", f"Bearer {acme.secret}"), ("authorization", "Bearer other")]
-    response = stranger.request(method, path, headers=headers)
+    response = as_stranger.request(method, path, headers=headers)
     assert error_of(response) == (400, "conflicting_credentials", None)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_the_same_credential_twice_is_fine(stranger, acme, method, path):
+@cases(("method", "path"), ROUTES)
+def test_the_same_credential_twice_is_fine(as_stranger, acme, method, path):
     body = {"model": NATIVE[path], **BODIES[path]} if path in BODIES else None
     headers = {"authorization": f"Bearer {acme.secret}", "x-api-key": acme.secret}
-    assert stranger.request(method, path, json=body, headers=headers).status_code == 200
+    assert as_stranger.request(method, path, json=body, headers=headers).status_code == 200
 
 
-def test_a_key_is_no_longer_taken_once_it_has_expired(http_client, acme, monkeypatch):
+def test_a_key_is_no_longer_taken_once_it_has_expired(http_from_root, acme, monkeypatch):
     ends_at = clock.now() + timedelta(hours=1)
     ApiKey.objects.filter(pk=acme.key.pk).update(expires_at=ends_at)
     body = {"model": "sandbox-chat", **BODIES[CHAT]}
-    assert http_client.post(CHAT, json=body).status_code == 200
+    assert http_from_root.post(CHAT, json=body).status_code == 200
     monkeypatch.setattr(clock, "timestamp", ends_at.timestamp)
-    assert error_of(http_client.post(CHAT, json=body)) == (401, "invalid_api_key", None)
+    assert error_of(http_from_root.post(CHAT, json=body)) == (401, "invalid_api_key", None)
 
 
-def test_a_key_that_may_only_list_models_may_not_generate(http_client, acme):
+def test_a_key_that_may_only_list_models_may_not_generate(http_from_root, acme):
     ApiKey.objects.filter(pk=acme.key.pk).update(scopes=["models"])
-    assert http_client.get(MODELS).status_code == 200
+    assert http_from_root.get(MODELS).status_code == 200
     for path in BODIES:
-        assert error_of(http_client.post(path)) == (403, "insufficient_scope", None)
+        assert error_of(http_from_root.post(path)) == (403, "insufficient_scope", None)
 
 
-def test_a_key_is_bound_to_its_networks(http_client, acme):
+def test_a_key_is_bound_to_its_networks(http_from_root, acme):
     ApiKey.objects.filter(pk=acme.key.pk).update(allowed_networks=["203.0.113.0/24"])
     for method, path in ROUTES:
-        response = http_client.request(method, path)
+        response = http_from_root.request(method, path)
         assert error_of(response) == (403, "insufficient_scope", None)
 
 
-def test_an_address_the_client_claims_to_have_is_not_believed(http_client, acme):
+def test_an_address_the_client_claims_to_have_is_not_believed(http_from_root, acme):
     ApiKey.objects.filter(pk=acme.key.pk).update(allowed_networks=["203.0.113.0/24"])
     for method, path in ROUTES:
-        response = http_client.request(method, path, headers={"x-forwarded-for": "203.0.113.7"})
+        response = http_from_root.request(method, path, headers={"x-forwarded-for": "203.0.113.7"})
         assert error_of(response) == (403, "insufficient_scope", None)
 
 
@@ -632,10 +602,11 @@ def queries(monkeypatch):
     return asked
 
 
-def test_five_thousand_hostile_credentials_ask_the_database_nothing(connection, acme, queries):
+def test_hostile_credentials_ask_the_database_nothing(connection, acme, queries):
     routes = [("POST", CHAT), ("POST", RESPONSES)] * 4 + [("GET", MODELS), ("GET", f"{MODELS}/x")]
     answers = set()
-    for number, value in enumerate(hostile_values(acme.secret)):
+    values = sampled(list(hostile_values(acme.secret)), default=800, ci=5_000)
+    for number, value in enumerate(values):
         method, path = routes[number % len(routes)]
         name = ("authorization", "x-api-key")[number // len(routes) % 2]
         connection.putrequest(method, path)
@@ -662,11 +633,11 @@ def test_control_characters_in_a_credential_ask_the_database_nothing(gateway, ac
     assert queries == []
 
 
-def test_a_warm_key_and_alias_ask_the_database_nothing(http_client, queries):
+def test_a_warm_key_and_alias_ask_the_database_nothing(http_from_root, queries):
     body = {"model": "sandbox-chat", **BODIES[CHAT]}
-    http_client.post(CHAT, json=body)
+    http_from_root.post(CHAT, json=body)
     queries.clear()
-    assert [http_client.post(CHAT, json=body).status_code for _ in range(20)] == [200] * 20
+    assert [http_from_root.post(CHAT, json=body).status_code for _ in range(20)] == [200] * 20
     assert queries == []
 
 
@@ -814,7 +785,7 @@ def assert_answers_well(connection: http.client.HTTPConnection, path: str, body:
     content = answer.read()
     assert answer.status < 500 or answer.status == 501, (answer.status, content)
     if answer.status != 200:
-        assert_is_an_error(content)
+        error_in(content)
     elif answer.headers["content-type"].startswith("text/event-stream"):
         assert content.endswith(b"data: [DONE]\n\n")
     else:
@@ -822,12 +793,11 @@ def assert_answers_well(connection: http.client.HTTPConnection, path: str, body:
 
 
 def generated(examples: int) -> Any:
-    """Settings for a run over one live gateway: repeatable, without a database of its own."""
+    """Return settings for a run over one live gateway, without a database of examples."""
     return settings(
         max_examples=examples,
         deadline=None,
         database=None,
-        derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
 
@@ -858,15 +828,9 @@ def _fits(value: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_no_body_makes_the_gateway_fail(connection, acme, path):
     generate(connection, acme, path, GENERATED)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("path", BODIES)
-def test_no_body_of_very_many_makes_the_gateway_fail(connection, acme, path):
-    generate(connection, acme, path, GENERATED_LONG)
 
 
 def broken_pieces(good: bytes) -> list[bytes]:
@@ -880,17 +844,15 @@ def broken_pieces(good: bytes) -> list[bytes]:
     return cut + flipped
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_no_damaged_body_makes_the_gateway_fail(connection, acme, path):
     connection.credential = acme.headers
     good = orjson.dumps((CHAT_STARTS if path == CHAT else RESPONSES_STARTS)[1])
-    for body in broken_pieces(good):
+    for body in sampled(broken_pieces(good), default=150, ci=1_000):
         assert_answers_well(connection, path, body)
 
 
-@pytest.mark.parametrize(
-    "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
-)
+@cases("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_no_method_makes_the_gateway_fail(connection, acme, method):
     for path in (
         *BODIES,
@@ -905,20 +867,20 @@ def test_no_method_makes_the_gateway_fail(connection, acme, method):
         content = answer.read()
         assert answer.status < 500
         if answer.status >= 400 and method != "HEAD":
-            assert_is_an_error(content)
+            error_in(content)
 
 
 def test_no_address_makes_the_gateway_fail(connection, acme):
     chance = random.Random(4)
     pieces = ADDRESS_PIECES.split()
-    for _ in range(500):
+    for _ in range(by_tier(default=150, ci=500, proof=5_000)):
         tail = "".join(chance.choice(pieces) for _ in range(chance.randrange(12)))
         connection.request("GET", f"/v1/{tail}", headers=acme.headers)
         answer = connection.getresponse()
         content = answer.read()
         assert answer.status < 500
         if answer.status >= 400:
-            assert_is_an_error(content)
+            error_in(content)
 
 
 def test_no_forwarded_header_makes_the_gateway_fail(connection, acme):

@@ -11,11 +11,13 @@ import pytest
 from msgspec import structs
 
 from gateway_project.lib.structure import Caps
-from routing.protocols import envelope
-from tests.faults.wire import Wire, until
+from routing.protocols.shared import envelope
+from tests.plugins.cases import cases
 from tests.support import rows, stored
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.client import error_in
+from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.sockets import opened
+from tests.support.wire import Wire
 
 MODELS = ("sandbox-chat", "sandbox-responses", "sandbox-anthropic")
 HELLO = {"role": "user", "content": "Hello"}
@@ -23,16 +25,14 @@ MANY = b"[" + b"{}," * 250_000 + b"{}]"
 
 
 @pytest.fixture
-def http(gateway, acme):
-    url = gateway.root_url
-    with httpx.Client(base_url=url, headers=acme.headers, timeout=GIVE_UP_SECONDS) as client:
-        yield client
+def http(http_from_root: httpx.Client) -> httpx.Client:
+    return http_from_root
 
 
 @pytest.fixture
 def bodies(gateway):
     """The worker's turns for large bodies, with limits of the test's own."""
-    turns = gateway.worker.large_bodies
+    turns = gateway.worker.services.large_bodies
     usual = turns.limits
 
     def limit(**limits: Any) -> Any:
@@ -43,10 +43,8 @@ def bodies(gateway):
     turns.limits = usual
 
 
-def error_of(answer: httpx.Response) -> dict[str, Any]:
-    error = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return {"status": answer.status_code, **error}
+def refusal(answer: httpx.Response) -> dict[str, Any]:
+    return {"status": answer.status_code, **error_in(answer.content)}
 
 
 def test_every_route_that_reads_json_refuses_too_many_values_and_names_the_setting(
@@ -66,12 +64,12 @@ def test_every_route_that_reads_json_refuses_too_many_values_and_names_the_setti
     }
     deep = b"[" * 300 + b"]" * 300
     for path, body in places.items():
-        refused = error_of(http.post(path, content=body % MANY))
+        refused = refusal(http.post(path, content=body % MANY))
         assert (refused["status"], refused["code"]) == (400, "request_too_complex"), path
         assert "200000" in refused["message"]
         assert "TOLLGATE_MAX_JSON_VALUES" in refused["message"]
         nested = body[:-1] % b"[]" + b',"y":%b}' % deep
-        too_deep = error_of(http.post(path, content=nested))
+        too_deep = refusal(http.post(path, content=nested))
         assert too_deep["code"] == "request_too_complex", path
         assert "TOLLGATE_MAX_JSON_DEPTH" in too_deep["message"]
     assert not gateway.sandbox.calls
@@ -88,7 +86,7 @@ def test_a_frame_is_refused_like_a_body_and_the_connection_goes_on(gateway, acme
 
 def test_items_parts_and_tools_have_caps_of_their_own(gateway, http, monkeypatch):
     caps = Caps(items=30, parts=60, tools=20)
-    monkeypatch.setattr(gateway.worker, "caps", caps)
+    gateway.change(caps=caps)
     part = {"type": "input_text", "text": "a" * 100}
     tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
     chat_part, chat_tool = (
@@ -109,7 +107,7 @@ def test_items_parts_and_tools_have_caps_of_their_own(gateway, http, monkeypatch
     ]
     for cap, body in cases:
         path = "/v1/chat/completions" if "messages" in body else "/v1/responses"
-        refused = error_of(http.post(path, json={"model": "sandbox-chat", **body}))
+        refused = refusal(http.post(path, json={"model": "sandbox-chat", **body}))
         assert refused["code"] == "request_too_complex", (cap, body)
         assert f"TOLLGATE_MAX_{cap.upper()}" in refused["message"]
         assert str(getattr(caps, cap)) in refused["message"]
@@ -119,12 +117,12 @@ def test_items_parts_and_tools_have_caps_of_their_own(gateway, http, monkeypatch
     )
 
 
-@pytest.mark.parametrize("model", MODELS)
+@cases("model", MODELS)
 def test_an_upstream_whose_json_has_too_much_structure_is_at_fault(
     gateway, http, model, monkeypatch
 ):
-    monkeypatch.setattr(gateway.worker.transport, "caps", Caps(values=5, keys=5))
-    whole = error_of(http.post("/v1/responses", json={"model": model, "input": "Hello"}))
+    monkeypatch.setattr(gateway.worker.services.transport, "caps", Caps(values=5, keys=5))
+    whole = refusal(http.post("/v1/responses", json={"model": model, "input": "Hello"}))
     assert (whole["status"], whole["code"]) == (502, "upstream_malformed")
     asked = {"model": model, "messages": [HELLO], "stream": True}
     streamed = http.post("/v1/chat/completions", json=asked)
@@ -146,7 +144,7 @@ def test_arguments_and_sealed_payloads_are_not_taken_apart_into_a_million_object
     sealed = envelope.PREFIX + base64.urlsafe_b64encode(inside).decode()
     thought = {"type": "reasoning", "summary": [], "encrypted_content": sealed}
     refused = http.post("/v1/responses", json={**asked, "input": [HELLO, thought, HELLO]})
-    assert error_of(refused)["code"] == "request_too_complex"
+    assert error_in(refused.content)["code"] == "request_too_complex"
 
 
 # What a request continues from
@@ -172,17 +170,17 @@ def test_a_history_is_bounded_in_bytes_items_and_structure(gateway, acme, http, 
         assert ask(**way).status_code == 200, way
     settings.MAX_HISTORY_BYTES = 5000
     for way in ways:
-        refused = error_of(ask(**way))
+        refused = refusal(ask(**way))
         assert (refused["status"], refused["code"]) == (400, "request_too_complex"), way
         assert "TOLLGATE_MAX_HISTORY_BYTES" in refused["message"]
     assert ask(input=[reference]).status_code == 200
     settings.MAX_HISTORY_BYTES = 100_000
     settings.CAPS = Caps(items=2)
     for way in (ways[0], ways[1], {"input": [reference] * 3}):
-        assert "TOLLGATE_MAX_ITEMS" in error_of(ask(**way))["message"]
+        assert "TOLLGATE_MAX_ITEMS" in error_in(ask(**way).content)["message"]
     settings.CAPS = Caps(values=5)
     for way in ways:
-        assert error_of(ask(**way))["code"] == "request_too_complex", way
+        assert error_in(ask(**way).content)["code"] == "request_too_complex", way
 
 
 def test_what_a_socket_remembers_is_bounded_too(gateway, acme, settings):
@@ -209,13 +207,13 @@ def test_large_bodies_of_one_key_take_turns_and_the_next_is_told_to_wait(
         with Wire(gateway.root_url) as slow:
             head = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", key, sized, "", ""]
             slow.send("\r\n".join(head).encode() + content[:500])
-            until(lambda: turns._running.total() == 1)
+            until(lambda: turns.running_count == 1)
             for other in ("/v1/responses", "/v1/chat/completions", "/v1/conversations"):
                 refused = http.post(other, content=content)
-                assert error_of(refused)["code"] == "rate_limit_exceeded"
+                assert error_in(refused.content)["code"] == "rate_limit_exceeded"
                 assert refused.headers["retry-after"] == "1"
             chunked = http.post("/v1/responses", content=iter([content[:1500], content[1500:]]))
-            assert error_of(chunked)["code"] == "rate_limit_exceeded"
+            assert error_in(chunked.content)["code"] == "rate_limit_exceeded"
             small = {"model": "sandbox-chat", "input": "Hello"}
             assert http.post("/v1/responses", json=small).status_code == 200
             bob = rows.customer("bob" + path[-3:])
@@ -227,8 +225,41 @@ def test_large_bodies_of_one_key_take_turns_and_the_next_is_told_to_wait(
             )
             slow.send(content[500:])
             assert slow.answer().status in {200, 400}
-        until(lambda: not turns._running)
+        until(lambda: not turns.running_count)
         assert http.post("/v1/responses", content=content).status_code == 200
+
+
+def test_a_small_body_of_very_many_items_takes_a_turn_as_a_large_one_does(
+    gateway, acme, http, bodies
+):
+    turns = bodies(size=50_000, per_key=1, wait_seconds=0.01)
+    text = {"type": "input_text", "text": "a"}
+    tools = [{"type": "function", "name": f"f{n}"} for n in range(100)]
+    dense: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/responses", {"input": [HELLO] * 100}),
+        ("/v1/responses", {"input": [{"role": "user", "content": [text] * 100}]}),
+        ("/v1/responses", {"input": "Hello", "tools": tools}),
+        ("/v1/responses/input_tokens", {"input": [HELLO] * 100}),
+        ("/v1/chat/completions", {"messages": [HELLO] * 100}),
+    ]
+    started = (
+        f"POST /v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {acme.secret}"
+    )
+    with Wire(gateway.root_url) as slow:
+        slow.send(f"{started}\r\ncontent-length: 60000\r\n\r\n".encode())
+        until(lambda: turns.running_count == 1)
+        for path, body in dense:
+            refused = refusal(http.post(path, json={"model": "sandbox-chat", **body}))
+            assert (refused["status"], refused["code"]) == (429, "rate_limit_exceeded"), path
+        with opened(gateway, acme.headers) as socket:
+            create = {"type": "response.create", "model": "sandbox-chat"}
+            socket.send({**create, "input": [HELLO] * 100})
+            assert socket.error()["error"]["code"] == "rate_limit_exceeded"
+        as_much_text = {"model": "sandbox-chat", "input": "a" * 6_000}
+        assert http.post("/v1/responses", json=as_much_text).status_code == 200
+    until(lambda: not turns.running_count)
+    for path, body in dense:
+        assert http.post(path, json={"model": "sandbox-chat", **body}).status_code == 200, path
 
 
 def test_whoever_waits_for_a_turn_goes_on_when_it_comes(gateway, acme, http, bodies):
@@ -246,22 +277,22 @@ def test_whoever_waits_for_a_turn_goes_on_when_it_comes(gateway, acme, http, bod
         Wire(gateway.root_url) as gone,
     ):
         first.send(start + content[:10])
-        until(lambda: turns._running.total() == 1)
+        until(lambda: turns.running_count == 1)
         second.send(start + content)
-        until(lambda: len(turns._waiting) == 1)
+        until(lambda: turns.waiting_count == 1)
         gone.send(start + content)
-        until(lambda: len(turns._waiting) == 2)
+        until(lambda: turns.waiting_count == 2)
         gone.socket.close()
         first.send(content[10:])
         assert first.answer().status == second.answer().status == 200
-    until(lambda: not turns._running and not turns._waiting)
+    until(lambda: not turns.running_count and not turns.waiting_count)
 
 
 def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(
     gateway, acme, monkeypatch
 ):
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", 5000)
-    monkeypatch.setattr(gateway.worker, "body_stall_seconds", 0.05)
+    gateway.change(max_body_bytes=5000)
+    patient = gateway.worker.services.body_stall_seconds
     key = f"authorization: Bearer {acme.secret}"
     for path in ("/v1/conversations", "/console/login/"):
         head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{key}\r\n"
@@ -272,10 +303,12 @@ def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(
             chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
             wire.send(f"{head}transfer-encoding: chunked\r\n\r\n".encode() + chunk * 6)
             assert wire.answer().status == 413
+        gateway.change(body_stall_seconds=0.05)
         with Wire(gateway.root_url) as wire:
             wire.send(f"{head}content-length: 100\r\n\r\nx".encode())
             assert wire.answer().status == 400
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", 10**8)
+        gateway.change(body_stall_seconds=patient)
+    gateway.change(max_body_bytes=10**8)
     with Wire(gateway.root_url) as wire:
         wire.send(
             b"POST /v1/conversations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9999999\r\n\r\n"

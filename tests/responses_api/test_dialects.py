@@ -11,11 +11,12 @@ import httpx
 import orjson
 import pytest
 
-from routing.sandbox.reply import Scripted
+from gateway_project.sandbox.reply import Scripted
 from routing.vendors import VENDORS
+from tests.plugins.cases import cases
 from tests.support import chat_grammar, grammar, meaning, rows
+from tests.support.client import client_of
 from tests.support.live import LiveGateway
-from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.reference import event_validators, explain
 from tests.support.rows import Customer
 
@@ -59,8 +60,7 @@ def ask(gateway: LiveGateway, customer: Customer):
         for name, quirks in (("plain", {}), ("dialect", {"translate": True})):
             row = rows.provider(protocol, url, f"{name}-{protocol}", quirks=quirks)
             rows.alias(f"{name}-{protocol}", (row, "scripted"))
-    headers = customer.headers
-    with httpx.Client(base_url=gateway.base_url, headers=headers, timeout=GIVE_UP_SECONDS) as http:
+    with client_of(gateway, customer) as http:
 
         def asked(model: str, said: Json | list[Json], **fields: Any) -> httpx.Response:
             stream = isinstance(said, list)
@@ -162,7 +162,7 @@ def test_a_row_that_does_not_say_so_keeps_the_providers_bytes(ask: Ask):
 
 
 def test_whatever_was_asked_goes_out_as_it_came(gateway: LiveGateway, ask: Ask):
-    """Also what no other protocol has a word for: only the answer is put into another shape."""
+    """Even fields go out that no other protocol knows: only the answer is put into another shape."""
     sent = []
     for model in ("plain-chat", "dialect-chat"):
         assert ask(model, completion({"content": "Four."}), **CHAT_TERMS).status_code == 200
@@ -226,8 +226,10 @@ def test_a_stored_completion_is_kept_in_the_standard_shape(
 
 
 def llama(*events: Json) -> list[Json]:
-    """As llama.cpp streams (https://github.com/ggml-org/llama.cpp/issues/20607): neither `content_index` nor
-    `output_index`, no numbers."""
+    """Return events as llama.cpp streams them, without `content_index`, `output_index` and numbers.
+
+    https://github.com/ggml-org/llama.cpp/issues/20607
+    """
     response = {"id": "resp_l", "object": "response", "model": "m", "status": "in_progress"}
     return [{"type": "response.created", "response": response}, *events]
 
@@ -273,9 +275,7 @@ def test_a_responses_dialect_comes_in_the_grammar(ask: Ask):
     assert '"content_index"' not in relayed
 
 
-@pytest.mark.parametrize(
-    "content", ["text", [1.5, "x", None], [{"type": "output_text", "text": {}}]]
-)
+@cases("content", ["text", [1.5, "x", None], [{"type": "output_text", "text": {}}]])
 def test_items_of_no_known_shape_end_and_are_stored_like_others(
     gateway: LiveGateway, customer: Customer, ask: Ask, content: Any
 ):
@@ -292,8 +292,7 @@ def test_items_of_no_known_shape_end_and_are_stored_like_others(
     *_, last = grammar.read(cut.content)
     assert (last["type"], last["response"]["output"]) == ("response.failed", [item])
     whole = ask("plain-responses", {"status": "completed", "output": [item]}, store=True).json()
-    headers = customer.headers
-    with httpx.Client(base_url=gateway.base_url, headers=headers, timeout=GIVE_UP_SECONDS) as http:
+    with client_of(gateway, customer) as http:
         assert http.get(f"/responses/{whole['id']}").json()["output"][0]["role"] == item["role"]
         elsewhere = rows.provider("chat", gateway.sandbox.base_url, "elsewhere")
         rows.alias("elsewhere", (elsewhere, "good"))

@@ -13,9 +13,11 @@ from django.contrib.auth.models import User
 from gateway_project.lib import hosts
 from gateway_project.lib.client_address import TrustedProxies
 from gateway_project.lib.log import RequestLog
-from tenants import key_format
+from tenants.keys import key_format
+from tenants.keys.doorkeeper import Doorkeeper
+from tests.support.client import client_of
 from tests.support.live import LiveGateway
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.rows import Customer
 
 Json = dict[str, Any]
@@ -58,9 +60,9 @@ REFUSED = [
 
 @pytest.fixture
 def lines(gateway: LiveGateway, monkeypatch: pytest.MonkeyPatch) -> list[Json]:
-    """What the gateway logs of requests."""
+    """The lines that the gateway logs of requests."""
     written: list[Json] = []
-    monkeypatch.setattr(gateway.worker.call_log, "write", written.append)
+    monkeypatch.setattr(gateway.worker.services.call_log, "write", written.append)
     return written
 
 
@@ -89,7 +91,7 @@ def _whole(received: bytes) -> int:
 def test_every_refusal_has_the_envelope_an_id_and_a_line(
     gateway: LiveGateway, acme: Customer, lines: list[Json], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.worker, "max_body_bytes", 20_000)
+    gateway.change(max_body_bytes=20_000)
     for method, path, headers, wanted_status, wanted_code in REFUSED:
         case = f"{method} {path} {headers[:120]!r}"
         lines.clear()
@@ -101,6 +103,7 @@ def test_every_refusal_has_the_envelope_an_id_and_a_line(
         error = orjson.loads(body)["error"]
         assert (status, error["code"]) == (wanted_status, wanted_code), case
         assert set(error) == {"message", "type", "param", "code"}, case
+        until(lambda: bool(lines))  # it may be written after the answer
         (line,) = (line for line in lines if line["request_id"] == answered["x-request-id"])
         assert (line["http_status"], line["error"]) == (status, error["code"]), case
         assert line["client"] == "127.0.0.1", case
@@ -113,7 +116,7 @@ def test_every_refusal_has_the_envelope_an_id_and_a_line(
 def test_what_is_answered_well_has_a_line_too(
     gateway: LiveGateway, acme: Customer, lines: list[Json]
 ) -> None:
-    with httpx.Client(base_url=gateway.root_url, headers=acme.headers) as http:
+    with client_of(gateway, acme, "") as http:
         answer = http.get("/v1/models")
         made = http.post("/v1/responses", json={"model": "sandbox-chat", "input": "Hi"})
         http.get(f"/v1/responses/{made.json()['id']}?stream=true")
@@ -137,8 +140,14 @@ def test_what_is_answered_well_has_a_line_too(
 def test_the_client_is_seen_through_trusted_proxies(
     gateway: LiveGateway, acme: Customer, lines: list[Json], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trusted = TrustedProxies([hosts.network("127.0.0.0/8")])
-    monkeypatch.setattr(gateway.worker.doorkeeper, "_trusted_proxies", trusted)
+    doorkeeper = Doorkeeper(
+        gateway.worker.services.gate,
+        gateway.worker.authenticator,
+        trusted_proxies=TrustedProxies([hosts.network("127.0.0.0/8")]),
+        all_traffic=(),
+        failures=(),
+    )
+    gateway.change(doorkeeper=doorkeeper)
     for forwarded in ("203.0.113.7", "unknown", "~, 203.0.113.7", "203.0.113.7:1"):
         headers = [*acme.headers.items(), ("x-forwarded-for", forwarded)]
         for method, path in (("GET", "models"), ("POST", "responses")):
@@ -157,7 +166,7 @@ def test_wrong_keys_are_logged_by_their_public_part_and_not_without_end(
     monkeypatch.setattr(RequestLog, "STRANGERS_BURST", 4)
     monkeypatch.setattr(RequestLog, "STRANGERS_PER_SECOND", 1e-6)
     gateway.reset()
-    with httpx.Client(base_url=gateway.base_url, headers=headers) as http:
+    with client_of(gateway, None, **headers) as http:
         for _ in range(5):
             assert http.get("/models").status_code == 401
             assert http.post("/responses", json={}).status_code == 401
@@ -165,14 +174,14 @@ def test_wrong_keys_are_logged_by_their_public_part_and_not_without_end(
         assert wrong not in str(lines)
         assert http.get("/models", headers=acme.headers).status_code == 200
     assert len(lines) == 5  # whoever has a key is always logged
-    gateway.worker.request_log.strangers._full_at = 0
+    gateway.worker.services.request_log.strangers._full_at = 0
     raw(gateway, f"GET /v1/models HTTP/1.1\r\n{EVIL}\r\n")
     assert lines[-1]["left_out"] == 6
 
 
 def test_an_unlisted_host_is_refused_alike_but_for_health_checks(gateway: LiveGateway) -> None:
     evil = {"host": "evil.example"}
-    for path in ("/", "/console/", "/console/login/", "/static/admin/css/base.css"):
+    for path in ("/", "/console/", "/console/accounts/login/", "/static/admin/css/base.css"):
         answer = httpx.get(f"{gateway.root_url}{path}", headers=evil)
         assert (answer.status_code, answer.headers["content-type"][:10]) == (400, "text/plain")
         assert "list it in TOLLGATE_ALLOWED_HOSTS" in answer.text
@@ -185,12 +194,14 @@ def test_a_form_from_an_origin_that_is_not_trusted_is_told_which_setting_trusts_
     gateway: LiveGateway,
 ) -> None:
     User.objects.create_superuser("operator", password="right password")
-    with httpx.Client(base_url=gateway.root_url) as http:
-        token = http.get("/console/login/").cookies["csrftoken"]
-        form = {"username": "operator", "password": "x", "csrfmiddlewaretoken": token}
-        answer = http.post("/console/login/", data=form, headers={"origin": "https://gate.example"})
+    with client_of(gateway, None, "") as http:
+        token = http.get("/console/accounts/login/").cookies["csrftoken"]
+        form = {"login": "operator", "password": "x", "csrfmiddlewaretoken": token}
+        answer = http.post(
+            "/console/accounts/login/", data=form, headers={"origin": "https://gate.example"}
+        )
         assert answer.status_code == 403
         assert "TOLLGATE_TRUSTED_ORIGINS=https://gate.example" in answer.text
         del form["csrfmiddlewaretoken"]
-        answer = http.post("/console/login/", data=form)
+        answer = http.post("/console/accounts/login/", data=form)
         assert (answer.status_code, "reload the page" in answer.text) == (403, True)

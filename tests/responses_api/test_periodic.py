@@ -14,9 +14,9 @@ from gateway_project.lib import clock
 from responses_api.models import PeriodicJob, StoredResponse, WebhookDelivery
 from responses_api.periodic import Periodic, take_turn
 from responses_api.webhooks import endpoints, events
-from tests.faults.wire import until
 from tests.support import kept_rows
 from tests.support.live import LiveGateway
+from tests.support.patience import until
 from tests.support.receiver import Receiver
 from tests.support.rows import Customer
 
@@ -97,7 +97,7 @@ def test_stopping_does_not_wait_for_a_receiver(
 def test_where_celery_does_it_the_gateway_does_nothing(gateway: LiveGateway):
     idle = gateway.call(lambda: started("celery"))
 
-    assert idle._loop is None
+    assert not idle.is_running
     gateway.run(idle.stop())
 
 

@@ -1,4 +1,4 @@
-"""What `/readyz` tells of the processes beside this one."""
+"""`/readyz` reports on the processes beside this one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from responses_api.peers import Peers
+from gateway_project.serving.peers import Peers
 from tenants import heartbeats
 from tenants.heartbeats import Pulse
-from tests.faults.wire import until
 from tests.support.live import LiveGateway
+from tests.support.patience import until
 
 
 def ready(gateway: LiveGateway) -> httpx.Response:

@@ -15,12 +15,14 @@ import pytest
 
 from gateway_project.lib.errors import UpstreamError, UpstreamMalformed
 from gateway_project.lib.sse import Frame, Parser
-from responses_api.relay import Relay
-from routing.sandbox.reply import Scripted
+from gateway_project.sandbox.reply import Scripted
+from responses_api.stream.upstream_reader import UpstreamReader
+from tests.plugins.cases import cases, sample
+from tests.plugins.tiers import SEED, by_tier, sampled
 from tests.support import chat_grammar, grammar, meaning, rows
+from tests.support.client import PATHS, client_of, events_in
 from tests.support.live import LiveGateway
 from tests.support.meaning import Meaning
-from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.recorded import (
     ALIAS,
     PROTOCOLS,
@@ -45,6 +47,7 @@ Json = dict[str, Any]
 
 DOORS = ("chat", "responses")
 PIECE = 3
+DAMAGED_PLACES = by_tier(default=5, ci=20, proof=1_000_000)
 BETWEEN_THOUGHTS = "\n\n"
 OPEN_RESPONSES_ITEMS = {"message", "function_call", "reasoning"}
 OUR_IDS = ("msg_", "fc_", "ctc_", "rs_", "item_")
@@ -55,10 +58,9 @@ END = {
     "anthropic": re.compile(rb'"stop_reason": ?"'),
 }
 
-each_door = pytest.mark.parametrize("door", DOORS)
-each_stream = pytest.mark.parametrize("recorded", streams())
-each_answer = pytest.mark.parametrize("recorded", answers())
-whole_or_torn = pytest.mark.parametrize("step", [None, PIECE], ids=["whole", "torn"])
+each_door = cases("door", DOORS)
+each_stream = cases("recorded", streams)
+each_answer = cases("recorded", answers)
 
 
 def told(door: str, recorded: Recorded, meant: Meaning) -> Meaning:
@@ -91,19 +93,19 @@ def final(door: str, recorded: Recorded, stream: bytes) -> Json:
 
 
 def vendors_own(recorded: Recorded) -> str | None:
-    """What a stream may have against the grammar: in a relayed one, the vendor's, but for its ids of the
+    """Return the errors that a stream may have: in a relayed one, the vendor's, but for its ids of the
     whole, which are replaced."""
     if recorded.protocol != "responses":
         return None
     own = {"id": "own-id", "model": ALIAS}
-    events = meaning.events_in(recorded.raw)
+    events = events_in(recorded.raw)
     return misspelled(
         [e | {"response": e["response"] | own} if "response" in e else e for e in events]
     )
 
 
 def misspelled(events: list[Json]) -> str | None:
-    """What in a stream is against the grammar, if anything."""
+    """Return what in a stream breaks the grammar, if anything does."""
     try:
         grammar.check(events)
     except (AssertionError, KeyError) as error:
@@ -111,10 +113,20 @@ def misspelled(events: list[Json]) -> str | None:
     return None
 
 
-@whole_or_torn
 @each_door
 @each_stream
-def test_a_streamed_answer_means_what_was_recorded(door: str, recorded: Recorded, step: int | None):
+def test_a_streamed_answer_means_what_was_recorded(door: str, recorded: Recorded):
+    assert_means_the_same(door, recorded, step=None)
+
+
+@sample(default=40, ci=160)
+@each_door
+@each_stream
+def test_a_stream_torn_to_pieces_means_what_was_recorded(door: str, recorded: Recorded):
+    assert_means_the_same(door, recorded, PIECE)
+
+
+def assert_means_the_same(door: str, recorded: Recorded, step: int | None) -> None:
     answer = final(door, recorded, relayed(relay(door, recorded), recorded.raw, step))
     said = meaning.MEANING[door](answer)
     assert told(door, recorded, said) == told(door, recorded, recorded.meaning)
@@ -139,9 +151,9 @@ def test_a_whole_answer_means_what_was_recorded(door: str, recorded: Recorded):
     assert told(door, recorded, said) == told(door, recorded, recorded.meaning)
 
 
-@pytest.mark.parametrize(
+@cases(
     "recorded",
-    [each for each in answers() if each.values[0].protocol != "responses"],
+    lambda: [each for each in answers() if each.values[0].protocol != "responses"],
 )
 def test_a_translated_answer_is_a_whole_response(recorded: Recorded):
     response = orjson.loads(relay("responses", recorded).body(recorded.raw))
@@ -153,7 +165,7 @@ def test_a_translated_answer_is_a_whole_response(recorded: Recorded):
 
 
 @each_door
-@pytest.mark.parametrize("recorded", failures())
+@cases("recorded", failures)
 def test_a_recorded_error_is_an_error(door: str, recorded: Recorded):
     with pytest.raises(UpstreamError):
         relay(door, recorded).body(recorded.raw)
@@ -176,8 +188,8 @@ def test_a_recorded_answer_that_was_spliced_to_another_has_failed(door: str):
 # Recordings that were damaged on their way
 
 
-def damaged(through: Relay, frames: list[Frame]) -> tuple[bytes, bool]:
-    """What the client gets of these frames, and whether it was told of a failure."""
+def damaged(through: UpstreamReader, frames: list[Frame]) -> tuple[bytes, bool]:
+    """Return what the client gets of these frames, and whether it was told of a failure."""
     out = through.forward(frames)
     if through.failure is None:
         try:
@@ -201,30 +213,21 @@ def assert_told(door: str, out: bytes, *, failed: bool) -> None:
         chat_grammar.check_ours(chat_grammar.read(out), with_usage=True)
 
 
-def damage(door: str, recorded: Recorded, samples: int) -> None:
-    """Cut before, without, and twice with each of so many frames."""
+@sample(default=50, ci=160)
+@each_door
+@each_stream
+def test_a_damaged_stream_is_a_failure_or_well_formed(door: str, recorded: Recorded):
+    """Cut before, without, and twice with a sample of the frames; in the proof, with each of them."""
     frames = Parser().feed(recorded.raw)
-    step = max(1, len(frames) // samples)
-    for place in range(0, len(frames), step):
+    step = max(1, len(frames) // DAMAGED_PLACES)
+    for place in range(SEED % step, len(frames), step):
         before, frame, after = frames[:place], frames[place], frames[place + 1 :]
         for told in (before, before + after, [*before, frame, frame, *after]):
             out, failed = damaged(relay(door, recorded, translate=True), told)
             assert_told(door, out, failed=failed)
 
 
-@each_door
-@each_stream
-def test_a_damaged_stream_is_a_failure_or_well_formed(door: str, recorded: Recorded):
-    damage(door, recorded, samples=10)
-
-
-@pytest.mark.long
-@each_door
-@each_stream
-def test_a_stream_damaged_at_any_frame_is_a_failure_or_well_formed(door: str, recorded: Recorded):
-    damage(door, recorded, samples=1_000_000)
-
-
+@sample(default=50, ci=160)
 @each_door
 @each_stream
 def test_a_stream_cut_before_its_end_has_failed(door: str, recorded: Recorded):
@@ -253,6 +256,7 @@ def known(response: Json) -> Json:
     return found
 
 
+@sample(default=25, ci=80)
 @each_stream
 def test_the_final_event_is_what_the_same_answer_is_as_json(recorded: Recorded):
     stream = relayed(relay("responses", recorded, translate=True), recorded.raw, PIECE)
@@ -267,6 +271,7 @@ def test_the_final_event_is_what_the_same_answer_is_as_json(recorded: Recorded):
             assert isinstance(orjson.loads(item["arguments"]), dict)
 
 
+@sample(default=25, ci=80)
 @each_stream
 def test_the_chunks_add_up_to_the_completion_that_the_same_answer_is_as_json(recorded: Recorded):
     stream = relayed(relay("chat", recorded, translate=True), recorded.raw, PIECE)
@@ -293,12 +298,7 @@ def client(gateway: LiveGateway) -> Iterator[httpx.Client]:
     for protocol in PROTOCOLS:
         provider = rows.provider(protocol, gateway.sandbox.base_url)
         rows.alias(protocol, (provider, f"recorded-{protocol}"))
-    with httpx.Client(
-        base_url=gateway.base_url,
-        headers=customer.headers,
-        timeout=GIVE_UP_SECONDS,
-        trust_env=False,
-    ) as http:
+    with client_of(gateway, customer) as http:
         yield http
 
 
@@ -317,8 +317,7 @@ def asked(gateway: LiveGateway, client: httpx.Client, door: str, recorded: Recor
     wanted = request(door, recorded.protocol, recorded, stream=recorded.streamed)
     if door == "chat" and recorded.streamed:
         wanted["stream_options"] = {"include_usage": True}
-    path = "/chat/completions" if door == "chat" else "/responses"
-    answer = client.post(path, json=wanted)
+    answer = client.post(PATHS[door], json=wanted)
     assert answer.status_code == 200, answer.text
     return answer.content
 
@@ -332,14 +331,14 @@ def survives(
     assert told(door, recorded, said) == told(door, recorded, recorded.meaning)
 
 
-def all_of(protocol: str) -> list[Recorded]:
-    """Every recording of a protocol."""
+def all_of(protocol: str, ci: int = 50) -> list[Recorded]:
+    """Return the recordings of a protocol; a sample of them where this run takes one."""
     found = [each.values[0] for each in (*streams(), *answers())]
-    return [each for each in found if each.protocol == protocol]
+    return sampled([each for each in found if each.protocol == protocol], default=12, ci=ci)
 
 
 @each_door
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@cases("protocol", PROTOCOLS)
 def test_every_recording_of_a_protocol_survives_the_way_over_the_wire(
     gateway: LiveGateway, client: httpx.Client, door: str, protocol: str
 ):
@@ -373,7 +372,7 @@ def test_the_official_sdk_follows_every_recorded_stream(
 ):
     secret = client.headers["authorization"].removeprefix("Bearer ")
     with openai.OpenAI(base_url=gateway.base_url, api_key=secret, max_retries=0) as sdk:
-        for each in streams():
+        for each in sampled(streams(), default=25, ci=100):
             (recorded,) = each.values
             play(gateway, recorded, len(recorded.raw))
             if refusal := SDK_REFUSES.get((door, each.id)):
@@ -387,9 +386,9 @@ def test_the_official_sdk_follows_every_recorded_stream(
 
 @pytest.mark.long
 @each_door
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@cases("protocol", PROTOCOLS)
 def test_every_recording_of_a_protocol_survives_the_way_over_the_wire_torn_to_pieces(
     gateway: LiveGateway, client: httpx.Client, door: str, protocol: str
 ):
-    for recorded in all_of(protocol):
+    for recorded in all_of(protocol, ci=24):
         survives(gateway, client, door, recorded, PIECE)

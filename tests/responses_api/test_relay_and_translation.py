@@ -1,4 +1,4 @@
-"""Where both sides speak the same protocol a relay and a translation must mean the same: the recordings of
+"""A relay and a translation mean the same where both sides speak the same protocol: the recordings of
 native providers go through both."""
 
 from __future__ import annotations
@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-import pytest
 
 from gateway_project.lib.sse import Frame, Parser
-from responses_api.relay import Relay
+from responses_api.stream.upstream_reader import UpstreamReader
+from tests.plugins.cases import cases, sample
 from tests.support import chat_grammar, grammar, meaning
 from tests.support.meaning import Meaning
 from tests.support.recorded import Recorded, answers, relay, relayed, streams
@@ -23,15 +23,15 @@ OWN = ("id", "status", "encrypted_content", "logprobs", "namespace", "phase", "c
 
 
 def native(parameters: list[Any]) -> list[Any]:
-    """Those whose protocol is also a door's."""
+    """Return the recordings whose protocol is also a door's."""
     return [each for each in parameters if each.values[0].protocol != "anthropic"]
 
 
-each_stream = pytest.mark.parametrize("recorded", native(streams()))
-each_answer = pytest.mark.parametrize("recorded", native(answers()))
+each_stream = cases("recorded", lambda: native(streams()))
+each_answer = cases("recorded", lambda: native(answers()))
 
 
-def both(recorded: Recorded) -> tuple[Relay, Relay]:
+def both(recorded: Recorded) -> tuple[UpstreamReader, UpstreamReader]:
     """The relay, and the translation that a provider's row can ask for."""
     door = recorded.protocol
     return relay(door, recorded), relay(door, recorded, translate=True)
@@ -44,7 +44,8 @@ def means(protocol: str, answer: Json) -> Meaning:
     return replace(meant, calls=calls)
 
 
-@pytest.mark.parametrize("step", [None, PIECE], ids=["whole", "torn"])
+@sample(default=40, ci=100)
+@cases("step", [None, PIECE], ids=["whole", "torn"])
 @each_stream
 def test_a_stream_means_the_same_relayed_and_translated(recorded: Recorded, step: int | None):
     protocol = recorded.protocol
@@ -72,10 +73,10 @@ def test_the_same_tokens_are_counted_and_the_same_status_is_settled(recorded: Re
     assert (one.status, one.ended) == (other.status, other.ended)
 
 
-@pytest.mark.parametrize("wanted", [True, False], ids=["with-usage", "without"])
+@cases("wanted", [True, False], ids=["with-usage", "without"])
 @each_stream
 def test_output_begins_with_the_same_frame(recorded: Recorded, wanted: bool):
-    """What has been sent cannot be tried again elsewhere, so neither may be rash. A translation opens an
+    """Neither may be rash: once output has begun a call cannot be tried elsewhere. A translation opens an
     item with what is in it; a relay shows the empty item at once."""
     begun: list[int] = []
     for through in (
@@ -87,14 +88,14 @@ def test_output_begins_with_the_same_frame(recorded: Recorded, wanted: bool):
     assert begun[0] <= begun[1]
 
 
-def _has_begun(through: Relay, frame: Frame) -> bool:
+def _has_begun(through: UpstreamReader, frame: Frame) -> bool:
     through.forward([frame])
     return through.has_output
 
 
-@pytest.mark.parametrize(
+@cases(
     "recorded",
-    [each for each in native(streams()) if each.values[0].protocol == "responses"],
+    lambda: [each for each in native(streams()) if each.values[0].protocol == "responses"],
 )
 def test_the_items_of_a_response_are_the_same_but_for_what_is_the_vendors(recorded: Recorded):
     outs = [relayed(through, recorded.raw) for through in both(recorded)]
@@ -113,7 +114,7 @@ def is_empty(item: Json) -> bool:
 
 
 def bare(value: Any) -> Any:
-    """Without what may differ, and without nulls."""
+    """Return it without what may differ, and without nulls."""
     match value:
         case dict():
             named = {name: bare(inner) for name, inner in value.items() if name not in OWN}

@@ -1,4 +1,4 @@
-"""Which model a name means, what travels upstream, and what comes back with every answer."""
+"""Names of models, the headers that travel upstream, and those of every answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from gateway_project.lib.secret import Secret
 from routing import credentials
 from routing.models import Alias, AliasGrant, Provider
-from tenants import keys
+from tenants.keys import keys
 from tenants.models import ApiKey
+from tests.plugins.cases import cases
 from tests.support import rows
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.client import client_of, error_of
 from tests.support.reference import json_of
 
 Json = dict[str, Any]
@@ -29,31 +30,12 @@ SECRET = "upstream-secret-0123456789"
 
 
 @pytest.fixture
-def http(gateway, acme):
-    with httpx.Client(
-        base_url=gateway.root_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-def as_bob(gateway, acme):
-    """Another tenant's client."""
-    bob = rows.customer("bob")
-    with httpx.Client(
-        base_url=gateway.root_url, headers=bob.headers, timeout=GIVE_UP_SECONDS
-    ) as client:
-        yield client
+def http(http_from_root: httpx.Client) -> httpx.Client:
+    return http_from_root
 
 
 def ask(http: httpx.Client, path: str, model: str, **body: Any) -> httpx.Response:
     return http.post(path, json={"model": model, **BODIES[path], **body})
-
-
-def error_of(response: httpx.Response) -> tuple[int, str, str | None]:
-    error = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return response.status_code, error["code"], error["param"]
 
 
 def sandbox_provider(protocol: str) -> Provider:
@@ -63,7 +45,7 @@ def sandbox_provider(protocol: str) -> Provider:
 # Names
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
+@cases("prefix", PREFIXES)
 def test_both_prefixes_answer_alike(http, prefix):
     chat = http.post(
         f"{prefix}/chat/completions", json={"model": "sandbox-chat", "messages": HELLO}
@@ -77,7 +59,7 @@ def test_both_prefixes_answer_alike(http, prefix):
     assert http.get(f"{prefix}/models/sandbox-chat").json()["id"] == "sandbox-chat"
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_the_model_is_named_as_it_was_asked_for(http, gateway, path):
     provider = Provider.objects.get(name=NATIVE[path])
     rows.alias("team/Größe 1", (provider, "real-model"))
@@ -88,8 +70,8 @@ def test_the_model_is_named_as_it_was_asked_for(http, gateway, path):
     assert [call.model for call in gateway.sandbox.calls] == ["real-model"] * 2
 
 
-@pytest.mark.parametrize("separator", ["/", "@"])
-@pytest.mark.parametrize("path", BODIES)
+@cases("separator", ["/", "@"])
+@cases("path", BODIES)
 def test_a_direct_target_works_where_the_tenant_allows_it(http, acme, gateway, path, separator):
     acme.tenant.allow_direct_targets = True
     acme.tenant.save()
@@ -100,8 +82,8 @@ def test_a_direct_target_works_where_the_tenant_allows_it(http, acme, gateway, p
     assert gateway.sandbox.calls[-1].model == "sandbox-1"
 
 
-@pytest.mark.parametrize("separator", ["/", "@"])
-@pytest.mark.parametrize("path", BODIES)
+@cases("separator", ["/", "@"])
+@cases("path", BODIES)
 def test_a_direct_target_is_unknown_where_the_tenant_does_not_allow_it(http, path, separator):
     name = f"{NATIVE[path]}{separator}sandbox-1"
     assert error_of(ask(http, path, name)) == (404, "model_not_found", "model")
@@ -162,7 +144,7 @@ def test_a_tenants_own_alias_wins_over_the_platforms(http, acme, as_bob, gateway
 # Cells
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@cases("stream", [False, True])
 def test_native_only_refuses_another_protocol_before_anything_is_sent(http, gateway, stream):
     rows.alias("native", (sandbox_provider("chat"), "m"), responses_mode="native_only")
     response = ask(http, RESPONSES, "native", stream=stream)
@@ -177,7 +159,7 @@ def test_native_only_lets_responses_providers_and_chat_through(http):
     assert ask(http, CHAT, "chatty").status_code == 200
 
 
-@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+@cases("path", [CHAT, RESPONSES])
 def test_a_mixed_alias_tries_its_targets_in_their_order_whatever_they_speak(http, gateway, path):
     targets = [(sandbox_provider(protocol), f"m-{protocol}") for protocol in rows.PROTOCOLS]
     rows.alias("mixed", *reversed(targets))
@@ -193,7 +175,7 @@ def test_an_alias_without_an_enabled_target_is_unavailable(http):
 # State
 
 
-@pytest.mark.parametrize(
+@cases(
     ("field", "value", "code"),
     [
         ("previous_response_id", "resp_1", "previous_response_not_found"),
@@ -208,7 +190,7 @@ def test_state_that_is_not_there_is_refused_by_name(http, gateway, field, value,
     assert len(gateway.sandbox.calls) == 0
 
 
-@pytest.mark.parametrize(
+@cases(
     "reference",
     [
         {"type": "item_reference", "id": "msg_1"},
@@ -233,7 +215,7 @@ def test_state_that_asks_for_nothing_is_accepted_and_not_sent(http, gateway):
     assert set(gateway.sandbox.calls[-1].body).isdisjoint(nothing)
 
 
-@pytest.mark.parametrize("store", [{}, {"store": True}, {"store": False}, {"store": None}])
+@cases("store", [{}, {"store": True}, {"store": False}, {"store": None}])
 def test_nothing_is_stored_upstream_and_the_answer_says_what_is_here(http, gateway, store):
     here = store.get("store") is not False
     assert ask(http, RESPONSES, "sandbox-responses", **store).json()["store"] is here
@@ -251,7 +233,7 @@ def test_a_completion_is_never_stored_upstream(http, gateway):
 # What travels upstream
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_fields_the_gateway_does_not_know_travel_on(http, gateway, path):
     unknown = {
         "x_new": {"a": [1, 2.5, None, "ü\u2028"]},
@@ -330,17 +312,17 @@ def test_the_clients_headers_for_openai_travel_on_and_nothing_else(http, gateway
     assert sent["x-request-id"] != "mine"
 
 
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_the_clients_credential_never_goes_upstream(gateway, acme, path):
     for headers in (acme.headers, {"x-api-key": acme.secret}):
-        with httpx.Client(base_url=gateway.root_url, headers=headers) as client:
+        with client_of(gateway, None, "", **headers) as client:
             assert ask(client, path, NATIVE[path]).status_code == 200
     for call in gateway.sandbox.calls:
         assert set(call.headers).isdisjoint({"authorization", "x-api-key", "cookie"})
         assert acme.secret not in str(call.headers)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("auth_kind", "expected"),
     [
         ("bearer", {"authorization": f"Bearer {SECRET}"}),
@@ -349,7 +331,7 @@ def test_the_clients_credential_never_goes_upstream(gateway, acme, path):
         ("none", {}),
     ],
 )
-@pytest.mark.parametrize("path", BODIES)
+@cases("path", BODIES)
 def test_the_providers_secret_travels_as_it_is_configured(http, gateway, path, auth_kind, expected):
     protocol = NATIVE[path].removeprefix("sandbox-")
     provider = rows.provider(protocol, gateway.sandbox.base_url, "own", SECRET, auth_kind=auth_kind)
@@ -408,8 +390,8 @@ def test_a_whole_answer_asks_for_no_stream_options(http, gateway):
     assert "stream_options" not in gateway.sandbox.calls[-1].body
 
 
-@pytest.mark.parametrize("wanted", ["max_tokens", "max_completion_tokens"])
-@pytest.mark.parametrize("given", ["max_tokens", "max_completion_tokens"])
+@cases("wanted", ["max_tokens", "max_completion_tokens"])
+@cases("given", ["max_tokens", "max_completion_tokens"])
 def test_the_output_limit_goes_by_the_name_the_vendor_wants(http, gateway, given, wanted):
     quirky(gateway, max_tokens_field=wanted)
     assert ask(http, CHAT, "quirky", **{given: 50}).status_code == 200
@@ -516,14 +498,14 @@ FOREIGN: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("param", FOREIGN)
+@cases("param", FOREIGN)
 def test_a_foreign_id_is_refused_over_a_platform_credential(http, gateway, param):
     response = ask(http, RESPONSES, "sandbox-responses", **FOREIGN[param])
     assert error_of(response) == (400, "unsupported_parameter", param)
     assert len(gateway.sandbox.calls) == 0
 
 
-@pytest.mark.parametrize("param", FOREIGN)
+@cases("param", FOREIGN)
 def test_a_foreign_id_may_travel_over_the_tenants_own_credential(http, acme, gateway, param):
     provider = rows.provider(
         "responses", gateway.sandbox.base_url, "own", "acmes-secret-1", tenant=acme.tenant
@@ -575,8 +557,8 @@ def test_files_sent_with_the_request_and_schemas_about_files_are_fine(http):
 # Routes and methods
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize(
+@cases("prefix", PREFIXES)
+@cases(
     ("path", "method", "allowed"),
     [
         ("/responses", "GET", "POST"),
@@ -597,16 +579,16 @@ def test_a_wrong_method_is_405_and_says_which_are_right(http, prefix, path, meth
     assert response.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/nothing", "/", "/chat", "/files"])
+@cases("prefix", PREFIXES)
+@cases("method", ["GET", "POST", "DELETE", "PATCH"])
+@cases("path", ["/nothing", "/", "/chat", "/files"])
 def test_an_unknown_route_is_404_in_json(http, prefix, method, path):
     response = http.request(method, f"{prefix}{path}")
     assert error_of(response) == (404, "not_found", None)
     assert response.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("path", ["/v1", "/openai/v1", "/openai", "/openai/v2/models"])
+@cases("path", ["/v1", "/openai/v1", "/openai", "/openai/v2/models"])
 def test_a_route_beside_the_prefix_is_404(http, path):
     assert http.get(path).status_code == 404
 
@@ -616,7 +598,7 @@ def test_a_trailing_slash_does_no_harm(http):
     assert http.post("/v1/chat/completions/", json={"model": "x"}).status_code == 400
 
 
-@pytest.mark.parametrize(
+@cases(
     ("method", "path"),
     [
         ("GET", "/healthz"),
@@ -638,11 +620,11 @@ def test_every_answer_has_a_request_id_of_its_own(http, method, path):
     assert first[0].startswith("req_")
 
 
-@pytest.mark.parametrize("path", BODIES)
-@pytest.mark.parametrize("stream", [False, True])
+@cases("path", BODIES)
+@cases("stream", [False, True])
 def test_the_request_id_is_the_one_that_is_logged(http, gateway, monkeypatch, path, stream):
     lines: list[Json] = []
-    monkeypatch.setattr(gateway.worker.call_log, "write", lines.append)
+    monkeypatch.setattr(gateway.worker.services.call_log, "write", lines.append)
     answered = ask(http, path, NATIVE[path], stream=stream)
     refused = ask(http, path, "nothing", stream=stream)
     assert [line["request_id"] for line in lines] == [

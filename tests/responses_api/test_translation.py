@@ -14,12 +14,13 @@ import httpx
 import openai
 import pytest
 
-from routing.sandbox.log import Call
-from routing.sandbox.plan import REASONING, REFUSAL
-from routing.sandbox.reply import Scripted
+from gateway_project.sandbox.log import LoggedCall
+from gateway_project.sandbox.plan import REASONING, REFUSAL
+from gateway_project.sandbox.reply import Scripted
+from tests.plugins.cases import cases
 from tests.support import grammar, rows
+from tests.support.client import client_of
 from tests.support.live import LiveGateway
-from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.reference import event_validators, explain, response_validator
 from tests.support.rows import Customer
 
@@ -46,36 +47,31 @@ SCHEMA = {
     "additionalProperties": False,
 }
 LONG = "x" * 400
-over_each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
-streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+over_each_protocol = cases("protocol", PROTOCOLS)
+streamed_or_not = cases("stream", [False, True], ids=["json", "stream"])
 
 
 class Door:
     """A client of one door: asks, and checks the form of what it gets."""
 
     def __init__(self, gateway: LiveGateway, customer: Customer) -> None:
-        self._gateway = gateway
-        self._http = httpx.Client(
-            base_url=gateway.base_url,
-            headers=customer.headers,
-            timeout=GIVE_UP_SECONDS,
-            trust_env=False,
-        )
+        self.gateway = gateway
+        self.http = client_of(gateway, customer)
         self.headers: dict[str, str] = {}
 
     def close(self) -> None:
-        self._http.close()
+        self.http.close()
 
     def post(self, path: str, body: Json) -> httpx.Response:
-        answer = self._http.post(path, json=body)
+        answer = self.http.post(path, json=body)
         self.headers = dict(answer.headers)
         return answer
 
     @property
-    def sent(self) -> Call:
-        """What the provider was asked last."""
-        self._gateway.idle()
-        return self._gateway.sandbox.calls[-1]
+    def sent(self) -> LoggedCall:
+        """The call that the provider received last."""
+        self.gateway.idle()
+        return self.gateway.sandbox.calls[-1]
 
 
 class ResponsesDoor(Door):
@@ -207,7 +203,7 @@ def test_a_response_says_what_the_provider_said(responses, protocol, stream):
     }
 
 
-@pytest.mark.parametrize("protocol", ["chat", "anthropic"])
+@cases("protocol", ["chat", "anthropic"])
 @streamed_or_not
 def test_a_translated_response_has_its_text_at_hand(responses, protocol, stream):
     assert responses.ask(protocol, stream, "Hi")["output_text"] == "You said: Hi"
@@ -487,7 +483,7 @@ def test_the_sandbox_calls_each_such_tool_once_for_a_question(responses, protoco
 
 
 @over_each_protocol
-@pytest.mark.parametrize(
+@cases(
     "given",
     ["Hi", "[reason] Hi", "[tools=2]", "[refuse]", "[reason][tools=2]"],
 )
@@ -517,7 +513,7 @@ def test_the_sdk_parses_a_structured_answer(sdk, protocol):
 
 
 @over_each_protocol
-@pytest.mark.parametrize("given", ["Hi", "[reason] Hi", "[tools=2]", "[refuse]"])
+@cases("given", ["Hi", "[reason] Hi", "[tools=2]", "[refuse]"])
 def test_the_sdks_chat_stream_follows_every_stream(sdk, protocol, given):
     with sdk.chat.completions.stream(
         model=f"sandbox-{protocol}",
@@ -537,7 +533,7 @@ def test_the_sdks_chat_stream_follows_every_stream(sdk, protocol, given):
 # What is asked of the provider, and what is told beside the answer
 
 
-@pytest.mark.parametrize("protocol", ["chat", "anthropic"])
+@cases("protocol", ["chat", "anthropic"])
 @streamed_or_not
 def test_hosted_tools_are_left_out_and_listed(responses, protocol, stream):
     tools = [{"type": "web_search"}, {"type": "x\r\nset-cookie: a"}, WEATHER]
@@ -613,7 +609,7 @@ def test_an_answer_moves_to_a_target_of_another_protocol(gateway, acme, response
 
 def test_what_a_client_sends_for_openais_eyes_reaches_nobody_else(gateway, acme, responses):
     told = {"x-codex-turn-metadata": "secret-workspace", "session-id": "s"}
-    responses._http.headers.update(told)
+    responses.http.headers.update(told)
     for protocol in PROTOCOLS:
         responses.ask(protocol, True, "Hi")
         assert ("x-codex-turn-metadata" in responses.sent.headers) == (protocol == "responses")
@@ -635,7 +631,7 @@ def test_native_only_still_means_native_only(gateway, acme, responses):
 def test_what_only_goes_back_to_the_client_must_be_writable_too(gateway, responses):
     deep = "[" * 600 + "]" * 600
     body = f'{{"model":"sandbox-chat","input":"Hi","tools":[{{"type":"web_search","x":{deep}}}]}}'
-    answer = responses._http.post(
+    answer = responses.http.post(
         "/responses", content=body, headers={"content-type": "application/json"}
     )
     assert answer.status_code == 400
@@ -654,8 +650,8 @@ TOOL_CALL = (
 )
 
 
-@pytest.mark.parametrize("protocol", ["chat", "anthropic"])
-@pytest.mark.parametrize("fault", BREAKS)
+@cases("protocol", ["chat", "anthropic"])
+@cases("fault", BREAKS)
 def test_a_stream_that_breaks_off_fails_with_what_was_said(responses, protocol, fault):
     body = {"input": "one two three four", "stream": True}
     rows_alias_fault(responses, protocol, fault)
@@ -668,8 +664,8 @@ def test_a_stream_that_breaks_off_fails_with_what_was_said(responses, protocol, 
     assert output_text(response)
 
 
-@pytest.mark.parametrize("protocol", ["responses", "anthropic"])
-@pytest.mark.parametrize("fault", BREAKS)
+@cases("protocol", ["responses", "anthropic"])
+@cases("fault", BREAKS)
 def test_a_chat_stream_that_breaks_off_has_no_end(chat, protocol, fault):
     rows_alias_fault(chat, protocol, fault)
     body: Json = {
@@ -680,8 +676,8 @@ def test_a_chat_stream_that_breaks_off_has_no_end(chat, protocol, fault):
         chat.post("/chat/completions", {**body, "stream": True})
     with (
         openai.OpenAI(
-            base_url=str(chat._http.base_url),
-            api_key=chat._http.headers["authorization"].removeprefix("Bearer "),
+            base_url=str(chat.http.base_url),
+            api_key=chat.http.headers["authorization"].removeprefix("Bearer "),
             max_retries=0,
         ) as client,
         pytest.raises(openai.APIError),
@@ -690,7 +686,7 @@ def test_a_chat_stream_that_breaks_off_has_no_end(chat, protocol, fault):
 
 
 def rows_alias_fault(door: Door, protocol: str, fault: str) -> None:
-    provider = rows.provider(protocol, door._gateway.sandbox.base_url, "broken")
+    provider = rows.provider(protocol, door.gateway.sandbox.base_url, "broken")
     rows.alias("broken", (provider, f"sandbox-fault-{fault}"))
 
 
@@ -710,7 +706,7 @@ def test_a_call_that_was_not_allowed_never_reaches_the_client(gateway, responses
 
 
 def rows_alias_scripted(door: Door, stream: bool) -> None:
-    gateway = door._gateway
+    gateway = door.gateway
     call = {
         "id": "call_1",
         "type": "function",
@@ -744,7 +740,7 @@ def rows_alias_scripted(door: Door, stream: bool) -> None:
 def test_a_slow_stream_is_announced_and_kept_alive(gateway, responses, protocol):
     gateway.limit(commit=0.05, keepalive=0.05)
     answer = responses.post(
-        "/responses", {"model": f"sandbox-{protocol}", "input": "[wait=400] Hi", "stream": True}
+        "/responses", {"model": f"sandbox-{protocol}", "input": "[wait=800] Hi", "stream": True}
     )
     events = grammar.read(answer.content)
     kinds = [event["type"] for event in events]

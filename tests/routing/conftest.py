@@ -4,7 +4,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 
-from routing.sandbox import SandboxServer
+from gateway_project.sandbox import SandboxServer
 from tests.support.patience import GIVE_UP_SECONDS
 
 CREATED = 1_800_000_000

@@ -8,8 +8,10 @@ import orjson
 import pytest
 
 from gateway_project.lib.errors import UpstreamMalformed
-from routing import counting
-from routing.transport import Transport
+from routing.protocols import PROTOCOLS
+from routing.protocols.shared import counting
+from routing.upstream.transport import Transport
+from tests.plugins.cases import cases
 from tests.support import requests
 
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
@@ -19,7 +21,7 @@ REQUEST = {
     "reasoning": {"effort": "low"}, "temperature": 1, "metadata": {"a": "b"}, "include": [],
     "truncation": "auto", "top_logprobs": 2, "previous_response_id": "resp_1",
 }  # fmt: skip
-WITH_COUNTER = pytest.mark.parametrize("protocol", ["responses", "anthropic"])
+WITH_COUNTER = cases("protocol", ["responses", "anthropic"])
 
 
 @pytest.fixture
@@ -39,9 +41,10 @@ def target(sandbox):
 
 
 async def ask(transport, to):
-    counter = counting.COUNTERS[to.protocol]
+    counter = PROTOCOLS[to.protocol].counter
+    assert counter is not None
     body = orjson.dumps(counter.body(REQUEST, to))
-    answer = await transport.post(to, counter.path, body, {"anthropic-version": "2023-06-01"})
+    answer = await transport.post(to, counter.path, body, PROTOCOLS[to.protocol].headers)
     return answer.status, await answer.body()
 
 
@@ -51,7 +54,7 @@ async def test_an_upstream_counts_the_request_as_it_would_be_sent(
 ):
     status, raw = await ask(transport, target(protocol))
     assert status == 200
-    assert counting.counted(raw, target(protocol)) == 5
+    assert counting.read_input_tokens(raw, target(protocol)) == 5
     call = sandbox.calls[-1]
     assert (call.path, call.model) == (
         {"responses": "/v1/responses/input_tokens", "anthropic": "/v1/messages/count_tokens"}[
@@ -95,29 +98,29 @@ async def test_a_server_without_a_counter_is_known_by_its_status(transport, targ
 
 
 @WITH_COUNTER
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 413, 429, 500, 503, 529])
+@cases("status", [200, 400, 401, 403, 413, 429, 500, 503, 529])
 def test_no_other_status_means_that_there_is_no_counter(protocol, status):
     assert not counting.is_absent(status)
 
 
 def test_chat_has_no_counter():
-    assert "chat" not in counting.COUNTERS
+    assert PROTOCOLS["chat"].counter is None
 
 
-@pytest.mark.parametrize(
+@cases(
     "raw",
     [b"", b"[]", b"{}", b'{"input_tokens":"5"}', b'{"input_tokens":-1}', b'{"input_tokens":true}'],
 )
 def test_an_answer_without_a_number_is_malformed(raw):
     with pytest.raises(UpstreamMalformed, match="did not count"):
-        counting.counted(raw, requests.target("responses"))
+        counting.read_input_tokens(raw, requests.target("responses"))
 
 
 @WITH_COUNTER
-@pytest.mark.parametrize("fault", ["no-usage", "negative-tokens"])
+@cases("fault", ["no-usage", "negative-tokens"])
 async def test_a_counter_that_miscounts_is_noticed(transport, target, protocol, fault):
     to = target(protocol, f"sandbox-fault-{fault}")
     status, raw = await ask(transport, to)
     assert status == 200
     with pytest.raises(UpstreamMalformed):
-        counting.counted(raw, to)
+        counting.read_input_tokens(raw, to)

@@ -6,6 +6,7 @@ What counts is which `connect` calls the process makes: an audit hook sees every
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ipaddress
 import json
 import socket
@@ -18,11 +19,14 @@ from typing import Any
 import httpx
 import pytest
 
-from routing import connections, egress
-from routing.sandbox.reply import Scripted
-from tests.support import rows
+from gateway_project import identity_http
+from gateway_project.sandbox.reply import Scripted
+from routing.upstream import checked_transport, connections, egress
+from tests.plugins.cases import cases
+from tests.support import client, rows, wire
+from tests.support.client import question
 from tests.support.live import LiveGateway
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.rows import Customer
 
 GATEWAY_THREAD = "live-gateway"
@@ -42,7 +46,7 @@ def audit_hook() -> None:
 
 @pytest.fixture
 def connects(audit_hook: None, gateway: LiveGateway) -> Iterator[list[tuple[Any, ...]]]:
-    """Where the gateway connected to."""
+    """The addresses that the gateway connected to."""
     _connects.clear()
     yield _connects
     _connects.clear()
@@ -142,13 +146,7 @@ PRIVATE_ANSWERS = {
 
 
 def ask(gateway: LiveGateway, customer: Customer, **body: Any) -> httpx.Response:
-    payload = {"model": "target", "input": "Hi", **body}
-    return httpx.post(
-        f"{gateway.base_url}/responses",
-        json=payload,
-        headers=customer.headers,
-        timeout=GIVE_UP_SECONDS,
-    )
+    return client.ask(gateway, "responses", customer, "target", **body)
 
 
 def point_at(base_url: str, model: str = "any", *, allow_private: bool = False) -> None:
@@ -161,7 +159,7 @@ def test_there_are_enough_cases() -> None:
     assert len(FORBIDDEN_HOSTS) + len(PRIVATE_ANSWERS) >= 60
 
 
-@pytest.mark.parametrize("host", FORBIDDEN_HOSTS)
+@cases("host", FORBIDDEN_HOSTS)
 def test_a_private_address_is_never_connected_to(
     gateway: LiveGateway, customer: Customer, connects: list[Any], host: str
 ) -> None:
@@ -176,20 +174,48 @@ def test_a_private_address_is_never_connected_to(
     assert len(gateway.sandbox.calls) == 0
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+@cases("host", FORBIDDEN_HOSTS)
+def test_an_identity_provider_of_a_tenant_is_never_asked_there(
+    connects: list[Any], host: str
+) -> None:
+    """Discovery, keys and tokens of OpenID Connect all go through this one function."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        port = listener.getsockname()[1]
+        with pytest.raises(OSError, match=r"cannot be asked|Invalid|invalid"):
+            identity_http.fetch("GET", f"http://{host}:{port}/x", allow_private=False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert connects == []
+
+
+def test_an_identity_provider_that_compresses_its_answer_unasked_is_not_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def pack(self: object, request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        stream = httpx.ByteStream(gzip.compress(gzip.compress(b"{}")))
+        return httpx.Response(200, headers={"content-encoding": "gzip, gzip"}, stream=stream)
+
+    monkeypatch.setattr(checked_transport.CheckedTransport, "handle_request", pack)
+    with pytest.raises(OSError, match="which was not asked for"):
+        identity_http.fetch("GET", "https://id.example/x", allow_private=False)
+
+
+@cases("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 def test_the_hook_sees_the_same_address_where_the_row_allows_it(
     gateway: LiveGateway, customer: Customer, connects: list[Any], host: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         point_at(f"http://{host}:{port}/v1", allow_private=True)
-        ask_briefly(gateway, customer)
-    assert port in {address[1] for address in connects}
+        with wire.Wire(gateway.root_url) as client:
+            body = question("responses", "target", "Hi", stream=False)
+            client.send(wire.request("responses", customer, body))
+            until(lambda: port in {address[1] for address in connects})
 
 
-@pytest.mark.parametrize(
-    "host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1%25lo]", "0.0.0.0", "[::]"]
-)
+@cases("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1%25lo]", "0.0.0.0", "[::]"])
 def test_cloud_metadata_is_forbidden_even_where_private_networks_are_allowed(
     gateway: LiveGateway, customer: Customer, connects: list[Any], host: str
 ) -> None:
@@ -230,7 +256,7 @@ def fake_dns(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[list[str]]
     return dns
 
 
-@pytest.mark.parametrize("host", PRIVATE_ANSWERS)
+@cases("host", PRIVATE_ANSWERS)
 def test_a_name_that_leads_to_a_private_address_is_not_followed(
     gateway: LiveGateway,
     customer: Customer,
@@ -278,12 +304,9 @@ def recording(seen: list[str], check: Any) -> Any:
 def ask_briefly(gateway: LiveGateway, customer: Customer) -> None:
     """One call that need not be answered."""
     try:
-        httpx.post(
-            f"{gateway.base_url}/responses",
-            json={"model": "target", "input": "Hi"},
-            headers=customer.headers,
-            timeout=httpx.Timeout(GIVE_UP_SECONDS, read=0.2),
-        )
+        with client.client_of(gateway, customer) as http:
+            impatient = httpx.Timeout(GIVE_UP_SECONDS, read=0.2)
+            http.post("/responses", json={"model": "target", "input": "Hi"}, timeout=impatient)
     except httpx.TimeoutException:
         return
 
@@ -291,8 +314,8 @@ def ask_briefly(gateway: LiveGateway, customer: Customer) -> None:
 # Redirects
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@cases("status", [301, 302, 303, 307, 308])
+@cases("stream", [False, True], ids=["json", "stream"])
 def test_a_redirect_is_an_error_and_never_followed(
     gateway: LiveGateway, customer: Customer, connects: list[Any], status: int, stream: bool
 ) -> None:
@@ -350,7 +373,7 @@ def values_of(url: str) -> list[Any]:
     return [url, [{"model_name": "target", "litellm_params": nested}]]
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@cases("field", FIELDS)
 def test_no_field_of_a_request_leads_the_call_or_the_key_elsewhere(
     gateway: LiveGateway, customer: Customer, canary: socket.socket, connects: list[Any], field: str
 ) -> None:
@@ -381,7 +404,7 @@ def test_no_field_of_a_request_leads_the_call_or_the_key_elsewhere(
     }
 
 
-@pytest.mark.parametrize(
+@cases(
     "header",
     ["host", "x-forwarded-host", "x-api-base", "x-base-url", "x-upstream", "forwarded", "via",
      "x-litellm-api-base", "x-portkey-custom-host", "helicone-target-url", "openai-organization",
@@ -426,21 +449,21 @@ PRIVATE = [
 NEVER = ["169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::", "::127.0.0.1", "fec0::1"]
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+@cases("address", PUBLIC)
 def test_public_addresses_are_allowed(address: str) -> None:
     egress.check_address(address, allow_private=False)
     egress.check_address(address, allow_private=True)
 
 
-@pytest.mark.parametrize("address", PRIVATE)
+@cases("address", PRIVATE)
 def test_private_addresses_are_allowed_where_the_row_says_so(address: str) -> None:
     egress.check_address(address, allow_private=True)
     with pytest.raises(egress.ForbiddenAddress, match="refuses the address"):
         egress.check_address(address, allow_private=False)
 
 
-@pytest.mark.parametrize("address", [*NEVER, "", "localhost", "1.2.3", "::ffff:169.254.169.254"])
-@pytest.mark.parametrize("allow_private", [False, True])
+@cases("address", [*NEVER, "", "localhost", "1.2.3", "::ffff:169.254.169.254"])
+@cases("allow_private", [False, True])
 def test_some_addresses_and_whatever_is_none_are_never_allowed(
     address: str, allow_private: bool
 ) -> None:
@@ -448,10 +471,8 @@ def test_some_addresses_and_whatever_is_none_are_never_allowed(
         egress.check_address(address, allow_private=allow_private)
 
 
-@pytest.mark.parametrize("wrap", ["::ffff:{}", "64:ff9b::{}"])
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"]
-)
+@cases("wrap", ["::ffff:{}", "64:ff9b::{}"])
+@cases("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"])
 def test_an_ipv4_address_inside_an_ipv6_one_is_judged_like_itself(wrap: str, address: str) -> None:
     with pytest.raises(egress.ForbiddenAddress):
         egress.check_address(wrap.format(address), allow_private=False)

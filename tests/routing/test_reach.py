@@ -1,4 +1,4 @@
-"""What a tenant reaches and at which price is decided by rows of the operator."""
+"""The operator's rows decide what a tenant reaches, and at which price."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import pytest
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from gateway_project.lib.secret import Secret
 from routing import credentials, grants, price_setting, resolve
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel, Target
 from routing.route import Route
-from tenants import caller
+from tenants.keys import caller
 from tenants.models import ApiKey, Tenant
 from tenants.prices import publishing
 from tenants.prices.history import FREE, History
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
+from tests.plugins.tiers import examples
 from tests.support import rows
 from tests.support.rows import Customer
 
@@ -149,7 +150,7 @@ def test_links_are_one_level_deep_and_lead_to_the_platform(acme: Customer, up: P
     assert found(acme, "second") is None
 
 
-# Models of the platform, past its aliases
+# Models of the platform without one of its aliases
 
 
 def test_a_tenants_alias_does_not_reach_a_model_of_the_platform(
@@ -242,10 +243,8 @@ NAMES = ("cheap", "dear", "mine", "up/m-1", "up@m-1", "up/m-2")
     credential=st.booleans(),
 )
 @settings(  # an example is small, and takes too long to be made smaller
-    max_examples=15,
-    deadline=None,
+    max_examples=examples(15),
     phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_whatever_a_tenant_writes_what_is_the_platforms_costs_it_what_it_costs_everybody(
     acme: Customer,
@@ -255,7 +254,7 @@ def test_whatever_a_tenant_writes_what_is_the_platforms_costs_it_what_it_costs_e
     shadows: bool,
     credential: bool,
 ) -> None:
-    """Also rows that no form would let it write. A stranger asks for the name the call is booked under."""
+    """Even with rows that no form would write. A stranger asks for the name the call is booked under."""
     with transaction.atomic():
         Tenant.objects.update(allow_direct_targets=True)
         stranger = rows.customer("stranger", allow_direct_targets=True)
@@ -326,7 +325,7 @@ def test_a_credential_is_the_tenants_own_only_where_it_is_sent(
     Provider.objects.filter(pk=up.pk).update(allow_tenant_credentials=False)
     assert target() == (False, False, COST)
     up.refresh_from_db()
-    with pytest.raises(ValidationError, match="takes no credentials of tenants"):
+    with pytest.raises(ValidationError, match="does not accept tenants' credentials"):
         credentials.create(up, Secret("junk"), tenant=acme.tenant)
     Provider.objects.filter(pk=up.pk).update(allow_tenant_credentials=True, auth_kind="none")
     assert target() == (False, False, COST)
@@ -346,7 +345,7 @@ def test_the_fee_of_a_tenants_own_provider_does_not_depend_on_names_it_chose(
     assert [charge(acme, name) for name in ("shared", "mine", "own/m-1", "own@m-1")] == [7] * 4
     publish(Subject.charge("*", acme.tenant), 4)
     assert charge(acme, "mine") == 4
-    named = {(version.model, version.tenant) for version in price_setting.uncounted()}
+    named = {(version.model, version.tenant) for version in price_setting.find_uncharged()}
     assert named == {
         (name, who) for name in ("shared", "mine", "own/m-1") for who in (None, acme.tenant)
     }

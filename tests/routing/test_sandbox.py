@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from openai import AuthenticationError, NotFoundError
 from pydantic import BaseModel
 
-from routing.sandbox import SandboxServer, Scripted
+from gateway_project.sandbox import SandboxServer, Scripted
+from tests.plugins.cases import cases
 from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
 from tests.support.reference import json_of
 
@@ -172,7 +173,7 @@ async def test_a_responses_stream_ends_with_the_response_it_built(openai_client)
     assert answer.output_text == "You said: hello there"
 
 
-@pytest.mark.parametrize("request_name", RESPONSES_REQUESTS)
+@cases("request_name", RESPONSES_REQUESTS)
 async def test_every_responses_event_fits_the_official_schema(http, request_name):
     schema = json_of("schemas/openai-sdk-3.52.0-response_stream_event.schema.json")
     validator = Draft202012Validator(schema)
@@ -324,7 +325,7 @@ async def test_bad_requests_are_refused_as_the_vendor_does(http, openai_client):
         await openai_client.responses.create(model="sandbox-fault-nonsense", input="hello")
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@cases("stream", [False, True])
 async def test_nonsense_in_known_fields_does_no_harm(sandbox, http, stream):
     junk = {"model": "sandbox", "stream": stream, "max_tokens": 9}
     tools = [7, {"type": "function", "name": "f", "parameters": {"minimum": "x", "type": "number"}}]
@@ -409,7 +410,7 @@ async def test_the_log_file_holds_no_key_and_no_body(tmp_path, http):
     assert json.loads(line)["ended"] == "completed"
 
 
-@pytest.mark.parametrize("order", ["[wait=60000]", "[chunks=100][pace=60000]"])
+@cases("order", ["[wait=60000]", "[chunks=100][pace=60000]"])
 async def test_a_client_that_leaves_is_noticed_at_once(sandbox, order):
     _, writer = await asyncio.open_connection(sandbox.host, sandbox.port)
     body = json.dumps({"model": "sandbox", "input": order, "stream": True}).encode()
@@ -478,7 +479,7 @@ async def test_scripted_answers_follow_one_another(sandbox, http):
 
 
 def test_the_command_lists_the_faults():
-    command = [sys.executable, "-m", "routing.sandbox", "--list-faults"]
+    command = [sys.executable, "-m", "gateway_project.sandbox", "--list-faults"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "sandbox-fault-cut-utf8 " in printed
     assert "(connect-refused: by URL)" in printed
@@ -486,7 +487,7 @@ def test_the_command_lists_the_faults():
 
 async def test_the_command_serves_until_it_is_told_to_stop(http):
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "routing.sandbox", "--port", "0"],
+        *[sys.executable, "-m", "gateway_project.sandbox", "--port", "0"],
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from routing.sandbox import SandboxServer
+from gateway_project.sandbox import SandboxServer
+from tests.plugins.cases import cases
 
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 ROUTES: dict[str, dict] = {
@@ -13,7 +14,7 @@ ROUTES: dict[str, dict] = {
     "/responses/compact": {"input": "Hello you"},
     "/messages/count_tokens": {"messages": [{"role": "user", "content": "Hello you"}]},
 }
-each_route = pytest.mark.parametrize("path", ROUTES)
+each_route = cases("path", ROUTES)
 
 
 async def ask(http, path, model="sandbox", **fields):
@@ -66,7 +67,7 @@ async def test_what_was_compacted_can_be_sent_back(openai_client):
     assert answer.output_text == "You said: And now?"
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@cases("stream", [False, True])
 async def test_a_trigger_at_the_end_is_answered_with_one_compaction_item(openai_client, stream):
     asked = {
         "model": "sandbox",
@@ -114,9 +115,7 @@ async def test_a_wrong_key_is_refused(path):
 
 
 @each_route
-@pytest.mark.parametrize(
-    ("fault", "status"), [("400", 400), ("429", 429), ("500", 500), ("529", 529), ("502", 502)]
-)
+@cases(("fault", "status"), [("400", 400), ("429", 429), ("500", 500), ("529", 529), ("502", 502)])
 async def test_faults_play_here_too(sandbox, http, path, fault, status):
     assert (await ask(http, path, f"sandbox-fault-{fault}")).status_code == status
     await sandbox.idle()

@@ -1,4 +1,4 @@
-"""What an upstream of each protocol sends for a text and a report of usage, whatever that is."""
+"""Answers of upstreams of each protocol, made of a text and any report of usage."""
 
 from __future__ import annotations
 

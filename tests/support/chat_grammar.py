@@ -43,7 +43,7 @@ def check(chunks: list[Json]) -> None:
 
 
 def check_ours(chunks: list[Json], *, with_usage: bool) -> None:
-    """What the gateway's own chunks keep to besides: a relayed vendor may be looser."""
+    """Check what only the gateway's own chunks keep to: a relayed vendor may be looser."""
     check(chunks)
     assert len({each["created"] for each in chunks}) == 1, "another time"
     told = [each for each in chunks if each["choices"]]

@@ -4,7 +4,7 @@ Django's flush sends post_migrate, which looks up the content type and the permi
 a third of a small test's time. Here those two tables are left as `migrate` filled them, so nothing needs to.
 
 SQLite's tables are emptied with DELETE (PostgreSQL's with TRUNCATE, which no trigger of ours sees). Where
-guarded tables hold rows, the triggers are taken out within the flush, and put back after it.
+guarded tables hold rows, their triggers are taken out within the flush, and put back at its end.
 
 What a test left running may write meanwhile: where a deadlock comes of that, the flush is tried again.
 """
@@ -54,10 +54,10 @@ def _let_through_triggers(operations: Any) -> None:
 
     def sql_flush(self: Any, style: Any, tables: Sequence[str], **options: Any) -> list[str]:
         statements = flush_sql(self, style, tables, **options)
-        if not _hold_rows(self.connection.alias, [name for name in GUARDED if name in tables]):
-            return list(statements)
-        drops = [f'DROP TRIGGER IF EXISTS "{trigger.name}"' for trigger in triggers.REGISTRY]
-        return [*drops, *statements]
+        held = _that_hold_rows(self.connection.alias, [name for name in GUARDED if name in tables])
+        guards = [t for t in triggers.REGISTRY if t.event == "DELETE" and t.table in held]
+        drops = [f'DROP TRIGGER IF EXISTS "{guard.name}"' for guard in guards]
+        return [*drops, *statements, *(guard.sqlite_sql() for guard in guards)]
 
     operations.sql_flush = sql_flush
 
@@ -82,10 +82,10 @@ def _after_flush(verbosity: int, interactive: bool, db: str, **_: Any) -> None:
     triggers.install(db)
 
 
-def _hold_rows(using: str, tables: Sequence[str]) -> bool:
+def _that_hold_rows(using: str, tables: Sequence[str]) -> set[str]:
     if not tables:
-        return False
-    exist = " OR ".join(f'EXISTS (SELECT 1 FROM "{name}")' for name in tables)
+        return set()
+    exist = ", ".join(f'EXISTS (SELECT 1 FROM "{name}")' for name in tables)
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {exist}")
-        return bool(cursor.fetchone()[0])
+        return {name for name, holds in zip(tables, cursor.fetchone(), strict=True) if holds}

@@ -21,7 +21,7 @@ def begin_here(gateway: LiveGateway) -> None:
     last = files[-1]
     place = {"file_number": int(last.stem), "offset": last.stat().st_size}
     SpoolPosition.objects.create(
-        spool=gateway.worker.books.name,
+        spool=gateway.worker.services.spool_writer.name,
         host="test",
         watermark_at=clock.now(),
         low_file_number=place["file_number"],
@@ -31,7 +31,7 @@ def begin_here(gateway: LiveGateway) -> None:
 
 
 def rows(gateway: LiveGateway) -> list[UsageRow]:
-    """What has been settled, in the order in which it was opened."""
+    """Return the rows of settled calls, in the order in which the calls began."""
     gateway.idle()
     ingest_all(settings.SPOOL_DIR)
     return list(UsageRow.objects.order_by("id"))
@@ -44,4 +44,6 @@ def records(gateway: LiveGateway) -> list[Record]:
 
 
 def _files(gateway: LiveGateway) -> list[Path]:
-    return sorted((Path(settings.SPOOL_DIR) / gateway.worker.books.name).glob("*.log"))
+    return sorted(
+        (Path(settings.SPOOL_DIR) / gateway.worker.services.spool_writer.name).glob("*.log")
+    )

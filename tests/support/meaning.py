@@ -1,4 +1,4 @@
-"""What an answer says, read from the wire by hand: the same words for every protocol, streamed or whole.
+"""The meaning of an answer, read from the wire by hand: the same words for every protocol, streamed or whole.
 
 It reads recordings of providers and answers of the gateway alike, and knows nothing of the product: what it
 finds in both must be the same.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
+
+from tests.support.client import events_in
 
 Json = dict[str, Any]
 
@@ -66,12 +68,6 @@ class Meaning:
 def streams_in(recording: bytes) -> list[bytes]:
     """The streams of a recording; a file may hold several, one after the other."""
     return [part for part in BEGINNING.split(recording) if part.strip()]
-
-
-def events_in(stream: bytes) -> list[Json]:
-    """The JSON of each data line."""
-    found = (line[5:].strip() for line in stream.splitlines() if line.startswith(b"data:"))
-    return [orjson.loads(data) for data in found if data != b"[DONE]"]
 
 
 def parsed(arguments: Any) -> Any:
@@ -212,7 +208,7 @@ def of_response(response: Json) -> Meaning:
 
 
 def _full_name(call: Json) -> str:
-    """With the namespace before it, unless it only repeats the name."""
+    """Return the name with its namespace before it, unless that only repeats the name."""
     namespace, name = call.get("namespace"), call["name"]
     return f"{namespace}__{name}" if namespace and namespace != name else str(name)
 

@@ -76,7 +76,7 @@ class Asked:
         return await asyncio.wait_for(self._reader.readuntil(end), GIVE_UP_SECONDS)
 
     async def rest(self) -> bytes:
-        """Until the server closes."""
+        """Read until the server closes."""
         return await asyncio.wait_for(self._reader.read(), GIVE_UP_SECONDS)
 
 

@@ -16,7 +16,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # many come at the same moment
 
     def handle_error(self, *_: object) -> None:
-        """Whoever sent went away, or does not like our certificate."""
+        """Ignore that the sender went away, or does not like our certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,14 @@ class Receiver:
     statuses: tuple[int, ...] = (200,)
     location: str = ""
     tls: ssl.SSLContext | None = None
+    at_port: int = 0
     received: list[Received] = field(default_factory=list)
     _release: threading.Event = field(default_factory=threading.Event)
     _arrived: threading.Condition = field(default_factory=threading.Condition)
     _server: ThreadingHTTPServer = field(init=False)
 
     def __post_init__(self) -> None:
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", self.at_port), _handler(self))
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
 

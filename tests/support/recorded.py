@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import orjson
@@ -10,18 +11,19 @@ import pytest
 
 from gateway_project.lib.sse import Parser
 from gateway_project.lib.structure import Caps
-from responses_api import cells
-from responses_api.cells import CELLS, Door
-from responses_api.relay import Identity, Relay
-from routing.route import Quirks, Target
+from responses_api.doors.door import Door
+from responses_api.doors.registry import BRIDGES, CHAT, RESPONSES
+from responses_api.stream.upstream_reader import Identity, UpstreamReader
+from routing.route import Quirks
 from tests.support import meaning
 from tests.support.meaning import Meaning
 from tests.support.reference import path_to, recordings
+from tests.support.targets import target
 
 Json = dict[str, Any]
 
 PROTOCOLS = ("chat", "responses", "anthropic")
-DOORS: dict[str, Door] = {"chat": cells.CHAT, "responses": cells.RESPONSES}
+DOORS: dict[str, Door] = {"chat": CHAT, "responses": RESPONSES}
 ALIAS = "own-alias"
 # A second message begins inside the first: no answer (https://github.com/vercel/ai/issues/18331).
 SPLICED = "anthropic-src-spliced-message-start"
@@ -57,11 +59,13 @@ class Recorded:
         return [{"type": "custom", "name": name} for name in sorted(names)]
 
 
+@cache
 def streams() -> list[Any]:
     """Test parameters: every recorded stream that is an answer."""
     return [each for protocol in PROTOCOLS for each in _streams(protocol)]
 
 
+@cache
 def answers() -> list[Any]:
     """Test parameters: every recorded JSON answer."""
     return [each for protocol in PROTOCOLS for each in _answers(protocol)]
@@ -111,7 +115,7 @@ def spliced() -> Recorded:
 
 
 def request(door: str, model: str, recorded: Recorded, **fields: Any) -> Json:
-    """What such a client asks."""
+    """Return the request of such a client."""
     tools = recorded.tools
     if door == "chat":
         tools = [{"type": "custom", "custom": {"name": tool["name"]}} for tool in tools]
@@ -121,19 +125,21 @@ def request(door: str, model: str, recorded: Recorded, **fields: Any) -> Json:
     return {"model": model, **said, **({"tools": tools} if tools else {}), **fields}
 
 
-def relay(door: str, recorded: Recorded, *, translate: bool = False, usage: bool = True) -> Relay:
-    """The cell that brings the answer to a client; `translate`: the provider's row asks for it."""
+def relay(
+    door: str, recorded: Recorded, *, translate: bool = False, usage: bool = True
+) -> UpstreamReader:
+    """The bridge that brings the answer to a client; `translate`: the provider's row asks for it."""
     asked = request(door, ALIAS, recorded, stream=recorded.streamed)
     if door == "chat" and usage and recorded.streamed:
         asked["stream_options"] = {"include_usage": True}
     call = DOORS[door].decode(orjson.dumps(asked), Caps())
     identity = Identity("own-id", ALIAS, 1_800_000_000)
     to = replace(target(recorded.protocol), quirks=Quirks(translate=translate))
-    return CELLS[door, to.protocol].open(call, to, identity, drop_unsupported=False).relay
+    return BRIDGES[door, to.protocol].plan(call, to, identity, drop_unsupported=False).reader
 
 
-def relayed(through: Relay, stream: bytes, step: int | None = None) -> bytes:
-    """What the client gets when the stream arrives in pieces of `step` bytes."""
+def relayed(through: UpstreamReader, stream: bytes, step: int | None = None) -> bytes:
+    """Return what the client gets when the stream arrives in pieces of `step` bytes."""
     step = step or len(stream)
     parser = Parser()
     out = [
@@ -143,21 +149,3 @@ def relayed(through: Relay, stream: bytes, step: int | None = None) -> bytes:
     out += [through.forward(parser.finish()), through.finish()]
     assert through.failure is None, through.failure
     return b"".join(out)
-
-
-def target(protocol: Any) -> Target:
-    return Target(
-        provider="recorded",
-        protocol=protocol,
-        base_url="http://recorded.invalid/v1",
-        auth_kind="none",
-        secret=None,
-        owns_credential=False,
-        missing_credential=False,
-        allow_private_network=False,
-        quirks=Quirks(),
-        model="recorded-model",
-        context_window=None,
-        max_output_tokens=None,
-        capabilities=frozenset(),
-    )

@@ -44,7 +44,7 @@ def captures() -> list[tuple[str, Any]]:
 
 
 def explain(validator: Draft202012Validator, value: Any) -> list[str]:
-    """What is wrong with a value, as lines; empty if it is valid."""
+    """Return what is wrong with a value, as lines; empty if it is valid."""
     return [
         f"{error.json_path}: {error.message[:300]}"
         for error in sorted(validator.iter_errors(value), key=lambda error: error.json_path)
@@ -57,7 +57,7 @@ def event_validators() -> dict[str, Draft202012Validator]:
 
 
 def socket_event_validators() -> dict[str, Draft202012Validator]:
-    """The same for each frame a server sends over a WebSocket."""
+    """Return a validator for each frame that a server sends over a WebSocket."""
     return _validators("schemas/openai-sdk-3.52.0-responses_ws_server_event.schema.json")
 
 
@@ -76,13 +76,13 @@ def _validators(name: str) -> dict[str, Draft202012Validator]:
 
 @cache
 def response_validator() -> Draft202012Validator:
-    """For a Response object, as the official SDK types it."""
+    """Return a validator for a Response object, as the official SDK types it."""
     return Draft202012Validator(json_of("schemas/openai-sdk-3.52.0-response.schema.json"))
 
 
 @cache
 def open_responses_validator(name: str) -> Draft202012Validator:
-    """For a schema of the Open Responses specification, by its name."""
+    """Return a validator for a schema of the Open Responses specification, by its name."""
     document = json_of("schemas/openresponses-openapi-2026-04-24.json")
     reference = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     return Draft202012Validator(reference)

@@ -10,11 +10,15 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from responses_api.doors import chat_canonical, responses_canonical
-from routing.protocols import anthropic_request, chat_request, parameters, responses
-from routing.protocols.tools import Toolbox
-from routing.route import CAPABILITIES, Quirks, Target
-from tests.support import reference
+from responses_api.doors.chat import canonical as chat_canonical
+from responses_api.doors.responses import canonical as responses_canonical
+from routing.protocols import PROTOCOLS
+from routing.protocols.anthropic import request as anthropic_request
+from routing.protocols.chat import request as chat_request
+from routing.protocols.responses import request as responses
+from routing.protocols.shared import parameters
+from routing.route import CAPABILITIES, Quirks, ResolvedTarget
+from tests.support import reference, targets
 
 DOORS = {"chat": chat_canonical.canonical, "responses": responses_canonical.canonical}
 BUILDERS = {
@@ -27,27 +31,23 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
 def target(protocol: Any, *, model="some-model", lacks=(), limit=None, provider="acme", **quirks):
     """A target with every capability but those it `lacks`."""
-    return Target(
+    return targets.target(
+        protocol,
         provider=provider,
-        protocol=protocol,
-        base_url="https://upstream.test/v1",
         auth_kind="bearer",
-        secret=None,
-        owns_credential=False,
-        missing_credential=False,
-        allow_private_network=False,
         quirks=Quirks(**quirks),
         model=model,
-        context_window=None,
         max_output_tokens=limit,
         capabilities=CAPABILITIES - set(lacks),
     )
 
 
-def sent(door: str, body: dict, to: Target, *, drop_unsupported=False) -> dict:
-    """What the upstream gets for a client's request."""
-    canonical, _ = parameters.prepare(DOORS[door](body), to.protocol, drop_unsupported)
-    built = BUILDERS[to.protocol](canonical, Toolbox.of(canonical, to), to)
+def sent(door: str, body: dict, to: ResolvedTarget, *, drop_unsupported=False) -> dict:
+    """Return what the upstream gets for a client's request."""
+    canonical, _ = parameters.prepare(
+        DOORS[door](body), PROTOCOLS[to.protocol].parameters, drop_unsupported
+    )
+    built = BUILDERS[to.protocol](canonical, PROTOCOLS[to.protocol].toolbox(canonical, to), to)
     return orjson.loads(orjson.dumps(built))
 
 
@@ -91,7 +91,7 @@ def _needs_state(body: dict) -> bool:
 
 
 def check(protocol: str, body: dict) -> None:
-    """That a body obeys what its protocol demands."""
+    """Check that a body obeys its protocol."""
     {"anthropic": check_anthropic, "chat": check_chat, "responses": check_responses}[protocol](body)
 
 
@@ -197,8 +197,8 @@ def _check_names(names: list[str]) -> None:
 
 @cache
 def _openai(name: str) -> Draft202012Validator:
-    """For a request as OpenAI describes it, but for its `oneOf`: the alternatives overlap, so that every
-    message would be one too many of them."""
+    """Return a validator of requests as OpenAI describes them, without `oneOf`: the alternatives overlap, so
+    that every message would match one too many of them."""
     raw = reference.path_to("schemas/openai-openapi-2026-08-21-subset.json").read_bytes()
     document = orjson.loads(raw.replace(b'"oneOf"', b'"anyOf"'))
     found = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}

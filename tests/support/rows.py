@@ -1,15 +1,19 @@
-"""Rows a test needs, made through the same functions the product uses; each function in one transaction."""
+"""Rows a test needs, made through the same functions the product uses; each function in one transaction.
+
+A provider or an alias replaces one of the same name, so that the cases of a test need no names of their own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 
 from gateway_project.lib.secret import Secret
 from routing import credentials
 from routing.models import Alias, Provider, ProviderModel, Target
-from tenants import keys
+from tenants.keys import keys
 from tenants.models import ApiKey, Tenant
 
 PROTOCOLS = ("chat", "responses", "anthropic")
@@ -37,22 +41,25 @@ def customer(slug: str = "acme", **tenant_fields: object) -> Customer:
 
 @transaction.atomic
 def provider(
-    protocol: str, base_url: str, name: str = "", secret: str = "", **fields: object
+    protocol: str, base_url: str, name: str = "", secret: str = "", **fields: Any
 ) -> Provider:
     """A provider on this machine; without a secret it wants none."""
     fields.setdefault("allow_private_network", True)
     fields.setdefault("auth_kind", "bearer" if secret else "none")
-    row = Provider.objects.create(
-        name=name or f"sandbox-{protocol}", protocol=protocol, base_url=base_url, **fields
-    )
+    name = name or f"sandbox-{protocol}"
+    for former in Provider.objects.filter(name=name, tenant=fields.get("tenant")):
+        Target.objects.filter(provider_model__provider=former).delete()
+        former.delete()
+    row = Provider.objects.create(name=name, protocol=protocol, base_url=base_url, **fields)
     if secret:
         credentials.create(row, Secret(secret), tenant=row.tenant)
     return row
 
 
 @transaction.atomic
-def alias(name: str, *targets: tuple[Provider, str], **fields: object) -> Alias:
+def alias(name: str, *targets: tuple[Provider, str], **fields: Any) -> Alias:
     """An alias over (provider, upstream model) pairs, in order of preference."""
+    Alias.objects.filter(name=name, tenant=fields.get("tenant")).delete()
     row = Alias.objects.create(name=name, **fields)
     for position, (of, upstream_id) in enumerate(targets):
         model, _ = ProviderModel.objects.get_or_create(provider=of, upstream_id=upstream_id)

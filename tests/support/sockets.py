@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from websockets.sync.client import ClientConnection, connect
 
-from tests.faults.wire import KeyHolder, Wire
 from tests.support import grammar, reference
+from tests.support.client import KeyHolder, Server
 from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.wire import Wire
 
 Json = dict[str, Any]
 
@@ -82,19 +83,13 @@ class Socket:
         return frame["status"], frame["error"]["code"]
 
 
-class Server(Protocol):
-    """A gateway, beside the test or a process of its own."""
-
-    @property
-    def root_url(self) -> str: ...
-
-
 @contextmanager
 def opened(
     server: Server, headers: dict[str, str], path: str = "/v1/responses", **options: Any
 ) -> Iterator[Socket]:
     url = server.root_url.replace("http", "ws", 1) + path
-    options = {"compression": None, "max_size": None, **options}
+    patience = {"open_timeout": GIVE_UP_SECONDS, "ping_timeout": GIVE_UP_SECONDS}
+    options = {"compression": None, "max_size": None, **patience, **options}
     with connect(url, additional_headers=headers, **options) as connection:
         yield Socket(connection)
 

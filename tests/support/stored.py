@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from gateway_project.lib import clock, ids
-from responses_api import response_object
 from responses_api.models import EventChunk, Run, StoredCompletion, StoredItem, StoredResponse
 from responses_api.storage import completions
-from responses_api.storage.items import distinct
+from responses_api.storage.items import identify_all
+from responses_api.stream import response as response_object
 from tests.support.rows import Customer
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def response(
 ) -> Json:
     """A stored Response; the answer is what GET must say."""
     response_id = ids.response_id()
-    made = distinct(output)
+    made = identify_all(output)
     begun = response_object.in_progress({"store": True}, response_id, MODEL, 1_700_000_000)
     ended = response_object.ended(begun, made, None, {}, 1_700_000_001, None)
     whole = {**ended, "status": status, "background": background, "store": True}
@@ -55,7 +55,7 @@ def response(
         body=orjson.dumps({name: whole[name] for name in whole if name != "output"}),
         expires_at=clock.now() + timedelta(days=30),
     )
-    _items(of, response_id, StoredItem.Side.INPUT, distinct(given))
+    _items(of, response_id, StoredItem.Side.INPUT, identify_all(given))
     _items(of, response_id, StoredItem.Side.OUTPUT, made)
     return whole
 
@@ -94,7 +94,7 @@ def completion(
         model=model,
         metadata=whole["metadata"],
         messages=orjson.dumps(messages or [{"role": "user", "content": "Hi"}]),
-        body=completions.kept(whole),
+        body=completions.stored_body(whole),
         created_at=clock.now() + timedelta(seconds=seconds),
         expires_at=clock.now() + timedelta(days=30),
     )

@@ -1,4 +1,4 @@
-"""What a sequence of deltas tells, put together the plain way, and the ways to feed an adapter."""
+"""Deltas put together the plain way, and ways to feed an adapter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 
 from gateway_project.lib.sse import Frame, Parser
-from routing.protocols.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
-from routing.route import Quirks, Target
+from routing.protocols.shared.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 
 Json = dict[str, Any]
 
@@ -87,31 +86,6 @@ def frames(*events: Any) -> list[Frame]:
 
 
 def read(adapter: Any, *events: Any) -> Told:
-    """What these events tell to the end of their stream."""
+    """Return what these events tell, to the end of their stream."""
     found = [delta for frame in frames(*events) for delta in adapter.deltas(frame)]
     return told(found + adapter.finish())
-
-
-def events_in(stream: bytes) -> list[Json]:
-    """The JSON of each data line of a recording."""
-    lines = [line for line in stream.split(b"\n") if line.startswith(b"data:")]
-    return [orjson.loads(line[5:]) for line in lines if line[5:].strip() != b"[DONE]"]
-
-
-def target(protocol: Any, provider: str = "vendor") -> Target:
-    """A target whose fields do not matter."""
-    return Target(
-        provider=provider,
-        protocol=protocol,
-        base_url="http://127.0.0.1",
-        auth_kind="bearer",
-        secret=None,
-        owns_credential=False,
-        missing_credential=False,
-        allow_private_network=False,
-        quirks=Quirks(),
-        model="model-1",
-        context_window=None,
-        max_output_tokens=None,
-        capabilities=frozenset(),
-    )

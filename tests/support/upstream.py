@@ -49,7 +49,7 @@ class Upstream:
             self._peer.sendall(b"0\r\n\r\n")
 
     def wait_for_close(self) -> None:
-        """Until the gateway has closed the connection."""
+        """Wait until the gateway has closed the connection."""
         assert self._peer is not None
         try:
             while self._peer.recv(65536):

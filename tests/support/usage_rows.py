@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from gateway_project.lib import ids
 from tenants.models import DirtyHour, Tenant, UsageRow
@@ -37,12 +38,12 @@ def built(
     tokens: dict[str, int] | None = None,
     **fields: Any,
 ) -> UsageRow:
-    """The same, not saved."""
+    """Make such a row without saving it."""
     charges = {"input_fresh": 2_000, "output_visible": 8_000} if charges is None else charges
     tokens = {"input_fresh": 20, "output_visible": 10} if tokens is None else tokens
     assert {*charges, *tokens} <= set(TOKEN_CLASSES)
     values: dict[str, Any] = {
-        "id": ids.uuid7(),
+        "id": id_at(at),
         "leg": 0,
         "tenant_slug": tenant.slug,
         "key_public_id": "key0000001",
@@ -63,6 +64,11 @@ def built(
         **tokens,
     }
     return UsageRow(tenant=tenant, **{**values, **fields})
+
+
+def id_at(at: datetime) -> UUID:
+    """An id as it would have been made then."""
+    return UUID(int=ids.first_uuid7(at).int | ids.uuid7().int & (1 << 80) - 1)
 
 
 def mark(tenant: Tenant, at: datetime) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import credentials
-from tenants import fingerprints, peppers
+from tenants.keys import fingerprints, peppers
 
 
 class Command(AnsweringCommand):
@@ -18,7 +18,7 @@ class Command(AnsweringCommand):
         "the earlier ones are lost: API keys and credentials made with those stay unusable."
     )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         rings = {
             fingerprints.PEPPER: peppers.keyring(),
             fingerprints.ENCRYPTION: credentials.keyring(),
@@ -27,4 +27,4 @@ class Command(AnsweringCommand):
             for kind, ring in rings.items():
                 fingerprints.accept(kind, ring)
         fields = {kind.value: list(ring.all()) for kind, ring in rings.items()}
-        return Answer(fields, "The keys of this host are the database's now.")
+        return CommandResult(fields, "This host's keys are now the database's keys.")

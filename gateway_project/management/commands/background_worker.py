@@ -21,7 +21,7 @@ class Command(BaseCommand):
             "--concurrency",
             type=int,
             default=celery_programs.CONCURRENCY,
-            help="how many tasks at the same time",
+            help="how many tasks run concurrently",
         )
         parser.add_argument(
             "--queues",

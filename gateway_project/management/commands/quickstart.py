@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project import quickstart
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 
 
 class Command(AnsweringCommand):
@@ -17,9 +17,10 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--base-url", help="where the API will be served, including /v1; else as the last time"
+            "--base-url",
+            help="where the API will be served, including /v1; by default as in the last run",
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         found = quickstart.ensure(options["base_url"])
-        return Answer(found.as_json(), quickstart.announce(found))
+        return CommandResult(found.as_json(), quickstart.announce(found))

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from responses_api.webhooks import endpoints
 from routing import credentials, key_rotation
+from tenants.sign_in import identities, second_factor
 
 
 class Command(AnsweringCommand):
@@ -22,11 +23,15 @@ class Command(AnsweringCommand):
             "--new-key", action="store_true", help="make a new first key in the data directory"
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         rotation = key_rotation.rotate(
-            credentials.rewrap_all, endpoints.rewrap_all, new_key=options["new_key"]
+            credentials.rewrap_all,
+            endpoints.rewrap_all,
+            second_factor.rewrap_all,
+            identities.rewrap_all,
+            new_key=options["new_key"],
         )
-        return Answer(
+        return CommandResult(
             dataclasses.asdict(rotation),
             f"{rotation.rewrapped} secret(s) sealed anew; all are under key {rotation.key_id!r}.",
         )

@@ -1,4 +1,4 @@
-"""codex_profile: the two files that make Codex call this gateway."""
+"""codex_profile: print the two files that make Codex call this gateway."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
-from responses_api import codex_profile
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from responses_api.resources import codex_profile
 from routing import catalogue
 from tenants import directory
 
@@ -19,19 +19,19 @@ class Command(AnsweringCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("alias", help="the alias Codex shall use as its model")
+        parser.add_argument("alias", help="the alias that Codex uses as its model")
         parser.add_argument("--base-url", default="http://127.0.0.1:8000/v1", help="including /v1")
         parser.add_argument(
             "--websockets",
             action="store_true",
-            help="let Codex send only what is new in each step, over a WebSocket",
+            help="use a WebSocket, over which Codex sends only what is new in each step",
         )
-        parser.add_argument("--tenant", help="the tenant whose alias it is")
+        parser.add_argument("--tenant", help="the tenant that owns the alias")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant_or_platform(options["tenant"])
         alias = catalogue.alias_named(options["alias"], tenant)
         profile = codex_profile.profile(
             alias.name, options["base_url"], websockets=options["websockets"]
         )
-        return Answer(dataclasses.asdict(profile), profile.in_words())
+        return CommandResult(dataclasses.asdict(profile), profile.in_words())

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import catalogue
 from tenants import directory
 
@@ -23,7 +23,7 @@ class Command(AnsweringCommand):
             action="append",
             default=[],
             metavar="PROVIDER/MODEL",
-            help="repeat it for more, the preferred one first",
+            help="repeatable, the preferred one first",
         )
         parser.add_argument(
             "--link",
@@ -39,14 +39,14 @@ class Command(AnsweringCommand):
         parser.add_argument(
             "--drop-unsupported",
             action="store_true",
-            help="leave out parameters the upstream does not know, instead of refusing them",
+            help="drop parameters the upstream does not support, instead of refusing them",
         )
 
         parser.add_argument(
             "--store",
             choices=catalogue.STORE_CHOICES,
             default="tenant",
-            help="whether a response is kept when its request does not say; by default as the tenant does",
+            help="whether to store a response whose request does not say; by default the tenant decides",
         )
         parser.add_argument(
             "--resumable",
@@ -54,7 +54,7 @@ class Command(AnsweringCommand):
             help="stored streams go on when the client leaves, and can be resumed",
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         new = catalogue.NewAlias(
             name=options["alias"],
             targets=options["target"],
@@ -73,4 +73,4 @@ class Command(AnsweringCommand):
             "replaced": saved.replaced,
             "new_models": saved.new_models,
         }
-        return Answer(fields, saved.in_words())
+        return CommandResult(fields, saved.in_words())

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import catalogue, provider_advice, provider_options
+from routing.protocols import PROTOCOLS
 from tenants import directory
 
 
@@ -18,14 +19,14 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("name", help="lower-case, used as provider/model")
-        parser.add_argument("--protocol", required=True, metavar="chat|responses|anthropic")
+        parser.add_argument("--protocol", required=True, metavar="|".join(PROTOCOLS))
         parser.add_argument("--base-url", required=True, help="up to and including /v1")
         parser.add_argument(
             "--secret-env", metavar="VAR", help="variable (or VAR_FILE) with the key"
         )
         parser.add_argument("--auth", metavar="bearer|x-api-key|api-key|none", help="see docs")
         parser.add_argument(
-            "--allow-private", action="store_true", help="may lie at a private or loopback address"
+            "--allow-private", action="store_true", help="may be at a private or loopback address"
         )
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument(
@@ -36,7 +37,7 @@ class Command(AnsweringCommand):
             help="may be repeated; translate=true puts a dialect's answers into the standard shape",
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         new = catalogue.NewProvider(
             name=options["name"],
             protocol=options["protocol"],
@@ -57,4 +58,4 @@ class Command(AnsweringCommand):
             "warnings": provider_advice.warnings(new),
         }
         told = [new.in_words(), *(f"Warning: {warning}" for warning in fields["warnings"])]
-        return Answer(fields, "\n".join(told))
+        return CommandResult(fields, "\n".join(told))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import probe
 from tenants import directory
 
@@ -21,12 +20,12 @@ class Command(AnsweringCommand):
         parser.add_argument("alias", help="an alias, or provider/model")
         parser.add_argument("--tenant", help="as a key of this tenant would be routed")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant_or_platform(options["tenant"])
         probes = probe.check(options["alias"], tenant)
         fields = {
             "alias": options["alias"],
             "ok": probes[0].ok,
-            "targets": [dataclasses.asdict(found) for found in probes],
+            "targets": [found.as_json() for found in probes],
         }
-        return Answer(fields, "\n".join(map(str, probes)), ok=probes[0].ok)
+        return CommandResult(fields, "\n".join(map(str, probes)), ok=probes[0].ok)

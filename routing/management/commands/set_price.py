@@ -1,4 +1,4 @@
-"""set_price: what a model costs us, or what an alias is charged at, from now on."""
+"""set_price: set what a model costs us, or what an alias is charged at, from now on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.lib import clock
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import price_setting
+from tenants import units
 from tenants.prices import dollars, publishing
+from tenants.token_classes import TOKEN_CLASSES
 
 
 class Command(AnsweringCommand):
-    help = "Publish prices in dollars per million tokens: of an alias, or of a provider's model."
+    help = "Publish prices in dollars, of an alias or of a provider's model."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -29,23 +31,38 @@ class Command(AnsweringCommand):
                 metavar="DOLLARS",
                 help="per million tokens, for example 3.00",
             )
+        parser.add_argument(
+            "--unit",
+            action="append",
+            metavar="UNIT=DOLLARS",
+            help="of another unit, such as images=0.04; repeatable",
+        )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         names = ("alias", "tenant", "provider", "model")
         named = price_setting.Named(**{name: options[name] for name in names})
         version = price_setting.publish(named, options, "set_price", clock.now())
         known = price_setting.is_known(version)
         lines = publishing.lines_of(version)
-        prices = {line.token_class: dollars.per_million(line.pico_per_token) for line in lines}
+        prices = {
+            line.token_class: dollars.said(
+                line.pico_per_token, units.of(line.token_class).priced_per
+            )
+            for line in lines
+        }
+        of_tokens = {name: price for name, price in prices.items() if name in TOKEN_CLASSES}
+        of_units = {name: price for name, price in prices.items() if name not in TOKEN_CLASSES}
         fields = {
             "version": version.pk,
             "book": version.book,
             "subject": version.subject,
             "tenant": version.tenant.slug if version.tenant else None,
             "effective_from": version.effective_from.isoformat(),
-            "dollars_per_million": prices,
+            "dollars_per_million": of_tokens,
+            **({"dollars_per_unit": of_units} if of_units else {}),
             "known": known,
         }
-        told = ", ".join(f"{name} ${price}" for name, price in prices.items())
-        warning = "" if known else " Nothing of that name exists yet."
-        return Answer(fields, f"{version}, per million tokens: {told}.{warning}")
+        told = ", ".join(f"{name} ${price}" for name, price in of_tokens.items())
+        told += "".join(f"; ${price} per {units.of(name).per}" for name, price in of_units.items())
+        warning = "" if known else " Nothing with that name exists yet."
+        return CommandResult(fields, f"{version}, per million tokens: {told}.{warning}")

@@ -7,20 +7,20 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import catalogue, model_sync
 from tenants import directory
 
 
 class Command(AnsweringCommand):
-    help = "Add the models a provider lists. Nothing is removed, and no alias is made."
+    help = "Add the models a provider lists. Nothing is removed, and no alias is created."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("provider", help="name of the provider")
         parser.add_argument("--tenant", help="the tenant whose provider it is")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant_or_platform(options["tenant"])
         provider = catalogue.provider_named(options["provider"], tenant)
         synced = model_sync.sync(provider)
@@ -29,4 +29,4 @@ class Command(AnsweringCommand):
             "added": synced.added,
             "existing": synced.existing,
         }
-        return Answer(fields, f"{provider.name}: {synced}")
+        return CommandResult(fields, f"{provider.name}: {synced}")

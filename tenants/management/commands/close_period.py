@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants import directory
 from tenants.billing import periods
 
@@ -20,10 +20,12 @@ class Command(AnsweringCommand):
         parser.add_argument("--tenant", required=True)
         parser.add_argument("--month", required=True, help="such as 2026-10")
         parser.add_argument(
-            "--force", action="store_true", help="although usage may still come; it is late then"
+            "--force",
+            action="store_true",
+            help="although usage may still arrive (billed with the next month)",
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant(options["tenant"])
         period = periods.of_month(tenant, options["month"])
         period = periods.close(period, force=options["force"])
@@ -33,4 +35,4 @@ class Command(AnsweringCommand):
             "state": period.state,
             "was_complete": period.was_complete,
         }
-        return Answer(fields, f"{options['month']} of {tenant.slug!r} is {period.state}.")
+        return CommandResult(fields, f"{options['month']} of {tenant.slug!r} is {period.state}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants import directory
 
 
@@ -16,19 +16,21 @@ class Command(AnsweringCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("name", help="as people call it")
+        parser.add_argument("name", help="name shown to people")
         parser.add_argument(
-            "--slug", default="", help="short name for commands; made from the name"
+            "--slug", default="", help="short name for commands; derived from the name by default"
         )
         parser.add_argument("--time-zone", default="UTC", help="IANA name, such as Europe/Berlin")
         parser.add_argument(
             "--retention-days", type=int, default=30, help="how long stored responses are kept"
         )
         parser.add_argument(
-            "--no-store", action="store_true", help="keep responses only on request"
+            "--no-store",
+            action="store_true",
+            help="store responses only when a request asks for it",
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.create(
             options["name"],
             slug=options["slug"],
@@ -44,8 +46,8 @@ class Command(AnsweringCommand):
             "store_by_default": tenant.store_by_default,
             "retention_days": tenant.retention_days,
         }
-        return Answer(
+        return CommandResult(
             fields,
-            f"Tenant {tenant.name!r} is there as {tenant.slug!r}. "
+            f"Tenant {tenant.name!r} was created as {tenant.slug!r}. "
             f"A key for it: manage.py create_key --tenant {tenant.slug} --name first",
         )

@@ -7,13 +7,15 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway_project.lib.commands import in_words
+from gateway_project.lib.actor import acting
+from gateway_project.lib.commands import actor_of, in_words
 from tenants import directory
+from tenants.audit import events
 from tenants.billing import export, spans
 
 
 class Command(BaseCommand):
-    """Answers with as many lines as there are, so it is no AnsweringCommand."""
+    """Prints as many lines as there are rows, so it is no AnsweringCommand."""
 
     help = "Print the ledger's rows, one JSON object a line."
     requires_system_checks = ()
@@ -30,5 +32,11 @@ class Command(BaseCommand):
             start, end = spans.asked(options, tenant.time_zone if tenant else "UTC")
         except ValidationError as error:
             raise CommandError(in_words(error)) from error
+        with acting(actor_of(type(self))):
+            events.record(
+                "usage.exported",
+                tenant_id=tenant.pk if tenant else None,
+                details={"from": start, "to": end},
+            )
         for line in export.lines(tenant, start, end):
             self.stdout.write(line)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand, errors_of, parsed
+from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_of, parse_field
 from tenants import directory
 from tenants.billing import credits as prepaid
 from tenants.billing import spans
@@ -21,15 +21,17 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument("--tenant", required=True)
         parser.add_argument("--amount", required=True, help="dollars, such as 25.00")
-        parser.add_argument("--reference", required=True, help="makes it once; such as an order")
+        parser.add_argument(
+            "--reference", required=True, help="grants once per reference, such as an order"
+        )
         parser.add_argument("--expires", help="date or instant; never if left out")
-        parser.add_argument("--priority", type=int, default=0, help="lowest is spent first")
+        parser.add_argument("--priority", type=int, default=0, help="the lowest is spent first")
         parser.add_argument("--paid", action="store_true", help="the tenant bought it")
         parser.add_argument("--reason", default="")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant(options["tenant"])
-        amount = parsed("amount", parsed_cents, options["amount"])
+        amount = parse_field("amount", parsed_cents, options["amount"])
         expires_at = spans.instant(options, "expires", tenant.time_zone)
         with errors_of("expires"):
             prepaid.check_expiry(tenant.pk, options["reference"], expires_at)
@@ -51,4 +53,4 @@ class Command(AnsweringCommand):
             "amount_cents": amount,
             "balance_cents": balance,
         }
-        return Answer(fields, f"{tenant.slug} has {dollars(balance)} USD of credit.")
+        return CommandResult(fields, f"{tenant.slug} has {dollars(balance)} USD of credit.")

@@ -1,4 +1,4 @@
-"""Read this host's usage spools into the ledger."""
+"""ingest: read this host's usage spools into the ledger."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants.ledger.ingest import ingest_all
 from tenants.ledger.ingester import run_forever
 
@@ -21,12 +21,12 @@ class Command(AnsweringCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--once", action="store_true", help="read what there is now, and end")
+        parser.add_argument("--once", action="store_true", help="read what is there now, and exit")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         if not options["once"]:
             run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
-            return Answer({}, "Stopped.")
+            return CommandResult({}, "Stopped.")
         found = ingest_all(settings.SPOOL_DIR)
         fields = {
             "rows": found.rows,
@@ -38,7 +38,7 @@ class Command(AnsweringCommand):
         }
         text = f"{found.rows} rows, {found.abandoned} abandoned calls, from {found.spools} spools."
         if found.set_aside:
-            text += f" {found.set_aside} records cannot be kept and were set aside."
+            text += f" {found.set_aside} records could not be booked and were set aside."
         if found.failed:
-            text += f" {found.failed} spools cannot be read now; the log says why."
-        return Answer(fields, text, ok=not found.failed)
+            text += f" {found.failed} spools could not be read; the log says why."
+        return CommandResult(fields, text, ok=not found.failed)

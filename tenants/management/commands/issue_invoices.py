@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants import directory
 from tenants.billing import invoices
 from tenants.billing.money import dollars
@@ -20,7 +20,7 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument("--tenant", help="only this tenant's")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         issued = invoices.issue(directory.tenant_or_platform(options["tenant"]))
         fields = [
             {"tenant": i.tenant.slug, "number": i.number, "total_cents": i.total_cents}
@@ -29,4 +29,4 @@ class Command(AnsweringCommand):
         lines = [
             f"{i.tenant.slug} {i.number}: {dollars(i.total_cents)} {i.currency}" for i in issued
         ]
-        return Answer({"invoices": fields}, "\n".join([*lines, f"{len(issued)} issued."]))
+        return CommandResult({"invoices": fields}, "\n".join([*lines, f"{len(issued)} issued."]))

@@ -8,21 +8,21 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants.billing import rollups, spans
 
 
 class Command(AnsweringCommand):
-    help = "Compute the sums of usage anew from the ledger's rows."
+    help = "Recompute the sums of usage from the ledger's rows."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--from", help="date or instant, UTC; the first row's if left out")
         parser.add_argument("--to", help="date or instant, UTC; the last row's if left out")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         start, end = spans.instant(options, "from"), spans.instant(options, "to")
         if start is not None and end is not None and start >= end:
-            raise ValidationError({"from": "It is not before --to."})
+            raise ValidationError({"from": "It must be before --to."})
         days = rollups.rebuild(start, end)
-        return Answer({"days": days}, f"The sums of {days} days were computed anew.")
+        return CommandResult({"days": days}, f"The sums of {days} days were recomputed.")

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants.billing import reconciling
 
 
@@ -19,9 +19,9 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--provider-csv", required=True, help=", ".join(reconciling.COLUMNS))
-        parser.add_argument("--provider", help="only what we sent to this provider")
+        parser.add_argument("--provider", help="only what was sent to this provider")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         path = Path(options["provider_csv"])
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -31,4 +31,4 @@ class Command(AnsweringCommand):
         fields = {"compared": compared, "differences": [one.fields() for one in found]}
         told = [str(one) for one in found]
         text = "\n".join([*told, f"{compared} days and models compared, {len(found)} differ."])
-        return Answer(fields, text, ok=not found)
+        return CommandResult(fields, text, ok=not found)

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
-from tenants import directory, key_changes
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from tenants import directory
+from tenants.keys import key_changes
 
 
 class Command(AnsweringCommand):
@@ -21,11 +22,11 @@ class Command(AnsweringCommand):
             "--reason", default="", help="kept with the key, at most 200 characters"
         )
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         key = directory.key(options["id"])
         key_changes.revoke(key, options["reason"])
         moment = key.revoked_at.isoformat() if key.revoked_at is not None else None
-        return Answer(
+        return CommandResult(
             {"id": key.public_id, "revoked_at": moment, "reason": key.revoked_reason},
-            f"Key {key.name!r} ({key.public_id}) is revoked since {moment}.",
+            f"Key {key.name!r} ({key.public_id}) was revoked at {moment}.",
         )

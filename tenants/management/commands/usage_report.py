@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import Answer, AnsweringCommand
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants import directory
 from tenants.billing import report, spans
 
@@ -25,11 +25,11 @@ class Command(AnsweringCommand):
         parser.add_argument("--month", help="such as 2026-10")
         parser.add_argument("--csv", action="store_true", help="print comma-separated values")
 
-    def answer(self, options: Mapping[str, Any]) -> Answer:
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant_or_platform(options["tenant"])
         start, end = spans.asked(options, tenant.time_zone if tenant else "UTC")
         by = options["by"]
         found = report.rows(tenant, start, end, by)
         text = report.as_csv(found, by) if options["csv"] else report.table(found, by)
         span = {"from": start.isoformat(), "to": end.isoformat()}
-        return Answer({**span, "by": by, "rows": found}, text)
+        return CommandResult({**span, "by": by, "rows": found}, text)

@@ -1,0 +1,3 @@
+"""Say how much text is about a token."""
+
+BYTES_PER_TOKEN = 4

@@ -1,0 +1,1 @@
+"""Serve stored responses, conversations and webhooks under /api/v1/."""

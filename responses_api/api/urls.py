@@ -1,0 +1,20 @@
+"""Route paths of stored things and webhooks under /api/v1/."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from responses_api.api import hooks, kept
+from responses_api.api.in_flight import BackgroundView, CancelRunView, InFlightView, StopView
+from tenants.api.rows import routes
+
+urlpatterns = [
+    *routes("responses", kept.StoredResponseRows),
+    *routes("conversations", kept.ConversationRows),
+    *routes("webhooks", hooks.EndpointRows),
+    *routes("webhook-deliveries", hooks.DeliveryRows),
+    path("in-flight", InFlightView.as_view(), name="in_flight"),
+    path("in-flight/<str:request_id>/stop", StopView.as_view(), name="stop_request"),
+    path("background", BackgroundView.as_view(), name="background"),
+    path("background/<str:response_id>/cancel", CancelRunView.as_view(), name="cancel_response"),
+]

@@ -1,0 +1,39 @@
+"""Give entry points the services of the worker process that serves a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from gateway_project.lib.asgi import Scope
+from responses_api.background.local import LocalRuns
+from responses_api.idempotency.calls import IdempotentCalls
+from responses_api.live.in_flight import InFlightCalls
+from responses_api.services import Services
+
+# The key in every request's scope; the ASGI application sets it.
+KEY = "tollgate.state"
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """Hold what calls are made with, and what is built on it."""
+
+    services: Services
+    runs: LocalRuns
+    idempotent_calls: IdempotentCalls
+    in_flight: InFlightCalls
+
+
+def of(scope: Scope) -> AppState:
+    """Return the state behind a request."""
+    state: AppState = scope[KEY]
+    return state
+
+
+def in_flight_of(request: HttpRequest) -> InFlightCalls:
+    """Return what asks for running calls; outside a worker it can ask over Redis only."""
+    state: AppState | None = getattr(request, "scope", {}).get(KEY)
+    return InFlightCalls(None, settings.REDIS_URL) if state is None else state.in_flight

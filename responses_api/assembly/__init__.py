@@ -1,1 +1,0 @@
-"""One assembler for every upstream protocol: deltas in, steps out, and the Response they add up to."""

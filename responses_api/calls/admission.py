@@ -1,0 +1,237 @@
+"""Check a request before it may cost anything: who calls, what is asked, and where it would go.
+
+A refused request is answered and recorded here; only an admitted one becomes an Exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from msgspec import Struct, structs
+
+from gateway_project.lib import structure
+from gateway_project.lib.asgi import CLIENT, Receive, Scope, body_at_hand, check_size, read_body
+from gateway_project.lib.errors import BadRequest, Draining, RequestTooComplex
+from gateway_project.lib.structure import Caps, TooMuchStructure
+from responses_api.accounting import expected_tokens
+from responses_api.calls import history as state
+from responses_api.calls import targets
+from responses_api.calls.history import Memory, Resolved
+from responses_api.doors.door import Door, Stores
+from responses_api.doors.shapes import ModelCall
+from responses_api.process.large_bodies import BodyTurn
+from responses_api.services import Services
+from responses_api.storage.ownership import Ownership
+from responses_api.storage.stores import AnswerStore, ResponseStore
+from routing.route import ResolvedTarget, Route
+from tenants.keys.caller import Caller
+from tenants.limits.gate import FREE, Ticket
+
+
+class GenerationRequest(Struct):
+    """The facts known of a request so far; filled in from top to bottom, and recorded if the request is
+    refused.
+
+    `socket` is the id of the WebSocket it came over, `turn` its turn among large bodies.
+    """
+
+    id: str
+    door: Door
+    scope: Scope
+    caller: Caller | None = None
+    call: ModelCall | None = None
+    socket: str | None = None
+    turn: BodyTurn | None = None
+
+    def end_turn(self) -> None:
+        """Let others send their large bodies now."""
+        if self.turn is not None:
+            self.turn.end()
+
+
+class Admitted(Struct, frozen=True):
+    """A request that may go upstream. `store` saves the answer, if it is stored; `resolved` is what a
+    call to the Responses API continues from, its own input and the fields that echo both. Whoever ends the
+    request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be charged."""
+
+    request_id: str
+    door: Door
+    caller: Caller
+    call: ModelCall
+    route: Route
+    targets: tuple[ResolvedTarget, ...]
+    upstream_headers: dict[str, str]
+    resolved: Resolved | None = None
+    store: AnswerStore | None = None
+    socket: str | None = None
+    ticket: Ticket = FREE
+    ownership: Ownership | None = None
+    client: str | None = None  # the address it came from, for the log
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """Return the fields of a Response that tell of the gateway's state."""
+        return self.resolved.echo if self.resolved is not None else {}
+
+
+async def read(services: Services, request: GenerationRequest, receive: Receive) -> bytes:
+    """Read the body of an authenticated request. The caller ends the request's turn. Raise GatewayError
+    for a request that is refused, ClientGone for one that was abandoned."""
+    caller = await authenticate(services, request)
+    request.turn = services.large_bodies.turn(caller.key_public_id)
+    body = body_at_hand(request.scope, services.large_bodies.limits.size)
+    if body is None:
+        body = await _body(services, request.scope, receive, request.turn)
+    else:
+        check_size(len(body), services.max_body_bytes)
+    if len(body) > services.caps.values:  # a shorter one cannot hold more of them
+        await _check_structure(body, services.caps)
+    request.call = request.door.decode(body, services.caps)
+    await request.turn.take(request.call.weight)
+    return body
+
+
+async def _check_structure(body: bytes, caps: Caps) -> None:
+    """Raise RequestTooComplex before objects are made of the body."""
+    try:
+        await structure.check_between(caps, body)
+    except TooMuchStructure as error:
+        raise RequestTooComplex(error.cap, error.most) from None
+
+
+async def authenticate(services: Services, request: GenerationRequest) -> Caller:
+    """Find out whose request it is and note it. Raise GatewayError unless the caller may generate, and
+    from this address."""
+    services.doorkeeper.address_of(request.scope)  # so that the log has it whatever happens next
+    if services.registry.draining:
+        raise Draining
+    request.caller = await services.doorkeeper.authenticate(request.scope, "generate")
+    return request.caller
+
+
+async def authenticate_turn(
+    services: Services, request: GenerationRequest, *, counts: bool = True
+) -> Caller:
+    """Authenticate a request that came over an open connection; it `counts` for rate limits unless this is
+    only a check."""
+    if services.registry.draining:
+        raise Draining
+    request.caller = await services.doorkeeper.authenticate_again(
+        request.scope, "generate", counts=counts
+    )
+    return request.caller
+
+
+async def admit_call(
+    services: Services,
+    request: GenerationRequest,
+    call: ModelCall,
+    memory: Memory | None = None,
+    charged: int | None = None,
+    *,
+    is_generated: bool = True,
+) -> Admitted:
+    """Admit a call of an authenticated request, which counts from now on; the last check is the rate
+    limit. `charged`: the tokens of a call that was admitted before. `is_generated`: a model is to answer
+    it. Raise GatewayError."""
+    caller, door = request.caller, request.door
+    assert caller is not None
+    request.call = call
+    _check_choices(door, call, services.max_choices)
+    route = await services.router.route(caller, call.model)
+    usable = targets.choose_targets(door, call, route)
+    resolved, store = await _resolve_state(services, caller, route, door, call, memory)
+    if resolved is not None and resolved.call is not call:
+        targets.refuse_foreign_ids(door, resolved.call, usable)  # stored items may name some too
+    call = resolved.call if resolved is not None else call
+    if services.tells_cost and call.tells_cost is None:
+        call = structs.replace(call, tells_cost=True)
+    if is_generated:
+        door.refuse_empty(call)
+    if charged is None:
+        # Looking through a long conversation takes time, and most keys have no limit of tokens.
+        expected = expected_tokens.of_call(door, call) if caller.limits.of_tokens else 0
+        ticket = await services.gate.admit(caller.limits, expected)
+    else:
+        ticket = services.gate.resume(caller.limits, charged)
+    return Admitted(
+        request_id=request.id,
+        door=door,
+        caller=caller,
+        call=call,
+        route=route,
+        targets=usable,
+        upstream_headers=_upstream_headers(request, call),
+        resolved=resolved,
+        store=store,
+        socket=request.socket,
+        ticket=ticket,
+        client=request.scope.get(CLIENT),
+    )
+
+
+def _check_choices(door: Door, call: ModelCall, most: int) -> None:
+    """Refuse too many choices, because every choice costs a whole answer."""
+    asked = door.choices(call.body)
+    if asked > most:
+        raise BadRequest(
+            f"'{door.choices_param}' is {asked}; the maximum is {most}.",
+            param=door.choices_param,
+        )
+
+
+async def _resolve_state(
+    services: Services,
+    caller: Caller,
+    route: Route,
+    door: Door,
+    call: ModelCall,
+    memory: Memory | None,
+) -> tuple[Resolved | None, AnswerStore | None]:
+    """Return what the call continues from, and the store that saves its answer."""
+    if door.stores is Stores.NOTHING:
+        return None, None
+    if door.stores is Stores.COMPLETIONS:
+        return None, state.completion_store(services, caller, call)
+    resolved = await state.resolve(services, caller, route, call, memory)
+    store_spec = resolved.store_spec
+    return resolved, ResponseStore(services.writer, store_spec) if store_spec is not None else None
+
+
+async def _body(services: Services, scope: Scope, receive: Receive, turn: BodyTurn) -> bytes:
+    """Read the body. An upload in progress is dropped when the server starts to drain: nothing was sent
+    for it, and a slow one must not hold up the drain."""
+    registry, task = services.registry, asyncio.current_task(services.loop)
+    assert task is not None
+    registry.uploads.add(task)
+    try:
+        return await read_body(
+            receive,
+            scope["headers"],
+            services.max_body_bytes,
+            services.body_stall_seconds,
+            services.rounds,
+            turn,
+        )
+    except asyncio.CancelledError:
+        if not registry.was_dropped(task):
+            raise
+        task.uncancel()
+        raise Draining from None
+    finally:
+        registry.uploads.discard(task)
+
+
+def _upstream_headers(request: GenerationRequest, call: ModelCall) -> dict[str, str]:
+    """Build the upstream headers: our request id, what the client may pass on, and the kind of answer we
+    want."""
+    prefixes = request.door.forwarded_headers
+    sent = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in request.scope["headers"]
+        if prefixes and name.startswith(prefixes)
+    }
+    sent["accept"] = "text/event-stream" if call.stream else "application/json"
+    sent["x-request-id"] = request.id
+    return sent

@@ -1,0 +1,123 @@
+"""Describe how a call ended as one value, logged as one structured line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, structs
+
+from gateway_project.lib.asgi import CLIENT
+from gateway_project.lib.log import RequestLog, scrub_text
+from responses_api.calls.admission import Admitted, GenerationRequest
+from routing.route import Route
+from tenants.keys.authentication import claimed_id
+from tenants.token_classes import Usage
+
+
+class Outcome(Struct, frozen=True):
+    """The outcome of a call, settled exactly once.
+
+    status         completed | incomplete | failed | refused (never sent) | cancelled (by us) |
+                   client_gone | replayed (answered as another with the same Idempotency-Key)
+    http_status    the status the client got; 0 if it was gone before anything was sent
+    usage_source   provider (its final report) | counted (by us, because there is none to trust)
+    times          in milliseconds; `ttft_ms` to the first output, None if there was none
+    targets        those tried, in order, each "provider/model" or "provider/model: error code"
+    """
+
+    status: str
+    http_status: int
+    error_code: str | None
+    usage: Usage | None
+    usage_source: str
+    ttft_ms: float | None
+    duration_ms: float
+    targets: tuple[str, ...]
+    frames: int
+    frames_dropped: int
+
+
+def describe_call(
+    known: GenerationRequest | Admitted, route: Route | None = None
+) -> dict[str, Any]:
+    """Return whose call it is and what it asks for, as far as that is known."""
+    caller, call = known.caller, known.call
+    if isinstance(known, GenerationRequest):
+        request_id, client = known.id, known.scope.get(CLIENT)
+    else:
+        request_id, client = known.request_id, known.client
+    fields = {
+        "request_id": request_id,
+        "client": client,
+        "door": known.door.name,
+        "tenant": caller.tenant_slug if caller else None,
+        "key": caller.key_public_id if caller else None,
+        "model": scrub_text(call.model[:200]) if call else None,
+        "alias": route.alias if route else None,
+        "stream": call.stream if call else None,
+        "background": bool(call and call.body.get("background")),
+        "socket": known.socket,
+    }
+    if caller is None and isinstance(known, GenerationRequest):
+        fields["claimed_key"] = claimed_id(known.scope["headers"])
+    return fields
+
+
+def refused_outcome(status: str, http_status: int, error_code: str | None) -> Outcome:
+    """Return the outcome of a request that was not sent upstream."""
+    return Outcome(
+        status=status,
+        http_status=http_status,
+        error_code=error_code,
+        usage=None,
+        usage_source="none",
+        ttft_ms=None,
+        duration_ms=0.0,
+        targets=(),
+        frames=0,
+        frames_dropped=0,
+    )
+
+
+def unbilled_outcome(http_status: int, seconds: float) -> Outcome:
+    """Return the outcome of a request that was answered without asking a model."""
+    return structs.replace(
+        refused_outcome("completed", http_status, None), duration_ms=seconds * 1000
+    )
+
+
+def log_outcome(log: RequestLog, known: dict[str, Any], outcome: Outcome) -> None:
+    """Log a call that has ended, with what `describe_call` gave."""
+    log.write({"event": "call", **known, **log_fields(outcome)})
+
+
+def log_fields(outcome: Outcome) -> dict[str, Any]:
+    """Return the outcome's part of a log line."""
+    fields: dict[str, Any] = {
+        "status": outcome.status,
+        "http_status": outcome.http_status,
+        "error": outcome.error_code,
+        "ttft_ms": _rounded(outcome.ttft_ms),
+        "duration_ms": _rounded(outcome.duration_ms),
+        "targets": outcome.targets,
+        "frames": outcome.frames,
+        "frames_dropped": outcome.frames_dropped,
+    }
+    if (usage := outcome.usage) is not None:
+        fields |= {
+            "usage_source": outcome.usage_source,
+            "input_fresh": usage.input_fresh,
+            "input_audio": usage.input_audio,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "cache_write_long": usage.cache_write_long,
+            "output_visible": usage.output_visible,
+            "output_audio": usage.output_audio,
+            "output_reasoning": usage.output_reasoning,
+            "usage_anomaly": usage.anomaly,
+        }
+    return fields
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)

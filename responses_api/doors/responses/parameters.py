@@ -1,0 +1,48 @@
+"""Name the parameters that clients of the Responses API can send."""
+
+from __future__ import annotations
+
+_NAMES = (
+    "model",
+    "input",
+    "instructions",
+    "stream",
+    "stream_options",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "top_logprobs",
+    "text.format",
+    "text.verbosity",
+    "reasoning.effort",
+    "reasoning.summary",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "max_tool_calls",
+    "store",
+    "background",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "usage",
+    "include",
+    "metadata",
+    "client_metadata",
+    "user",
+    "safety_identifier",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "truncation",
+    "context_management",
+    "access_programs",
+    "image",
+    "moderation",
+)
+# The canonical form is this door's own.
+PARAMETERS = {name: name for name in _NAMES}

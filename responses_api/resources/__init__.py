@@ -1,0 +1,1 @@
+"""Read and change things without calling a model: conversations, lists, their queries."""

@@ -1,0 +1,1 @@
+"""Serve providers, credentials, models and aliases under /api/v1/."""

@@ -1,0 +1,1 @@
+"""Share what several upstream protocols need: deltas, tools, usage, parameters, failures."""

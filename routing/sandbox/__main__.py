@@ -1,5 +1,0 @@
-"""`python -m routing.sandbox`."""
-
-from routing.sandbox.cli import main
-
-main()

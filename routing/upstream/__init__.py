@@ -1,0 +1,1 @@
+"""Connect to upstreams: transport, pool, egress checks, credentials on the wire."""

@@ -1,0 +1,1 @@
+"""Decide who may do what: rights, the roles that bundle them, and who is acting."""

@@ -1,0 +1,403 @@
+"""The pages of the request log: the list, one request in whole, and how many are new."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from tenants import units
+from tenants.access.access import Access
+from tenants.access.requests import access
+from tenants.access.rights import Area
+from tenants.console import request_words as words
+from tenants.console.pages import ConsolePage, console_page
+from tenants.console.request_cures import cure_of
+from tenants.console.request_panels import panels_of
+from tenants.console.scope import FILTERS, Scope
+from tenants.console.snippets import base_url
+from tenants.models import ApiKey, Tenant
+from tenants.reports import request_volume, requests
+from tenants.reports.logged_request import LoggedRequest
+from tenants.reports.request_detail import ChargeLine, LoggedAttempt, RequestDetail, find_request
+from tenants.reports.request_filter import RequestFilter
+from tenants.reports.request_volume import Volume, VolumeBar
+from tenants.reports.requests import LogPlace
+from tenants.templatetags.figures import count
+
+MOST_NEW = 20
+POLL_SECONDS = 5
+FILTER_LABELS = {
+    "key": gettext_lazy("key"),
+    "alias": gettext_lazy("alias"),
+    "model": gettext_lazy("model"),
+    "provider": gettext_lazy("provider"),
+    "status": gettext_lazy("outcome"),
+    "code": gettext_lazy("error"),
+    "source": gettext_lazy("usage from"),
+    "end_user": gettext_lazy("end user"),
+}
+
+
+def filter_of(scope: Scope) -> RequestFilter:
+    """Return the filter that the address asks for."""
+    named: dict[str, Any] = dict(scope.filters)
+    return RequestFilter(scope.start, scope.end, scope.tenant_ids(Area.USAGE), **named)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row of the list, in words."""
+
+    row: LoggedRequest
+    address: str
+    at: datetime
+    key_name: str
+    tenant_name: str
+    outcome: words.OutcomeWord
+    served_by: str
+    first_token: str
+    duration: str
+    tokens_in: str
+    cached: str
+    tokens_out: str
+    reasoning: str
+    charge: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBar:
+    """A bar of the chart, on a hundred steps from the top; refused requests stand at its foot."""
+
+    bar: VolumeBar
+    label: str
+    address: str
+    top: int
+    height: int
+    refused_top: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowNames:
+    """RowNames of the keys and tenants on a page."""
+
+    keys: dict[str, str]
+    tenants: dict[int, str]
+
+
+def names_of(rows: Iterable[LoggedRequest]) -> RowNames:
+    """Look up what keys and tenants are called; rows outlive both."""
+    keys = {row.key_public_id for row in rows if row.key_public_id}
+    tenants = {row.tenant_id for row in rows if row.tenant_id is not None}
+    return RowNames(
+        dict(ApiKey.objects.filter(public_id__in=keys).order_by().values_list("public_id", "name")),
+        dict(Tenant.objects.filter(pk__in=tenants).order_by().values_list("pk", "name")),
+    )
+
+
+def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
+    names = names_of(rows)
+    return [
+        ShownRow(
+            row=row,
+            address=address_of(row, scope),
+            at=row.at.astimezone(scope.zone),
+            key_name=names.keys.get(row.key_public_id, ""),
+            tenant_name=names.tenants.get(row.tenant_id or 0, ""),
+            outcome=words.outcome(row.status),
+            served_by=f"{row.provider}/{row.upstream_model}" if row.provider else "",
+            first_token=words.lasting(row.ttft_ms),
+            duration=words.lasting(row.duration_ms),
+            tokens_in=count(row.input_tokens),
+            cached=count(row.cached_tokens) if row.cached_tokens else "",
+            tokens_out=count(row.output_tokens),
+            reasoning=count(row.reasoning_tokens) if row.reasoning_tokens else "",
+            charge=words.dollars(row.charge_nano),
+        )
+        for row in rows
+    ]
+
+
+def address_of(row: LoggedRequest, scope: Scope) -> str:
+    """Return the address of a request's page, on which the next one follows the filter."""
+    place = urlencode({"place": LogPlace(row.at, row.number)})
+    query = scope.link()
+    return f"{reverse('admin:request', args=[row.id])}{query}{'&' if query != '?' else ''}{place}"
+
+
+def place_of(request: HttpRequest, name: str) -> LogPlace | None:
+    """Return the place in the address; None if there is none that can be read."""
+    try:
+        return LogPlace.parse(request.GET.get(name, ""))
+    except ValueError:
+        return None
+
+
+@console_page
+class RequestsPage(ConsolePage):
+    """The log of requests, newest first."""
+
+    path = "requests"
+    name = "requests"
+    title = gettext_lazy("Requests")
+    template = "console/requests.html"
+    area = Area.USAGE
+
+    def context(self, request: HttpRequest, scope: Scope, **captured: Any) -> dict[str, Any]:
+        who, asked = access(request), filter_of(scope)
+        before, after = place_of(request, "before"), place_of(request, "after")
+        page = requests.read_page(who, asked, before=before, after=after)
+        volume = request_volume.volume(who, asked)
+        is_newest = before is None and after is None and not scope.given.get("to")
+        newest = requests.newest_place(page.rows, scope.end)
+        return {
+            "rows": shown_rows(page.rows, scope),
+            "older": _paged(scope, before=page.older),
+            "newer": _paged(scope, after=page.newer),
+            "newest": scope.link(),
+            "is_newest": before is None and after is None,
+            "chips": chips_of(scope),
+            "without_filters": scope.link(**dict.fromkeys(FILTERS)),
+            "is_filtered": bool(scope.filters),
+            "volume": volume,
+            "bars": _bars(volume, scope),
+            "about": count(volume.total) if volume else "",
+            "shows_tenant": scope.tenant is None,
+            "statuses": words.OUTCOMES,
+            "periods": periods_of(scope),
+            "shows_upstreams": who.sees_upstreams_of(scope.tenant.pk if scope.tenant else None),
+            "poll": _poll_address(scope, newest) if is_newest else "",
+            "poll_seconds": POLL_SECONDS,
+            "starts": scope.start.astimezone(scope.zone),
+            "ends": scope.end.astimezone(scope.zone),
+            "zone_name": str(scope.zone),
+        }
+
+
+@console_page
+class NewRequestsPage(ConsolePage):
+    """Tell the list's script how many requests came since it was read."""
+
+    path = "requests/new"
+    name = "requests_new"
+    title = gettext_lazy("New requests")
+    template = ""
+    area = Area.USAGE
+
+    def respond(self, request: HttpRequest, scope: Scope, **captured: Any) -> HttpResponse:
+        after = place_of(request, "after")
+        found = 0
+        if after is not None:
+            found = requests.count_newer(access(request), filter_of(scope), after, MOST_NEW)
+        if found >= MOST_NEW:
+            text = _("%(count)d or more new") % {"count": found}
+        else:
+            text = ngettext("%(count)d new", "%(count)d new", found) % {"count": found}
+        return JsonResponse({"count": found, "text": text if found else ""})
+
+
+@console_page
+class RequestPage(ConsolePage):
+    """One request in whole, answered or refused."""
+
+    path = "requests/<str:request_id>"
+    name = "request"
+    title = gettext_lazy("Request")
+    template = "console/request.html"
+    area = Area.USAGE
+
+    def respond(self, request: HttpRequest, scope: Scope, **captured: Any) -> HttpResponse:
+        who = access(request)
+        detail = find_request(who, str(captured["request_id"]))
+        if detail is None:
+            return self.rendered(
+                request, scope, {"detail": None, "given": captured["request_id"][:60]}, status=404
+            )
+        return self.rendered(request, scope, _whole(request, who, scope, detail))
+
+
+def _whole(
+    request: HttpRequest, who: Access, scope: Scope, detail: RequestDetail
+) -> dict[str, Any]:
+    row = detail.summary
+    key = ApiKey.objects.filter(public_id=row.key_public_id).first() if row.key_public_id else None
+    tenant = Tenant.objects.filter(pk=row.tenant_id).first() if row.tenant_id else None
+    zone = ZoneInfo(tenant.time_zone) if tenant is not None else scope.zone
+    place = place_of(request, "place") or LogPlace(row.at, row.number)
+    return {
+        "detail": detail,
+        "row": row,
+        "outcome": words.outcome(row.status),
+        "sentence": words.sentence(row),
+        "cure": cure_of(who, detail, key, tenant, zone),
+        "at": row.at.astimezone(zone),
+        "zone_name": str(zone),
+        "key": key,
+        "tenant": tenant,
+        "may_open_key": key is not None and who.may("view", Area.KEYS, key.tenant_id),
+        "attempts": [_shown_attempt(each, detail) for each in detail.attempts],
+        "corrections": [
+            {
+                "at": each.at.astimezone(zone),
+                "charge": words.dollars(each.charge_nano),
+                "cost": None if each.cost_nano is None else words.dollars(each.cost_nano),
+                "told": each,
+            }
+            for each in detail.corrections
+        ],
+        "total": words.dollars(row.charge_nano),
+        "cost": None if row.cost_nano is None else words.dollars(row.cost_nano),
+        "margin": None if row.cost_nano is None else words.dollars(row.charge_nano - row.cost_nano),
+        "panels": panels_of(who, detail, base_url(request)),
+        "back": f"{reverse('admin:requests')}{scope.link()}",
+        **_neighbours(who, scope, place),
+    }
+
+
+def _neighbours(who: Access, scope: Scope, place: LogPlace) -> dict[str, str]:
+    """Return the addresses of the requests before and after, among those that the filter finds."""
+    asked = filter_of(scope)
+    try:
+        older = requests.read_page(who, asked, before=place, limit=1).rows
+        newer = requests.read_page(who, asked, after=place, limit=1).rows
+    except PermissionDenied:
+        return {}
+    return {
+        "older": address_of(older[0], scope) if older else "",
+        "newer": address_of(newer[0], scope) if newer else "",
+    }
+
+
+def _shown_attempt(each: LoggedAttempt, detail: RequestDetail) -> dict[str, Any]:
+    is_less = each.rated_nano is not None and each.rated_nano != each.charge_nano
+    return {
+        "told": each,
+        "server": f"{each.provider}/{each.upstream_model}" if each.provider else "",
+        "outcome": words.outcome(each.status),
+        "cause": words.cause(each.code) if each.code else "",
+        **_drawn(each, max(detail.span_ms, 1)),
+        "offset": words.lasting(each.offset_ms),
+        "duration": words.lasting(each.duration_ms),
+        "first_token": words.lasting(each.ttft_ms),
+        "overhead": _overhead(each.overhead_us),
+        "lines": [_shown_line(line) for line in each.lines],
+        "charge": words.dollars(each.charge_nano),
+        "rated": words.dollars(each.rated_nano) if is_less and each.rated_nano else "",
+        "held": None if each.held_nano is None else words.dollars(each.held_nano),
+        "unfunded": words.dollars(each.unfunded_nano) if each.unfunded_nano else "",
+        "cost": None if each.cost_nano is None else words.dollars(each.cost_nano),
+    }
+
+
+def _drawn(each: LoggedAttempt, span_ms: int) -> dict[str, int | None]:
+    """Return where an attempt and its first token lie, on a thousand steps of the whole request."""
+    left = round(1_000 * each.offset_ms / span_ms)
+    width = max(round(1_000 * each.duration_ms / span_ms), 4)
+    first = None
+    if each.ttft_ms is not None:
+        first = round(1_000 * (each.offset_ms + min(each.ttft_ms, each.duration_ms)) / span_ms)
+    return {"left": left, "width": width, "first": first}
+
+
+def _shown_line(line: ChargeLine) -> dict[str, str]:
+    unit = units.of(line.unit)
+    price = ""
+    if line.pico is not None:
+        price = words.per_million(line.pico) if unit.is_token else _per(line.pico, unit)
+    return {
+        "label": unit.counted if unit.is_token else unit.label,
+        "quantity": unit.shown(line.quantity),
+        "price": price,
+        "per": unit.per,
+        "charge": words.dollars(line.charge_nano),
+    }
+
+
+def _per(pico: int, unit: units.Unit) -> str:
+    return words.dollars(pico * unit.priced_per // 1_000)
+
+
+def _overhead(microseconds: int) -> str:
+    if not microseconds:
+        return ""
+    return _("%(n).1f ms") % {"n": microseconds / 1_000}
+
+
+def _paged(scope: Scope, **place: LogPlace | None) -> str:
+    """Return the address of the page that begins at a place; blank without one."""
+    ((name, at),) = place.items()
+    return "" if at is None else scope.link(**{name: at})
+
+
+def _poll_address(scope: Scope, newest: LogPlace) -> str:
+    return f"{reverse('admin:requests_new')}{scope.link(after=newest)}"
+
+
+def chips_of(scope: Scope) -> list[dict[str, str]]:
+    return [
+        {
+            "label": str(FILTER_LABELS[name]),
+            "value": str(words.outcome(value).label) if name == "status" else value,
+            "remove": scope.link(**{name: None}),
+        }
+        for name, value in scope.filters.items()
+    ]
+
+
+def periods_of(scope: Scope) -> list[dict[str, Any]]:
+    labels = {
+        "1h": _("1 hour"),
+        "24h": _("24 hours"),
+        "7d": _("7 days"),
+        "30d": _("30 days"),
+        "90d": _("90 days"),
+    }
+    return [
+        {"label": label, "address": scope.link(period=name), "is_open": scope.span.period == name}
+        for name, label in labels.items()
+    ]
+
+
+def _bars(volume: Volume | None, scope: Scope) -> list[ShownBar]:
+    if volume is None:
+        return []
+    return [_shown_bar(bar, max(volume.highest, 1), scope) for bar in volume.bars]
+
+
+def _shown_bar(bar: VolumeBar, highest: int, scope: Scope) -> ShownBar:
+    height, refused = (_steps(number, highest) for number in (bar.total, bar.refused))
+    return ShownBar(
+        bar=bar,
+        label=_bar_label(bar, scope.zone),
+        address=scope.link(from_=_iso(bar.start), to=_iso(bar.end)),
+        top=100 - height,
+        height=height,
+        refused_top=100 - refused,
+        refused=refused,
+    )
+
+
+def _steps(number: int, highest: int) -> int:
+    """Return the height of a number; what is there is seen, however little it is."""
+    return max(round(100 * number / highest), 2) if number else 0
+
+
+def _bar_label(bar: VolumeBar, zone: ZoneInfo) -> str:
+    start, end = bar.start.astimezone(zone), bar.end.astimezone(zone)
+    if bar.end - bar.start > timedelta(hours=1):
+        return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    return f"{start:%Y-%m-%d %H:%M} to {end:%H:%M}"
+
+
+def _iso(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M}Z"

@@ -1,0 +1,1 @@
+"""Serve tenants, their people, keys, money and use under /api/v1/."""

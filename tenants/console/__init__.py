@@ -1,0 +1,1 @@
+"""Scope the Django admin to tenants: querysets, forms, deletions, rights."""

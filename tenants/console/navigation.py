@@ -1,0 +1,217 @@
+"""The console's menu: ten entries in three groups, each with its tabs, those that the person may open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from tenants.console import pages
+from tenants.console.scope import carried
+
+Text = str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class MenuTab:
+    """A page behind an entry: the name of a registered ConsolePage, or `app.model` for a model's list.
+
+    `rows` is the model whose rows' pages belong to a ConsolePage that lists them.
+    """
+
+    label: Text
+    target: str
+    rows: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """An entry of the menu; it opens the first of its tabs that the person may see."""
+
+    group: Text
+    label: Text
+    icon: str
+    tabs: Sequence[MenuTab]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTab:
+    """A tab that the person may open."""
+
+    label: Text
+    address: str
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEntry:
+    """An entry that the person may open, with its tabs."""
+
+    group: Text
+    label: Text
+    icon: str
+    tabs: Sequence[ShownTab] = field(default_factory=tuple)
+
+    @property
+    def address(self) -> str:
+        return self.tabs[0].address
+
+    @property
+    def is_open(self) -> bool:
+        return any(tab.is_open for tab in self.tabs)
+
+
+OBSERVE, BUILD, MANAGE = _("Observe"), _("Build"), _("Manage")
+
+# A page that does not exist (yet) in this installation is left out, so an app may add its own by name.
+ENTRIES: tuple[MenuEntry, ...] = (
+    MenuEntry(OBSERVE, _("Overview"), "home", (MenuTab(_("Overview"), "overview"),)),
+    MenuEntry(
+        OBSERVE,
+        _("Usage"),
+        "bar_chart",
+        (
+            MenuTab(_("Usage"), "usage"),
+            MenuTab(_("Ledger"), "tenants.usagerow"),
+            MenuTab(_("Hours"), "tenants.usagehour"),
+            MenuTab(_("Days"), "tenants.usageday"),
+        ),
+    ),
+    MenuEntry(
+        OBSERVE,
+        _("Requests"),
+        "list_alt",
+        (
+            MenuTab(_("Log"), "requests"),
+            MenuTab(_("In flight"), "in_flight"),
+            MenuTab(_("Background"), "background"),
+        ),
+    ),
+    MenuEntry(
+        OBSERVE,
+        _("Responses"),
+        "forum",
+        (
+            MenuTab(_("Responses"), "responses", "responses_api.storedresponse"),
+            MenuTab(_("Conversations"), "conversations", "responses_api.conversation"),
+        ),
+    ),
+    MenuEntry(
+        BUILD,
+        _("Keys"),
+        "key",
+        (
+            MenuTab(_("Keys"), "tenants.apikey"),
+            MenuTab(_("Budgets"), "tenants.budget"),
+            MenuTab(_("Rate limits"), "tenants.ratelimit"),
+        ),
+    ),
+    MenuEntry(
+        BUILD,
+        _("Models"),
+        "deployed_code",
+        (
+            MenuTab(_("Aliases"), "routing.alias"),
+            MenuTab(_("Provider models"), "routing.providermodel"),
+            MenuTab(_("Prices"), "prices"),
+            MenuTab(_("Price versions"), "tenants.priceversion"),
+        ),
+    ),
+    MenuEntry(
+        BUILD,
+        _("Providers"),
+        "cloud",
+        (
+            MenuTab(_("Providers"), "routing.provider"),
+            MenuTab(_("Set up"), "provider_setup"),
+            MenuTab(_("Credentials"), "routing.credential"),
+        ),
+    ),
+    MenuEntry(BUILD, _("Playground"), "science", (MenuTab(_("Playground"), "playground"),)),
+    MenuEntry(
+        MANAGE,
+        _("Billing"),
+        "receipt_long",
+        (
+            MenuTab(_("Invoices"), "tenants.invoice"),
+            MenuTab(_("Periods"), "tenants.billingperiod"),
+            MenuTab(_("Credit"), "tenants.credittransaction"),
+        ),
+    ),
+    MenuEntry(
+        MANAGE,
+        _("Settings"),
+        "settings",
+        (
+            MenuTab(_("Tenants"), "tenants.tenant"),
+            MenuTab(_("Members"), "tenants.membership"),
+            MenuTab(_("Invitations"), "tenants.invitation"),
+            MenuTab(_("Webhooks"), "responses_api.webhookendpoint"),
+            MenuTab(_("Deliveries"), "deliveries", "responses_api.webhookdelivery"),
+            MenuTab(_("Audit"), "tenants.auditevent"),
+            MenuTab(_("System"), "system"),
+            MenuTab(_("Users"), "auth.user"),
+            MenuTab(_("Roles"), "tenants.customrole"),
+            MenuTab(_("API tokens"), "tenants.apitoken"),
+            MenuTab(_("Identity providers"), "tenants.identityprovider"),
+            MenuTab(_("Identities"), "tenants.externalidentity"),
+            MenuTab(_("Support"), "tenants.supportsession"),
+            MenuTab(_("Deletions"), "tenants.tenantdeletion"),
+            MenuTab(_("Auditors"), "tenants.platformrole"),
+            MenuTab(_("Sessions"), "tenants.consolesession"),
+        ),
+    ),
+)
+
+
+def menu(request: HttpRequest) -> list[ShownEntry]:
+    """Return the entries that the person may open, in their order."""
+    shown = [
+        ShownEntry(entry.group, entry.label, entry.icon, tuple(_tabs(entry.tabs, request)))
+        for entry in ENTRIES
+    ]
+    return [entry for entry in shown if entry.tabs]
+
+
+def _tabs(tabs: Iterable[MenuTab], request: HttpRequest) -> Iterator[ShownTab]:
+    for tab in tabs:
+        address = _address(tab.target, request)
+        if address is not None:
+            inside = address if "." in tab.target else _address(tab.rows, request)
+            is_open = request.path == address or (
+                inside is not None and request.path.startswith(inside)
+            )
+            yield ShownTab(tab.label, f"{address}{carried(request)}", is_open)
+
+
+def _address(target: str, request: HttpRequest) -> str | None:
+    """Return the address of a tab; None where there is none, or the person may not open it."""
+    if not target:
+        return None
+    may = _model_rule(target) if "." in target else _page_rule(target)
+    if may is None or not may(request):
+        return None
+    name = f"{target.replace('.', '_')}_changelist" if "." in target else target
+    try:
+        return reverse(f"admin:{name}")
+    except NoReverseMatch:
+        return None
+
+
+def _model_rule(target: str) -> Callable[[HttpRequest], bool] | None:
+    for model, page in admin.site._registry.items():
+        if model._meta.label_lower == target:
+            return page.has_module_permission
+    return None
+
+
+def _page_rule(target: str) -> Callable[[HttpRequest], bool] | None:
+    for page in pages.registered():
+        if page.name == target:
+            return page.may
+    return None

@@ -1,0 +1,1 @@
+"""API keys: make, rotate and revoke them, and tell who calls."""

@@ -1,0 +1,42 @@
+"""audit_verify: check that the audit log is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from tenants import directory
+from tenants.audit import verifying
+from tenants.audit.verifying import ChainReport
+
+
+class Command(AnsweringCommand):
+    help = "Check every chain of the audit log; exit code 1 with the first bad number of each."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--tenant", help="only this tenant's chain")
+
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
+        tenant = directory.tenant_or_platform(options["tenant"])
+        numbers = verifying.chains() if tenant is None else [tenant.pk]
+        verdicts = [verifying.verify(number) for number in numbers]
+        whole = all(verdict.is_whole for verdict in verdicts)
+        fields = {"ok": whole, "chains": [dataclasses.asdict(each) for each in verdicts]}
+        text = "\n".join(map(_sentence, verdicts)) or "There are no events yet."
+        return CommandResult(fields, text, ok=whole)
+
+
+def _sentence(verdict: ChainReport) -> str:
+    name = verifying.name_of(verdict.chain)
+    if not verdict.is_whole:
+        return f"{name}: event {verdict.bad_sequence} is bad: {verdict.problem}."
+    signed = f"signed up to {verdict.signed_sequence}" if verdict.signed_sequence else "not signed"
+    count = verdict.last_sequence - verdict.first_sequence + 1
+    notes = "".join(f"; {note}" for note in verdict.notes)
+    waiting = f"; {verdict.unjoined} not chained yet" if verdict.unjoined else ""
+    return f"{name}: {count} events to number {verdict.last_sequence}, {signed}{waiting}{notes}."

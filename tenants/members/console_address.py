@@ -1,0 +1,24 @@
+"""Know where people reach the console, for links that no page of it makes."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+DEFAULT = "http://127.0.0.1:8000"
+
+
+def of(given: str = "", *, otherwise: str = DEFAULT) -> str:
+    """Return the origin of the console: as given, else the first trusted origin, else `otherwise`. Raise
+    ValidationError.
+    """
+    if not given:
+        named = (origin for origin in settings.CSRF_TRUSTED_ORIGINS if "*" not in origin)
+        return next(named, otherwise)
+    parts = urlsplit(given)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        message = f"{given!r} is not an http(s) address; write it like {DEFAULT}."
+        raise ValidationError({"console-url": message})
+    return f"{parts.scheme}://{parts.netloc}"

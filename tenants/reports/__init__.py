@@ -1,0 +1,1 @@
+"""Answer the questions that console and management API ask about many rows."""

@@ -1,0 +1,193 @@
+"""Show what was used over time, in groups: the data of the usage page and of its route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import add
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import PermissionDenied, ValidationError
+
+from tenants.access.access import Access
+from tenants.access.rights import Area
+from tenants.managed.resource import resource_of
+from tenants.models import ApiKey, Tenant, UsageRow
+from tenants.reports import buckets, sums_query
+from tenants.reports.buckets import TimeBuckets
+from tenants.reports.figures import NOTHING, Used
+from tenants.reports.freshness import Freshness
+from tenants.reports.sums_query import COLUMNS, SumQuery
+
+GROUPINGS = ("alias", "key", "model", "provider", "tenant", "end_user")
+FILTERS = ("key", "alias", "model", "provider", "end_user")
+MAX_DAYS = 400
+FIRST_YEAR, LAST_YEAR = 2000, 2200  # what every database and time zone can count with
+# By end user only the ledger's rows are grouped, which are many: of one tenant, for so many days.
+MAX_DAYS_OF_END_USERS = 31
+LONGEST_OF_ALL = 31
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuestion:
+    """A question: what was used from `start` until `end`, by one tenant or (None) by all that whoever asks
+    may see, in groups `by` one of GROUPINGS, of what matches the filters."""
+
+    tenant_id: int | None
+    start: datetime
+    end: datetime
+    by: str = "alias"
+    zone: str = "UTC"
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of a report: what it is called, its value, and what it used. `key` is None for all others
+    together; `chooses` is the value in an address of the console, where a tenant is its slug."""
+
+    key: str | None
+    label: str
+    used: Used
+    chooses: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSeries:
+    """Hold what was used: all together, by group (the largest first), and by bucket of the largest groups.
+
+    `series` has a list of a bucket each for every one of the largest groups, and last one of all others,
+    if there are any.
+    """
+
+    buckets: TimeBuckets
+    by: str
+    total: Used
+    groups: list[Group]
+    series: list[tuple[Group, list[Used]]]
+    has_more: bool
+
+
+def usage_series(who: Access, asked: SeriesQuestion, known: Freshness) -> UsageSeries:
+    """Answer the question. Raise ValidationError for what cannot be asked, or PermissionDenied."""
+    query, divided = series_query(who, asked, known)
+    found = sums_query.add_up(query)
+    return series_of(asked.by, divided, found, with_cost=shows_cost(who, asked.tenant_id))
+
+
+def series_query(
+    who: Access, asked: SeriesQuestion, known: Freshness
+) -> tuple[SumQuery, TimeBuckets]:
+    """Return what is to be added up, and the buckets. Raise as `usage_series` does."""
+    tenants = visible_tenants(who, asked.tenant_id)
+    check(who, asked)
+    divided = buckets.divide(asked.start, asked.end, _zone(asked))
+    filters = {name: asked.filters[name] for name in FILTERS if name in asked.filters}
+    query = SumQuery(divided.spans, tenants, asked.by, filters, kept_from=known.kept_from)
+    return query, divided
+
+
+def _zone(asked: SeriesQuestion) -> str:
+    """Return the zone of the buckets. Of all tenants together long spans are read by day of UTC where the
+    zone's own would be too much: by key, and where its midnights cut hours."""
+    is_long = asked.end - asked.start > timedelta(days=LONGEST_OF_ALL)
+    if asked.tenant_id is not None or not is_long:
+        return asked.zone
+    offset = asked.start.astimezone(ZoneInfo(asked.zone)).utcoffset() or timedelta()
+    is_of_keys = "key" in {asked.by, *asked.filters}
+    return "UTC" if is_of_keys or offset % HOUR else asked.zone
+
+
+def series_of(
+    by: str, divided: TimeBuckets, found: sums_query.Added, *, with_cost: bool
+) -> UsageSeries:
+    used = {
+        place: Used.of(figures, with_cost=with_cost) for place, figures in found.buckets.items()
+    }
+    named = labels(by, [group for group, _ in found.groups])
+    groups = []
+    for group, figures in found.groups:
+        label, chooses = named.get(group, (str(group), str(group)))
+        used_by = Used.of(figures, with_cost=with_cost)
+        groups.append(Group(str(group), label, used_by, chooses))
+    nothing = NOTHING if with_cost else Used(cost_nano=None)
+
+    def line(key: Any) -> list[Used]:
+        return [used.get((bucket, key), nothing) for bucket in range(len(divided))]
+
+    values = [group for group, _ in found.groups]
+    largest = list(zip(groups, values, strict=True))[: sums_query.LARGEST]
+    series = [(group, line(value)) for group, value in largest]
+    if len(groups) > len(largest):
+        rest = line(None)
+        series.append((Group(None, "", reduce(add, rest)), rest))
+    total = reduce(add, used.values(), nothing)
+    return UsageSeries(divided, by, total, groups, series, len(groups) >= sums_query.MAX_GROUPS)
+
+
+def visible_tenants(who: Access, tenant_id: int | None) -> frozenset[int] | None:
+    """Return the tenants a report is of; None stands for all there are. Raise PermissionDenied."""
+    if tenant_id is not None:
+        if not who.may("view", Area.USAGE, tenant_id):
+            raise PermissionDenied
+        return frozenset({tenant_id})
+    if who.may("view", Area.USAGE, None):
+        return None
+    found = who.tenants_where("view", Area.USAGE)
+    if not found:
+        raise PermissionDenied
+    return found
+
+
+def hidden_columns(who: Access, tenant_id: int | None) -> frozenset[str]:
+    """Return the columns of usage that are not shown to them, of this tenant or (None) of all they see."""
+    subject = UsageRow() if tenant_id is None else UsageRow(tenant_id=tenant_id)
+    return resource_of(UsageRow).hidden(who, subject)
+
+
+def shows_cost(who: Access, tenant_id: int | None) -> bool:
+    return "cost_nano" not in hidden_columns(who, tenant_id)
+
+
+def groupings(who: Access, tenant_id: int | None) -> tuple[str, ...]:
+    """Return by what they may group."""
+    hidden = hidden_columns(who, tenant_id)
+    shown = [name for name in GROUPINGS if COLUMNS[name] not in hidden]
+    if tenant_id is not None:
+        shown.remove("tenant")
+    else:
+        shown.remove("end_user")
+    return tuple(shown)
+
+
+def check(who: Access, asked: SeriesQuestion) -> None:
+    """Raise ValidationError for what cannot be asked, or PermissionDenied for what is not shown."""
+    hidden = hidden_columns(who, asked.tenant_id)
+    if any(COLUMNS[name] in hidden for name in (asked.by, *asked.filters) if name in COLUMNS):
+        raise PermissionDenied
+    if asked.start >= asked.end:
+        raise ValidationError({"start": "It must be before 'end'."})
+    if not (asked.start.year >= FIRST_YEAR and asked.end.year <= LAST_YEAR):
+        raise ValidationError({"start": f"Ask for years from {FIRST_YEAR} to {LAST_YEAR}."})
+    days = MAX_DAYS
+    if "end_user" in {asked.by, *asked.filters}:
+        days = MAX_DAYS_OF_END_USERS
+        if asked.tenant_id is None:
+            raise ValidationError({"tenant": "Choose a tenant to ask about end users."})
+    if asked.end - asked.start > timedelta(days=days):
+        raise ValidationError({"start": f"Ask for at most {days} days of this."})
+
+
+def labels(by: str, values: list[Any]) -> dict[Any, tuple[str, str]]:
+    """Return what keys and tenants are called and chosen by; other groups are called what they are."""
+    if by == "key":
+        rows = ApiKey.objects.filter(public_id__in=values).order_by()
+        return {key: (name, key) for key, name in rows.values_list("public_id", "name")}
+    if by == "tenant":
+        tenants = Tenant.objects.filter(pk__in=values).order_by()
+        return {pk: (name, slug) for pk, name, slug in tenants.values_list("pk", "name", "slug")}
+    return {}

@@ -1,0 +1,1 @@
+"""Let people sign in to the console: passwords, second factors, passkeys, sessions."""

@@ -1,0 +1,1 @@
+"""Serve what is no page of a model and needs no key."""

@@ -1,0 +1,1 @@
+"""Keep every row within its tenant, in the database itself; the walls are derived from the models."""

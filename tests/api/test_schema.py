@@ -1,0 +1,123 @@
+"""The schema that is checked in is that of the routes, and what it says is kept by a live gateway."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from django.contrib.staticfiles import finders
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+
+from gateway_project import api_docs, openapi
+from tenants.access.access import OPERATOR
+from tenants.keys import api_tokens
+from tests.api.test_matrix import all_routes, key_of, rows_of
+from tests.console import world as worlds
+from tests.plugins.tiers import by_tier, sampled
+from tests.support.live import LiveGateway
+
+PER_OPERATION_AND_MODE = by_tier(1, 3, 80)  # a hundred operations
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+def test_the_schema_is_that_of_the_routes():
+    assert openapi.generate() == api_docs.SCHEMA.read_text(), "Write it anew: make schema"
+
+
+def test_the_documentation_needs_no_other_host(settings):
+    settings.WHITENOISE_AUTOREFRESH = True
+    client = Client()
+
+    page = client.get("/api/v1/docs/")
+    schema = client.get("/api/v1/openapi.yaml")
+
+    assert yaml.safe_load(schema.content)["openapi"].startswith("3.")
+    assert reverse("management:schema") in page.content.decode()
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert "//" not in page.content.decode().replace("<!DOCTYPE", "")
+    for name in re.findall(r'(?:src|href)="/static/([^"]+)"', page.content.decode()):
+        assert finders.find(name), name
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_generated_request_finds_an_answer_outside_the_schema(gateway: LiveGateway, settings):
+    """Requests that fit the schema and requests that do not, of every operation, to rows that there are."""
+    # Here, because every process of a run collects this module, and one makes the test.
+    import schemathesis  # noqa: PLC0415
+
+    modes = schemathesis.GenerationMode
+    settings.API_LIMITS = ()
+    with transaction.atomic():
+        world = worlds.make()
+    _, token = api_tokens.create(OPERATOR, "schemathesis", ["*"])
+    headers = {"authorization": f"Bearer {token.reveal()}"}
+    schema = schemathesis.openapi.from_path(api_docs.SCHEMA)
+    known = {route.prefix: _keys(route, world) for route in all_routes()}
+    wrong: list[str] = []
+    count = 0
+    operations = sampled(list(schema.get_all_operations()), default=12, ci=1000)
+    for found in operations:
+        operation: Any = found.ok()  # type: ignore[union-attr]  # else the test has failed
+        prefix = operation.path.removeprefix("/api/v1/").partition("/{")[0]
+        for mode in (modes.POSITIVE, modes.NEGATIVE):
+            for case in _cases(operation, mode, known.get(prefix, [])):
+                count += 1
+                answer = case.call(base_url=gateway.root_url, headers=headers)
+                wrong.extend(_faults(case, answer))
+    assert wrong == []
+    assert count >= by_tier(12, 300, 10_000)
+
+
+def _keys(route: Any, world: Any) -> list[str]:
+    rows = rows_of(world).get(route.view.resource.model, {}).values()
+    return [key_of(route.view, row) for row in rows if row is not None]
+
+
+def _cases(operation: Any, mode: Any, keys: list[str]) -> list[Any]:
+    """Return random requests of one operation; half of them name rows that there are."""
+    made: list[Any] = []
+
+    @settings(
+        max_examples=PER_OPERATION_AND_MODE,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(mode), key=st.sampled_from(["", *keys, *keys]))
+    def collect(case: Any, key: str) -> None:
+        if key and case.path_parameters:
+            case.path_parameters["key"] = key
+        made.append(case)
+
+    try:
+        collect()
+    except Unsatisfiable:
+        return []  # of what asks for nothing but a text, no request is wrong
+    return made
+
+
+def _faults(case: Any, answer: Any) -> list[str]:
+    """Return what the schema does not say of the answer."""
+    from schemathesis import checks  # noqa: PLC0415
+    from schemathesis.core.failures import FailureGroup  # noqa: PLC0415
+
+    try:
+        case.validate_response(answer, checks=[getattr(checks, name) for name in CHECKS])
+    except FailureGroup as group:
+        asked = f"{case.method} {answer.request.url} {(answer.request.body or b'')[:300]!r}"
+        return [f"{asked}: {answer.status_code} {why}" for why in group.exceptions]
+    return []

@@ -1,0 +1,41 @@
+"""The world of the console's tests, and the people in it."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from tests.console import world as worlds
+from tests.console.world import World
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return worlds.make()
+
+
+@pytest.fixture
+def admin(world: World) -> Client:
+    """An admin of our tenant."""
+    return worlds.staff("admin", world.ours.tenant)
+
+
+@pytest.fixture
+def developer(world: World) -> Client:
+    return worlds.staff("developer", world.ours.tenant)
+
+
+@pytest.fixture
+def viewer(world: World) -> Client:
+    return worlds.staff("viewer", world.ours.tenant)
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return worlds.operator()
+
+
+@pytest.fixture(autouse=True)
+def static_files_are_looked_up_when_asked_for(settings) -> None:
+    """Every test client makes the middleware anew, which otherwise looks at every static file first."""
+    settings.WHITENOISE_AUTOREFRESH = True

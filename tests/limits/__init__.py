@@ -1,1 +1,0 @@
-"""How fast callers may go."""

@@ -1,0 +1,1 @@
+"""Limits on how fast callers may go."""
