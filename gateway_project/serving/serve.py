@@ -26,7 +26,7 @@ def address(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def load_application() -> None:
+def load_application(*, with_console: bool) -> None:
     """Import what serves, once, before the fork, so that its memory is shared."""
     absent: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: cannot be imported
     hidden = [name for name in UNUSED_OPTIONS if name not in absent]
@@ -39,6 +39,8 @@ def load_application() -> None:
     importlib.import_module("gateway_project.asgi")
     # Routes of the console and of the management API are imported when they are first asked for.
     importlib.import_module(settings.ROOT_URLCONF)
+    if with_console:
+        importlib.import_module("gateway_project.console_urls")
 
 
 def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> None:
@@ -46,7 +48,8 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
     resources.raise_file_limit()
     resources.share_one_arena()
     listener = bind(host, port)
-    load_application()
+    # Of several workers, each would come to hold the console for itself.
+    load_application(with_console=workers > 1)
 
     def announce() -> None:
         where = address(host, listener.getsockname()[1])
