@@ -161,8 +161,8 @@ async def _ask_django(
 
 
 async def _console_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve the console's socket. Its modules, and the pages whose topics it tells, are imported by the first:
-    in a thread, as calls are answered meanwhile.
+    """Serve the console's socket. The first one imports its modules and the pages whose topics it tells, in a
+    thread: calls are answered meanwhile.
     """
     await asyncio.to_thread(importlib.import_module, "gateway_project.console_urls")
     from gateway_project.serving.console_socket import ConsoleSocket  # noqa: PLC0415
