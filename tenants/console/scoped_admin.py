@@ -22,9 +22,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
+from tenants.access import ownership
 from tenants.access.requests import access as access  # noqa: PLC0414  # pages take it from here
 from tenants.access.rights import Area, Right
-from tenants.console import ownership
 from tenants.console.actions import RowActions
 from tenants.console.cascade import reaches_beyond
 from tenants.console.checked_input import CheckedFields, CheckedList, CheckedPage
