@@ -6,7 +6,7 @@ A lane is a target with one credential of its provider: what is asked is always 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gateway_project.lib.secret import Secret
 from routing.policy.conditions import Conditions
@@ -14,9 +14,12 @@ from tenants.prices.history import UNPRICED, History
 
 CAPABILITIES = frozenset({"reasoning", "vision", "tools", "structured_output", "files"})
 
+MAX_LIMIT = 1_000_000_000
+
 Strategy = Literal["weighted", "fastest", "cheapest", "least_busy"]
 Affinity = Literal["cache", "none"]
 FallBack = Literal["unavailable", "rate_limit", "quota", "auth", "context_length", "content_policy"]
+FALL_BACKS: tuple[FallBack, ...] = get_args(FallBack)
 USUAL_FALL_BACKS: tuple[FallBack, ...] = (
     "unavailable", "rate_limit", "quota", "auth", "context_length",
 )  # fmt: skip
@@ -86,6 +89,19 @@ class ProviderLimits:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+
+    @classmethod
+    def from_row(cls, row: Any) -> ProviderLimits | None:
+        """Read a row's JSON; None if it has no limits. Raise TypeError or ValueError naming what is wrong."""
+        if not isinstance(row, dict):
+            raise TypeError("Limits must be an object.")
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(row) - set(known)):
+            raise ValueError(f"Unknown limit {unknown[0]!r}; known are {', '.join(known)}.")
+        for name, value in row.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_LIMIT:
+                raise ValueError(f"{name} must be a whole number from 1 to {MAX_LIMIT}.")
+        return cls(**row) if row else None
 
 
 @dataclass(frozen=True, slots=True)
