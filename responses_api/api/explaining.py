@@ -22,7 +22,7 @@ class RouteQuestionSerializer(serializers.Serializer[Any]):
     tenant = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text="As a key of this tenant; the alias's own if left out.",
+        help_text="As a key of this tenant; by default the alias's own.",
     )
     key = serializers.CharField(
         required=False, allow_null=True, help_text="As this key: its public id."
@@ -76,7 +76,7 @@ class ExplainRouteView(ManagementView):
 
     operation = "explain_route"
     serializer_class = RouteExplanationSerializer
-    body_serializer = RouteQuestionSerializer
+    body_class = RouteQuestionSerializer
     asked: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def post(self, request: Request) -> Response:

@@ -21,8 +21,8 @@ from responses_api.doors.door import Door
 from responses_api.doors.registry import DOORS, RESPONSES
 from responses_api.doors.shapes import ModelCall
 from routing import resolve
-from routing.managed import CREDENTIALS, PROVIDERS
-from routing.models import Credential, Provider
+from routing.managed import ALIASES, CREDENTIALS, PROVIDERS
+from routing.models import Alias, Credential, Provider
 from routing.policy.affinity import AffinityMemory
 from routing.policy.facts import CallFacts
 from routing.policy.lane_health import AllHealthy, Health, LaneHealth
@@ -201,6 +201,14 @@ def tenant_seen(who: Access, tenant_id: int | None) -> Tenant | None:
     found = Tenant.objects.filter(pk=tenant_id).first()
     if found is None or not who.may("view", Area.ALIASES, found.pk):
         raise ValidationError({"tenant": "There is no such tenant."})
+    return found
+
+
+def alias_seen(who: Access, name: str) -> Alias:
+    """Return an alias of this name that they may see. Raise ValidationError."""
+    found = ALIASES.visible(who, Alias.objects.filter(name=name)).first()
+    if found is None:
+        raise ValidationError({"alias": f"There is no alias {name!r}."})
     return found
 
 
