@@ -32,7 +32,7 @@ def plain(found: Any) -> FunctionType | None:
 
 
 def called(function: FunctionType, owner: type | None = None) -> Iterator[FunctionType]:
-    """Yield what a function may call: functions it names, those of modules it names, and methods of `owner`."""
+    """Yield what a function may call: those it names, alone or in a module, and methods of `owner`."""
     names = names_in(function.__code__)
     for name in names:
         known = function.__globals__.get(name)
