@@ -19,7 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, JSONField, ManyToManyField, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
 from tenants.access import ownership
@@ -177,6 +177,8 @@ class NarrowedList(CheckedList):
         return found
 
 
+# What stands in the place of the tenant on the page of a row of the platform's.
+PLATFORMS = "shown_as_platforms"
 # Fewer than a form may have fields: it has some of its own.
 MOST_DELETED = 900
 
@@ -211,10 +213,19 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         hidden = self._hidden_fields(request, obj)
+        is_platforms = obj is not None and getattr(obj, "tenant_id", obj) is None
+        instead = {"tenant": PLATFORMS} if is_platforms and "tenant" in self.fixed_fields else {}
         return [
             (
                 title,
-                {**options, "fields": [f for f in flatten(options["fields"]) if f not in hidden]},
+                {
+                    **options,
+                    "fields": [
+                        instead.get(name, name)
+                        for name in flatten(options["fields"])
+                        if name not in hidden
+                    ],
+                },
             )
             for title, options in super().get_fieldsets(request, obj)
         ]
@@ -222,7 +233,12 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         fixed = self.fixed_fields if obj is not None else ()
         reserved = self._reserved_fields(request, obj)
-        return [*super().get_readonly_fields(request, obj), *fixed, *reserved]
+        return [*super().get_readonly_fields(request, obj), *fixed, *reserved, PLATFORMS]
+
+    @admin.display(description=gettext_lazy("Tenant"))
+    def shown_as_platforms(self, row: Model) -> str:
+        """Say whose a row is that no tenant owns."""
+        return gettext("Platform")
 
     def _reserved_fields(self, request: HttpRequest, row: Model | None) -> Iterable[str]:
         if self.resource is not None:
