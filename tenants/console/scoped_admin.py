@@ -392,6 +392,8 @@ class OperatorModelAdmin(RowActions, ProvenPage, CheckedPage, _ModelAdmin):
     """Pages for operators of the platform, and for auditors to look at. Nothing else gives rights here."""
 
     view_on_site = False
+    list_per_page = 50
+    list_max_show_all = 50
 
     def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
         """Tell whether the person may do this to a row, or (None) to any."""
