@@ -60,8 +60,8 @@ class Scoped(CheckedFields, _Base):
     # What its rows need to name themselves; in forms and searches too, where Django would not join it.
     list_select_related: ClassVar[bool | list[str] | tuple[str, ...] | tuple[()]] = ()
     view_on_site: Any = False
-    list_per_page = 50  # more would be heavy on a telephone
-    list_max_show_all = 50
+    list_per_page: ClassVar[int] = 50  # more would be heavy on a telephone
+    list_max_show_all: ClassVar[int] = 50
     formfield_overrides: ClassVar[dict[Any, Any]] = {
         JSONField: {"widget": Textarea(attrs={"rows": 3})}
     }
@@ -379,12 +379,11 @@ class TenantRelatedFilter(admin.RelatedFieldListFilter):
         if not isinstance(model_admin, TenantModelAdmin):
             raise TypeError(f"{type(model_admin).__name__} is not a TenantModelAdmin.")
         who, model = access(request), field.remote_field.model
-        rows: Iterable[Model]
-        if model is Tenant and not who.sees_all_tenants:  # who came with the person's memberships
+        if model is Tenant and not who.sees_all_tenants:  # they came with the person's memberships
             seen = who.tenants_where("view", Area.TENANT)
-            rows = sorted((who.known[pk] for pk in seen), key=lambda each: each.slug)
-        else:
-            rows = model_admin.choices(model._default_manager.all(), request)
+            own = sorted((who.known[pk] for pk in seen), key=lambda each: each.slug)
+            return [(str(tenant.pk), str(tenant)) for tenant in own]
+        rows = model_admin.choices(model._default_manager.all(), request)
         return [(str(row.pk), str(row)) for row in rows]
 
 
@@ -392,8 +391,8 @@ class OperatorModelAdmin(RowActions, ProvenPage, CheckedPage, _ModelAdmin):
     """Pages for operators of the platform, and for auditors to look at. Nothing else gives rights here."""
 
     view_on_site = False
-    list_per_page = 50
-    list_max_show_all = 50
+    list_per_page: ClassVar[int] = 50
+    list_max_show_all: ClassVar[int] = 50
 
     def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
         """Tell whether the person may do this to a row, or (None) to any."""

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from gateway_project.lib import clock
-from routing import testing
+from routing import model_sync
 from routing.model_sync import NoModelList
 from routing.models import Provider, UpstreamTest
 from tenants.billing import rollups
@@ -127,7 +127,7 @@ def test_the_first_steps_test_the_provider_that_one_may_change(
     assert address in get(owner, "admin:overview")
     assert "Test the provider" not in get(viewer, "admin:overview")
 
-    monkeypatch.setattr(testing.model_sync, "list_models", refusing)
+    monkeypatch.setattr(model_sync, "list_models", refusing)
     sent = owner.post(address[8:-1], follow=True)
     assert "It is down." in text(sent)
     assert address in get(owner, "admin:overview")

@@ -31,7 +31,7 @@ OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clie
 
 
 def look(page: Page, picture: Path | None = None, more: Sequence[View] = ()) -> list[str]:
-    """Return what is wrong with the page that is open: wide and light, narrow and dark, and in `more` views."""
+    """Return what is wrong with the open page: wide and light, narrow and dark, and in `more` views."""
     wrong = []
     for view, colours in (("wide", "light"), ("narrow", "dark"), *more):
         page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]  # one of its literals
