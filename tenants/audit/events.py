@@ -35,6 +35,7 @@ ACTIONS = (
     "conversation.deleted",
     "request.stopped",
     "playground.opened",
+    "billing_period.closed",
     "usage.exported",
     "invoice.exported",
     "audit.exported",

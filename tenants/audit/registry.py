@@ -93,7 +93,7 @@ _BOOKED = "written by the ledger, which is only ever added to"
 LEFT_OUT: Mapping[str, str] = {
     "tenants.ApiCreation": "notes which request made a row; the row is recorded",
     "tenants.AuditEvent": "the log itself",
-    "tenants.BillingPeriod": "moved on by the calendar; its invoice is recorded",
+    "tenants.BillingPeriod": "moved on by the calendar; its invoice is recorded, and that it was closed",
     "tenants.BudgetAlert": "sent when a threshold is reached",
     "tenants.BudgetLease": "taken and returned by calls",
     "tenants.BudgetWindow": "counted up by calls",
