@@ -1,0 +1,117 @@
+"""Say what an error tells of the lane it came from.
+
+A client's fault tells nothing: a storm of bad requests changes nothing for anybody. Neither does a refusal
+that a client can provoke at will, unless calls of several callers meet it (`callers.py`).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from gateway_project.lib.errors import (
+    GatewayError,
+    UpstreamAuthFailed,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamForbiddenAddress,
+    UpstreamMalformed,
+    UpstreamModelMissing,
+    UpstreamOverloaded,
+    UpstreamQuotaExhausted,
+    UpstreamRateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from routing.health.scopes import ScopeKind
+
+LEAST_RETRY_AFTER_SECONDS = 1.0
+MOST_RETRY_AFTER_SECONDS = 600.0
+RATE_LIMIT_SECONDS, MOST_RATE_LIMIT_SECONDS = 5.0, 60.0
+ACCOUNT_SECONDS, MOST_ACCOUNT_SECONDS = 60.0, 3600.0
+MISSING_MODEL_SECONDS = 600.0
+
+
+class Effect(Struct, frozen=True):
+    """What an event does to the circuit of one scope.
+
+    hold_seconds  leave it alone for so long; 0: it is a failure. With `most_seconds`, twice as long each
+                  time in a row, up to that
+    is_costly     no other lane may answer the call, which may have been billed
+    is_suspect    the call itself may be what the provider chokes on
+    """
+
+    scope: ScopeKind
+    reason: str
+    hold_seconds: float = 0.0
+    most_seconds: float = 0.0
+    is_costly: bool = False
+    is_suspect: bool = False
+
+
+NO_SAMPLE: tuple[Effect, ...] = ()
+
+
+def effects_of(error: GatewayError | None) -> tuple[Effect, ...]:
+    """Return what the error does to circuits; nothing for one that tells nothing of the lane."""
+    match error:
+        case UpstreamUnreachable() | UpstreamForbiddenAddress():
+            return (Effect("provider", error.code),)
+        case UpstreamRateLimited():
+            return _rate_limited(error)
+        case UpstreamQuotaExhausted():
+            return (_account(error),)
+        case UpstreamAuthFailed():
+            # A filter in front of a provider answers some prompts with 403.
+            is_prompt = error.upstream_status == 403
+            return (Effect("credential_model", error.code) if is_prompt else _account(error),)
+        case UpstreamModelMissing():
+            # What a request refers to can be missing as well.
+            if not error.is_about_model:
+                return NO_SAMPLE
+            return (Effect("credential_model", error.code, MISSING_MODEL_SECONDS),)
+        case UpstreamOverloaded():
+            return _overloaded(error)
+        case UpstreamTimeout():
+            return NO_SAMPLE if error.is_total else (_costly(error),)
+        case UpstreamMalformed() if 300 <= error.upstream_status < 500:
+            return NO_SAMPLE
+        case UpstreamCut() | UpstreamMalformed():
+            return (_costly(error),)
+        case UpstreamRejected():
+            return NO_SAMPLE
+        case UpstreamError() if error.upstream_status == 408:
+            return NO_SAMPLE
+        case UpstreamError():
+            return (Effect("model", error.code, is_suspect=error.upstream_status in {0, 500}),)
+    return NO_SAMPLE
+
+
+def _costly(error: GatewayError) -> Effect:
+    return Effect("model", error.code, is_costly=True)
+
+
+def _account(error: GatewayError) -> Effect:
+    return Effect("credential", error.code, ACCOUNT_SECONDS, MOST_ACCOUNT_SECONDS)
+
+
+def _rate_limited(error: UpstreamRateLimited) -> tuple[Effect, ...]:
+    if error.is_about_size:
+        return NO_SAMPLE  # this call is larger than the limit; others are not
+    asked = _asked(error)
+    if asked is not None:
+        return (Effect("credential_model", error.code, asked),)
+    return (Effect("credential_model", error.code, RATE_LIMIT_SECONDS, MOST_RATE_LIMIT_SECONDS),)
+
+
+def _overloaded(error: UpstreamOverloaded) -> tuple[Effect, ...]:
+    failure, asked = Effect("model", error.code), _asked(error)
+    return (failure,) if asked is None else (failure, Effect("model", error.code, asked))
+
+
+def _asked(error: GatewayError) -> float | None:
+    """Return for how long the provider asked to be left alone, within reason."""
+    seconds = error.retry_after_seconds
+    if seconds is None:
+        return None
+    return min(max(seconds, LEAST_RETRY_AFTER_SECONDS), MOST_RETRY_AFTER_SECONDS)
