@@ -54,6 +54,8 @@ NO_SAMPLE: tuple[Effect, ...] = ()
 
 def effects_of(error: GatewayError | None) -> tuple[Effect, ...]:
     """Return what the error does to circuits; nothing for one that tells nothing of the lane."""
+    if not isinstance(error, UpstreamError) or error.is_ours:
+        return NO_SAMPLE
     match error:
         case UpstreamUnreachable() | UpstreamForbiddenAddress():
             return (Effect("provider", error.code),)
@@ -61,15 +63,8 @@ def effects_of(error: GatewayError | None) -> tuple[Effect, ...]:
             return _rate_limited(error)
         case UpstreamQuotaExhausted():
             return (_account(error),)
-        case UpstreamAuthFailed():
-            # A filter in front of a provider answers some prompts with 403.
-            is_prompt = error.upstream_status == 403
-            return (Effect("credential_model", error.code) if is_prompt else _account(error),)
-        case UpstreamModelMissing():
-            # What a request refers to can be missing as well.
-            if not error.is_about_model:
-                return NO_SAMPLE
-            return (Effect("credential_model", error.code, MISSING_MODEL_SECONDS),)
+        case UpstreamAuthFailed() | UpstreamModelMissing():
+            return _refused(error)
         case UpstreamOverloaded():
             return _overloaded(error)
         case UpstreamTimeout():
@@ -80,11 +75,22 @@ def effects_of(error: GatewayError | None) -> tuple[Effect, ...]:
             return (_costly(error),)
         case UpstreamRejected():
             return NO_SAMPLE
-        case UpstreamError() if error.upstream_status == 408:
-            return NO_SAMPLE
-        case UpstreamError():
-            return (Effect("model", error.code, is_suspect=error.upstream_status in {0, 500}),)
-    return NO_SAMPLE
+    if error.upstream_status == 408:
+        return NO_SAMPLE
+    return (Effect("model", error.code, is_suspect=error.upstream_status in {0, 500}),)
+
+
+def _refused(error: UpstreamAuthFailed | UpstreamModelMissing) -> tuple[Effect, ...]:
+    """Return the effect of 401, 403 and 404. A filter in front of a provider answers some prompts with 403,
+    and what a request refers to can be missing as well as the model: those count as failures, which take
+    several callers."""
+    if not error.upstream_status:
+        return NO_SAMPLE  # it was never asked
+    if isinstance(error, UpstreamModelMissing) and error.is_about_model:
+        return (Effect("credential_model", error.code, MISSING_MODEL_SECONDS),)
+    if isinstance(error, UpstreamAuthFailed) and error.upstream_status != 403:
+        return (_account(error),)
+    return (Effect("credential_model", error.code),)
 
 
 def _costly(error: GatewayError) -> Effect:
