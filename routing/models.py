@@ -24,7 +24,6 @@ from routing.route import USUAL_FALL_BACKS
 from tenants.models import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
-
 MAX_WEIGHT = 1000
 MAX_AFFINITY_SECONDS = 86_400
 MAX_ATTEMPTS = 3
@@ -105,8 +104,8 @@ class Provider(OwnedModel):
         blank=True,
         validators=[validators.validate_limits],
         help_text=_(
-            "What each credential may do upstream, for example {\"requests_per_minute\": 500, "
-            "\"tokens_per_minute\": 200000, \"concurrency\": 50}. Where little of it is left, others are "
+            'What each credential may do upstream, for example {"requests_per_minute": 500, '
+            '"tokens_per_minute": 200000, "concurrency": 50}. Where little of it is left, others are '
             "asked first; nothing is refused."
         ),
     )
@@ -383,7 +382,9 @@ class Target(RevisionedModel):
     weight = models.PositiveSmallIntegerField(
         default=100,
         validators=[MaxValueValidator(MAX_WEIGHT)],
-        help_text=_("Its share of the calls within its tier, 0 to 1000. 0: only when all others have failed."),
+        help_text=_(
+            "Its share of the calls within its tier, 0 to 1000. 0: only when all others have failed."
+        ),
     )
     enabled = models.BooleanField(default=True)
     when = models.JSONField(

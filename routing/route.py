@@ -114,11 +114,11 @@ class ResolvedTarget:
     costs us, `charge` what the tenant is charged for it. `list_price` is the cost book's price of a call
     with the tenant's own credential at a provider of the platform; None for every other call.
 
-    `provider_id`, `model_id` and `credential_id` name its rows; a provider without credentials has an empty
-    `credential_id`. Lanes of a lower `tier` are tried first; within it a target has its `weight`, and among
-    the lanes of one target each has its `credential_weight`. A weight of 0 means drained: it is tried when
-    all else has failed. `when`: the calls it is for; None: all of them. `target_spread` and
-    `credential_spread` are numbers by which calls are spread, the same in every process.
+    `provider_id`, `model_id` and `credential_id` name its rows, `credential_name` tells people which it is;
+    of a provider without credentials both are empty. Lanes of a lower `tier` are tried first; within it a
+    target has its `weight`, and among the lanes of one target each has its `credential_weight`. A weight of
+    0 means drained: it is tried when all else has failed. `when`: the calls it is for; None: all of them.
+    `target_spread` and `credential_spread` are numbers by which calls are spread, the same in every process.
     """
 
     provider: str
@@ -140,6 +140,7 @@ class ResolvedTarget:
     provider_id: int = 0
     model_id: int = 0
     credential_id: str = ""
+    credential_name: str = ""
     tier: int = 0
     weight: int = 100
     credential_weight: int = 100
@@ -196,7 +197,9 @@ class Route:
 
     `alias` is the name that calls are booked and priced under. `requested_model` is the name asked for,
     if it differs: a tenant's own name for the alias, or `provider@model`. `left_out`: lanes that take no
-    call at all. `wants`: the facts about a call that decide between the lanes (routing/policy/facts.py).
+    call at all. `wants`: the facts about a call that decide between the lanes (routing/policy/wants.py).
+    `budget_used_percent`: of the caller's budget that is used most, when the route was read; None if the
+    route does not want it.
     """
 
     alias: str
@@ -209,3 +212,4 @@ class Route:
     policy: RoutingPolicy = USUAL_POLICY
     left_out: tuple[DroppedLane, ...] = ()
     wants: frozenset[str] = frozenset()
+    budget_used_percent: int | None = None

@@ -36,3 +36,6 @@ class CallFacts(Struct, frozen=True):
     affinity: int = 0
     affine_lane: str = ""
     affine_tokens: int = 0
+
+
+NO_FACTS = CallFacts()

@@ -11,7 +11,8 @@ UNPRICED = "unpriced"  # a hard budget cannot pay for what has no price
 OPEN = "open"  # a circuit of the lane is open
 NOT_NATIVE = "not_native"  # it does not speak the client's format, and the alias demands that
 BUDGET = "budget"  # the caller's budget does not pay for it
+TOO_MANY = "too_many"  # the route has more lanes than are looked at
 
 REASONS = (
-    DISABLED, WHEN, CAPABILITY, WINDOW, NO_CREDENTIAL, UNPRICED, OPEN, NOT_NATIVE, BUDGET,
+    DISABLED, WHEN, CAPABILITY, WINDOW, NO_CREDENTIAL, UNPRICED, OPEN, NOT_NATIVE, BUDGET, TOO_MANY,
 )  # fmt: skip

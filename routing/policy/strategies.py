@@ -60,7 +60,7 @@ def _ranks(lanes: Sequence[ResolvedTarget], number: int) -> dict[int, int]:
     for lane in lanes:
         at = score(number, lane.credential_spread, lane.credential_weight)
         pools.setdefault(lane.target_spread, []).append((at, lane))
-    ranks = {}
+    ranks: dict[int, int] = {}
     for pool in pools.values():
         pool.sort(key=_FIRST)
         ranks |= {id(lane): rank for rank, (_, lane) in enumerate(pool)}
