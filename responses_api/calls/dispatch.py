@@ -88,7 +88,9 @@ class Dispatch:
         lane = self._choice.waiting_for
         if self._sign_reader is None and lane is not None:
             self._reply.headers = {**self._admitted.ticket.headers, **self.headers()}
-            with contextlib.suppress(BadRequest):  # of which the client is told when the lane is asked
+            with contextlib.suppress(
+                BadRequest
+            ):  # of which the client is told when the lane is asked
                 self._sign_reader = self._ask_for(lane, self._admitted.call).plan()[0].reader
         return self._sign_reader
 
@@ -214,7 +216,9 @@ class Dispatch:
 
     def _tell_health(self, passage: Passage, error: GatewayError | None) -> None:
         attempt = self.attempt
-        if isinstance(error, UpstreamTimeout) and (attempt is None or not attempt.reader.has_output):
+        if isinstance(error, UpstreamTimeout) and (
+            attempt is None or not attempt.reader.has_output
+        ):
             error.is_total = False  # it never began to answer
         if error is not None:
             self._choice.failed(passage, error)

@@ -50,8 +50,8 @@ class LaneChoice:
 
     __slots__ = (
         "_all_open", "_asked", "_caller", "_chance", "_deadline", "_errors", "_failed", "_has_begun",
-        "_kind", "_planned", "_policy", "_progress", "_refused", "_suspects", "_table", "_waited", "_waits", "outcomes",
-        "waiting_for",
+        "_kind", "_planned", "_policy", "_progress", "_refused", "_suspects", "_table", "_waited",
+        "_waits", "outcomes", "waiting_for",
     )  # fmt: skip
 
     def __init__(
@@ -115,7 +115,9 @@ class LaneChoice:
             if self._is_left(lane):
                 passage = self._table.enter(lane, self._caller)
                 if passage is not None and await self._table.confirm(passage):
-                    return self._entered(passage)
+                    if self._may_retry(lane):
+                        return self._entered(passage)
+                    passage.leave()
         return None
 
     def _is_left(self, lane: ResolvedTarget) -> bool:
@@ -123,11 +125,14 @@ class LaneChoice:
             return False
         if self._failed is None:
             return True
-        if not fallback.suits(self._kind, self._failed, lane):
-            return False
-        if all(_provider(each) != _provider(lane) for each in self._asked):
-            return True
-        return self._table.retries.spend(_provider(lane))
+        return fallback.suits(self._kind, self._failed, lane)
+
+    def _may_retry(self, lane: ResolvedTarget) -> bool:
+        """Take a second attempt at a provider from its retry budget. Another provider costs nothing: it
+        relieves the first."""
+        provider = _provider(lane)
+        is_new = all(_provider(each) != provider for each in self._asked)
+        return is_new or self._table.retries.spend(provider)
 
     async def _same_again(self) -> Passage | None:
         """Ask the lane that failed once more, if it is the only one, after a pause."""
@@ -248,7 +253,7 @@ class LaneChoice:
     def end(self) -> None:
         """Judge what is left to be judged. A call that all lanes choked on is suspect itself."""
         if self._suspects:
-            models = {_provider(each.lane) + (each.lane.model,) for each in self._suspects}
+            models = {(*_provider(each.lane), each.lane.model) for each in self._suspects}
             all_choked = len(self._suspects) == len(self._errors) and len(models) > 1
             self._judge(is_calls_fault=all_choked)
 

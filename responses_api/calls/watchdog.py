@@ -13,7 +13,6 @@ from responses_api.calls.progress import Phase, Progress
 from responses_api.process.interruption import Interruption
 from responses_api.process.timeouts import Timeouts
 
-
 _SILENT = frozenset({Phase.LANE, Phase.WAITING, Phase.STREAMING})
 
 

@@ -27,6 +27,9 @@ IN_A_ROW = 5
 FRESH_SECONDS = 60.0
 # A run of failures in a quiet hour is forgotten after this.
 RUN_SECONDS = 600.0
+# Whoever was answered so recently vouches for it: the failures of one other caller do not open it.
+VOUCHED_SECONDS = 20.0
+MOST_VOUCHERS = 64
 
 FIRST_PAUSE_SECONDS = 10.0
 # Where another lane answers the call that finds out, finding out often costs next to nothing, and traffic is
@@ -61,8 +64,8 @@ class Circuit:
     """
 
     __slots__ = (
-        "_ended_run", "_newest", "_run", "_window", "bit", "lease_until", "opened_by", "openings",
-        "probed_at", "reason", "scope", "trials", "until",
+        "_ended_run", "_newest", "_run", "_vouchers", "_window", "bit", "lease_until", "opened_by",
+        "openings", "probed_at", "reason", "scope", "trials", "until",
     )  # fmt: skip
 
     def __init__(self, scope: str, bit: int = 1) -> None:
@@ -80,6 +83,7 @@ class Circuit:
         # The newest success, and the run it ended.
         self._newest: Sample | None = None
         self._ended_run: list[Sample] = []
+        self._vouchers: dict[CallerId, float] = {}
 
     # Ask
 
@@ -105,6 +109,10 @@ class Circuit:
     def answered(self, sample: Sample) -> None:
         """Note an answer, while it is closed."""
         self._window.append(sample)
+        vouchers = self._vouchers
+        vouchers[sample.caller] = sample.at
+        if len(vouchers) > MOST_VOUCHERS:
+            self._forget_vouchers()
         self._newest = sample
         self._ended_run = self._run
         if self._run:
@@ -196,6 +204,7 @@ class Circuit:
 
     def _forget(self) -> None:
         self._window.clear()
+        self._vouchers.clear()
         self._run = []
         self._newest, self._ended_run = None, []
 
@@ -227,12 +236,23 @@ class Circuit:
     def _should_open(self, now: float) -> bool:
         self._forget_old(now)
         window, run = self._window, self._run
-        present = {sample.caller for sample in window}
+        present = self._present(now)
         if len(window) == WINDOW:
             failed = [sample.caller for sample in window if sample.failed_in & self.bit]
             return len(failed) >= MOST_FAILURES and callers.speak_for_all(failed, present)
         in_a_row = [sample.caller for sample in run]
         return len(run) >= IN_A_ROW and callers.speak_for_all(in_a_row, present)
+
+    def _present(self, now: float) -> set[CallerId]:
+        """Return the callers that were answered a moment ago."""
+        vouchers = self._vouchers.items()
+        return {caller for caller, at in vouchers if now - at <= VOUCHED_SECONDS}
+
+    def _forget_vouchers(self) -> None:
+        """Forget the older half of those who vouch for it."""
+        vouchers = self._vouchers
+        newest = sorted(vouchers, key=vouchers.__getitem__)[-MOST_VOUCHERS // 2 :]
+        self._vouchers = {caller: vouchers[caller] for caller in newest}
 
     def _forget_old(self, now: float) -> None:
         window = self._window

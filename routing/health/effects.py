@@ -6,6 +6,8 @@ that a client can provoke at will, unless calls of several callers meet it (`cal
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from gateway_project.lib.errors import (
@@ -56,31 +58,39 @@ def effects_of(error: GatewayError | None) -> tuple[Effect, ...]:
     """Return what the error does to circuits; nothing for one that tells nothing of the lane."""
     if not isinstance(error, UpstreamError) or error.is_ours:
         return NO_SAMPLE
-    match error:
-        case UpstreamUnreachable() | UpstreamForbiddenAddress():
-            return (Effect("provider", error.code),)
-        case UpstreamRateLimited():
-            return _rate_limited(error)
-        case UpstreamQuotaExhausted():
-            return (_account(error),)
-        case UpstreamAuthFailed() | UpstreamModelMissing():
-            return _refused(error)
-        case UpstreamOverloaded():
-            return _overloaded(error)
-        case UpstreamTimeout():
-            return NO_SAMPLE if error.is_total else (_costly(error),)
-        case UpstreamMalformed() if 300 <= error.upstream_status < 500:
-            return NO_SAMPLE
-        case UpstreamCut() | UpstreamMalformed():
-            return (_costly(error),)
-        case UpstreamRejected():
-            return NO_SAMPLE
+    return _READERS.get(type(error), _failed)(error)
+
+
+def _unreachable(error: UpstreamError) -> tuple[Effect, ...]:
+    return (Effect("provider", error.code),)
+
+
+def _rejected(error: UpstreamError) -> tuple[Effect, ...]:
+    return NO_SAMPLE
+
+
+def _quota(error: UpstreamError) -> tuple[Effect, ...]:
+    return (_account(error),)
+
+
+def _failed(error: UpstreamError) -> tuple[Effect, ...]:
     if error.upstream_status == 408:
         return NO_SAMPLE
     return (Effect("model", error.code, is_suspect=error.upstream_status in {0, 500}),)
 
 
-def _refused(error: UpstreamAuthFailed | UpstreamModelMissing) -> tuple[Effect, ...]:
+def _timeout(error: UpstreamError) -> tuple[Effect, ...]:
+    is_total = isinstance(error, UpstreamTimeout) and error.is_total
+    return NO_SAMPLE if is_total else _costly(error)
+
+
+def _costly(error: UpstreamError) -> tuple[Effect, ...]:
+    if 300 <= error.upstream_status < 500:
+        return NO_SAMPLE  # a status that no protocol has, in answer to this request
+    return (Effect("model", error.code, is_costly=True),)
+
+
+def _refused(error: UpstreamError) -> tuple[Effect, ...]:
     """Return the effect of 401, 403 and 404. A filter in front of a provider answers some prompts with 403,
     and what a request refers to can be missing as well as the model: those count as failures, which take
     several callers."""
@@ -93,16 +103,12 @@ def _refused(error: UpstreamAuthFailed | UpstreamModelMissing) -> tuple[Effect, 
     return (Effect("credential_model", error.code),)
 
 
-def _costly(error: GatewayError) -> Effect:
-    return Effect("model", error.code, is_costly=True)
-
-
 def _account(error: GatewayError) -> Effect:
     return Effect("credential", error.code, ACCOUNT_SECONDS, MOST_ACCOUNT_SECONDS)
 
 
-def _rate_limited(error: UpstreamRateLimited) -> tuple[Effect, ...]:
-    if error.is_about_size:
+def _rate_limited(error: UpstreamError) -> tuple[Effect, ...]:
+    if isinstance(error, UpstreamRateLimited) and error.is_about_size:
         return NO_SAMPLE  # this call is larger than the limit; others are not
     asked = _asked(error)
     if asked is not None:
@@ -110,7 +116,7 @@ def _rate_limited(error: UpstreamRateLimited) -> tuple[Effect, ...]:
     return (Effect("credential_model", error.code, RATE_LIMIT_SECONDS, MOST_RATE_LIMIT_SECONDS),)
 
 
-def _overloaded(error: UpstreamOverloaded) -> tuple[Effect, ...]:
+def _overloaded(error: UpstreamError) -> tuple[Effect, ...]:
     failure, asked = Effect("model", error.code), _asked(error)
     return (failure,) if asked is None else (failure, Effect("model", error.code, asked))
 
@@ -121,3 +127,18 @@ def _asked(error: GatewayError) -> float | None:
     if seconds is None:
         return None
     return min(max(seconds, LEAST_RETRY_AFTER_SECONDS), MOST_RETRY_AFTER_SECONDS)
+
+
+_READERS: dict[type[UpstreamError], Callable[[UpstreamError], tuple[Effect, ...]]] = {
+    UpstreamUnreachable: _unreachable,
+    UpstreamForbiddenAddress: _unreachable,
+    UpstreamAuthFailed: _refused,
+    UpstreamModelMissing: _refused,
+    UpstreamRejected: _rejected,
+    UpstreamRateLimited: _rate_limited,
+    UpstreamQuotaExhausted: _quota,
+    UpstreamOverloaded: _overloaded,
+    UpstreamMalformed: _costly,
+    UpstreamCut: _costly,
+    UpstreamTimeout: _timeout,
+}

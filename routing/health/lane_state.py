@@ -17,7 +17,15 @@ Circuits = tuple[Circuit, Circuit, Circuit, Circuit]
 class LaneState:
     """The state of a lane. `circuits` are in the order of `scopes.KINDS`."""
 
-    __slots__ = ("_sampled_at", "account", "circuits", "in_flight", "limits", "secret", "ttft_seconds")
+    __slots__ = (
+        "_sampled_at",
+        "account",
+        "circuits",
+        "in_flight",
+        "limits",
+        "secret",
+        "ttft_seconds",
+    )
 
     def __init__(self, circuits: Circuits, account: AccountUse, secret: Secret | None) -> None:
         self.circuits = circuits

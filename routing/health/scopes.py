@@ -1,4 +1,4 @@
-"""Name what can fail together: a provider, one of its models, an account there, or a model with an account."""
+"""Name what can fail together: a provider, a model of it, an account there, or a model with an account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read what providers say of their limits, and count what we know of an account's, to spare who has little left.
+"""Read what providers say of their limits, and count what is known of an account's, to spare it in time.
 
 A lane with little left is tight: it stands behind its siblings, and is never left out.
 """
@@ -19,6 +19,17 @@ MINUTE = 60.0
 _OPENAI = b"x-ratelimit-"
 _ANTHROPIC = b"anthropic-ratelimit-"
 _PREFIXES = (_OPENAI, _ANTHROPIC)
+# What is left of a limit, the limit, and when it is whole again.
+_NAMES = (
+    *(
+        tuple(f"x-ratelimit-{what}-{kind}" for what in ("remaining", "limit", "reset"))
+        for kind in ("requests", "tokens")
+    ),
+    *(
+        tuple(f"anthropic-ratelimit-{kind}-{what}" for what in ("remaining", "limit", "reset"))
+        for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+    ),
+)
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _SECONDS_OF = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -43,15 +54,14 @@ class UpstreamLimits:
 
 def _tight_until(told: dict[str, str], now: float) -> float:
     """Return when the last of the limits with little left is reset; 0 if there is none."""
-    ends = [0.0]
-    for kind in ("requests", "tokens"):
-        if _is_little(told, f"x-ratelimit-remaining-{kind}", f"x-ratelimit-limit-{kind}"):
-            ends.append(now + reset_seconds(told.get(f"x-ratelimit-reset-{kind}", ""), now))
-    for kind in ("requests", "tokens", "input-tokens", "output-tokens"):
-        of = f"anthropic-ratelimit-{kind}"
-        if _is_little(told, f"{of}-remaining", f"{of}-limit"):
-            ends.append(now + reset_seconds(told.get(f"{of}-reset", ""), now))
-    return max(ends)
+    return max(
+        (
+            now + reset_seconds(told.get(reset, ""), now)
+            for remaining, limit, reset in _NAMES
+            if _is_little(told, remaining, limit)
+        ),
+        default=0.0,
+    )
 
 
 def _is_little(told: dict[str, str], remaining: str, limit: str) -> bool:
@@ -108,8 +118,7 @@ class AccountUse:
         """Return whether another call would exceed a limit."""
         if limits.concurrency is not None and self.in_flight >= limits.concurrency:
             return True
-        full = now + MINUTE
-        if limits.requests_per_minute:
-            if self._requests_until + MINUTE / limits.requests_per_minute > full:
-                return True
-        return bool(limits.tokens_per_minute) and self._tokens_until >= full
+        return (
+            bool(limits.requests_per_minute)
+            and self._requests_until > now + MINUTE - MINUTE / (limits.requests_per_minute or 1)
+        ) or (bool(limits.tokens_per_minute) and self._tokens_until >= now + MINUTE)
