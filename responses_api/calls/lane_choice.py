@@ -10,8 +10,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import (
@@ -35,7 +34,6 @@ MOST_ATTEMPTS = 3
 # While somebody else finds out whether a lane works again.
 LOOK_SECONDS = 0.25
 
-_jitter = random.Random().random  # noqa: S311  # no secret
 _REFUSALS: dict[str, type[GatewayError]] = {
     error.code: error
     for error in (
@@ -49,7 +47,7 @@ class LaneChoice:
     what became of it."""
 
     __slots__ = (
-        "_all_open", "_asked", "_caller", "_chance", "_deadline", "_errors", "_failed", "_has_begun",
+        "_all_open", "_asked", "_caller", "_deadline", "_errors", "_failed", "_has_begun",
         "_kind", "_planned", "_policy", "_progress", "_refused", "_suspects", "_table", "_waited",
         "_waits", "outcomes", "waiting_for",
     )  # fmt: skip
@@ -65,18 +63,16 @@ class LaneChoice:
         all_open: bool,
         commit_seconds: float,
         wait_seconds: float,
-        chance: Callable[[], float] = _jitter,
     ) -> None:
         """`lanes` as they were planned; with `all_open` their circuits were open then. No attempt begins
         later than `commit_seconds` after the call, and pauses for open circuits take at most
-        `wait_seconds`. `chance` gives numbers below 1."""
+        `wait_seconds`."""
         self._table = table
         self._policy = policy
         self._caller = caller
         self._progress = progress
         self._deadline = progress.opened_at + commit_seconds
         self._waits = wait_seconds
-        self._chance = chance
         self._planned = lanes
         self._all_open = all_open
         self._has_begun = False
@@ -140,7 +136,7 @@ class LaneChoice:
         is_alone = lane is not None and all(lane is each for each in self._asked)
         if lane is None or not is_alone or not fallback.may_repeat(error):
             return None
-        pause = fallback.pause_seconds(error, len(self._asked), self._chance())
+        pause = fallback.pause_seconds(error, len(self._asked), self._table.chance())
         if clock.monotonic() + pause >= self._deadline:
             return None
         if not self._table.retries.spend(_provider(lane)):

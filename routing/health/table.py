@@ -31,7 +31,7 @@ EARLY_PROBE_SECONDS = 30.0
 ELSEWHERE_SECONDS = 2.0
 
 _EARLY_REASONS = frozenset({"upstream_quota_exhausted", "upstream_auth_failed"})
-_spread = random.Random().random  # noqa: S311  # no secret
+_chance = random.Random().random  # noqa: S311  # no secret
 
 LaneKey = tuple[int, str, str, str]
 Lease = Callable[[Sequence[str], float], Awaitable[bool]]
@@ -57,13 +57,13 @@ class LaneTable:
         self,
         *,
         failure_seconds: float = LEASE_SECONDS,
-        spread: Callable[[], float] = _spread,
+        chance: Callable[[], float] = _chance,
         now: Callable[[], float] = clock.timestamp,
     ) -> None:
         """`failure_seconds`: the time to first output that a failure stands for, and the longest that a
-        probe may take."""
+        probe may take. `chance` gives numbers below 1."""
         self._failure_seconds = failure_seconds
-        self._spread = spread
+        self.chance = chance
         self._now = now
         self._lanes: dict[LaneKey, LaneState] = {}
         self._circuits: dict[str, Circuit] = {}
@@ -85,6 +85,11 @@ class LaneTable:
         if state.secret is not lane.secret:
             self._renew_secret(state, lane)
         return state.seen(lane, now)
+
+    @property
+    def size(self) -> int:
+        """Count the lanes it keeps."""
+        return len(self._lanes)
 
     def open_circuits(self) -> list[OpenCircuit]:
         """Return the open circuits that this process knows of."""
@@ -217,7 +222,7 @@ class LaneTable:
             now,
             passage.caller,
             effect.reason,
-            self._spread(),
+            self.chance(),
             is_probe=is_probe,
             is_costly=effect.is_costly,
             sample=passage.sample,
@@ -259,7 +264,7 @@ class LaneTable:
             circuit = self._circuit(scope)
         if message.kind == "fail":
             caller = CallerId(message.tenant_id, message.key_id)
-            if circuit.failure_elsewhere(now, caller, message.reason, self._spread()):
+            if circuit.failure_elsewhere(now, caller, message.reason, self.chance()):
                 self._tell_open(circuit, now)
             return
         seconds = min(max(message.seconds, 0.0), messages.MOST_SECONDS)
@@ -278,6 +283,13 @@ class LaneTable:
         return was_open
 
     # The tables
+
+    def clear(self) -> None:
+        """Forget everything, here alone."""
+        self._lanes.clear()
+        self._circuits.clear()
+        self._accounts.clear()
+        self.retries = RetryBudget()
 
     def _state(self, lane: ResolvedTarget) -> LaneState:
         key = lane.provider_id, lane.provider, lane.model, lane.credential_id

@@ -117,6 +117,7 @@ class LiveGateway:
             self.worker.state = replace(self.worker.state, services=services)
             self.worker.forget()
             services.gate.clear()
+            services.lane_health.clear()
             services.registry.draining = False
             services.writer.try_again()
             self.sandbox.forget()

@@ -207,7 +207,7 @@ class World:
             timeouts=TIMEOUTS,
             rounds=Rounds(loop),
             request_log=SimpleNamespace(write=write_log),
-            lane_health=LaneTable(),
+            lane_health=LaneTable(chance=lambda: 0.99),
             refusals=SimpleNamespace(write=lambda refused: None),
         )
 

@@ -21,7 +21,7 @@ class Fleet:
         self.tables = [self._table(number) for number in range(count)]
 
     def _table(self, number: int) -> LaneTable:
-        table = LaneTable(failure_seconds=60.0, spread=lambda: 0.5, now=lambda: self.now)
+        table = LaneTable(failure_seconds=60.0, chance=lambda: 0.5, now=lambda: self.now)
 
         def tell(message: CircuitMessage) -> None:
             self.said.append(message)
@@ -49,7 +49,7 @@ def caller(number: int) -> CallerId:
     return CallerId(number, number)
 
 
-def lane(provider: str = "alpha", model: str = "m", credential: str = "c", **fields: Any) -> Any:
+def lane(provider: str = "alpha", model: str = "m", credential: str = "c", **fields: Any) -> ResolvedTarget:
     return ResolvedTarget(
         provider=provider,
         protocol="chat",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from gateway_project.lib.errors import (
     BadRequest,
@@ -21,13 +22,13 @@ from routing.health import scopes
 from routing.health.passage import Passage
 from routing.health.table import LaneTable
 from routing.protocols.shared import failures
-from routing.route import ProviderLimits
+from routing.route import ProviderLimits, ResolvedTarget
 from tests.plugins.cases import cases
 from tests.routing.health.fleet import Fleet, caller, lane
 
 
-def fail(table: LaneTable, at: object, error: GatewayError, number: int = 1) -> None:
-    passage = table.enter(at, caller(number))  # type: ignore[arg-type]
+def fail(table: LaneTable, at: ResolvedTarget, error: GatewayError, number: int = 1) -> None:
+    passage = table.enter(at, caller(number))
     assert passage is not None
     passage.failed(error)
     passage.judge(is_calls_fault=False)
@@ -39,8 +40,8 @@ def of_status(status: int, retry_after: str = "", **error: object) -> UpstreamEr
     return failures.of_response(lane(), status, body, retry_after)
 
 
-def open_for(table: LaneTable, at: object, now: float) -> float | None:
-    until = table.of(at, now).open_until  # type: ignore[arg-type]
+def open_for(table: LaneTable, at: ResolvedTarget, now: float) -> float | None:
+    until = table.of(at, now).open_until
     return None if until is None else until - now
 
 
@@ -239,7 +240,7 @@ def test_a_new_secret_clears_what_was_held_against_the_old_one() -> None:
     old, same, new = Secret("sk-1"), Secret("sk-1"), Secret("sk-2")
     here, there = fleet.tables
     for table in fleet.tables:
-        assert not table.of(lane(secret=old) if False else _with(old), fleet.now).is_open
+        assert not table.of(_with(old), fleet.now).is_open
     fail(here, _with(old), of_status(401))
     assert here.of(_with(same), fleet.now).is_open
     assert there.of(_with(old), fleet.now).is_open
@@ -247,9 +248,7 @@ def test_a_new_secret_clears_what_was_held_against_the_old_one() -> None:
     assert not there.of(_with(new), fleet.now).is_open
 
 
-def _with(secret: Secret) -> object:
-    from dataclasses import replace
-
+def _with(secret: Secret) -> ResolvedTarget:
     return replace(lane(), secret=secret)
 
 
@@ -270,7 +269,8 @@ def test_lanes_are_measured() -> None:
     (table,) = fleet.tables
     first = table.enter(lane(), caller(1))
     second = table.enter(lane(), caller(2))
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert table.of(lane(), fleet.now).in_flight == 2
     first.answered(1.0)
     fleet.now += 60.0
