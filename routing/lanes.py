@@ -47,7 +47,7 @@ def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -
     `alias` is the platform's that was asked for; None if the models were reached otherwise.
     """
     left_out = [dropped for row in rows if (dropped := _left_out(row)) is not None]
-    off = {(dropped.lane.model_id) for dropped in left_out}
+    off = {dropped.lane.model_id for dropped in left_out}
     rows = [row for row in rows if row.provider_model_id not in off]
     models = [row.provider_model for row in rows]
     pools, priced = _pools(models, tenant_id), _Prices(models, tenant_id, alias)
@@ -124,7 +124,9 @@ def _of_model(model: ProviderModel, pools: Pools) -> list[ResolvedTarget]:
         return [_lane(model, None)]
     pool = pools.get(model.provider_id, ())
     opened = [(row, secret) for row in pool if (secret := _open_secret(row)) is not None]
-    return [_lane(model, each) for each in opened] or [_lane(model, None)]
+    is_pooled = len(opened) > 1
+    lanes = [replace(_lane(model, each), is_pooled=is_pooled) for each in opened]
+    return lanes or [_lane(model, None)]
 
 
 def _lane(model: ProviderModel, sent: tuple[Credential, Secret] | None) -> ResolvedTarget:

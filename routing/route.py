@@ -5,7 +5,7 @@ A lane is a target with one credential of its provider: what is asked is always 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from gateway_project.lib.secret import Secret
@@ -54,7 +54,7 @@ class Quirks:
         """Read a row's JSON. Raise TypeError or ValueError naming what is wrong."""
         if not isinstance(row, dict):
             raise TypeError("Quirks must be an object.")
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         if unknown := sorted(set(row) - known):
             raise ValueError(f"Unknown quirk {unknown[0]!r}; known are {', '.join(sorted(known))}.")
         for name, value in row.items():
@@ -95,7 +95,7 @@ class ProviderLimits:
         """Read a row's JSON; None if it has no limits. Raise TypeError or ValueError naming what is wrong."""
         if not isinstance(row, dict):
             raise TypeError("Limits must be an object.")
-        known = [field.name for field in fields(cls)]
+        known = [each.name for each in fields(cls)]
         if unknown := sorted(set(row) - set(known)):
             raise ValueError(f"Unknown limit {unknown[0]!r}; known are {', '.join(known)}.")
         for name, value in row.items():
@@ -117,8 +117,9 @@ class ResolvedTarget:
     `provider_id`, `model_id` and `credential_id` name its rows, `credential_name` tells people which it is;
     of a provider without credentials both are empty. Lanes of a lower `tier` are tried first; within it a
     target has its `weight`, and among the lanes of one target each has its `credential_weight`. A weight of
-    0 means drained: it is tried when all else has failed. `when`: the calls it is for; None: all of them.
-    `target_spread` and `credential_spread` are numbers by which calls are spread, the same in every process.
+    0 means drained: it is tried when all else has failed. `is_pooled`: its target has other lanes, too.
+    `when`: the calls it is for; None: all of them. `target_spread` and `credential_spread` are
+    numbers by which calls are spread, and `lane_id` names the lane, alike in every process.
     """
 
     provider: str
@@ -144,19 +145,19 @@ class ResolvedTarget:
     tier: int = 0
     weight: int = 100
     credential_weight: int = 100
+    is_pooled: bool = False
     when: Conditions | None = None
     limits: ProviderLimits | None = None
     target_spread: int = 0
     credential_spread: int = 0
+    lane_id: str = field(init=False, default="")
 
     @property
     def name(self) -> str:
         return f"{self.provider}/{self.model}"
 
-    @property
-    def lane_id(self) -> str:
-        """Name the lane in this installation: the same in every process, and after a restart."""
-        return f"{self.model_id}:{self.credential_id}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lane_id", f"{self.model_id or self.name}:{self.credential_id}")
 
 
 @dataclass(frozen=True, slots=True)

