@@ -1,7 +1,9 @@
 """Choose the lanes of one call, one after another: first by its plan, then by how the others failed.
 
-* At most `max_attempts` lanes are asked, all of them before the client would be shown that the call goes on.
+* At most `max_attempts` lanes are asked.
 * A lane is asked again only if it is the only one, and was not reached or says it is busy.
+* No pause lasts longer than a client waits for the beginning of its answer; after that another lane may still
+  answer, while the client is shown that its call goes on.
 * A second attempt at the same provider is taken from that provider's retry budget.
 * If the circuits of all lanes are open, a short pause is waited for; then a lane that failed is asked all
   the same, by a few calls at once. Those that asked to be left alone are.
@@ -64,9 +66,8 @@ class LaneChoice:
         commit_seconds: float,
         wait_seconds: float,
     ) -> None:
-        """`lanes` as they were planned; with `all_open` their circuits were open then. No attempt begins
-        later than `commit_seconds` after the call, and pauses for open circuits take at most
-        `wait_seconds`."""
+        """`lanes` as they were planned; with `all_open` their circuits were open then. No pause ends later
+        than `commit_seconds` after the call, and those for open circuits take at most `wait_seconds`."""
         self._table = table
         self._policy = policy
         self._caller = caller
@@ -230,9 +231,7 @@ class LaneChoice:
             return False  # one step
         self._failed, self._kind = passage.lane, kind
         asked = len(self._asked) - len(self._refused)
-        return asked < min(self._policy.max_attempts, MOST_ATTEMPTS) and (
-            clock.monotonic() < self._deadline
-        )
+        return asked < min(self._policy.max_attempts, MOST_ATTEMPTS)
 
     def error(self) -> GatewayError:
         """Return the error the client gets: that of the lane asked last, with the soonest moment at which
