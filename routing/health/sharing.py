@@ -61,11 +61,7 @@ class CircuitSharing:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._client = redis.asyncio.Redis.from_url(
-            self._url.reveal(),
-            socket_connect_timeout=PATIENCE_SECONDS,
-            socket_timeout=PATIENCE_SECONDS,
-        )
+        self._client = _client(self._url)
         table = self._table
         table.tell, table.lease, table.give_back = self._say, self._lease, self._say_given_back
         listening = announcements.listen(self._url, self._hear, CHANNEL)
@@ -93,8 +89,9 @@ class CircuitSharing:
             self._table.hear(message)
 
     async def _read_all(self) -> None:
-        for message in await read_open(self._client):
-            self._table.hear(message)
+        if self._client is not None:
+            for message in await _read_open(self._client) or ():
+                self._table.hear(message)
 
     # Tell
 
@@ -161,15 +158,40 @@ def _add(pipeline: Any, message: CircuitMessage) -> None:
         pipeline.publish(CHANNEL, said)
 
 
-async def read_open(client: redis.asyncio.Redis | None) -> list[CircuitMessage]:
-    """Return the open circuits that Redis knows of; none if it is away."""
-    if client is None:
-        return []
+async def look(url: Secret) -> list[CircuitMessage] | None:
+    """Return the open circuits that Redis knows of; None if it is away."""
+    client = _client(url)
+    try:
+        return await _read_open(client)
+    finally:
+        await client.aclose()
+
+
+async def close(url: Secret, scope: str) -> None:
+    """Close a circuit in Redis and in all processes that listen. A failure is logged, never raised."""
+    client = _client(url)
+    try:
+        async with client.pipeline(transaction=False) as pipeline:
+            _add(pipeline, CircuitMessage("close", scope))
+            await pipeline.execute()
+    except (redis.RedisError, OSError) as error:
+        logger.warning("redis: %s; a circuit was not closed", type(error).__name__)
+    finally:
+        await client.aclose()
+
+
+def _client(url: Secret) -> redis.asyncio.Redis:
+    return redis.asyncio.Redis.from_url(
+        url.reveal(), socket_connect_timeout=PATIENCE_SECONDS, socket_timeout=PATIENCE_SECONDS
+    )
+
+
+async def _read_open(client: redis.asyncio.Redis) -> list[CircuitMessage] | None:
     try:
         rows: Any = await client.eval(_LIST, 1, INDEX, PREFIX, MOST_READ)  # type: ignore[misc]
     except (redis.RedisError, OSError) as error:
         logger.warning("redis: %s; open circuits were not read", type(error).__name__)
-        return []
+        return None
     return [message for row in rows if (message := _read_row(row)) is not None]
 
 

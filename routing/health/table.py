@@ -95,7 +95,7 @@ class LaneTable:
         """Return the open circuits that this process knows of."""
         now = self._now()
         found = []
-        for name, circuit in self._circuits.items():
+        for name, circuit in list(self._circuits.items()):
             scope = scopes.read_scope(name)
             if circuit.until is not None and scope is not None:
                 rest = max(circuit.until - now, 0.0)

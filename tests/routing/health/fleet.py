@@ -34,7 +34,7 @@ class Fleet:
         async def lease(scopes: Sequence[str], seconds: float) -> bool:
             if any(self._leases.get(scope, 0.0) > self.now for scope in scopes):
                 return False
-            self._leases |= {scope: self.now + seconds for scope in scopes}
+            self._leases |= dict.fromkeys(scopes, self.now + seconds)
             return True
 
         def give_back(scopes: Sequence[str]) -> None:
@@ -49,7 +49,9 @@ def caller(number: int) -> CallerId:
     return CallerId(number, number)
 
 
-def lane(provider: str = "alpha", model: str = "m", credential: str = "c", **fields: Any) -> ResolvedTarget:
+def lane(
+    provider: str = "alpha", model: str = "m", credential: str = "c", **fields: Any
+) -> ResolvedTarget:
     return ResolvedTarget(
         provider=provider,
         protocol="chat",

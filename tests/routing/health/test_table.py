@@ -203,7 +203,9 @@ def test_an_answer_of_a_call_sent_before_does_not_close_it() -> None:
     assert table.of(lane(), fleet.now).is_open
 
 
-def test_four_calls_at_once_try_a_lane_that_failed_and_none_one_that_wants_to_be_left_alone() -> None:
+def test_four_calls_at_once_try_a_lane_that_failed_and_none_one_that_wants_to_be_left_alone() -> (
+    None
+):
     fleet = Fleet(1)
     (table,) = fleet.tables
     for number in range(5):
