@@ -8,13 +8,20 @@ import contextlib
 from msgspec import structs
 
 from gateway_project.lib import clock
-from gateway_project.lib.errors import BadRequest, GatewayError, UpstreamTimeout
+from gateway_project.lib.errors import BadRequest, GatewayError, UpstreamRejected, UpstreamTimeout
 from responses_api.accounting.request_costs import RequestCosts
-from responses_api.calls import attempt_headers, shortening, targets, upstream_errors
+from responses_api.calls import (
+    attempt_headers,
+    sealed_reasoning,
+    shortening,
+    targets,
+    upstream_errors,
+)
 from responses_api.calls.admission import Admitted
 from responses_api.calls.attempt import Ask, Attempt, open_attempt
 from responses_api.calls.lane_choice import MOST_ATTEMPTS, LaneChoice
 from responses_api.calls.progress import Phase, Progress
+from responses_api.doors.plan import DROPPED_HEADER
 from responses_api.doors.registry import BRIDGES
 from responses_api.doors.shapes import ModelCall
 from responses_api.process.response_writer import ResponseWriter
@@ -37,7 +44,8 @@ class Dispatch:
     targets, each with the error it ended with; `posts` counts what was sent."""
 
     __slots__ = (
-        "_admitted", "_choice", "_costs", "_identity", "_passage", "_progress", "_reply", "_shortened",
+        "_admitted", "_choice", "_costs", "_has_dropped_reasoning", "_identity", "_passage", "_progress",
+        "_reply", "_shortened",
         "_sign_reader", "_summary", "_table", "_transport", "attempt", "posts", "tried",
     )  # fmt: skip
 
@@ -66,6 +74,7 @@ class Dispatch:
         self.attempt: Attempt | None = None
         self._summary: Attempt | None = None
         self._shortened: ModelCall | None = None
+        self._has_dropped_reasoning = False
         self.tried: list[str] = []
         self.posts = 0
 
@@ -143,7 +152,24 @@ class Dispatch:
                 self._shortened = call  # another lane needs no summary of its own
         if shortening.may_exceed_window(call, lane):
             call = await shortening.fit_to_window(call, lane)
-        ask = self._ask_for(lane, call)
+        try:
+            return await self._put(self._ask_for(lane, call))
+        except UpstreamRejected as error:
+            readable = sealed_reasoning.without(call) if self._is_unreadable(error) else None
+            if readable is None:
+                raise
+            self._settle_attempt("failed", error, error.code, error.http_status)
+            self.close()
+            self._has_dropped_reasoning = True
+            return await self._put(self._ask_for(lane, readable))
+
+    def _is_unreadable(self, error: GatewayError) -> bool:
+        """Return whether the call may be sent once more, without reasoning that another account sealed."""
+        is_first = not self._has_dropped_reasoning and self.posts < MOST_ATTEMPTS
+        return is_first and sealed_reasoning.is_unreadable(error)
+
+    async def _put(self, ask: Ask) -> tuple[Attempt, bytes]:
+        """Put the call to a lane, over another of its routes if it lacks the usual one."""
         attempt, response = await self._send(ask)
         if ask.bridge.instead is not None and is_absent(response.status):
             error = await upstream_errors.of_status(response)
@@ -151,7 +177,7 @@ class Dispatch:
             self.close()
             self._check_left(1)
             attempt, response = await self._send(structs.replace(ask, bridge=ask.bridge.instead))
-        if call.stream:
+        if ask.call.stream:
             return attempt, await attempt.first_output(response)
         return attempt, await attempt.whole(response)
 
@@ -193,6 +219,12 @@ class Dispatch:
             **attempt.reply_headers,
             **self.headers(),
         }
+        if self._has_dropped_reasoning:
+            dropped = attempt.reply_headers.get(DROPPED_HEADER)
+            names = (sealed_reasoning.DROPPED,) if dropped is None else (
+                dropped, sealed_reasoning.DROPPED,
+            )  # fmt: skip
+            self._reply.headers[DROPPED_HEADER] = ", ".join(names)
         response = await attempt.send()
         if self._passage is not None:
             self._passage.read_limits(response.headers, clock.timestamp())
