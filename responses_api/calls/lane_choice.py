@@ -118,6 +118,8 @@ class LaneChoice:
         return None
 
     def _is_left(self, lane: ResolvedTarget) -> bool:
+        if not self._asked:
+            return True
         if any(lane is each for each in self._asked):
             return False
         if self._failed is None:
@@ -127,6 +129,8 @@ class LaneChoice:
     def _may_retry(self, lane: ResolvedTarget) -> bool:
         """Take a second attempt at a provider from its retry budget. Another provider costs nothing: it
         relieves the first."""
+        if not self._asked:
+            return True
         provider = _provider(lane)
         is_new = all(_provider(each) != provider for each in self._asked)
         return is_new or self._table.retries.spend(provider)
@@ -152,7 +156,7 @@ class LaneChoice:
 
     def _entered(self, passage: Passage) -> Passage:
         lane = passage.lane
-        if all(_provider(each) != _provider(lane) for each in self._asked):
+        if not self._asked or all(_provider(each) != _provider(lane) for each in self._asked):
             self._table.retries.earn(_provider(lane))
         self._asked.append(lane)
         self.waiting_for = None

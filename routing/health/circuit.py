@@ -29,7 +29,6 @@ FRESH_SECONDS = 60.0
 RUN_SECONDS = 600.0
 # Whoever was answered so recently vouches for it: the failures of one other caller do not open it.
 VOUCHED_SECONDS = 20.0
-MOST_VOUCHERS = 64
 
 FIRST_PAUSE_SECONDS = 10.0
 # Where another lane answers the call that finds out, finding out often costs next to nothing, and traffic is
@@ -41,6 +40,7 @@ MOST_TRIALS = 4
 # What moves the end of an open circuit by less need not be told to others.
 WORTH_TELLING_SECONDS = 1.0
 
+Vouchers = dict[CallerId, float]
 OpenedBy = Literal["", "failures", "hold"]
 
 
@@ -60,12 +60,13 @@ class Circuit:
     """The circuit of one scope. `until` is None while it is closed; `openings` counts those in a row.
 
     `spread` of a method is a number from 0 to 1, by chance: workers must not all come back at once.
-    `bit` marks it among the circuits of a lane.
+    `bit` marks it among the circuits of a lane, and `vouchers` tell when callers were answered last on each
+    of its lanes.
     """
 
     __slots__ = (
-        "_ended_run", "_newest", "_run", "_vouchers", "_window", "bit", "lease_until", "opened_by",
-        "openings", "probed_at", "reason", "scope", "trials", "until",
+        "_ended_run", "_newest", "_run", "_window", "bit", "lease_until", "opened_by", "openings",
+        "probed_at", "reason", "scope", "trials", "until", "vouchers",
     )  # fmt: skip
 
     def __init__(self, scope: str, bit: int = 1) -> None:
@@ -77,13 +78,13 @@ class Circuit:
         self.openings = 0
         self.lease_until = 0.0
         self.probed_at = 0.0
+        self.vouchers: list[Vouchers] = []
         self.trials = 0  # calls at this moment that use it although it is open
         self._window: deque[Sample] = deque(maxlen=WINDOW)
         self._run: list[Sample] = []
         # The newest success, and the run it ended.
         self._newest: Sample | None = None
         self._ended_run: list[Sample] = []
-        self._vouchers: dict[CallerId, float] = {}
 
     # Ask
 
@@ -109,14 +110,9 @@ class Circuit:
     def answered(self, sample: Sample) -> None:
         """Note an answer, while it is closed."""
         self._window.append(sample)
-        vouchers = self._vouchers
-        vouchers[sample.caller] = sample.at
-        if len(vouchers) > MOST_VOUCHERS:
-            self._forget_vouchers()
         self._newest = sample
-        self._ended_run = self._run
-        if self._run:
-            self._run = []
+        if self._run or self._ended_run:
+            self._ended_run, self._run = self._run, []
 
     def failure(
         self,
@@ -204,7 +200,8 @@ class Circuit:
 
     def _forget(self) -> None:
         self._window.clear()
-        self._vouchers.clear()
+        for vouchers in self.vouchers:
+            vouchers.clear()
         self._run = []
         self._newest, self._ended_run = None, []
 
@@ -245,14 +242,12 @@ class Circuit:
 
     def _present(self, now: float) -> set[CallerId]:
         """Return the callers that were answered a moment ago."""
-        vouchers = self._vouchers.items()
-        return {caller for caller, at in vouchers if now - at <= VOUCHED_SECONDS}
-
-    def _forget_vouchers(self) -> None:
-        """Forget the older half of those who vouch for it."""
-        vouchers = self._vouchers
-        newest = sorted(vouchers, key=vouchers.__getitem__)[-MOST_VOUCHERS // 2 :]
-        self._vouchers = {caller: vouchers[caller] for caller in newest}
+        return {
+            caller
+            for vouchers in self.vouchers
+            for caller, at in vouchers.items()
+            if now - at <= VOUCHED_SECONDS
+        }
 
     def _forget_old(self, now: float) -> None:
         window = self._window

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from gateway_project.lib.secret import Secret
-from routing.health.circuit import Circuit
+from routing.health.callers import CallerId
+from routing.health.circuit import Circuit, Vouchers
 from routing.health.upstream_limits import AccountUse, UpstreamLimits
 from routing.policy.lane_health import LaneHealth
 from routing.route import ResolvedTarget
 
 HALF_LIFE_SECONDS = 60.0
 LEAST_WEIGHT = 0.01
+MOST_VOUCHERS = 64
 
 Circuits = tuple[Circuit, Circuit, Circuit, Circuit]
 
@@ -18,17 +20,14 @@ class LaneState:
     """The state of a lane. `circuits` are in the order of `scopes.KINDS`."""
 
     __slots__ = (
-        "_sampled_at",
-        "account",
-        "circuits",
-        "in_flight",
-        "limits",
-        "secret",
-        "ttft_seconds",
-    )
+        "_sampled_at", "account", "circuits", "in_flight", "limits", "secret", "ttft_seconds", "vouchers",
+    )  # fmt: skip
 
     def __init__(self, circuits: Circuits, account: AccountUse, secret: Secret | None) -> None:
         self.circuits = circuits
+        self.vouchers: Vouchers = {}
+        for circuit in circuits:
+            circuit.vouchers.append(self.vouchers)
         self.account = account
         self.limits = UpstreamLimits()
         self.secret = secret
@@ -50,6 +49,14 @@ class LaneState:
     def is_idle(self) -> bool:
         """Return whether nothing would be lost if it were forgotten."""
         return not self.in_flight and all(circuit.is_idle for circuit in self.circuits)
+
+    def vouch(self, caller: CallerId, now: float) -> None:
+        """Note that the caller was answered; of many the older half is forgotten."""
+        vouchers = self.vouchers
+        vouchers[caller] = now
+        if len(vouchers) > MOST_VOUCHERS:
+            for each in sorted(vouchers, key=vouchers.__getitem__)[: MOST_VOUCHERS // 2]:
+                del vouchers[each]
 
     def sample(self, seconds: float, now: float) -> None:
         """Note a time to first output. What is a minute old counts half."""

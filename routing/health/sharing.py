@@ -59,6 +59,7 @@ class CircuitSharing:
         self._waiting: deque[CircuitMessage | Sequence[str]] = deque(maxlen=MOST_WAITING)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.is_listening = False  # what others find out is heard from now on
 
     def start(self) -> None:
         self._client = _client(self._url)
@@ -82,6 +83,7 @@ class CircuitSharing:
 
     def _hear(self, data: bytes) -> None:
         if not data:  # listening has begun, perhaps again
+            self.is_listening = True
             aio.hold(self._read_all(), "circuits-read")
             return
         message = messages.decode(data)

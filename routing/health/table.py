@@ -64,7 +64,7 @@ class LaneTable:
         probe may take. `chance` gives numbers below 1."""
         self._failure_seconds = failure_seconds
         self.chance = chance
-        self._now = now
+        self.now = now
         self._lanes: dict[LaneKey, LaneState] = {}
         self._circuits: dict[str, Circuit] = {}
         self._accounts: dict[str, AccountUse] = {}
@@ -93,7 +93,7 @@ class LaneTable:
 
     def open_circuits(self) -> list[OpenCircuit]:
         """Return the open circuits that this process knows of."""
-        now = self._now()
+        now = self.now()
         found = []
         for name, circuit in list(self._circuits.items()):
             scope = scopes.read_scope(name)
@@ -104,6 +104,12 @@ class LaneTable:
                 )
         return found
 
+    def is_due(self, lane: ResolvedTarget) -> bool:
+        """Return whether the lane is left alone no longer, and a call may find out whether it works."""
+        now, state = self.now(), self._state(lane)
+        is_open = [each for each in state.circuits if each.until is not None]
+        return bool(is_open) and all(each.is_due(now) for each in is_open)
+
     # Use a lane
 
     def enter(self, lane: ResolvedTarget, caller: CallerId) -> Passage | None:
@@ -112,7 +118,7 @@ class LaneTable:
         state = self._state(lane)
         if state.secret is not lane.secret:
             self._renew_secret(state, lane)
-        now = self._now()
+        now = self.now()
         probes: tuple[Circuit, ...] = ()
         if not state.is_closed:
             probes = tuple(each for each in state.circuits if each.until is not None)
@@ -125,7 +131,7 @@ class LaneTable:
     def enter_open(self, lane: ResolvedTarget, caller: CallerId) -> Passage | None:
         """Begin an attempt at a lane whose circuit is open, because there is no other. Those that failed
         take a few calls at once; of those to be left alone for long one call in a while finds out."""
-        state, now = self._state(lane), self._now()
+        state, now = self._state(lane), self.now()
         is_open = tuple(each for each in state.circuits if each.until is not None)
         held = [each for each in is_open if each.opened_by == "hold" and not each.is_due(now)]
         if held:
@@ -161,7 +167,7 @@ class LaneTable:
         names = [circuit.scope for circuit in passage.probes]
         if await self.lease(names, self._failure_seconds):
             return True
-        now = self._now()
+        now = self.now()
         probes, passage.probes = passage.probes, ()
         for circuit in probes:
             circuit.lease_until = now + ELSEWHERE_SECONDS
@@ -172,10 +178,11 @@ class LaneTable:
 
     def answered(self, passage: Passage, seconds: float | None) -> None:
         """Note the first output of a lane, so many seconds after it was asked, where that is known."""
-        now, state = self._now(), passage.state
+        now, state = self.now(), passage.state
         if seconds is not None:
             state.sample(seconds, now)
         sample = passage.sample = Sample(now, passage.caller)
+        state.vouch(passage.caller, now)
         for circuit in state.circuits:
             if circuit.until is not None:
                 self._find_out(passage, circuit)
@@ -192,7 +199,7 @@ class LaneTable:
 
     def affected(self, passage: Passage, effect: Effect) -> None:
         """Note what an error did to the circuit of one scope."""
-        state, now = passage.state, self._now()
+        state, now = passage.state, self.now()
         circuit = state.circuits[scopes.KINDS.index(effect.scope)]
         if effect.scope == "credential" and state.secret != passage.lane.secret:
             return  # the credential was replaced meanwhile
@@ -251,7 +258,7 @@ class LaneTable:
 
     def hear(self, message: CircuitMessage) -> None:
         """Take over what another process found out, or what an operator says."""
-        now = self._now()
+        now = self.now()
         circuit = self._circuits.get(message.scope)
         if message.kind in {"close", "answer"}:
             if circuit is not None:
@@ -323,6 +330,11 @@ class LaneTable:
         self._lanes = {key: state for key, state in self._lanes.items() if not state.is_idle}
         if len(self._lanes) >= MAX_LANES:
             self._lanes = dict(list(self._lanes.items())[MAX_LANES // 2 :])
+        for circuit in self._circuits.values():
+            circuit.vouchers.clear()
+        for state in self._lanes.values():
+            for circuit in state.circuits:
+                circuit.vouchers.append(state.vouchers)
         used = {id(circuit) for state in self._lanes.values() for circuit in state.circuits}
         kept = {n: c for n, c in self._circuits.items() if id(c) in used or c.until is not None}
         if len(kept) >= MAX_CIRCUITS:

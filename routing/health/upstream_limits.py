@@ -16,6 +16,7 @@ LITTLE = 0.05
 UNKNOWN_RESET_SECONDS = 60.0
 MOST_RESET_SECONDS = 600.0
 MINUTE = 60.0
+LOOK_EVERY = 16
 _OPENAI = b"x-ratelimit-"
 _ANTHROPIC = b"anthropic-ratelimit-"
 _PREFIXES = (_OPENAI, _ANTHROPIC)
@@ -37,17 +38,26 @@ _MOST_TEXT = 40
 
 
 class UpstreamLimits:
-    """What one account has left for one model. `tight_until` is when it is said to have more again."""
+    """What one account has left for one model. `tight_until` is when it is said to have more again. Of a
+    provider that has not said anything so far, one answer in sixteen is looked at."""
 
-    __slots__ = ("tight_until",)
+    __slots__ = ("_says", "_unread", "tight_until")
 
     def __init__(self) -> None:
         self.tight_until = 0.0
+        self._says = False
+        self._unread = 0
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], now: float) -> None:
         """Read the headers of an answer, of which few providers send any of these."""
+        if not self._says and self._unread:
+            self._unread -= 1
+            return
         told = {name: value for name, value in headers if name.startswith(_PREFIXES)}
-        if told:
+        self._says = bool(told)
+        if not told:
+            self._unread = LOOK_EVERY - 1
+        else:
             text = {name.decode("latin-1"): value.decode("latin-1") for name, value in told.items()}
             self.tight_until = _tight_until(text, now)
 

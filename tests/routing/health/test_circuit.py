@@ -13,6 +13,12 @@ ALICE, ALICES_OTHER, BOB = CallerId(1, 1), CallerId(1, 2), CallerId(2, 3)
 HALF = 0.5  # no spread
 
 
+def circuit_of_a_lane() -> Circuit:
+    circuit = Circuit("x")
+    circuit.vouchers.append({})
+    return circuit
+
+
 def failing(circuit: Circuit, count: int, *callers: CallerId, at: float = 0.0) -> None:
     for number in range(count):
         circuit.failure(at, callers[number % len(callers)], "upstream_error", HALF)
@@ -21,6 +27,8 @@ def failing(circuit: Circuit, count: int, *callers: CallerId, at: float = 0.0) -
 def answering(circuit: Circuit, count: int, caller: CallerId, at: float = 0.0) -> None:
     for _ in range(count):
         circuit.answered(Sample(at, caller))
+        for vouchers in circuit.vouchers:
+            vouchers[caller] = at
 
 
 def test_five_failures_in_a_row_open_a_quiet_circuit() -> None:
@@ -57,21 +65,21 @@ def test_outcomes_older_than_a_minute_do_not_count() -> None:
 
 
 def test_one_caller_among_others_opens_nothing() -> None:
-    circuit = Circuit("x")
+    circuit = circuit_of_a_lane()
     answering(circuit, 1, BOB)
     failing(circuit, 1000, ALICE, ALICES_OTHER)
     assert circuit.until is None
 
 
 def test_one_key_among_those_of_its_tenant_opens_nothing() -> None:
-    circuit = Circuit("x")
+    circuit = circuit_of_a_lane()
     answering(circuit, 1, ALICES_OTHER)
     failing(circuit, 1000, ALICE)
     assert circuit.until is None
 
 
 def test_in_an_outage_the_others_are_forgotten_soon() -> None:
-    circuit = Circuit("x")
+    circuit = circuit_of_a_lane()
     answering(circuit, 1, BOB)
     failing(circuit, 20, ALICE, at=19.0)
     assert circuit.until is None
