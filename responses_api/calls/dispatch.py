@@ -137,6 +137,7 @@ class Dispatch:
     def _answered(self, passage: Passage, attempt: Attempt, out: bytes) -> tuple[Attempt, bytes]:
         self._choice.answered(passage, attempt.waited_seconds if attempt.is_streamed else None)
         if self._admitted.tells_routing:
+            self._choice.outcomes.append((passage.lane.name, "ok"))
             self._reply.headers.update(self.headers())
         return attempt, out
 

@@ -64,14 +64,10 @@ def pause_seconds(error: GatewayError, attempts: int, chance: float) -> float:
 
 
 def suits(kind: FallBack | None, failed: ResolvedTarget, lane: ResolvedTarget) -> bool:
-    """Return whether the lane may do what the other refused for its size or its content."""
+    """Return whether the lane may do what the other refused for its size or its content. A window that
+    nobody wrote down may be larger than any."""
     if kind == "context_length":
-        return _window(lane) > _window(failed)
+        return lane.context_window is None or lane.context_window > (failed.context_window or 0)
     if kind == "content_policy":
         return (lane.provider_id, lane.provider) != (failed.provider_id, failed.provider)
     return True
-
-
-def _window(lane: ResolvedTarget) -> float:
-    """Return the context window. One that nobody wrote down may be larger than any."""
-    return float("inf") if lane.context_window is None else lane.context_window
