@@ -13,6 +13,8 @@ from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.circuits import Circuits
 from responses_api.live.in_flight import InFlightCalls
 from responses_api.services import Services
+from routing.policy.affinity import AffinityMemory
+from routing.policy.lane_health import Health
 
 # The key in every request's scope; the ASGI application sets it.
 KEY = "tollgate.state"
@@ -44,3 +46,11 @@ def circuits_of(request: HttpRequest) -> Circuits:
     """Return what knows the circuits; outside a worker those that are in Redis only."""
     state: AppState | None = getattr(request, "scope", {}).get(KEY)
     return Circuits(None if state is None else state.services.lane_health, settings.REDIS_URL)
+
+
+def routing_state_of(request: HttpRequest) -> tuple[Health | None, AffinityMemory | None]:
+    """Return what this worker knows of lanes, and of which answered; nothing outside a worker."""
+    state: AppState | None = getattr(request, "scope", {}).get(KEY)
+    if state is None:
+        return None, None
+    return state.services.lane_health, state.services.affinity

@@ -20,7 +20,7 @@ from tenants.keys.caller import Caller
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-SESSION_HEADERS = (b"session_id", b"x-session-id")
+SESSION_HEADERS = (b"session_id", b"session-id", b"x-session-id")
 IMAGES = frozenset({"computer_screenshot", "image", "image_url", "input_image"})
 FILES = frozenset({"document", "file", "input_file"})
 

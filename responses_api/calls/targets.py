@@ -27,8 +27,7 @@ def usable_route(door: Door, call: ModelCall, route: Route) -> Route:
     looked up for the call."""
     if not route.targets:
         raise Unavailable(f"The model {call.model!r} has no enabled target; tell the operator.")
-    if door.can_be_native_only and route.native_only:
-        route = _native(door, route)
+    route = for_door(door, route)
     if not route.targets:
         raise BadRequest(
             f"The model {call.model!r} accepts only providers that speak the Responses API, and has none.",
@@ -38,8 +37,10 @@ def usable_route(door: Door, call: ModelCall, route: Route) -> Route:
     return route
 
 
-def _native(door: Door, route: Route) -> Route:
-    """Return the route with the lanes alone that speak the client's format."""
+def for_door(door: Door, route: Route) -> Route:
+    """Return the route without lanes that do not speak the client's format, where it demands that."""
+    if not (door.can_be_native_only and route.native_only):
+        return route
     foreign = [lane for lane in route.targets if lane.protocol != door.speaks]
     if not foreign:
         return route

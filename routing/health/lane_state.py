@@ -73,14 +73,19 @@ class LaneState:
             return True
         return lane.limits is not None and self.account.is_full(lane.limits, now)
 
-    def seen(self, lane: ResolvedTarget, now: float) -> LaneHealth:
-        """Return the lane at this instant."""
+    def seen(self, lane: ResolvedTarget, now: float, *, is_same_secret: bool = True) -> LaneHealth:
+        """Return the lane at this instant. With another secret than before, nothing is held against it."""
         is_tight = self.is_tight(lane, now)
         if self.is_closed:
             return LaneHealth(
                 is_tight=is_tight, in_flight=self.in_flight, ttft_seconds=self.ttft_seconds
             )
-        is_open = [circuit for circuit in self.circuits if circuit.until is not None]
+        circuits = self.circuits if is_same_secret else self.circuits[:2]
+        is_open = [circuit for circuit in circuits if circuit.until is not None]
+        if not is_open:
+            return LaneHealth(
+                is_tight=is_tight, in_flight=self.in_flight, ttft_seconds=self.ttft_seconds
+            )
         last = max(is_open, key=lambda circuit: circuit.until or 0.0)
         is_held = any(circuit.opened_by == "hold" for circuit in is_open)
         return LaneHealth(

@@ -82,9 +82,9 @@ class LaneTable:
             if not self._circuits:
                 return HEALTHY
             state = self._state(lane)
-        if state.secret is not lane.secret:
-            self._renew_secret(state, lane)
-        return state.seen(lane, now)
+        # A call that enters it with a new secret forgets what was held against the old one.
+        is_same = state.secret is lane.secret or state.secret == lane.secret
+        return state.seen(lane, now, is_same_secret=is_same)
 
     @property
     def size(self) -> int:

@@ -247,6 +247,10 @@ def test_a_new_secret_clears_what_was_held_against_the_old_one() -> None:
     assert here.of(_with(same), fleet.now).is_open
     assert there.of(_with(old), fleet.now).is_open
     assert not here.of(_with(new), fleet.now).is_open
+    passage = here.enter(_with(new), caller(1))
+    assert passage is not None
+    passage.leave()
+    assert here.open_circuits() == there.open_circuits() == []
     assert not there.of(_with(new), fleet.now).is_open
 
 
