@@ -37,10 +37,16 @@ def _translate(field: Field[Any, Any]) -> None:
 
 # What pages show of them, for makemessages. A test compares.
 DERIVED = (
+    gettext_noop("affinity"),
+    gettext_noop("affinity seconds"),
     gettext_noop("API key"),
     gettext_noop("API keys"),
     gettext_noop("API token"),
     gettext_noop("API tokens"),
+    gettext_noop("fall back on"),
+    gettext_noop("limits"),
+    gettext_noop("max attempts"),
+    gettext_noop("strategy"),
     gettext_noop("URL"),
     gettext_noop("above tokens"),
     gettext_noop("absorbed"),
@@ -279,11 +285,14 @@ DERIVED = (
     gettext_noop("used at"),
     gettext_noop("user"),
     gettext_noop("vendor"),
+    gettext_noop("wait seconds"),
     gettext_noop("was complete"),
     gettext_noop("webhook deliveries"),
     gettext_noop("webhook delivery"),
     gettext_noop("webhook endpoint"),
     gettext_noop("webhook endpoints"),
     gettext_noop("websocket"),
+    gettext_noop("weight"),
+    gettext_noop("when"),
     gettext_noop("window"),
 )
