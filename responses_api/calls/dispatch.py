@@ -220,7 +220,7 @@ class Dispatch:
             **attempt.reply_headers,
             **self.headers(),
         }
-        if self._has_dropped_reasoning:
+        if self._has_dropped_reasoning or sealed_reasoning.is_left_behind(ask.call, ask.target):
             dropped = attempt.reply_headers.get(DROPPED_HEADER)
             names = (sealed_reasoning.DROPPED,) if dropped is None else (
                 dropped, sealed_reasoning.DROPPED,

@@ -95,6 +95,8 @@ class LaneChoice:
             self._has_begun = True
             return await self._first()
         passage = await self._of_the_others()
+        if passage is None and self._all_open:
+            passage = await self._of_the_open()
         if passage is None and self._failed is not None:
             passage = await self._same_again()
         return passage
@@ -167,17 +169,28 @@ class LaneChoice:
     async def _last_resort(self) -> Passage | None:
         """Wait for the lane that may be tried soonest, if that is soon; else ask one that failed. Raise
         if all that is left asked to be left alone."""
+        self._all_open = True
         while (pause := self._pause()) is not None:
             await self._sleep(self._soonest(), pause)
             self._waited += pause
             passage = await self._of_the_others()
             if passage is not None:
                 return passage
+        passage = await self._of_the_open()
+        if passage is None:
+            raise self._nobody()
+        return passage
+
+    async def _of_the_open(self) -> Passage | None:
+        """Enter the first lane that was not asked although its circuit is open, if it only failed."""
         for lane in self._planned:
-            passage = self._table.enter_open(lane, self._caller)
-            if passage is not None and await self._table.confirm(passage):
-                return self._entered(passage)
-        raise self._nobody()
+            if self._is_left(lane):
+                passage = self._table.enter_open(lane, self._caller)
+                if passage is not None and await self._table.confirm(passage):
+                    if self._may_retry(lane):
+                        return self._entered(passage)
+                    passage.leave()
+        return None
 
     def _pause(self) -> float | None:
         """Return how long to wait before a lane may be tried again; None if that is too long."""
