@@ -353,6 +353,30 @@ async def accounting(bench: Bench) -> list[Figure]:
     ]
 
 
+async def planning(bench: Bench) -> list[Figure]:
+    """Measure deciding where a call goes, in a process of its own; the floor is that of a JSON call."""
+    call = json_call(RELAYS[0], 1_000)
+    floor = await bench.sample(bench.stage.floor, call, bench.scale.json_calls, JSON_CONCURRENCY)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.planning", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await program.communicate()
+    return [
+        Figure(
+            "planning",
+            where,
+            what,
+            "µs",
+            took,
+            floor.cpu_per_call() * 1000,
+            at_most=FLOOR_THEN_MS * 1000 / 20 if where == "three lanes" else None,
+            floor_then=FLOOR_THEN_MS * 1000,
+        )
+        for name, took in orjson.loads(said).items()
+        for where, what in (name.split(": "),)
+    ]
+
+
 def _added(when: str, gateway: Server, before: float) -> Figure:
     added = meters.rss_megabytes(gateway.pid) - before
     return Figure("sockets", f"{IDLE_SOCKETS} {when}", "RSS added", "MB", added, at_most=10)
@@ -422,4 +446,5 @@ SCENARIOS: dict[str, Scenario] = {
     "replay": replay,
     "sockets": sockets,
     "accounting": accounting,
+    "planning": planning,
 }
