@@ -159,7 +159,6 @@ def test_what_is_too_long_goes_one_step_to_a_larger_window(
 def test_a_lane_that_is_alone_is_asked_again_if_it_is_busy(
     gateway: LiveGateway, customer: Customer
 ) -> None:
-    gateway.worker.services.lane_health.chance = lambda: 0.0
     lanes(gateway, PREFIX + "503")
     answer = ask(gateway, customer)
     assert (answer.status, answer.headers[ATTEMPTS]) == (503, "3")
