@@ -93,6 +93,12 @@ class LaneChoice:
         """Return the next lane to ask; None if there is none."""
         if not self._has_begun:
             self._has_begun = True
+            if not self._all_open:
+                passage = self._table.enter(self._planned[0], self._caller)
+                if passage is not None and not passage.probes:  # as almost always
+                    return self._entered(passage)
+                if passage is not None and await self._table.confirm(passage):
+                    return self._entered(passage)
             return await self._first()
         passage = await self._of_the_others()
         if passage is None and self._all_open:

@@ -261,8 +261,10 @@ class LaneTable:
         now = self.now()
         circuit = self._circuits.get(message.scope)
         if message.kind in {"close", "answer"}:
-            if circuit is not None:
-                circuit.close() if message.kind == "close" else circuit.success_elsewhere()
+            if circuit is not None and message.kind == "close":
+                circuit.close()
+            elif circuit is not None:
+                circuit.success_elsewhere()
             return
         if circuit is None:
             scope = scopes.read_scope(message.scope)
