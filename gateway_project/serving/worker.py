@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -31,8 +32,8 @@ from responses_api.process.registry import Registry
 from responses_api.process.socket_limits import SocketLimits
 from responses_api.process.timeouts import Timeouts
 from responses_api.services import Services
+from routing.health.table import LaneTable
 from routing.policy.affinity import AffinityMemory
-from routing.policy.lane_health import AllHealthy
 from routing.resolve import Router
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -42,6 +43,9 @@ from tenants.ledger.spool import Spool
 from tenants.limits import gate
 from tenants.limits.gate import RateLimiter
 from tenants.revision_watcher import RevisionWatcher
+
+if TYPE_CHECKING:
+    from routing.health.sharing import CircuitSharing
 
 
 class Worker:
@@ -59,6 +63,7 @@ class Worker:
             redis_url=settings.REDIS_URL,
         )
         services = _services(self.loop, self.authenticator, self.watcher)
+        self.circuits = _circuit_sharing(services.lane_health)
         self.run_watcher = RunWatcher(settings.REDIS_URL)
         runs = LocalRuns(
             self._make_run,
@@ -100,6 +105,8 @@ class Worker:
         services.budgets.start()
         self.watcher.start()
         self.run_watcher.start()
+        if self.circuits is not None:
+            self.circuits.start()
         self.runs.start()
         self.live_answers.start()
         self.periodic.start()
@@ -110,6 +117,8 @@ class Worker:
         await self.live_answers.stop()
         await self.runs.stop()
         await self.run_watcher.stop()
+        if self.circuits is not None:
+            await self.circuits.stop()
         await self.watcher.stop()
         await services.registry.sockets.stop()
         await self.idempotent_calls.stop()
@@ -168,7 +177,7 @@ def _services(
         max_replay_bytes=settings.MAX_REPLAY_BYTES,
         router=Router(),
         affinity=AffinityMemory(),
-        lane_health=AllHealthy(),
+        lane_health=LaneTable(failure_seconds=settings.FIRST_BYTE_SECONDS),
         transport=_transport(),
         timeouts=timeouts_from_settings(),
         registry=Registry(),
@@ -192,6 +201,14 @@ def _doorkeeper(rate_limits: RateLimiter, authenticator: Authenticator) -> Doork
         all_traffic=settings.IP_LIMITS,
         failures=settings.FAILED_AUTH_LIMIT,
     )
+
+
+def _circuit_sharing(table: LaneTable) -> CircuitSharing | None:
+    if settings.REDIS_URL is None:
+        return None
+    from routing.health.sharing import CircuitSharing  # noqa: PLC0415  # redis only where it is used
+
+    return CircuitSharing(settings.REDIS_URL, table)
 
 
 def _transport() -> Transport:

@@ -17,6 +17,7 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.accounting import expected_tokens
 from responses_api.calls import history as state
 from responses_api.calls import targets
+from responses_api.calls.attempt_headers import asks_for_routing
 from responses_api.calls.history import Memory, Resolved
 from responses_api.doors.door import Door, Stores
 from responses_api.doors.shapes import ModelCall
@@ -53,7 +54,8 @@ class GenerationRequest(Struct):
 
 class Admitted(Struct, frozen=True):
     """A request that may go upstream. `targets` are the lanes to try, in order, planned by its `facts`;
-    `all_open`: none of them has a closed circuit. `store` saves the answer, if it is stored; `resolved` is
+    `all_open`: none of them has a closed circuit. `tells_routing`: the client asked how it is routed, and
+    may see that. `store` saves the answer, if it is stored; `resolved` is
     what a call to the Responses API continues from, its own input and the fields that echo both. Whoever
     ends the request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be
     charged."""
@@ -67,6 +69,7 @@ class Admitted(Struct, frozen=True):
     upstream_headers: dict[str, str]
     facts: CallFacts = NO_FACTS
     all_open: bool = False
+    tells_routing: bool = False
     resolved: Resolved | None = None
     store: AnswerStore | None = None
     socket: str | None = None
@@ -172,6 +175,7 @@ async def admit_call(
         targets=chosen.kept,
         facts=facts,
         all_open=chosen.all_open,
+        tells_routing=caller.shows_upstreams and asks_for_routing(request.scope["headers"]),
         upstream_headers=_upstream_headers(request, call),
         resolved=resolved,
         store=store,

@@ -205,6 +205,20 @@ class Attempt:
     # Settle
 
     @property
+    def is_streamed(self) -> bool:
+        return self._metered.is_streamed
+
+    @property
+    def used_tokens(self) -> int:
+        """Return the tokens it used, once it is settled."""
+        return self._metered.used_tokens
+
+    @property
+    def waited_seconds(self) -> float:
+        """Return for how long its upstream has been waited for, since it was sent."""
+        return clock.monotonic() - self._metered.sent_at
+
+    @property
     def is_settled(self) -> bool:
         return self._metered.settled
 

@@ -131,6 +131,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Providers"), "routing.provider"),
             MenuTab(_("Set up"), "provider_setup"),
             MenuTab(_("Credentials"), "routing.credential"),
+            MenuTab(_("Circuits"), "circuits"),
         ),
     ),
     MenuEntry(BUILD, _("Playground"), "science", (MenuTab(_("Playground"), "playground"),)),
