@@ -1,0 +1,169 @@
+"""Find out of an expression how wide its matches can be, and of which characters they are made.
+
+From both follows how much of a stream must be held back. Expressions are read by Python's parser and matched
+by RE2; what the two read differently is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from re import _constants as constants  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+import re2
+from msgspec import Struct
+
+MAX_WIDTH = 512
+ASCII = frozenset(map(chr, range(128)))
+_DIGITS = frozenset("0123456789")
+_SPACES = frozenset(" \t\n\r\f\v")
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_CATEGORIES = {
+    constants.CATEGORY_DIGIT: _DIGITS,
+    constants.CATEGORY_SPACE: _SPACES,
+    constants.CATEGORY_WORD: _WORD,
+}
+_REPEATS = frozenset({constants.MAX_REPEAT, constants.MIN_REPEAT})
+# Python reads `{,5}` as up to five times, RE2 as these four characters.
+_OPEN_REPEAT = re.compile(r"(?<!\\)\{,")
+
+
+class InvalidExpression(ValueError):
+    """The expression cannot be used; the message says why."""
+
+
+class Alphabet(Struct, frozen=True):
+    """A set of characters: some of ASCII, and either none or all of the others."""
+
+    ascii: frozenset[str]
+    others: bool = False
+
+    def __contains__(self, char: str) -> bool:
+        return char in self.ascii if char < "\x80" else self.others
+
+    def joined(self, other: Alphabet) -> Alphabet:
+        return Alphabet(self.ascii | other.ascii, self.others or other.others)
+
+
+EVERYTHING = Alphabet(ASCII, True)
+NOTHING = Alphabet(frozenset())
+
+
+class Shape(Struct, frozen=True):
+    """The widest match in characters, and what matches are made of."""
+
+    width: int
+    alphabet: Alphabet
+
+
+def options() -> re2.Options:
+    """Return RE2's options: nothing is written to stderr."""
+    made = re2.Options()
+    made.log_errors = False
+    return made
+
+
+def read_shape(pattern: str, most: int = MAX_WIDTH) -> Shape:
+    """Read the shape of an expression. Raise InvalidExpression if it cannot be used in a stream."""
+    if _OPEN_REPEAT.search(pattern):
+        raise InvalidExpression("'{,n}' is not supported; write '{0,n}'")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = parser.parse(pattern)
+    except (re.error, FutureWarning, DeprecationWarning, OverflowError, RecursionError) as error:
+        raise InvalidExpression(f"it cannot be read: {error}") from None
+    try:
+        re2.compile(pattern, options())
+    except re2.error as error:
+        raise InvalidExpression(f"RE2 does not take it: {_words_of(error)}") from None
+    least, widest = parsed.getwidth()
+    if least == 0:
+        raise InvalidExpression("it matches the empty text")
+    if widest > most:
+        raise InvalidExpression(
+            f"its matches may be longer than {most} characters; bound every repetition, as in '{{1,64}}'"
+        )
+    alphabet = _alphabet(parsed)
+    return Shape(int(widest), _without_case(alphabet) if _ignores_case(parsed) else alphabet)
+
+
+def _words_of(error: Exception) -> str:
+    given = error.args[0] if error.args else ""
+    return given.decode(errors="replace") if isinstance(given, bytes) else str(given)
+
+
+def _ignores_case(parsed: Any) -> bool:
+    """Tell whether any part of the expression ignores case."""
+    if parsed.state.flags & re.IGNORECASE:
+        return True
+    return any(
+        bool(argument[1] & re.IGNORECASE) or _ignores_case(argument[3])
+        if operator is constants.SUBPATTERN
+        else any(map(_ignores_case, _inner(operator, argument)))
+        for operator, argument in parsed
+    )
+
+
+def _without_case(alphabet: Alphabet) -> Alphabet:
+    """Add the other case of every letter, and those beyond ASCII that are folded to one in it."""
+    both = frozenset(char.lower() for char in alphabet.ascii) | frozenset(
+        char.upper() for char in alphabet.ascii
+    )
+    return Alphabet(both, alphabet.others or bool({"k", "s"} & both))
+
+
+def _alphabet(parsed: Any) -> Alphabet:
+    found = NOTHING
+    for operator, argument in parsed:
+        found = found.joined(_of_node(operator, argument))
+        if found == EVERYTHING:
+            break
+    return found
+
+
+def _of_node(operator: Any, argument: Any) -> Alphabet:
+    if operator is constants.AT:
+        return NOTHING
+    if operator is constants.LITERAL:
+        return _of_range(argument, argument)
+    if operator is constants.IN:
+        return _of_class(argument)
+    inner = _inner(operator, argument)
+    if not inner:  # any character, or something nobody thought of
+        return EVERYTHING
+    found = NOTHING
+    for one in inner:
+        found = found.joined(_alphabet(one))
+    return found
+
+
+def _inner(operator: Any, argument: Any) -> list[Any]:
+    """Return the expressions within a node."""
+    if operator in _REPEATS:
+        return [argument[2]]
+    if operator is constants.SUBPATTERN:
+        return [argument[3]]
+    if operator is constants.BRANCH:
+        return list(argument[1])
+    return []
+
+
+def _of_class(entries: Any) -> Alphabet:
+    found = NOTHING
+    for operator, argument in entries:
+        if operator is constants.LITERAL:
+            found = found.joined(_of_range(argument, argument))
+        elif operator is constants.RANGE:
+            found = found.joined(_of_range(*argument))
+        elif operator is constants.CATEGORY and argument in _CATEGORIES:
+            found = found.joined(Alphabet(_CATEGORIES[argument]))
+        else:  # a negation
+            return EVERYTHING
+    return found
+
+
+def _of_range(first: int, last: int) -> Alphabet:
+    return Alphabet(frozenset(map(chr, range(first, min(last, 127) + 1))), last > 127)

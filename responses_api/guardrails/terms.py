@@ -1,0 +1,97 @@
+"""Find whole words and phrases of a list, however they are written (folding.py).
+
+Between letters of scripts that put no spaces between words there is no edge of a word to look for.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator
+
+import re2
+
+from responses_api.guardrails.folding import fold
+from responses_api.guardrails.shape import options
+
+MAX_TERMS = 5_000
+MAX_TERM = 200
+_MEMORY = 64 << 20
+_UNANCHORED = re2._Anchor.UNANCHORED
+# Thai to Tibetan, Burmese, Khmer, kana, ideographs.
+_UNSPACED = (
+    ("\u0e00", "\u0fff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u3040", "\u30ff"),
+    ("\u3400", "\u9fff"), ("\uf900", "\ufaff"), ("\U00020000", "\U0003ffff"),
+)  # fmt: skip
+
+
+def _is_word(char: str) -> bool:
+    """Tell whether a character of a folded text belongs to the word beside it."""
+    if char < "\x80":
+        return char.isalnum() or char == "_"
+    if any(first <= char <= last for first, last in _UNSPACED):
+        return False
+    return unicodedata.category(char)[0] in "LNM"
+
+
+def _is_edge(folded: str, at: int) -> bool:
+    """Tell whether a word may begin or end here."""
+    if at <= 0 or at >= len(folded):
+        return True
+    return not (_is_word(folded[at - 1]) and _is_word(folded[at]))
+
+
+class Terms:
+    """A list of terms, folded and sorted; `width` is the length of the longest."""
+
+    def __init__(self, terms: list[str]) -> None:
+        self._terms = sorted({folded for term in terms if (folded := fold(term).strip())})
+        self.width = max(map(len, self._terms), default=0)
+        self._firsts = frozenset(term[0] for term in self._terms)
+        made = options()
+        made.never_capture, made.max_mem = True, _MEMORY
+        # The wrapper around this converts all offsets of a text at every search.
+        self._any = re2.compile("|".join(map(re2.escape, self._terms)), made)._regexp
+
+    def stands_in(self, folded: str) -> bool:
+        """Tell quickly whether a term may stand in a folded text."""
+        encoded = folded.encode("utf-8", "replace")
+        return bool(self._any.Match(_UNANCHORED, encoded, 0, len(encoded))[0][0] >= 0)
+
+    def spans(self, folded: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Give the places in a folded text, from `start` to before `stop`, at which terms begin: of those
+        that begin at one place the longest. They may overlap."""
+        encoded = folded.encode("utf-8", "replace")
+        size, char = len(encoded), start
+        byte = start if size == len(folded) else len(folded[:start].encode("utf-8", "replace"))
+        while (found := self._any.Match(_UNANCHORED, encoded, byte, size)[0][0]) >= 0:
+            char += len(encoded[byte:found].decode())
+            if char >= stop:
+                return
+            if _is_edge(folded, char) and (end := self._end(folded, char)):
+                yield char, end
+            byte, char = found + len(folded[char].encode("utf-8", "replace")), char + 1
+
+    def _end(self, folded: str, at: int) -> int:
+        """Return the end of the longest term that stands at a place and ends there as a word; or 0."""
+        piece = folded[at : at + self.width]
+        end = low = 0
+        for length in range(1, len(piece) + 1):
+            low = bisect_left(self._terms, piece[:length], low)
+            if low == len(self._terms) or not self._terms[low].startswith(piece[:length]):
+                break
+            if len(self._terms[low]) == length and _is_edge(folded, at + length):
+                end = at + length
+        return end
+
+    def tail(self, folded: str, start: int) -> int:
+        """Return how many characters at the end may be the beginning of a term, or a term whose end as a
+        word is not certain yet; what begins before `start` is not looked at."""
+        size = len(folded)
+        for at in range(max(size - self.width, start), size):
+            if folded[at] in self._firsts and _is_edge(folded, at):
+                rest = folded[at:]
+                place = bisect_left(self._terms, rest)
+                if place < len(self._terms) and self._terms[place].startswith(rest):
+                    return size - at
+        return 0
