@@ -36,7 +36,17 @@ _TOLD = ("blocked", "masked", "skipped")
 class CallGuardrails:
     """The guardrails of one call. `report` takes what is found, before and while the answer flows."""
 
-    __slots__ = ("_alias", "_caller", "_checks", "_events", "_found", "_measured", "_request_id", "policy")
+    __slots__ = (
+        "_alias",
+        "_caller",
+        "_checks",
+        "_events",
+        "_found",
+        "_measured",
+        "_request_id",
+        "passed",
+        "policy",
+    )
 
     def __init__(
         self,
@@ -54,7 +64,9 @@ class CallGuardrails:
         self._request_id = request_id
         self._caller = caller
         self._alias = alias
-        # Of external findings: how long they took. Each is held by what is kept here, so its number is its own.
+        # External checks of the input that let it through, by number and revision.
+        self.passed: dict[int, int] = {}
+        # How long external findings took. Each is held by what is kept here, so its number is its own.
         self._measured: dict[int, Judged] = {}
         self._found: dict[str, str] = {}  # the strongest outcome of each guardrail, by name
 
@@ -151,7 +163,11 @@ class ExternalOutputJudge:
     def __init__(self, guardrails: CallGuardrails, applied: Sequence[ExternalCheck]) -> None:
         self._guardrails = guardrails
         self._applied = applied
-        self.holds_all = any(each.spec.config.get("output", "windows" if each.spec.kind == "moderation" else "whole") == "whole" for each in applied)
+        self.holds_all = any(
+            each.spec.config.get("output", "windows" if each.spec.kind == "moderation" else "whole")
+            == "whole"
+            for each in applied
+        )
 
     async def judge(self, segments: tuple[OutputSegment, ...], *, is_last: bool) -> OutputVerdict:
         """Return the verdict on what is held back."""

@@ -55,5 +55,5 @@ def fields_of(row: GuardrailEvent) -> dict[str, Any]:
 def in_words(row: GuardrailEvent) -> str:
     """Return a line about an event."""
     where = f"{row.stage} {row.surface}".strip()
-    about = row.failure or f"{row.rule} ×{row.count}".strip()
+    about = row.failure or f"{row.rule} ({row.count} times)".strip()
     return f"{row.at:%Y-%m-%d %H:%M:%S} {row.request_id} {row.guardrail} {row.action} ({where}): {about}"

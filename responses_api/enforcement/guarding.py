@@ -1,41 +1,41 @@
 """Put the guardrails of a call to work: on its input before anything is sent, and on its answer.
 
-    local checks      of everything the model is sent, whatever door and transport it came by
-    external checks   of what is left, masked already; those that run beside the call are begun later
-    what comes of it  a refusal that names the guardrail, or the call as it is sent
+local checks      of everything the model is sent, whatever door and transport it came by
+external checks   of what is left, masked already; those that run beside the call are begun later
+what comes of it  a refusal that names the guardrail, or the call as it is sent
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct, structs
 
-from gateway_project.lib.errors import (
-    ContentPolicyViolation,
-    GatewayError,
-    GuardrailUnavailable,
-)
+from gateway_project.lib.errors import ContentPolicyViolation, GuardrailUnavailable
 from gateway_project.lib.writer import Writer
-from responses_api.accounting import expected_tokens
+from responses_api.accounting.estimates import estimate
 from responses_api.doors.door import Door
 from responses_api.doors.shapes import ModelCall
 from responses_api.enforcement.call import CallGuardrails
 from responses_api.enforcement.external.asking import ExternalChecks
-from responses_api.enforcement.external.judging import Judged, merged_spans
+from responses_api.enforcement.external.judging import ExternalCheck, Judged, merged_spans
 from responses_api.enforcement.external.protocol import Span, apply_spans
 from responses_api.enforcement.parallel import ParallelChecks
 from responses_api.enforcement.policies import GuardrailPolicies
 from responses_api.enforcement.recording import EventWriter
-from responses_api.guardrails import surfaces
-from responses_api.guardrails.engine import RequestVerdict
-from responses_api.guardrails.spec import ENDING, Finding, RequestContents, Segment, Stage
+from responses_api.guardrails import reading
+from responses_api.guardrails.engine import Engine, RequestVerdict
+from responses_api.guardrails.masks import Masks
+from responses_api.guardrails.spec import Finding, RequestContents, Segment, Stage
 from routing.upstream.transport import Transport
 from tenants.keys.caller import Caller
 
 # Checking more text than this would hold the event loop up for a millisecond.
 SHORT_CHARACTERS = 64 * 1024
+TOOL_DEFINITION = "tool_definition"
+STAGES: tuple[Stage, ...] = ("input", "tools")
 
 
 class Guarded(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Guarded(Struct, frozen=True):
 
     call: ModelCall
     guardrails: CallGuardrails
-    kept: dict[str, object] | None = None
+    kept: dict[str, Any] | None = None
     beside: ParallelChecks | None = None
 
 
@@ -99,16 +99,160 @@ async def _guarded(
     engine = guardrails.policy.engine
     assert engine is not None
     if not engine.reads_request:
-        return Guarded(_with_output_guard(guardrails, call, None), guardrails)
-    contents = surfaces_of(door, call)
-    verdict = await _check_locally(guardrails, door, call, contents)
-    _report_all(guardrails, call, verdict.findings)
-    texts, kept, external_passed = await _check_outside(guardrails, call, contents, verdict, passed)
-    sent = call
-    if texts != tuple(segment.text for segment in contents.segments):
-        sent = structs.replace(call, body=surfaces.write(call.body, contents, texts))
-    stored = None
-    if kept != tuple(segment.text for segment in contents.segments):
-        stored = surfaces.write(call.body, contents, kept)
+        return Guarded(_with_output_guard(guardrails, call, Masks()), guardrails)
+    contents = reading.read(door.contents, call.body)
+    verdict = await _check_locally(engine, call, contents)
+    _settle(guardrails, call, verdict.findings)
+    texts = verdict.texts
     beside = None
-    return Guarded(_with_output_guard(guardrails, sent, verdict), guardrails, stored, beside)
+    if guardrails.policy.external:
+        spans = await _ask_before(guardrails, call, contents, texts, passed)
+        texts = _masked(texts, spans)
+        verdict = structs.replace(verdict, texts=texts, kept=_masked_kept(verdict, spans))
+        beside = _beside(guardrails, call, contents, texts, passed)
+    sent = _written(door, call, contents, texts)
+    kept = _written(door, call, contents, verdict.kept)
+    return Guarded(
+        _with_output_guard(guardrails, sent, verdict.masks),
+        guardrails,
+        None if kept is call else kept.body,
+        beside,
+    )
+
+
+def _written(
+    door: Door, call: ModelCall, contents: RequestContents, texts: tuple[str, ...]
+) -> ModelCall:
+    """Return the call with these texts; the very same one if they are its own."""
+    if all(
+        new is old.text or new == old.text
+        for new, old in zip(texts, contents.segments, strict=True)
+    ):
+        return call
+    return structs.replace(call, body=reading.write(door.contents, call.body, texts))
+
+
+def _with_output_guard(guardrails: CallGuardrails, call: ModelCall, masks: Masks) -> ModelCall:
+    """Return the call with the filter of its answer, if anything can change that."""
+    engine = guardrails.policy.engine
+    assert engine is not None
+    guard = engine.output_guard(masks, guardrails.report, guardrails.output_judge())
+    return call if guard is None else structs.replace(call, guard=guard)
+
+
+async def _check_locally(
+    engine: Engine, call: ModelCall, contents: RequestContents
+) -> RequestVerdict:
+    """Check what is sent; a long text in a thread, so that others are served meanwhile."""
+    size = sum(len(segment.text) for segment in contents.segments)
+    tokens = estimate(call.body, call.size).fair if _counts_tokens(engine) else 0
+    if size <= SHORT_CHARACTERS:
+        return engine.check_request(contents, tokens)
+    return await asyncio.to_thread(engine.check_request, contents, tokens)
+
+
+def _counts_tokens(engine: Engine) -> bool:
+    return any("max_tokens" in spec.config for spec in engine.specs)
+
+
+def _settle(guardrails: CallGuardrails, call: ModelCall, findings: Iterable[Finding]) -> None:
+    """Report what was found. Raise the refusal of the first finding that ends the call."""
+    found = list(findings)
+    for finding in found:
+        guardrails.report(finding)
+    for finding in found:
+        if finding.outcome == "blocked":
+            param = call.client_param(finding.param) if finding.param else None
+            raise ContentPolicyViolation(finding.guardrail.name, param=param)
+    for finding in found:
+        if finding.outcome == "unavailable":
+            raise GuardrailUnavailable(finding.guardrail.name)
+
+
+# External checks
+
+Spans = dict[int, tuple[Span, ...]]
+
+
+async def _ask_before(
+    guardrails: CallGuardrails,
+    call: ModelCall,
+    contents: RequestContents,
+    texts: tuple[str, ...],
+    passed: Mapping[int, int],
+) -> Spans:
+    """Ask the checks that are asked before the call. Return what they mask, by the number of the text."""
+    spans: Spans = {}
+    for stage in STAGES:
+        applied = _not_passed(guardrails.external(stage), passed)
+        chosen = _segments_of(contents, texts, stage)
+        if applied and chosen:
+            judged = await guardrails.ask(applied, stage, [segment for _, segment in chosen])
+            _settle(guardrails, call, _findings(judged))
+            guardrails.passed |= {
+                each.spec.id: each.spec.revision
+                for each, said in zip(applied, judged, strict=True)
+                if said.finding is None or said.finding.outcome == "monitored"
+            }
+            found = merged_spans(judged)
+            spans |= {number: found[n] for n, (number, _) in enumerate(chosen) if n in found}
+    return spans
+
+
+def _beside(
+    guardrails: CallGuardrails,
+    call: ModelCall,
+    contents: RequestContents,
+    texts: tuple[str, ...],
+    passed: Mapping[int, int],
+) -> ParallelChecks | None:
+    """Return the checks that run beside the call; None if there are none."""
+    applied = _not_passed(guardrails.external("input", parallel=True), passed)
+    segments = [segment for _, segment in _segments_of(contents, texts, "input")]
+    if not applied or not segments:
+        return None
+
+    async def work() -> None:
+        judged = await guardrails.ask(applied, "input", segments, may_mask=False)
+        _settle(guardrails, call, _findings(judged))
+
+    return ParallelChecks(work)
+
+
+def _not_passed(applied: list[ExternalCheck], passed: Mapping[int, int]) -> list[ExternalCheck]:
+    """Leave out the checks that have let this very request through before."""
+    return [each for each in applied if passed.get(each.spec.id) != each.spec.revision]
+
+
+def _segments_of(
+    contents: RequestContents, texts: tuple[str, ...], stage: Stage
+) -> list[tuple[int, Segment]]:
+    """Return the texts that a stage looks at, as they would be sent, each with its number."""
+    return [
+        (number, structs.replace(segment, text=text))
+        for number, (segment, text) in enumerate(zip(contents.segments, texts, strict=True))
+        if text and (segment.surface == TOOL_DEFINITION) == (stage == "tools")
+    ]
+
+
+def _findings(judged: Iterable[Judged]) -> list[Finding]:
+    return [each.finding for each in judged if each.finding is not None]
+
+
+def _masked(texts: tuple[str, ...], spans: Spans) -> tuple[str, ...]:
+    if not spans:
+        return texts
+    return tuple(
+        apply_spans(text, spans[number]) if number in spans else text
+        for number, text in enumerate(texts)
+    )
+
+
+def _masked_kept(verdict: RequestVerdict, spans: Spans) -> tuple[str, ...]:
+    """Return the texts as they are stored. One with masks that are put back is stored without what an
+    external check masked, because it masks every turn anew and its places are those of the masked text."""
+    pairs = enumerate(zip(verdict.kept, verdict.texts, strict=True))
+    return tuple(
+        apply_spans(kept, spans[number]) if number in spans and kept == sent else kept
+        for number, (kept, sent) in pairs
+    )

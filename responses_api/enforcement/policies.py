@@ -1,7 +1,7 @@
 """Find the guardrails of a call, compiled, and keep them until the configuration changes.
 
-Where there is no guardrail at all, calls look at one attribute. Where nothing can be read, calls wait for what
-was read before, as routes do; where that is too old they are refused, because nobody knows what applies.
+Where there is no guardrail at all, calls look at one attribute. Where nothing can be read, what was read
+before counts, as with routes; once that is too old, calls are refused, because nobody knows what applies.
 """
 
 from __future__ import annotations

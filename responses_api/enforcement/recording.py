@@ -1,7 +1,7 @@
 """Record what guardrails did: values on their way to rows, written behind the calls' backs.
 
-No text is in a record. The value found stands in it as an HMAC, keyed for its tenant with the newest pepper of
-API keys, which is not in the database: equal values of a tenant can be told to be equal, no more.
+No text is in a record. The value found stands in it as an HMAC, keyed for its tenant with the newest pepper
+of API keys, which is not in the database: equal values of a tenant can be told to be equal, no more.
 """
 
 from __future__ import annotations

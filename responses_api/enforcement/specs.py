@@ -144,7 +144,7 @@ def _own_target(row: Guardrail, auth_kind: str, secret: Secret | None) -> Resolv
 
 
 def may_ask(row: Guardrail, provider: Provider) -> bool:
-    """Return whether the guardrail's owner may use the provider: its own, or one that takes its credential."""
+    """Return whether the guardrail's owner may use the provider: it is its own, or takes its credentials."""
     if row.tenant_id is None or provider.tenant_id is not None:
         return provider.tenant_id == row.tenant_id
     wants_none = provider.auth_kind == Provider.AuthKind.NONE

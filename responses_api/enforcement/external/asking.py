@@ -78,7 +78,7 @@ class ExternalChecks:
         """Return the verdict on all texts that were not let through before. Raise CheckUnavailable."""
         began = clock.monotonic()
         digests = [_digest(spec, question, each) for each in question.segments]
-        new = [n for n, digest in enumerate(digests) if digest not in self._allowed]
+        new = [n for n, digest in enumerate(digests) if not self._is_allowed(digest)]
         if not new:
             return Asked(ALLOWED, 0)
         asked = structs.replace(question, segments=tuple(question.segments[n] for n in new))
@@ -163,6 +163,13 @@ class ExternalChecks:
             return await self._transport.post(endpoint.target, endpoint.path, body, headers)
         except ValueError:
             raise CheckUnavailable("unusable_header", is_down=False) from None
+
+    def _is_allowed(self, digest: bytes) -> bool:
+        """Return whether a text was let through, which it is remembered for the longer."""
+        if digest not in self._allowed:
+            return False
+        self._allowed.move_to_end(digest)
+        return True
 
     def _remember(self, digests: Iterable[bytes]) -> None:
         for digest in digests:

@@ -21,7 +21,9 @@ class Command(AnsweringCommand):
         parser.add_argument("name", help="what clients, events and headers call it")
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument("--alias", help="only for calls of this alias")
-        parser.add_argument("--key", dest="api_key", metavar="ID", help="only for calls of this key")
+        parser.add_argument(
+            "--key", dest="api_key", metavar="ID", help="only for calls of this key"
+        )
         parser.add_argument("--kind", required=True, choices=Guardrail.Kind.values)
         parser.add_argument("--action", choices=Guardrail.Action.values)
         parser.add_argument(
