@@ -29,7 +29,7 @@ def test_a_blocked_request_is_refused_by_name_and_costs_nothing(
         assert "no-words" in answer.text
         assert "forbidden" not in answer.text
     assert ledger.rows(gateway) == []
-    assert gateway.sandbox.log.calls == []
+    assert not gateway.sandbox.calls
     first, _ = events(gateway, 2)
     assert (first.guardrail, first.action, first.stage, first.rule) == (
         "no-words",
@@ -44,7 +44,7 @@ def test_masks_change_what_is_sent(gateway: LiveGateway, acme: Customer):
     answer = ask(gateway, "chat", acme, "sandbox-chat", "mail bob@example.com now")
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-tollgate-guardrails"] == "pii=masked"
-    (call,) = gateway.sandbox.log.calls
+    (call,) = gateway.sandbox.calls
     assert call.body["messages"][0]["content"] == "mail [EMAIL] now"
     (row,) = ledger.rows(gateway)
     assert row.guardrail_outcome == "masked"
