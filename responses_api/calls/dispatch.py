@@ -94,7 +94,7 @@ class Dispatch:
             call = await shortening.fit_to_window(call, target)
         ask = Ask(
             route=admitted.door.name,
-            bridge=BRIDGES[admitted.door.name, target.protocol],
+            bridge=BRIDGES[admitted.door.name, target.protocol].fitting(call),
             call=call,
             target=target,
             identity=self._identity,

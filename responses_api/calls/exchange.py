@@ -299,7 +299,7 @@ class Exchange:
         if attempt.is_held:
             await attempt.fund()
         status = attempt.reader.status
-        self._dispatch.settle(status, None, None, 200)
+        self._dispatch.settle(status, None, attempt.end_code, 200)
         self._costs.end()
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
         self.progress.phase = Phase.STORING
@@ -307,7 +307,7 @@ class Exchange:
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
         out = await self._store_answer(attempt, self._with_usage(attempt, out))
-        self._settle(status, None, 200)
+        self._settle(status, attempt.end_code, 200)
         return out
 
     def _with_usage(self, attempt: Attempt, out: bytes) -> bytes:

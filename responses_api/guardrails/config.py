@@ -18,7 +18,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from responses_api.guardrails import credentials, pii
-from responses_api.guardrails.shape import InvalidExpression, read_shape
+from responses_api.guardrails.expression import InvalidExpression
+from responses_api.guardrails.shape import read_shape
 from responses_api.guardrails.spec import Kind
 from responses_api.guardrails.terms import MAX_TERM, MAX_TERMS, Terms
 

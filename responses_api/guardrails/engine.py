@@ -34,6 +34,8 @@ from responses_api.guardrails.spec import (
 )
 from responses_api.guardrails.window import Edit, Window
 
+_DEFINITION = "tool_definition"
+
 
 class RequestVerdict(Struct, frozen=True):
     """What local guardrails say of a request.
@@ -111,6 +113,9 @@ class Engine:
         findings = [*self._check_parts(contents, tokens)]
         segments = contents.segments
         masks = Masks(segment.text for segment in segments) if self._is_reversible else Masks()
+        if not self._may_find(segments):
+            texts = tuple(segment.text for segment in segments)
+            return RequestVerdict(tuple(findings), texts, texts, masks)
         checked = [self._check_segment(segment, masks, findings) for segment in segments]
         texts = tuple(text for text, _ in checked)
         return RequestVerdict(tuple(findings), texts, tuple(kept for _, kept in checked), masks)
@@ -128,12 +133,25 @@ class Engine:
     def _is_reversible(self) -> bool:
         return any(spec.reversible and spec.action == "mask" for spec in self.specs)
 
+    def _may_find(self, segments: Sequence[Segment]) -> bool:
+        """Tell quickly whether anything may be found in any of the texts. Almost always they are one to look
+        at: what divides them cannot be part of a word, or hide one."""
+        stages: tuple[tuple[Stage, bool], ...] = (("input", False), ("tools", True))
+        for stage, is_definition in stages:
+            scanner = self._scanner(stage)
+            if not scanner:
+                continue
+            texts = [one.text for one in segments if (one.surface == _DEFINITION) is is_definition]
+            if scanner.is_anchored or scanner.may_find("\x00".join(texts)):
+                return True
+        return False
+
     def _check_segment(
         self, segment: Segment, masks: Masks, findings: list[Finding]
     ) -> tuple[str, str]:
         """Return a text as it is sent on and as it is stored, and add what was found in it."""
         text = segment.text
-        stage: Stage = "tools" if segment.surface == "tool_definition" else "input"
+        stage: Stage = "tools" if segment.surface == _DEFINITION else "input"
         scanner = self._scanner(stage)
         if not scanner.may_find(text):
             return text, text
@@ -141,7 +159,7 @@ class Engine:
         sent, hits = window.feed(text, is_last=True)
         if not hits:
             return text, text
-        findings += findings_of(hits, text, stage, segment.surface, segment.param)
+        findings += findings_of(hits, stage, segment.surface, segment.param)
         if not any(edit.hit.guardrail.reversible for edit in window.edits):
             return sent, sent
         again = Window(scanner, _is_masked_for_good)

@@ -11,10 +11,8 @@ from responses_api.guardrails.spec import Action, Finding, Outcome, Stage
 OUTCOMES: dict[Action, Outcome] = {"block": "blocked", "mask": "masked", "monitor": "monitored"}
 
 
-def findings_of(
-    hits: Iterable[Hit], text: str, stage: Stage, surface: str, param: str = "", origin: int = 0
-) -> list[Finding]:
-    """Sum up the matches in one text by rule. `text` begins at `origin` of what the matches count from."""
+def findings_of(hits: Iterable[Hit], stage: Stage, surface: str, param: str = "") -> list[Finding]:
+    """Sum up the matches in one text by rule."""
     by_rule: dict[tuple[int, str], list[Hit]] = {}
     for hit in hits:
         by_rule.setdefault((id(hit.guardrail), hit.rule), []).append(hit)
@@ -28,7 +26,7 @@ def findings_of(
             count=len(alike),
             start=first.start,
             length=first.end - first.start,
-            value=Secret(text[first.start - origin : first.end - origin]),
+            value=Secret(first.value),
             param=param,
         )
         for alike in by_rule.values()

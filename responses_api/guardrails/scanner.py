@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import re2
 from msgspec import Struct
 
 from responses_api.guardrails import folding
+from responses_api.guardrails.expression import Expression, ExpressionSet, encode
 from responses_api.guardrails.rule import Rule
-from responses_api.guardrails.shape import ASCII, Alphabet, options
+from responses_api.guardrails.shape import ASCII, Alphabet
 from responses_api.guardrails.spec import GuardrailSpec
 from responses_api.guardrails.terms import Terms
-
-_UNANCHORED = re2._Anchor.UNANCHORED
-_SET_MEMORY = 32 << 20
-# No text matches it by chance: whether a set that found nothing has looked at all.
-_CANARY = "\\x00canary\\x00"
-
-
-class TooComplex(ValueError):
-    """The rules of a call need more memory than one call may take."""
 
 
 class Bound(Struct, frozen=True):
@@ -51,6 +42,7 @@ class Hit(NamedTuple):
     rule: str
     label: str
     continues: Alphabet | None
+    value: str
 
     @property
     def end(self) -> int:
@@ -63,10 +55,8 @@ class Scanner:
     def __init__(self, rules: Sequence[Bound], terms: Sequence[BoundTerms]) -> None:
         self._rules = tuple(rules)
         self._terms = tuple(terms)
-        made = options()
-        made.never_capture = True
-        self._alone = [re2.compile(bound.rule.pattern, made)._regexp for bound in self._rules]
-        self._together = _together([bound.rule.pattern for bound in self._rules])
+        self._alone = [Expression(bound.rule.pattern) for bound in self._rules]
+        self._together = ExpressionSet(bound.rule.pattern for bound in self._rules)
         waits = _waits(self._rules)
         self._all_waits = (1 << len(waits)) - 1
         self._waits_for = {char: _in(waits, char) for char in (*ASCII, "\x80")}
@@ -77,9 +67,21 @@ class Scanner:
     def __bool__(self) -> bool:
         return bool(self._rules or self._terms)
 
+    @property
+    def is_anchored(self) -> bool:
+        """Tell whether an expression asks where a text begins or ends."""
+        return any(bound.rule.shape.is_anchored for bound in self._rules)
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether anything that is found changes a text, or ends it."""
+        guardrails = [bound.guardrail for bound in self._rules]
+        guardrails += [bound.guardrail for bound in self._terms]
+        return any(guardrail.action != "monitor" for guardrail in guardrails)
+
     def may_find(self, text: str) -> bool:
         """Tell quickly whether anything may be found in a text."""
-        if self._rules and self._together.Match(text.encode("utf-8", "replace")):
+        if self._rules and self._together.matching(encode(text)):
             return True
         folded = folding.fold(text) if self._terms else ""
         return any(bound.terms.stands_in(folded) for bound in self._terms)
@@ -120,8 +122,8 @@ class Scanner:
         `resume` tells, and is told, from where on a rule looks: matches of one rule do not overlap."""
         found: list[Hit] = []
         if self._rules:
-            encoded = text.encode("utf-8", "replace")
-            for index in self._together.Match(encoded) or ():
+            encoded = encode(text)
+            for index in self._together.matching(encoded):
                 self._hits_of(index, text, encoded, start, cut, resume, found)
         for bound in self._terms:
             self._term_hits(bound, text, start, cut, folded_before, found)
@@ -138,15 +140,15 @@ class Scanner:
         resume: dict[int, int],
         found: list[Hit],
     ) -> None:
-        bound, match = self._rules[index], self._alone[index].Match
-        rule, size, order = bound.rule, len(encoded), bound.order
+        bound, find = self._rules[index], self._alone[index].find
+        rule, order = bound.rule, bound.order
         char = max(start, resume.get(index, 0))
         if char >= cut:
             return
-        is_ascii = size == len(text)
-        byte = char if is_ascii else len(text[:char].encode("utf-8", "replace"))
+        is_ascii = len(encoded) == len(text)
+        byte = char if is_ascii else len(encode(text[:char]))
         while True:
-            first, last = match(_UNANCHORED, encoded, byte, size)[0]
+            first, last = find(encoded, byte)
             if first < 0:
                 return
             char = first if is_ascii else char + len(encoded[byte:first].decode())
@@ -155,7 +157,7 @@ class Scanner:
             piece = encoded[first:last].decode()
             if rule.accepts is None or rule.accepts(piece):
                 length = len(piece)
-                made = (bound.guardrail, rule.name, rule.label, rule.continues)
+                made = (bound.guardrail, rule.name, rule.label, rule.continues, piece)
                 found.append(Hit(char, -length, order, *made))
                 byte, char = last, char + length
             else:  # what it took for one may hide another
@@ -182,26 +184,12 @@ class Scanner:
             if begin >= cut:
                 return
             end = start + places[last - before - 1] + 1
-            found.append(
-                Hit(begin, begin - end, bound.order, bound.guardrail, "term", bound.label, None)
-            )
+            made = (bound.guardrail, "term", bound.label, None, text[begin:end])
+            found.append(Hit(begin, begin - end, bound.order, *made))
 
 
 def _order(hit: Hit) -> tuple[int, int, int]:
     return hit[:3]
-
-
-def _together(patterns: list[str]) -> re2.Set:
-    """Compile expressions into one set. Raise TooComplex where RE2 has no memory for it."""
-    made = options()
-    made.max_mem = _SET_MEMORY
-    together = re2.Set.SearchSet(made)
-    for pattern in (*patterns, _CANARY):
-        together.Add(pattern)
-    together.Compile()
-    if (together.Match("\x00canary\x00") or [])[-1:] != [len(patterns)]:
-        raise TooComplex("The expressions of the guardrails of one call are too complex together.")
-    return together
 
 
 def _in(waits: tuple[tuple[int, Alphabet], ...], char: str) -> int:

@@ -12,8 +12,9 @@ from re import _constants as constants  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-import re2
 from msgspec import Struct
+
+from responses_api.guardrails.expression import Expression, InvalidExpression
 
 MAX_WIDTH = 512
 ASCII = frozenset(map(chr, range(128)))
@@ -25,13 +26,10 @@ _CATEGORIES = {
     constants.CATEGORY_SPACE: _SPACES,
     constants.CATEGORY_WORD: _WORD,
 }
+_EDGES_OF_WORDS = frozenset({constants.AT_BOUNDARY, constants.AT_NON_BOUNDARY})
 _REPEATS = frozenset({constants.MAX_REPEAT, constants.MIN_REPEAT})
 # Python reads `{,5}` as up to five times, RE2 as these four characters.
 _OPEN_REPEAT = re.compile(r"(?<!\\)\{,")
-
-
-class InvalidExpression(ValueError):
-    """The expression cannot be used; the message says why."""
 
 
 class Alphabet(Struct, frozen=True):
@@ -52,17 +50,12 @@ NOTHING = Alphabet(frozenset())
 
 
 class Shape(Struct, frozen=True):
-    """The widest match in characters, and what matches are made of."""
+    """The widest match in characters, and what matches are made of. `is_anchored`: where a text begins or
+    ends matters."""
 
     width: int
     alphabet: Alphabet
-
-
-def options() -> re2.Options:
-    """Return RE2's options: nothing is written to stderr."""
-    made = re2.Options()
-    made.log_errors = False
-    return made
+    is_anchored: bool = False
 
 
 def read_shape(pattern: str, most: int = MAX_WIDTH) -> Shape:
@@ -75,10 +68,7 @@ def read_shape(pattern: str, most: int = MAX_WIDTH) -> Shape:
             parsed = parser.parse(pattern)
     except (re.error, FutureWarning, DeprecationWarning, OverflowError, RecursionError) as error:
         raise InvalidExpression(f"it cannot be read: {error}") from None
-    try:
-        re2.compile(pattern, options())
-    except re2.error as error:
-        raise InvalidExpression(f"RE2 does not take it: {_words_of(error)}") from None
+    Expression(pattern)
     least, widest = parsed.getwidth()
     if least == 0:
         raise InvalidExpression("it matches the empty text")
@@ -87,12 +77,9 @@ def read_shape(pattern: str, most: int = MAX_WIDTH) -> Shape:
             f"its matches may be longer than {most} characters; bound every repetition, as in '{{1,64}}'"
         )
     alphabet = _alphabet(parsed)
-    return Shape(int(widest), _without_case(alphabet) if _ignores_case(parsed) else alphabet)
-
-
-def _words_of(error: Exception) -> str:
-    given = error.args[0] if error.args else ""
-    return given.decode(errors="replace") if isinstance(given, bytes) else str(given)
+    if _ignores_case(parsed):
+        alphabet = _without_case(alphabet)
+    return Shape(int(widest), alphabet, _is_anchored(parsed))
 
 
 def _ignores_case(parsed: Any) -> bool:
@@ -103,6 +90,15 @@ def _ignores_case(parsed: Any) -> bool:
         bool(argument[1] & re.IGNORECASE) or _ignores_case(argument[3])
         if operator is constants.SUBPATTERN
         else any(map(_ignores_case, _inner(operator, argument)))
+        for operator, argument in parsed
+    )
+
+
+def _is_anchored(parsed: Any) -> bool:
+    return any(
+        argument not in _EDGES_OF_WORDS
+        if operator is constants.AT
+        else any(map(_is_anchored, _inner(operator, argument)))
         for operator, argument in parsed
     )
 

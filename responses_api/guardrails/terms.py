@@ -9,15 +9,12 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
 
-import re2
-
+from responses_api.guardrails.expression import Expression, encode, escape
 from responses_api.guardrails.folding import fold
-from responses_api.guardrails.shape import options
 
 MAX_TERMS = 5_000
 MAX_TERM = 200
 _MEMORY = 64 << 20
-_UNANCHORED = re2._Anchor.UNANCHORED
 # Thai to Tibetan, Burmese, Khmer, kana, ideographs.
 _UNSPACED = (
     ("\u0e00", "\u0fff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"), ("\u3040", "\u30ff"),
@@ -48,29 +45,24 @@ class Terms:
         self._terms = sorted({folded for term in terms if (folded := fold(term).strip())})
         self.width = max(map(len, self._terms), default=0)
         self._firsts = frozenset(term[0] for term in self._terms)
-        made = options()
-        made.never_capture, made.max_mem = True, _MEMORY
-        # The wrapper around this converts all offsets of a text at every search.
-        self._any = re2.compile("|".join(map(re2.escape, self._terms)), made)._regexp
+        self._any = Expression("|".join(map(escape, self._terms)), _MEMORY)
 
     def stands_in(self, folded: str) -> bool:
         """Tell quickly whether a term may stand in a folded text."""
-        encoded = folded.encode("utf-8", "replace")
-        return bool(self._any.Match(_UNANCHORED, encoded, 0, len(encoded))[0][0] >= 0)
+        return self._any.find(encode(folded))[0] >= 0
 
     def spans(self, folded: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Give the places in a folded text, from `start` to before `stop`, at which terms begin: of those
         that begin at one place the longest. They may overlap."""
-        encoded = folded.encode("utf-8", "replace")
-        size, char = len(encoded), start
-        byte = start if size == len(folded) else len(folded[:start].encode("utf-8", "replace"))
-        while (found := self._any.Match(_UNANCHORED, encoded, byte, size)[0][0]) >= 0:
+        encoded, char = encode(folded), start
+        byte = len(encode(folded[:start]))
+        while (found := self._any.find(encoded, byte)[0]) >= 0:
             char += len(encoded[byte:found].decode())
             if char >= stop:
                 return
             if _is_edge(folded, char) and (end := self._end(folded, char)):
                 yield char, end
-            byte, char = found + len(folded[char].encode("utf-8", "replace")), char + 1
+            byte, char = found + len(encode(folded[char])), char + 1
 
     def _end(self, folded: str, at: int) -> int:
         """Return the end of the longest term that stands at a place and ends there as a word; or 0."""

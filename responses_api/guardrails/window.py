@@ -15,19 +15,17 @@ from collections.abc import Callable
 from responses_api.guardrails import folding
 from responses_api.guardrails.scanner import Hit, Scanner
 from responses_api.guardrails.shape import Alphabet
+from responses_api.guardrails.shifts import Shift
 
 
-class Edit:
-    """A replaced place in a text, in code points: matches that overlap are one, named by the first. `end`
-    may still grow."""
+class Edit(Shift):
+    """A replaced place, named by the first of the matches that overlap there."""
 
-    __slots__ = ("end", "hit", "length", "start")
+    __slots__ = ("hit",)
 
     def __init__(self, hit: Hit, start: int, end: int, length: int) -> None:
+        super().__init__(start, end, length)
         self.hit = hit
-        self.start = start
-        self.end = end
-        self.length = length  # of the replacement
 
 
 class Window:
@@ -84,7 +82,8 @@ class Window:
         return self.feed("", is_last=True)
 
     def _replace(self, text: str, start: int, cut: int, hits: list[Hit]) -> str:
-        origin, pieces, at = self._origin, [], start
+        pieces: list[str] = []
+        origin, at = self._origin, start
         for hit in hits:
             if not self._is_masked(hit):
                 continue
