@@ -1,4 +1,4 @@
-"""What may not pass never reaches a provider, wherever it stands in a request."""
+"""Nothing that may not pass reaches a provider, wherever it stands in a request."""
 
 from __future__ import annotations
 
