@@ -74,9 +74,10 @@ class Scanner:
         self._all_waits = (1 << len(waits)) - 1
         self._waits_for = {char: _in(waits, char) for char in ASCII}
         self._waits_beyond = _in(waits, "\x80")
-        self._ends_at: dict[int, int] = {}
-        for bit, (width, _) in enumerate(waits):
-            self._ends_at[width] = self._ends_at.get(width, 0) | 1 << bit
+        self._ends_at: dict[int, int] = {}  # by length, the alphabets that go on beyond it
+        for bit, wait in enumerate(waits):
+            going_on = self._ends_at.get(wait.width, self._all_waits)
+            self._ends_at[wait.width] = going_on & ~(1 << bit)
 
     def __bool__(self) -> bool:
         return bool(self._rules or self._terms)
@@ -146,20 +147,20 @@ class Scanner:
         return self._signs_beyond_ascii and not text.isascii()
 
     def _run(self, text: str, start: int) -> int:
-        """Return the length of the longest run of characters at the end that one expression could be made
-        of; what is longer than its longest match, and the character behind that, is certain."""
-        alive, held, length = self._all_waits, 0, 0
+        """Return how far from the end the first match may begin that is not certain yet: all that follows its
+        beginning is of its alphabet, and it may still go on, or depend on the next character."""
+        alive, held = self._all_waits, 0
         waits, beyond, ends = self._waits_for, self._waits_beyond, self._ends_at
-        for char in reversed(text[start:]):
-            mask = waits.get(char, beyond)
-            if alive & ~mask:
-                held, alive = length, alive & mask
-                if not alive:
-                    return held
-            length += 1
-            if length in ends and (ended := ends[length] & alive):
-                held, alive = length, alive & ~ended
-        return length if alive else held
+        for length, char in enumerate(reversed(text[start:]), 1):
+            within, begins = waits.get(char, beyond)
+            alive &= within
+            if not alive:
+                break
+            if begins & alive:
+                held = length
+            if length in ends:
+                alive &= ends[length]
+        return held
 
     def _expression_hits(
         self, text: str, start: int, cut: int, resume: dict[int, int], found: list[Hit]
@@ -237,7 +238,7 @@ class _Look:
             if begin >= cut:
                 return
             end = start + offsets[last - self._before - 1] + 1
-            made = (bound.guardrail, "term", bound.label, None, self._text[begin:end])
+            made = (bound.guardrail, "terms", bound.label, None, self._text[begin:end])
             found.append(Hit(begin, begin - end, bound.order, *made))
 
     def _spans(self) -> Iterable[tuple[int, int]]:
@@ -259,15 +260,25 @@ def _order(hit: Hit) -> tuple[int, int, int]:
     return hit[:3]
 
 
-def _in(waits: tuple[tuple[int, Alphabet], ...], char: str) -> int:
-    """Return the alphabets a character is in, as bits."""
-    return sum(1 << bit for bit, (_, alphabet) in enumerate(waits) if char in alphabet)
+class _Wait(NamedTuple):
+    """What matches of some rules are made of, how they begin, and how wide they can be."""
+
+    width: int
+    alphabet: Alphabet
+    first: Alphabet
 
 
-def _waits(rules: Sequence[Bound]) -> tuple[tuple[int, Alphabet], ...]:
-    """Return for each alphabet how many characters of it may be uncertain at most."""
-    widest: dict[Alphabet, int] = {}
+def _in(waits: Sequence[_Wait], char: str) -> tuple[int, int]:
+    """Return as bits in which alphabets a character is, and among which beginnings."""
+    within = sum(1 << bit for bit, wait in enumerate(waits) if char in wait.alphabet)
+    return within, sum(1 << bit for bit, wait in enumerate(waits) if char in wait.first)
+
+
+def _waits(rules: Sequence[Bound]) -> tuple[_Wait, ...]:
+    """Return for each alphabet and beginning how many characters may be uncertain at most."""
+    widest: dict[tuple[Alphabet, Alphabet], int] = {}
     for bound in rules:
-        width, alphabet = bound.rule.shape.width + 1, bound.rule.shape.alphabet
-        widest[alphabet] = max(widest.get(alphabet, 0), width)
-    return tuple((width, alphabet) for alphabet, width in widest.items())
+        shape = bound.rule.shape
+        key = shape.alphabet, shape.first
+        widest[key] = max(widest.get(key, 0), shape.width)
+    return tuple(_Wait(width, *key) for key, width in widest.items())

@@ -54,6 +54,7 @@ class Shape(Struct, frozen=True):
 
     width         the widest, in characters
     alphabet      what they are made of
+    first         what they begin with
     sign          characters of which every match has at least one; the rarer they are, the less often a text
                   has to be searched
     is_anchored   where a text begins or ends matters
@@ -61,6 +62,7 @@ class Shape(Struct, frozen=True):
 
     width: int
     alphabet: Alphabet
+    first: Alphabet = EVERYTHING
     sign: Alphabet = EVERYTHING
     is_anchored: bool = False
 
@@ -84,10 +86,10 @@ def read_shape(pattern: str, most: int = MAX_WIDTH) -> Shape:
             f"its matches may be longer than {most} characters; bound every repetition, as in '{{1,64}}'"
         )
     alphabet = _alphabet(parsed)
-    sign = _sign(parsed)
+    sets = alphabet, _first(parsed)[0], _sign(parsed)
     if _ignores_case(parsed):
-        alphabet, sign = _without_case(alphabet), _without_case(sign)
-    return Shape(int(widest), alphabet, sign, _is_anchored(parsed))
+        sets = _without_case(sets[0]), _without_case(sets[1]), _without_case(sets[2])
+    return Shape(int(widest), *sets, _is_anchored(parsed))
 
 
 def _ignores_case(parsed: Any) -> bool:
@@ -126,6 +128,31 @@ def _alphabet(parsed: Any) -> Alphabet:
         if found == EVERYTHING:
             break
     return found
+
+
+def _first(parsed: Any) -> tuple[Alphabet, bool]:
+    """Return with what matches begin, and whether they may be empty."""
+    found = NOTHING
+    for operator, argument in parsed:
+        first, may_be_empty = _first_of(operator, argument)
+        found = found.joined(first)
+        if not may_be_empty:
+            return found, False
+    return found, True
+
+
+def _first_of(operator: Any, argument: Any) -> tuple[Alphabet, bool]:
+    if operator is constants.AT:
+        return NOTHING, True
+    inner = _inner(operator, argument)
+    if not inner:
+        return _of_node(operator, argument), False
+    firsts = [_first(one) for one in inner]
+    found = NOTHING
+    for first, _ in firsts:
+        found = found.joined(first)
+    is_optional = operator in _REPEATS and not argument[0]
+    return found, is_optional or any(may_be_empty for _, may_be_empty in firsts)
 
 
 def _sign(parsed: Any) -> Alphabet:
