@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec import Struct, structs
 
+from gateway_project.lib.errors import GuardrailUnavailable
 from responses_api.guardrails import json_text
 from responses_api.guardrails.findings import OUTCOMES, findings_of
 from responses_api.guardrails.held_calls import MAX_HELD_BYTES, HeldCalls
@@ -91,10 +92,15 @@ class OutputFilter:
         return passed if self._unmask is None else self._unmask.take(passed)
 
     async def verdict(self) -> list[Delta]:
+        """Ask for the verdict and return what may go on. Raise GuardrailUnavailable where nobody could give
+        one and nothing may pass without: that is a failure, and no block."""
         assert self._judged is not None
         verdict, passed = await self._judged.verdict()
         for finding in verdict.findings:
             self._report(finding)
+        for finding in verdict.findings:
+            if finding.outcome == "unavailable":
+                raise GuardrailUnavailable(finding.guardrail.name)
         if verdict.blocks:
             self.is_blocked = True
             return []
@@ -134,7 +140,10 @@ class LocalStage:
     def take(self, deltas: list[Delta]) -> list[Delta]:
         passed: list[Delta] = []
         for delta in deltas:
-            passed += self._take(delta)
+            if delta.__class__ is Text and not (delta.annotations or self._calls):  # as most are
+                passed += self._texts.take(delta)
+            else:
+                passed += self._take(delta)
             if self.is_blocked:
                 return []
         return passed

@@ -78,20 +78,13 @@ def is_nhs_number(text: str) -> bool:
     return len(digits) == 10 and (11 - total % 11) % 11 == digits[9]
 
 
+# Of two that find the same the first is taken: a number of ten digits may be a telephone number, too.
 RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
         own_rule(
             "email",
             r"\b[A-Za-z0-9](?:[A-Za-z0-9._%+-]{0,63})@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,3}\.[A-Za-z]{2,24}\b",
-        ),
-        own_rule(
-            "phone",
-            r"\+[1-9]\d{0,2}(?:[ ./-]?\(?\d{1,5}\)?){2,6}\b"
-            r"|\b0\d{1,5}[ /-]\d{2,8}(?:[ -]\d{1,6}){0,3}\b"
-            r"|\(\d{2,5}\) ?\d{3,4}[ -]?\d{3,5}\b"
-            r"|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b",
-            is_phone,
         ),
         own_rule(
             "card",
@@ -111,6 +104,14 @@ RULES: dict[str, Rule] = {
             "uk_nino",
             r"\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b",
             lambda text: text[:2] not in {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"},
+        ),
+        own_rule(
+            "phone",
+            r"\+[1-9]\d{0,2}(?:[ ./-]?\(?\d{1,5}\)?){2,6}\b"
+            r"|\b0\d{1,5}[ /-]\d{2,8}(?:[ -]\d{1,6}){0,3}\b"
+            r"|\(\d{2,5}\) ?\d{3,4}[ -]?\d{3,5}\b"
+            r"|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b",
+            is_phone,
         ),
     )
 }

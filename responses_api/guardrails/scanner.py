@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from responses_api.guardrails.expression import Expression, ExpressionSet, encod
 from responses_api.guardrails.rule import Rule
 from responses_api.guardrails.shape import ASCII, Alphabet
 from responses_api.guardrails.spec import GuardrailSpec
-from responses_api.guardrails.terms import Terms
+from responses_api.guardrails.terms import Terms, is_edge
 
 
 class Bound(Struct, frozen=True):
@@ -30,6 +30,10 @@ class BoundTerms(Struct, frozen=True):
     terms: Terms
     order: int
     label: str
+
+
+# Up to so many characters every place is looked at by itself; that is cheaper than a search.
+SHORT = 64
 
 
 class Hit(NamedTuple):
@@ -57,12 +61,23 @@ class Scanner:
         self._terms = tuple(terms)
         self._alone = [Expression(bound.rule.pattern) for bound in self._rules]
         self._together = ExpressionSet(bound.rule.pattern for bound in self._rules)
+        self._glance = min((bound.terms.glance for bound in self._terms), default=1)
+        self._beginnings = frozenset(
+            beginning[: self._glance]
+            for bound in self._terms
+            for beginning in bound.terms.beginnings
+        )
+        signs = [bound.rule.shape.sign for bound in self._rules]
+        self._signs = frozenset(char for sign in signs for char in sign.ascii)
+        self._signs_beyond_ascii = any(sign.others for sign in signs)
         waits = _waits(self._rules)
         self._all_waits = (1 << len(waits)) - 1
-        self._waits_for = {char: _in(waits, char) for char in (*ASCII, "\x80")}
-        self._ends_at: dict[int, int] = {}
-        for bit, (width, _) in enumerate(waits):
-            self._ends_at[width] = self._ends_at.get(width, 0) | 1 << bit
+        self._waits_for = {char: _in(waits, char) for char in ASCII}
+        self._waits_beyond = _in(waits, "\x80")
+        self._ends_at: dict[int, int] = {}  # by length, the alphabets that go on beyond it
+        for bit, wait in enumerate(waits):
+            going_on = self._ends_at.get(wait.width, self._all_waits)
+            self._ends_at[wait.width] = going_on & ~(1 << bit)
 
     def __bool__(self) -> bool:
         return bool(self._rules or self._terms)
@@ -81,54 +96,78 @@ class Scanner:
 
     def may_find(self, text: str) -> bool:
         """Tell quickly whether anything may be found in a text."""
-        if self._rules and self._together.matching(encode(text)):
+        if self._rules and self._has_sign(text) and self._together.matching(encode(text)):
             return True
         folded = folding.fold(text) if self._terms else ""
         return any(bound.terms.stands_in(folded) for bound in self._terms)
 
-    def tail(self, text: str, start: int, folded_before: str) -> int:
-        """Return how many characters at the end may belong to a match that is not certain yet."""
-        held = self._run(text, start) if self._rules else 0
-        if self._terms:
-            folded = folded_before + folding.fold(text[start:])
-            longest = max(bound.terms.tail(folded, len(folded_before)) for bound in self._terms)
-            if longest > held:
-                if len(folded) - len(folded_before) == len(text) - start:
-                    return longest
-                at = folding.offsets(text[start:])[-longest - 1]
-                held = max(held, len(text) - start - at)
-        return held
+    def scan(
+        self,
+        text: str,
+        start: int,
+        folded_before: str,
+        resume: dict[int, int],
+        *,
+        is_last: bool = False,
+    ) -> tuple[int, list[Hit]]:
+        """Return up to where a text is certain, and the matches that begin from `start` to before that, in
+        the order in which they are taken.
+
+        `folded_before` is the folded character before `start`. `resume` tells, and is told, from where on a
+        rule looks: matches of one rule do not overlap.
+        """
+        cut = len(text) if is_last or not self._rules else len(text) - self._run(text, start)
+        found: list[Hit] = []
+        if self._terms and self._may_begin(text, start):
+            looks = [_Look(bound, text, start, folded_before) for bound in self._terms]
+            if not is_last:
+                cut = min(cut, *[look.certain() for look in looks])
+            for look in looks:
+                look.add_hits(cut, found)
+        if self._rules and self._has_sign(text):
+            self._expression_hits(text, start, cut, resume, found)
+        if len(found) > 1:
+            found.sort(key=_order)
+        return cut, found
+
+    def _may_begin(self, text: str, start: int) -> bool:
+        """Tell quickly whether a term, or the beginning of one, may stand in a text."""
+        if len(text) - start > SHORT or not text.isascii():
+            return True
+        folded, glance, beginnings = text.lower(), self._glance, self._beginnings
+        for at in range(start, len(folded)):
+            if folded[at : at + glance] in beginnings and is_edge(folded, at):
+                return True
+        return False
+
+    def _has_sign(self, text: str) -> bool:
+        """Tell quickly whether any expression can match."""
+        if not self._signs.isdisjoint(text):
+            return True
+        return self._signs_beyond_ascii and not text.isascii()
 
     def _run(self, text: str, start: int) -> int:
-        """Return the length of the longest run of characters at the end that one expression could be made
-        of; what is longer than its longest match, and the character behind that, is certain."""
-        alive, held, length = self._all_waits, 0, 0
-        for at in range(len(text) - 1, start - 1, -1):
-            char = text[at]
-            mask = self._waits_for.get(char if char < "\x80" else "\x80", 0)
-            if alive & ~mask:
-                held, alive = length, alive & mask
+        """Return how far from the end the first match may begin that is not certain yet: all that follows its
+        beginning is of its alphabet, and it may still go on, or depend on the next character."""
+        alive, held = self._all_waits, 0
+        waits, beyond, ends = self._waits_for, self._waits_beyond, self._ends_at
+        for length, char in enumerate(reversed(text[start:]), 1):
+            within, begins = waits.get(char, beyond)
+            alive &= within
             if not alive:
-                return held
-            length += 1
-            if ended := self._ends_at.get(length, 0) & alive:
-                held, alive = length, alive & ~ended
-        return length if alive else held
+                break
+            if begins & alive:
+                held = length
+            if length in ends:
+                alive &= ends[length]
+        return held
 
-    def hits(
-        self, text: str, start: int, cut: int, folded_before: str, resume: dict[int, int]
-    ) -> list[Hit]:
-        """Return the matches that begin from `start` to before `cut`, in the order in which they are taken.
-        `resume` tells, and is told, from where on a rule looks: matches of one rule do not overlap."""
-        found: list[Hit] = []
-        if self._rules:
-            encoded = encode(text)
-            for index in self._together.matching(encoded):
-                self._hits_of(index, text, encoded, start, cut, resume, found)
-        for bound in self._terms:
-            self._term_hits(bound, text, start, cut, folded_before, found)
-        found.sort(key=_order)
-        return found
+    def _expression_hits(
+        self, text: str, start: int, cut: int, resume: dict[int, int], found: list[Hit]
+    ) -> None:
+        encoded = encode(text)
+        for index in self._together.matching(encoded):
+            self._hits_of(index, text, encoded, start, cut, resume, found)
 
     def _hits_of(
         self,
@@ -164,43 +203,82 @@ class Scanner:
                 byte, char = first + len(piece[0].encode()), char + 1
             resume[index] = char
 
-    def _term_hits(
-        self,
-        bound: BoundTerms,
-        text: str,
-        start: int,
-        cut: int,
-        folded_before: str,
-        found: list[Hit],
-    ) -> None:
-        piece = text[start:]
-        folded = folded_before + folding.fold(piece)
-        before = len(folded_before)
-        places: list[int] | None = None
-        for first, last in bound.terms.spans(folded, before, len(folded)):
-            if places is None:
-                places = folding.offsets(piece)
-            begin = start + places[first - before]
+
+class _Look:
+    """A look for the terms of a guardrail in the part of a text that begins at `start`."""
+
+    __slots__ = ("_before", "_bound", "_folded", "_places", "_start", "_text")
+
+    def __init__(self, bound: BoundTerms, text: str, start: int, folded_before: str) -> None:
+        self._bound = bound
+        self._text = text
+        self._start = start
+        self._before = len(folded_before)
+        self._folded = folded_before + folding.fold(text[start:])
+        self._places: list[int] | None = None  # where terms may stand, if that is known
+
+    def certain(self) -> int:
+        """Return up to where the text is certain."""
+        terms = self._bound.terms
+        if len(self._folded) <= SHORT:
+            at, self._places = terms.look(self._folded, self._before)
+        else:
+            at = terms.tail(self._folded, self._before)
+        if at == len(self._folded):
+            return len(self._text)
+        return self._start + self._offsets()[at - self._before]
+
+    def add_hits(self, cut: int, found: list[Hit]) -> None:
+        """Add the terms that begin before `cut`."""
+        if self._places == []:
+            return
+        offsets, start, bound = self._offsets(), self._start, self._bound
+        for first, last in self._spans():
+            begin = start + offsets[first - self._before]
             if begin >= cut:
                 return
-            end = start + places[last - before - 1] + 1
-            made = (bound.guardrail, "term", bound.label, None, text[begin:end])
+            end = start + offsets[last - self._before - 1] + 1
+            made = (bound.guardrail, "terms", bound.label, None, self._text[begin:end])
             found.append(Hit(begin, begin - end, bound.order, *made))
+
+    def _spans(self) -> Iterable[tuple[int, int]]:
+        terms, folded = self._bound.terms, self._folded
+        if self._places is None:
+            return terms.spans(folded, self._before)
+        return [(at, end) for at in self._places if (end := terms.end(folded, at))]
+
+    def _offsets(self) -> Sequence[int]:
+        if (
+            len(self._folded) - self._before == len(self._text) - self._start
+            and self._folded.isascii()
+        ):
+            return range(len(self._folded) + 1)
+        return folding.offsets(self._text[self._start :])
 
 
 def _order(hit: Hit) -> tuple[int, int, int]:
     return hit[:3]
 
 
-def _in(waits: tuple[tuple[int, Alphabet], ...], char: str) -> int:
-    """Return the alphabets a character is in, as bits."""
-    return sum(1 << bit for bit, (_, alphabet) in enumerate(waits) if char in alphabet)
+class _Wait(NamedTuple):
+    """What matches of some rules are made of, how they begin, and how wide they can be."""
+
+    width: int
+    alphabet: Alphabet
+    first: Alphabet
 
 
-def _waits(rules: Sequence[Bound]) -> tuple[tuple[int, Alphabet], ...]:
-    """Return for each alphabet how many characters of it may be uncertain at most."""
-    widest: dict[Alphabet, int] = {}
+def _in(waits: Sequence[_Wait], char: str) -> tuple[int, int]:
+    """Return as bits in which alphabets a character is, and among which beginnings."""
+    within = sum(1 << bit for bit, wait in enumerate(waits) if char in wait.alphabet)
+    return within, sum(1 << bit for bit, wait in enumerate(waits) if char in wait.first)
+
+
+def _waits(rules: Sequence[Bound]) -> tuple[_Wait, ...]:
+    """Return for each alphabet and beginning how many characters may be uncertain at most."""
+    widest: dict[tuple[Alphabet, Alphabet], int] = {}
     for bound in rules:
-        width, alphabet = bound.rule.shape.width + 1, bound.rule.shape.alphabet
-        widest[alphabet] = max(widest.get(alphabet, 0), width)
-    return tuple((width, alphabet) for alphabet, width in widest.items())
+        shape = bound.rule.shape
+        key = shape.alphabet, shape.first
+        widest[key] = max(widest.get(key, 0), shape.width)
+    return tuple(_Wait(width, *key) for key, width in widest.items())

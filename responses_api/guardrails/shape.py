@@ -50,11 +50,20 @@ NOTHING = Alphabet(frozenset())
 
 
 class Shape(Struct, frozen=True):
-    """The widest match in characters, and what matches are made of. `is_anchored`: where a text begins or
-    ends matters."""
+    """What is known of matches without looking for them.
+
+    width         the widest, in characters
+    alphabet      what they are made of
+    first         what they begin with
+    sign          characters of which every match has at least one; the rarer they are, the less often a text
+                  has to be searched
+    is_anchored   where a text begins or ends matters
+    """
 
     width: int
     alphabet: Alphabet
+    first: Alphabet = EVERYTHING
+    sign: Alphabet = EVERYTHING
     is_anchored: bool = False
 
 
@@ -77,9 +86,10 @@ def read_shape(pattern: str, most: int = MAX_WIDTH) -> Shape:
             f"its matches may be longer than {most} characters; bound every repetition, as in '{{1,64}}'"
         )
     alphabet = _alphabet(parsed)
+    sets = alphabet, _first(parsed)[0], _sign(parsed)
     if _ignores_case(parsed):
-        alphabet = _without_case(alphabet)
-    return Shape(int(widest), alphabet, _is_anchored(parsed))
+        sets = _without_case(sets[0]), _without_case(sets[1]), _without_case(sets[2])
+    return Shape(int(widest), *sets, _is_anchored(parsed))
 
 
 def _ignores_case(parsed: Any) -> bool:
@@ -118,6 +128,55 @@ def _alphabet(parsed: Any) -> Alphabet:
         if found == EVERYTHING:
             break
     return found
+
+
+def _first(parsed: Any) -> tuple[Alphabet, bool]:
+    """Return with what matches begin, and whether they may be empty."""
+    found = NOTHING
+    for operator, argument in parsed:
+        first, may_be_empty = _first_of(operator, argument)
+        found = found.joined(first)
+        if not may_be_empty:
+            return found, False
+    return found, True
+
+
+def _first_of(operator: Any, argument: Any) -> tuple[Alphabet, bool]:
+    if operator is constants.AT:
+        return NOTHING, True
+    inner = _inner(operator, argument)
+    if not inner:
+        return _of_node(operator, argument), False
+    firsts = [_first(one) for one in inner]
+    found = NOTHING
+    for first, _ in firsts:
+        found = found.joined(first)
+    is_optional = operator in _REPEATS and not argument[0]
+    return found, is_optional or any(may_be_empty for _, may_be_empty in firsts)
+
+
+def _sign(parsed: Any) -> Alphabet:
+    """Return the rarest characters of which every match has one."""
+    return min((_sign_of(*node) for node in parsed), key=_frequency, default=EVERYTHING)
+
+
+def _sign_of(operator: Any, argument: Any) -> Alphabet:
+    if operator is constants.BRANCH:
+        signs = NOTHING
+        for branch in argument[1]:
+            signs = signs.joined(_sign(branch))
+        return signs
+    if operator in _REPEATS:
+        return _sign(argument[2]) if argument[0] else EVERYTHING
+    if operator is constants.SUBPATTERN:
+        return _sign(argument[3])
+    return EVERYTHING if operator is constants.AT else _of_node(operator, argument)
+
+
+def _frequency(alphabet: Alphabet) -> int:
+    """Estimate how often characters are met in prose."""
+    often = sum(20 if char.islower() else 100 if char == " " else 1 for char in alphabet.ascii)
+    return often + 1_000 * alphabet.others
 
 
 def _of_node(operator: Any, argument: Any) -> Alphabet:

@@ -114,8 +114,8 @@ class Finding(Struct, frozen=True):
 
 
 class OutputVerdict(Struct, frozen=True):
-    """What external checks say of an output: `findings` tell what is recorded, one of them `blocked` or
-    `unavailable` ends the answer; `texts` are the segments as they may go on, None: as they are."""
+    """What external checks say of an output: `findings` are recorded; one that is `blocked` ends the answer,
+    one that is `unavailable` makes it fail; `texts` are the segments as they may go on, None: as they are."""
 
     findings: tuple[Finding, ...] = ()
     texts: tuple[str, ...] | None = None

@@ -31,7 +31,7 @@ def _is_word(char: str) -> bool:
     return unicodedata.category(char)[0] in "LNM"
 
 
-def _is_edge(folded: str, at: int) -> bool:
+def is_edge(folded: str, at: int) -> bool:
     """Tell whether a word may begin or end here."""
     if at <= 0 or at >= len(folded):
         return True
@@ -39,32 +39,38 @@ def _is_edge(folded: str, at: int) -> bool:
 
 
 class Terms:
-    """A list of terms, folded and sorted; `width` is the length of the longest."""
+    """A list of terms, folded and sorted.
+
+    width        the length of the longest
+    glance       how many characters of a term are known at a glance
+    beginnings   the beginnings of all terms, up to that length
+    """
 
     def __init__(self, terms: list[str]) -> None:
         self._terms = sorted({folded for term in terms if (folded := fold(term).strip())})
         self.width = max(map(len, self._terms), default=0)
-        self._firsts = frozenset(term[0] for term in self._terms)
+        self.glance = min(3, min(map(len, self._terms), default=1))
+        self.beginnings = frozenset(
+            term[:length] for term in self._terms for length in range(1, self.glance + 1)
+        )
         self._any = Expression("|".join(map(escape, self._terms)), _MEMORY)
 
     def stands_in(self, folded: str) -> bool:
         """Tell quickly whether a term may stand in a folded text."""
         return self._any.find(encode(folded))[0] >= 0
 
-    def spans(self, folded: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Give the places in a folded text, from `start` to before `stop`, at which terms begin: of those
-        that begin at one place the longest. They may overlap."""
+    def spans(self, folded: str, start: int) -> Iterator[tuple[int, int]]:
+        """Give the places in a folded text, from `start` on, at which terms stand: of those that begin at one
+        place the longest. They may overlap."""
         encoded, char = encode(folded), start
         byte = len(encode(folded[:start]))
         while (found := self._any.find(encoded, byte)[0]) >= 0:
             char += len(encoded[byte:found].decode())
-            if char >= stop:
-                return
-            if _is_edge(folded, char) and (end := self._end(folded, char)):
+            if is_edge(folded, char) and (end := self.end(folded, char)):
                 yield char, end
             byte, char = found + len(encode(folded[char])), char + 1
 
-    def _end(self, folded: str, at: int) -> int:
+    def end(self, folded: str, at: int) -> int:
         """Return the end of the longest term that stands at a place and ends there as a word; or 0."""
         piece = folded[at : at + self.width]
         end = low = 0
@@ -72,18 +78,27 @@ class Terms:
             low = bisect_left(self._terms, piece[:length], low)
             if low == len(self._terms) or not self._terms[low].startswith(piece[:length]):
                 break
-            if len(self._terms[low]) == length and _is_edge(folded, at + length):
+            if len(self._terms[low]) == length and is_edge(folded, at + length):
                 end = at + length
         return end
 
+    def look(self, folded: str, start: int) -> tuple[int, list[int]]:
+        """Return where at the end the first term may begin whose end, or whose end as a word, is not certain
+        yet, and the places before it at which terms may stand. For short texts: every place is looked at."""
+        glance, beginnings = self.glance, self.beginnings
+        places: list[int] = []
+        for at in range(start, len(folded)):
+            if folded[at : at + glance] in beginnings and is_edge(folded, at):
+                if self._is_open(folded[at:]):
+                    return at, places
+                places.append(at)
+        return len(folded), places
+
     def tail(self, folded: str, start: int) -> int:
-        """Return how many characters at the end may be the beginning of a term, or a term whose end as a
-        word is not certain yet; what begins before `start` is not looked at."""
-        size = len(folded)
-        for at in range(max(size - self.width, start), size):
-            if folded[at] in self._firsts and _is_edge(folded, at):
-                rest = folded[at:]
-                place = bisect_left(self._terms, rest)
-                if place < len(self._terms) and self._terms[place].startswith(rest):
-                    return size - at
-        return 0
+        """Return where the first uncertain term may begin, of a text of any length."""
+        return self.look(folded, max(len(folded) - self.width, start))[0]
+
+    def _is_open(self, rest: str) -> bool:
+        """Tell whether a term begins with the end of a text."""
+        place = bisect_left(self._terms, rest)
+        return place < len(self._terms) and self._terms[place].startswith(rest)

@@ -74,8 +74,12 @@ class TextBlocks:
 
     def take(self, delta: Words) -> list[Delta]:
         """Take a piece of a text."""
-        name = name_of(delta)
-        before = self.close() if self._block is not None and self._block.name != name else []
+        block, name = self._block, name_of(delta)
+        if block is not None and block.name == name and self._is_plain(block, delta):
+            block.last = delta
+            out = self._feed(block, delta.text)
+            return self._deltas(block, out, delta) if out else []
+        before = self.close() if block is not None and block.name != name else []
         if delta.text or (isinstance(delta, Text) and delta.annotations):
             before += self._take(name, delta)
         elif self._is_passive:
@@ -84,6 +88,12 @@ class TextBlocks:
             before += self.close()
             before.append(structs.replace(delta, text=""))
         return before
+
+    def _is_plain(self, block: _Block, delta: Words) -> bool:
+        """Tell whether a piece of the open text is nothing but text, as almost every delta is."""
+        if self._is_passive or block.annotations or delta.__class__ is not Text:
+            return False
+        return not delta.annotations
 
     def _take(self, name: Hashable, delta: Words) -> list[Delta]:
         block = self._block

@@ -63,19 +63,19 @@ class Window:
         """Take a piece; return what can be let go, and the matches that are certain now, by their
         place in the whole text."""
         text = self._text = self._text + piece
-        start, folded = self._start, self._folded
-        tail = 0 if is_last else self._scanner.tail(text, start, folded)
-        cut = len(text) - tail
+        start = self._start
+        cut, hits = self._scanner.scan(text, start, self._folded, self._resume, is_last=is_last)
         if cut <= start:
             return "", []
-        hits = self._scanner.hits(text, start, cut, folded, self._resume)
         if hits or self._covered > self._origin + start or self._continues is not None:
             out = self._replace(text, start, cut, hits)
         else:
             out = text[start:cut]
         origin = self._origin
         self._trim(text, start, cut)
-        return out, [hit._replace(start=origin + hit.start) for hit in hits] if origin else hits
+        if hits and origin:
+            hits = [hit._replace(start=origin + hit.start) for hit in hits]
+        return out, hits
 
     def flush(self) -> tuple[str, list[Hit]]:
         """Let go what is held: the text ends here."""
@@ -114,9 +114,12 @@ class Window:
         self._cover(self._origin + at, continues if at == size else None)
 
     def _trim(self, text: str, start: int, cut: int) -> None:
-        if folded := folding.fold(text[start:cut]):
-            self._folded = folded[-1]
         gone = cut - 1
+        last = text[gone]
+        if last < "\x80":  # whose case does not matter
+            self._folded = last
+        elif folded := folding.fold(text[start:cut]):
+            self._folded = folded[-1]
         self._text, self._start = text[gone:], 1
         self._origin += gone
         if self._resume:
