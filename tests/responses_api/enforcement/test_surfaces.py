@@ -247,6 +247,7 @@ def test_turns_from_storage_are_looked_at_again(gateway: LiveGateway, acme: Cust
         item = http.get(f"/responses/{first['id']}/input_items").json()["data"][0]
         before = len(gateway.sandbox.calls)
         mask(acme)
+        gateway.call(gateway.worker.forget)
         for fields in (
             {"previous_response_id": first["id"], "input": "Go on"},
             {"conversation": talk["id"], "input": "Go on"},
