@@ -44,9 +44,12 @@ def test_a_secret_stays_with_the_host_it_was_entered_for(world: World):
     assert "sk-1" not in str(made)
     row = Guardrail.objects.get(name="m")
     assert secrets.reveal(row) is not None
-    owner.patch(f"guardrails/{row.pk}", {"url": "https://evil.example/x"})
+    moved = {"url": "https://evil.example/x"}
+    assert "secret" in owner.patch(f"guardrails/{row.pk}", moved).json()["errors"]
+    assert owner.patch(f"guardrails/{row.pk}", {**moved, "secret": "sk-2"}).status_code == 200
     row.refresh_from_db()
-    with pytest.raises(SealError, match=r"evil\.example"):
+    row.url = "https://third.example/x"
+    with pytest.raises(SealError, match=r"third\.example"):
         secrets.reveal(row)
     assert secrets.rewrap_all() == 0
 
