@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
@@ -127,7 +127,7 @@ class GuardrailAdmin(TenantModelAdmin):
 
     def _choose_kind(self, request: HttpRequest) -> HttpResponse:
         if not self.has_add_permission(request):
-            raise Http404
+            raise PermissionDenied
         query = carried(request)
         here = f"{request.path}{query}{'&' if '?' in query else '?'}kind="
         kinds = [

@@ -18,7 +18,7 @@ from responses_api.enforcement.external.judging import (
     judge_all,
     merged_spans,
 )
-from responses_api.enforcement.external.protocol import Question, Span, apply_spans
+from responses_api.enforcement.external.protocol import CheckQuestion, MaskSpan, apply_spans
 from responses_api.enforcement.policies import compile_policy
 from responses_api.enforcement.specs import AppliedGuardrail
 from responses_api.guardrails.spec import EXTERNAL, STRONGEST, Outcome, Segment, Stage
@@ -36,7 +36,7 @@ _DONE: dict[str, Outcome] = {"block": "blocked", "mask": "masked", "monitor": "m
 
 @dataclass(frozen=True, slots=True)
 class BenchSpan:
-    """What was found in one place, in code points of the text as it was given."""
+    """Something that was found in one place, in code points of the text as it was given."""
 
     guardrail: str
     rule: str
@@ -48,7 +48,7 @@ class BenchSpan:
 
 @dataclass(frozen=True, slots=True)
 class BenchCheck:
-    """What an external check said of the text."""
+    """The word of an external check about the text."""
 
     guardrail: str
     outcome: str
@@ -59,7 +59,7 @@ class BenchCheck:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What the guardrails would do: the strongest outcome, the text as it would go on, and why.
+    """The outcome of a trial: the strongest outcome, the text as it would go on, and why.
 
     `not_asked` are external checks that were left out.
     """
@@ -153,7 +153,7 @@ def _may_ask(who: Access, applied: AppliedGuardrail) -> bool:
     return who.may("change", Area.GUARDRAILS, row.tenant_id)
 
 
-def _masked(text: str, spans: tuple[Span, ...]) -> str:
+def _masked(text: str, spans: tuple[MaskSpan, ...]) -> str:
     return apply_spans(text, spans) if spans else text
 
 
@@ -170,7 +170,7 @@ def _check_of(applied: AppliedGuardrail, judged: Judged) -> BenchCheck:
 
 def _ask(applied: Sequence[AppliedGuardrail], question: BenchQuestion, text: str) -> list[Judged]:
     """Ask external checks from a thread that has no event loop."""
-    about = Question(
+    about = CheckQuestion(
         stage=question.stage,
         request_id="test",
         tenant="",
@@ -181,7 +181,7 @@ def _ask(applied: Sequence[AppliedGuardrail], question: BenchQuestion, text: str
     return asyncio.run(_ask_all([ExternalCheck(one.spec, one.endpoint) for one in applied], about))
 
 
-async def _ask_all(checks: Sequence[ExternalCheck], question: Question) -> list[Judged]:
+async def _ask_all(checks: Sequence[ExternalCheck], question: CheckQuestion) -> list[Judged]:
     transport = Transport(
         connect_seconds=settings.CONNECT_SECONDS,
         pool_wait_seconds=settings.POOL_WAIT_SECONDS,

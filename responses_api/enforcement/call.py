@@ -14,7 +14,7 @@ from responses_api.enforcement.external.judging import (
     judge_all,
     merged_spans,
 )
-from responses_api.enforcement.external.protocol import Question, Span, apply_spans
+from responses_api.enforcement.external.protocol import CheckQuestion, MaskSpan, apply_spans
 from responses_api.enforcement.policies import GuardrailPolicy
 from responses_api.enforcement.recording import EventRecord, EventWriter
 from responses_api.guardrails.spec import (
@@ -137,7 +137,7 @@ class CallGuardrails:
         may_mask: bool = True,
     ) -> list[Judged]:
         """Ask external checks about texts. What they say is reported by whoever acts on it."""
-        question = Question(
+        question = CheckQuestion(
             stage=stage,
             request_id=self._request_id,
             tenant=self._caller.tenant_slug,
@@ -184,7 +184,7 @@ class ExternalOutputJudge:
         return OutputVerdict(findings, tuple(texts))
 
 
-def _masked(segment: OutputSegment, spans: tuple[Span, ...]) -> str:
+def _masked(segment: OutputSegment, spans: tuple[MaskSpan, ...]) -> str:
     """Return a text as it may go on: what was let go before stays, whatever is said of it now."""
     kept = [
         structs.replace(span, start=max(span.start, segment.seen))

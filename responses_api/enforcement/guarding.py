@@ -21,7 +21,7 @@ from responses_api.doors.shapes import ModelCall
 from responses_api.enforcement.call import CallGuardrails
 from responses_api.enforcement.external.asking import ExternalChecks
 from responses_api.enforcement.external.judging import ExternalCheck, Judged, merged_spans
-from responses_api.enforcement.external.protocol import Span, apply_spans
+from responses_api.enforcement.external.protocol import MaskSpan, apply_spans
 from responses_api.enforcement.parallel import ParallelChecks
 from responses_api.enforcement.policies import GuardrailPolicies
 from responses_api.enforcement.recording import EventWriter
@@ -171,7 +171,7 @@ def _settle(guardrails: CallGuardrails, call: ModelCall, findings: Iterable[Find
 
 # External checks
 
-Spans = dict[int, tuple[Span, ...]]
+Spans = dict[int, tuple[MaskSpan, ...]]
 
 
 async def _ask_before(

@@ -101,7 +101,7 @@ def _checked(secret: Any, *, is_signing: bool) -> None:
 
 
 class GuardrailEventResource(Resource):
-    """What guardrails did, by call."""
+    """Events of guardrails, which calls write."""
 
     model = GuardrailEvent
     area = Area.GUARDRAILS

@@ -17,6 +17,7 @@ from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import GuardrailUnavailable, Unavailable
 from responses_api.enforcement import specs
 from responses_api.enforcement.specs import AppliedGuardrail
+from responses_api.guardrails import config
 from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.spec import EXTERNAL
 from tenants.keys.caller import Caller
@@ -132,6 +133,7 @@ def compile_policy(applied: tuple[AppliedGuardrail, ...]) -> GuardrailPolicy:
     nothing passes by mistake."""
     for each in applied:
         try:
+            config.validate(each.spec.kind, each.spec.config)
             compile_guardrails((each.spec,))
         except (ValueError, TypeError) as error:
             logger.error("the guardrail %r cannot be used: %s", each.spec.name, error)

@@ -23,11 +23,15 @@ from responses_api.guardrails.spec import GuardrailSpec
 from responses_api.models import Guardrail
 from routing import credentials
 from routing.models import Alias, Credential, Provider
+from routing.protocols import PROTOCOLS
 from routing.resolve import visible_alias
 from routing.route import Quirks, ResolvedTarget
 from tenants.keys.caller import Caller
 
 logger = logging.getLogger("tollgate.guardrails")
+
+# A check of its own has an address and no protocol; nothing here asks which it is.
+_ANY_PROTOCOL = next(iter(PROTOCOLS))
 
 
 class AppliedGuardrail(Struct, frozen=True):
@@ -128,7 +132,7 @@ def _own_target(row: Guardrail, auth_kind: str, secret: Secret | None) -> Resolv
     """Return the address of a check's own as one to send a call to."""
     return ResolvedTarget(
         provider=row.name,
-        protocol="chat",
+        protocol=_ANY_PROTOCOL,
         base_url=row.url,
         auth_kind=auth_kind,
         secret=secret,

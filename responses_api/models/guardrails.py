@@ -198,7 +198,7 @@ class Guardrail(OwnedModel):
 
 
 class GuardrailEvent(models.Model):
-    """What a guardrail did to a call: which rule, where and how often, and never the text.
+    """Something a guardrail did to a call: which rule, where and how often, and never the text.
 
     The guardrail stands here by number, name and revision, because events outlive it. `digest` is an HMAC of
     the first value found, keyed for its tenant: equal values have equal digests, and nothing leads back.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -17,6 +18,7 @@ from django.urls import URLPattern, path
 from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -26,6 +28,8 @@ from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
 from routing.reports import upstreams
 from routing.reports.upstreams import AliasFigures
+from routing.route import FALL_BACKS
+from tenants.admin.key_panels import page_address
 from tenants.console.scope import read_scope
 from tenants.console.scoped_admin import (
     Deleted,
@@ -37,6 +41,16 @@ from tenants.console.scoped_admin import (
 )
 from tenants.console.scoped_forms import TenantFormSet
 from tenants.console.search import FoundBy
+from tenants.theme import Checkboxes
+
+FALL_BACK_WORDS = {
+    "unavailable": _("It cannot be reached, or fails"),
+    "rate_limit": _("It limits the rate"),
+    "quota": _("Its quota is used up"),
+    "auth": _("It refuses our credential"),
+    "context_length": _("The input is too long for it"),
+    "content_policy": _("Its content policy refuses the call"),
+}
 
 
 class TargetFormSet(TenantFormSet):
@@ -67,7 +81,7 @@ class TargetInline(TenantInline):
     formset = TargetFormSet
     resource = TARGETS
     list_select_related = ("alias", "provider_model__provider")
-    fields = ("position", "provider_model")
+    fields = ("position", "weight", "enabled", "provider_model", "when")
     ordering = ("position", "pk")
     autocomplete_fields = ("provider_model",)
 
@@ -111,6 +125,12 @@ class AliasAdmin(TenantModelAdmin):
         "drop_unsupported",
         "store_by_default",
         "resumable_streams",
+        "strategy",
+        "affinity",
+        "affinity_seconds",
+        "max_attempts",
+        "wait_seconds",
+        "fall_back_on",
         "enabled",
         "created_at",
     )
@@ -160,7 +180,11 @@ class AliasAdmin(TenantModelAdmin):
         """Show how the models behind the alias are doing, with what can be done about each."""
         alias = options.get("obj")
         if alias is not None and alias.platform_alias_id is None:
-            context = {**context, "targets": target_panel.panel(access(request), alias)}
+            context = {
+                **context,
+                "targets": target_panel.panel(access(request), alias),
+                "explain_address": page_address("explain_route", _asking(alias)),
+            }
         response: HttpResponse = super().render_change_form(request, context, *rest, **options)
         return response
 
@@ -176,6 +200,18 @@ class AliasAdmin(TenantModelAdmin):
             except ValidationError as error:
                 self.message_user(request, " ".join(error.messages), messages.ERROR)
         return redirect("admin:routing_alias_change", quote(alias.pk))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """Show kinds of failure as choices to tick."""
+        if db_field.name == "fall_back_on":
+            return forms.MultipleChoiceField(
+                choices=[(kind, FALL_BACK_WORDS[kind]) for kind in FALL_BACKS],
+                widget=Checkboxes,
+                required=False,
+                label=capfirst(db_field.verbose_name),
+                help_text=db_field.help_text,
+            )
+        return super().formfield_for_dbfield(db_field, request, **options)
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any
@@ -201,6 +237,14 @@ class AliasAdmin(TenantModelAdmin):
         if named and not access(request).sees_upstreams:
             named = [str(row) for row in objs]
         return named, counts, forbidden, protected
+
+
+def _asking(alias: Alias) -> str:
+    """Return the query that asks a page of the console about this alias."""
+    asked = {"alias": alias.name}
+    if alias.tenant is not None:
+        asked["tenant"] = alias.tenant.slug
+    return f"?{urlencode(asked)}"
 
 
 def _figures(alias: Alias) -> AliasFigures:

@@ -36,6 +36,7 @@ POSSIBLE: dict[str, set[str]] = {
     "usagehour": {"view"},
     "usagerow": {"view"},
     "webhookdelivery": {"view"},
+    "guardrailevent": {"view"},
 }
 
 

@@ -20,11 +20,11 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.enforcement.external.breaker import Breaker
 from responses_api.enforcement.external.protocol import (
     ALLOWED,
+    CheckQuestion,
     Endpoint,
+    ExternalVerdict,
     MalformedVerdict,
-    Question,
-    Span,
-    Verdict,
+    MaskSpan,
 )
 from responses_api.guardrails.spec import GuardrailSpec, Segment
 from responses_api.webhooks import signing
@@ -58,7 +58,7 @@ class CheckUnavailable(Exception):
 class Asked(Struct, frozen=True):
     """A verdict, and how long it took."""
 
-    verdict: Verdict
+    verdict: ExternalVerdict
     latency_ms: int
 
 
@@ -74,7 +74,7 @@ class ExternalChecks:
         """Forget which checks did not answer: their rows may have changed."""
         self._breakers.clear()
 
-    async def ask(self, spec: GuardrailSpec, endpoint: Endpoint, question: Question) -> Asked:
+    async def ask(self, spec: GuardrailSpec, endpoint: Endpoint, question: CheckQuestion) -> Asked:
         """Return the verdict on all texts that were not let through before. Raise CheckUnavailable."""
         began = clock.monotonic()
         digests = [_digest(spec, question, each) for each in question.segments]
@@ -90,8 +90,8 @@ class ExternalChecks:
         return Asked(verdict, int((clock.monotonic() - began) * 1000))
 
     async def _within_limits(
-        self, spec: GuardrailSpec, endpoint: Endpoint, question: Question
-    ) -> Verdict:
+        self, spec: GuardrailSpec, endpoint: Endpoint, question: CheckQuestion
+    ) -> ExternalVerdict:
         """Ask unless the check is known to be away, within the time limit of its row."""
         breaker = self._breakers.setdefault(spec.id, Breaker())
         who, seconds = f"{question.tenant}/{question.key}", spec.timeout_ms / 1000
@@ -115,9 +115,9 @@ class ExternalChecks:
         breaker.succeed()
         return verdict
 
-    async def _ask_in_parts(self, endpoint: Endpoint, question: Question) -> Verdict:
+    async def _ask_in_parts(self, endpoint: Endpoint, question: CheckQuestion) -> ExternalVerdict:
         """Ask for as many texts at once as a service takes, until one of them may not pass."""
-        rule, spans = "", dict[int, tuple[Span, ...]]()
+        rule, spans = "", dict[int, tuple[MaskSpan, ...]]()
         for start, end in _parts(question.segments):
             part = structs.replace(question, segments=question.segments[start:end])
             verdict = await self._ask_once(endpoint, part)
@@ -125,9 +125,9 @@ class ExternalChecks:
                 return verdict
             rule = rule or verdict.rule
             spans |= {start + n: found for n, found in verdict.spans.items()}
-        return Verdict("mask", rule, spans) if spans else ALLOWED
+        return ExternalVerdict("mask", rule, spans) if spans else ALLOWED
 
-    async def _ask_once(self, endpoint: Endpoint, question: Question) -> Verdict:
+    async def _ask_once(self, endpoint: Endpoint, question: CheckQuestion) -> ExternalVerdict:
         try:
             body = orjson.dumps(endpoint.write(question))
         except orjson.JSONEncodeError:
@@ -178,7 +178,9 @@ class ExternalChecks:
             self._allowed.popitem(last=False)
 
 
-async def _read(response: UpstreamResponse, endpoint: Endpoint, question: Question) -> Verdict:
+async def _read(
+    response: UpstreamResponse, endpoint: Endpoint, question: CheckQuestion
+) -> ExternalVerdict:
     """Return the verdict in an answer. Raise CheckUnavailable for everything that is none."""
     if response.status != 200:
         is_down = response.status not in _OF_THE_TEXT
@@ -205,7 +207,7 @@ def _parts(segments: tuple[Segment, ...]) -> Iterable[tuple[int, int]]:
         yield start, len(segments)
 
 
-def _digest(spec: GuardrailSpec, question: Question, segment: Segment) -> bytes:
+def _digest(spec: GuardrailSpec, question: CheckQuestion, segment: Segment) -> bytes:
     """Digest a text with everything its verdict may depend on."""
     place = (spec.id, spec.revision, question.stage, question.tenant, question.key, question.alias)
     about = repr((place, segment.surface, segment.role)).encode()

@@ -15,7 +15,7 @@ OutputMode = Literal["whole", "windows"]
 
 
 class ModerationConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a moderation service is asked with.
+    """The configuration of a moderation service.
 
     model        the name of its model
     thresholds   by category the score from which a text may not pass; of others the service's flag counts
@@ -28,7 +28,7 @@ class ModerationConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebhookConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a webhook is spoken to. `auth`: how a secret travels in the dialect `litellm`; ours signs."""
+    """The configuration of a webhook. `auth`: how a secret travels in the dialect `litellm`; ours signs."""
 
     dialect: Dialect = "tollgate"
     auth: Literal["x-api-key", "bearer"] = "x-api-key"

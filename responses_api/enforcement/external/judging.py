@@ -9,7 +9,12 @@ from msgspec import Struct
 
 from gateway_project.lib.secret import Secret
 from responses_api.enforcement.external.asking import CheckUnavailable, ExternalChecks
-from responses_api.enforcement.external.protocol import Endpoint, Question, Span, Verdict
+from responses_api.enforcement.external.protocol import (
+    CheckQuestion,
+    Endpoint,
+    ExternalVerdict,
+    MaskSpan,
+)
 from responses_api.guardrails.spec import Finding, GuardrailSpec, Outcome, Stage
 
 UNREACHABLE = "no_credential"
@@ -23,10 +28,10 @@ class ExternalCheck(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """What came of one check: a finding if there is anything to tell, and what it masks, by segment."""
+    """The end of one check: a finding if there is anything to tell, and what it masks, by segment."""
 
     finding: Finding | None = None
-    spans: Mapping[int, tuple[Span, ...]] = {}
+    spans: Mapping[int, tuple[MaskSpan, ...]] = {}
     latency_ms: int = 0
     failure: str = ""
 
@@ -34,7 +39,7 @@ class Judged(Struct, frozen=True):
 async def judge_all(
     checks: ExternalChecks,
     applied: Sequence[ExternalCheck],
-    question: Question,
+    question: CheckQuestion,
     *,
     may_mask: bool = True,
 ) -> list[Judged]:
@@ -45,7 +50,7 @@ async def judge_all(
 
 
 async def _judge(
-    checks: ExternalChecks, applied: ExternalCheck, question: Question, *, may_mask: bool
+    checks: ExternalChecks, applied: ExternalCheck, question: CheckQuestion, *, may_mask: bool
 ) -> Judged:
     spec = applied.spec
     if applied.endpoint is None:
@@ -57,7 +62,7 @@ async def _judge(
     return _found(spec, question, asked.verdict, asked.latency_ms, may_mask=may_mask)
 
 
-def _failed(spec: GuardrailSpec, question: Question, reason: str) -> Judged:
+def _failed(spec: GuardrailSpec, question: CheckQuestion, reason: str) -> Judged:
     """Return an outage. What only watches stops nothing."""
     passes = spec.on_failure == "open" or spec.action == "monitor"
     outcome: Outcome = "skipped" if passes else "unavailable"
@@ -66,7 +71,12 @@ def _failed(spec: GuardrailSpec, question: Question, reason: str) -> Judged:
 
 
 def _found(
-    spec: GuardrailSpec, question: Question, verdict: Verdict, latency_ms: int, *, may_mask: bool
+    spec: GuardrailSpec,
+    question: CheckQuestion,
+    verdict: ExternalVerdict,
+    latency_ms: int,
+    *,
+    may_mask: bool,
 ) -> Judged:
     if verdict.action == "allow":
         return Judged(latency_ms=latency_ms)
@@ -80,7 +90,7 @@ def _found(
 
 
 def _finding(
-    spec: GuardrailSpec, question: Question, verdict: Verdict, outcome: Outcome
+    spec: GuardrailSpec, question: CheckQuestion, verdict: ExternalVerdict, outcome: Outcome
 ) -> Finding:
     """Say where the first span is; a verdict without spans is about everything that was asked."""
     for number in sorted(verdict.spans):
@@ -100,25 +110,25 @@ def _finding(
     return Finding(spec, verdict.rule, _stage(question), "", outcome)
 
 
-def _stage(question: Question) -> Stage:
+def _stage(question: CheckQuestion) -> Stage:
     return question.stage
 
 
-def merged_spans(judged: Sequence[Judged]) -> dict[int, tuple[Span, ...]]:
+def merged_spans(judged: Sequence[Judged]) -> dict[int, tuple[MaskSpan, ...]]:
     """Return what several checks mask, by segment; where spans overlap, one stands for all of them."""
-    found: dict[int, list[Span]] = {}
+    found: dict[int, list[MaskSpan]] = {}
     for each in judged:
         for number, spans in each.spans.items():
             found.setdefault(number, []).extend(spans)
     return {number: _joined(spans) for number, spans in found.items()}
 
 
-def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    joined: list[Span] = []
+def _joined(spans: Sequence[MaskSpan]) -> tuple[MaskSpan, ...]:
+    joined: list[MaskSpan] = []
     for span in sorted(spans, key=lambda each: (each.start, -each.end)):
         if joined and span.start < joined[-1].end:
             last = joined[-1]
-            joined[-1] = Span(last.start, max(last.end, span.end), last.replacement)
+            joined[-1] = MaskSpan(last.start, max(last.end, span.end), last.replacement)
         else:
             joined.append(span)
     return tuple(joined)

@@ -9,17 +9,17 @@ from typing import Any
 
 from responses_api.enforcement.external.protocol import (
     ALLOWED,
+    CheckQuestion,
+    ExternalVerdict,
     MalformedVerdict,
-    Question,
-    Span,
-    Verdict,
+    MaskSpan,
 )
 
 RULE = "litellm"
 _INPUT_TYPES = {"output": "response"}
 
 
-def write(question: Question) -> dict[str, Any]:
+def write(question: CheckQuestion) -> dict[str, Any]:
     """Make the body of the POST."""
     return {
         "input_type": _INPUT_TYPES.get(question.stage, "request"),
@@ -40,24 +40,24 @@ def write(question: Question) -> dict[str, Any]:
     }
 
 
-def read(answer: Any, question: Question) -> Verdict:
+def read(answer: Any, question: CheckQuestion) -> ExternalVerdict:
     """Read the verdict. Texts that came back changed are taken as masked. Raise MalformedVerdict."""
     match answer:
         case {"action": "NONE"}:
             return ALLOWED
         case {"action": "BLOCKED"}:
-            return Verdict("block", RULE)
+            return ExternalVerdict("block", RULE)
         case {"action": "GUARDRAIL_INTERVENED", "texts": list(texts)} if len(texts) == len(
             question.segments
         ) and all(isinstance(each, str) for each in texts):
             pairs = zip(question.segments, texts, strict=True)
             spans = {n: _changed(one.text, new) for n, (one, new) in enumerate(pairs)}
             changed = {n: found for n, found in spans.items() if found}
-            return Verdict("mask", RULE, changed) if changed else ALLOWED
+            return ExternalVerdict("mask", RULE, changed) if changed else ALLOWED
     raise MalformedVerdict("'action' is not NONE, BLOCKED, or GUARDRAIL_INTERVENED with all texts")
 
 
-def _changed(before: str, after: str) -> tuple[Span, ...]:
+def _changed(before: str, after: str) -> tuple[MaskSpan, ...]:
     """Return the one span in which two texts differ; none if they are equal."""
     if before == after:
         return ()
@@ -68,7 +68,7 @@ def _changed(before: str, after: str) -> tuple[Span, ...]:
     start, end = _widened(before, start, len(before) - same)
     # What was only added stands in place of the character beside it.
     replacement = after[start : len(after) - (len(before) - end)]
-    return (Span(start, end, replacement),)
+    return (MaskSpan(start, end, replacement),)
 
 
 def _widened(text: str, start: int, end: int) -> tuple[int, int]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from responses_api.enforcement.external.protocol import (
     ALLOWED,
+    CheckQuestion,
+    ExternalVerdict,
     MalformedVerdict,
-    Question,
-    Verdict,
     read_rule,
 )
 
@@ -21,12 +21,12 @@ DEFAULT_MODEL = "omni-moderation-latest"
 FLAGGED = "flagged"
 
 
-def write(question: Question, model: str) -> dict[str, Any]:
+def write(question: CheckQuestion, model: str) -> dict[str, Any]:
     """Make the body: every text is an input of its own, so that each has its result."""
     return {"model": model, "input": [segment.text for segment in question.segments]}
 
 
-def read(answer: Any, question: Question, thresholds: Mapping[str, float]) -> Verdict:
+def read(answer: Any, question: CheckQuestion, thresholds: Mapping[str, float]) -> ExternalVerdict:
     """Judge the results: a category with a threshold by its score, the others by the service's flag.
 
     Raise MalformedVerdict.
@@ -34,7 +34,7 @@ def read(answer: Any, question: Question, thresholds: Mapping[str, float]) -> Ve
     match answer:
         case {"results": list(results)} if len(results) == len(question.segments):
             reasons = [reason for each in results if (reason := _reason(each, thresholds))]
-            return Verdict("block", reasons[0]) if reasons else ALLOWED
+            return ExternalVerdict("block", reasons[0]) if reasons else ALLOWED
     raise MalformedVerdict("there is not one result for each input")
 
 

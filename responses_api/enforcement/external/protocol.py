@@ -22,8 +22,8 @@ class MalformedVerdict(ValueError):
     """An answer outside its protocol. The message says what is wrong, and never quotes the text."""
 
 
-class Question(Struct, frozen=True):
-    """What an external check is asked about one call."""
+class CheckQuestion(Struct, frozen=True):
+    """A question to an external check about one call."""
 
     stage: Stage
     request_id: str
@@ -33,7 +33,7 @@ class Question(Struct, frozen=True):
     segments: tuple[Segment, ...]
 
 
-class Span(Struct, frozen=True):
+class MaskSpan(Struct, frozen=True):
     """Code points of one text, and what stands there instead."""
 
     start: int
@@ -41,19 +41,19 @@ class Span(Struct, frozen=True):
     replacement: str
 
 
-class Verdict(Struct, frozen=True):
-    """What an external check said. `spans` are by the number of the segment, in order, apart."""
+class ExternalVerdict(Struct, frozen=True):
+    """The word of an external check. `spans` are by the number of the segment, in order, apart."""
 
     action: Literal["allow", "block", "mask"]
     rule: str = ""
-    spans: Mapping[int, tuple[Span, ...]] = {}
+    spans: Mapping[int, tuple[MaskSpan, ...]] = {}
 
 
-ALLOWED = Verdict("allow")
+ALLOWED = ExternalVerdict("allow")
 
 
 class Endpoint(Struct, frozen=True):
-    """How an external check is reached, and how it is spoken to.
+    """The way to an external check, and its language.
 
     write           makes the body of a question
     read            reads the answer. Raises MalformedVerdict
@@ -63,8 +63,8 @@ class Endpoint(Struct, frozen=True):
 
     target: ResolvedTarget
     path: str
-    write: Callable[[Question], Any]
-    read: Callable[[Any, Question], Verdict]
+    write: Callable[[CheckQuestion], Any]
+    read: Callable[[Any, CheckQuestion], ExternalVerdict]
     api_key: Secret | None = None
     signing_secret: Secret | None = None
 
@@ -74,7 +74,7 @@ def read_rule(value: Any, otherwise: str) -> str:
     return value if isinstance(value, str) and _RULE.fullmatch(value) else otherwise
 
 
-def read_spans(given: Any, text: str) -> tuple[Span, ...]:
+def read_spans(given: Any, text: str) -> tuple[MaskSpan, ...]:
     """Return the spans of one text, in order. Raise MalformedVerdict for one that is out of it, or over
     another."""
     if not isinstance(given, list) or not 0 < len(given) <= MAX_SPANS:
@@ -86,7 +86,7 @@ def read_spans(given: Any, text: str) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def _span(given: Any, length: int) -> Span:
+def _span(given: Any, length: int) -> MaskSpan:
     match given:
         case {"start": int(start), "end": int(end)} if not (
             isinstance(start, bool) or isinstance(end, bool)
@@ -96,11 +96,11 @@ def _span(given: Any, length: int) -> Span:
                 raise MalformedVerdict("a span lies outside its text")
             if not isinstance(replacement, str) or len(replacement) > MAX_REPLACEMENT:
                 raise MalformedVerdict("a replacement is no text, or too long")
-            return Span(start, end, replacement)
+            return MaskSpan(start, end, replacement)
     raise MalformedVerdict("a span has no 'start' and 'end'")
 
 
-def apply_spans(text: str, spans: tuple[Span, ...]) -> str:
+def apply_spans(text: str, spans: tuple[MaskSpan, ...]) -> str:
     """Return the text with its spans replaced."""
     pieces, at = [], 0
     for span in spans:

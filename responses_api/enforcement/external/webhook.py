@@ -6,10 +6,10 @@ from typing import Any
 
 from responses_api.enforcement.external.protocol import (
     ALLOWED,
+    CheckQuestion,
+    ExternalVerdict,
     MalformedVerdict,
-    Question,
-    Span,
-    Verdict,
+    MaskSpan,
     read_rule,
     read_spans,
 )
@@ -18,7 +18,7 @@ VERSION = 1
 RULE = "webhook"
 
 
-def write(question: Question) -> dict[str, Any]:
+def write(question: CheckQuestion) -> dict[str, Any]:
     """Make the body of the POST."""
     return {
         "version": VERSION,
@@ -34,7 +34,7 @@ def write(question: Question) -> dict[str, Any]:
     }
 
 
-def read(answer: Any, question: Question) -> Verdict:
+def read(answer: Any, question: CheckQuestion) -> ExternalVerdict:
     """Read the verdict. Offsets are in code points. Raise MalformedVerdict.
 
     A `message` is not read: it may hold the text, and goes to nobody.
@@ -43,15 +43,15 @@ def read(answer: Any, question: Question) -> Verdict:
         case {"action": "allow"}:
             return ALLOWED
         case {"action": "block"}:
-            return Verdict("block", read_rule(answer.get("rule"), RULE))
+            return ExternalVerdict("block", read_rule(answer.get("rule"), RULE))
         case {"action": "mask", "segments": list(segments)}:
             spans = _spans(segments, question)
-            return Verdict("mask", read_rule(answer.get("rule"), RULE), spans)
+            return ExternalVerdict("mask", read_rule(answer.get("rule"), RULE), spans)
     raise MalformedVerdict("'action' is not allow, block, or mask with segments")
 
 
-def _spans(given: list[Any], question: Question) -> dict[int, tuple[Span, ...]]:
-    found: dict[int, tuple[Span, ...]] = {}
+def _spans(given: list[Any], question: CheckQuestion) -> dict[int, tuple[MaskSpan, ...]]:
+    found: dict[int, tuple[MaskSpan, ...]] = {}
     for each in given:
         match each:
             case {"index": int(index), "spans": spans} if (

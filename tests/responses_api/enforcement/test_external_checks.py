@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import threading
 from typing import Any
 
@@ -29,6 +31,12 @@ def from_here(gateway: LiveGateway) -> None:
     ledger.begin_here(gateway)
 
 
+def signature_of(signed: bytes) -> str:
+    """Sign as the specification of Standard Webhooks says."""
+    key = base64.b64decode(SECRET.reveal().removeprefix("whsec_"))
+    return base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+
+
 def allow(question: Json) -> Json:
     return {"action": "allow"}
 
@@ -47,7 +55,7 @@ def test_our_webhook_is_signed_and_told_what_stands_where(gateway: LiveGateway, 
     assert found == {("instructions", "system", "Be kind."), ("message", "user", "Hello")}
     headers, body = service.headers[0], service.bodies[0]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    assert headers["webhook-signature"] == signing._signature(SECRET, signed)
+    assert headers["webhook-signature"] == f"v1,{signature_of(signed)}"
     (row,) = ledger.rows(gateway)
     assert row.guardrail_outcome == "passed"
 

@@ -1,4 +1,4 @@
-"""What may not pass never reaches a provider, wherever it stands in a request."""
+"""Nothing that may not pass reaches a provider, wherever it stands in a request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_blocked_request_is_refused_by_name_and_costs_nothing(
         "no-words",
         "blocked",
         "input",
-        "terms",
+        "term",
     )
 
 
