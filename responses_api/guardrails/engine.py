@@ -85,7 +85,6 @@ class Engine:
         self._output = build_scanner(_at(specs, "output"))
         self._definitions = build_scanner(_at(specs, "tools"))
         self._tools = tuple(spec for spec in specs if spec.kind == "tools")
-        self._calls = tuple(spec for spec in self._tools if "output" in spec.stages)
         self._limits = tuple(spec for spec in _at(specs, "input") if spec.kind == "input_limits")
 
     # What applies
@@ -176,7 +175,7 @@ class Engine:
         checks, if there are any."""
         if not (self.reads_output or masks):
             return None
-        return OutputGuard(self._output, self._calls, masks, report, judge)
+        return OutputGuard(self._output, _at(self.specs, "output"), masks, report, judge)
 
     def _scanner(self, stage: Stage) -> Scanner:
         return {"input": self._input, "output": self._output, "tools": self._definitions}[stage]

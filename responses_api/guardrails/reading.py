@@ -65,7 +65,8 @@ class Visitor:
         """Visit the texts inside JSON that travels as text; a text that is no JSON as a whole."""
         if raw.__class__ is not str or not json_text.is_container(raw):
             return self.text(surface, role, param, raw)
-        return json_text.rewrite(raw, lambda text: self.text(surface, role, param, text))
+        changed = json_text.rewrite(raw, lambda text: self.text(surface, role, param, text))
+        return raw if changed == raw else changed
 
     def strings(
         self,

@@ -161,7 +161,7 @@ class TextBlocks:
         released, waiting = block.window.released, []
         ready: list[Json] = []
         for annotation in block.annotations:
-            if not is_last and end_of(annotation) > released:
+            if waiting or (not is_last and end_of(annotation) > released):
                 waiting.append(annotation)
             elif (moved := move(annotation, block.window.edits)) is not None:
                 ready.append(moved)

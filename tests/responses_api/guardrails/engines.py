@@ -48,10 +48,11 @@ BITS = [
     "ghp_abcdefghijklmnopqrstuvwxyz0123456789", "tg_live_0123456789_abcdefghij", "xoxb-1234567890-abc",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc",
     "-----BEGIN PRIVATE KEY-----\nMIIabc+/\n-----END PRIVATE KEY-----", "-----BEGIN RSA ", "-----END ",
-    "foo", "foo bar", "foo\u200bbar", "Proj\u200bect Apollo", "project  apollo", "PROJECT apollo",
-    "STRASSE",     "stra\u00dfe", "e\u0301cole", "\u00e9cole", "\u6771\u4eac\u90fd", ".NET", "C++", "M\u00fcller", "mu",
-    "\u212a",     "TICKET-12345", "TICKET-1", "\u00abso\u00bb", "\u00ab", "stop!!!", "STOP", "begin", "the end", " ", "  ",
-    "\n",     ".", "-", "_", "[", "@", "1", "x", "Z", "\u00e9", "\u00fc", "\u0301", "\u200b", "\U0001f600",
+    "foo", "foo bar", "foo\u200bbar", "Proj\u200bect Apollo", "project  apollo", "PROJECT apollo", "STRASSE",
+    "stra\u00dfe", "e\u0301cole", "\u00e9cole", "\u6771\u4eac\u90fd", ".NET", "C++", "M\u00fcller", "mu",
+    "\u212a", "TICKET-12345", "TICKET-1", "\u00abso\u00bb", "\u00ab", "stop!!!", "STOP", "begin", "the end",
+    " ", "  ", "\n", ".", "-", "_", "[", "@", "1", "x", "Z", "\u00e9", "\u00fc", "\u0301", "\u200b",
+    "\U0001f600",
 ]  # fmt: skip
 
 
