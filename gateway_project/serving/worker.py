@@ -22,6 +22,7 @@ from responses_api.app_state import AppState
 from responses_api.background import runner
 from responses_api.background.local import LocalRuns
 from responses_api.background.run_watcher import RunWatcher
+from responses_api.enforcement.guarding import Guardrails
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.answering import LiveAnswers
 from responses_api.live.in_flight import InFlightCalls
@@ -138,6 +139,7 @@ class Worker:
         services = self.services
         self.authenticator.clear()
         services.router.clear()
+        services.guardrails.clear()
         services.registry.sockets.keys_changed()
         services.budgets.refresh()
 
@@ -162,6 +164,7 @@ def _services(
     rate_limits = gate.from_settings()
     writer = Writer(loop, RECORD_KINDS)
     spool_writer = SpoolWriter(spool_from_settings())
+    transport = _transport()
     call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
     return Services(
         loop=loop,
@@ -178,11 +181,12 @@ def _services(
         router=Router(),
         affinity=AffinityMemory(),
         lane_health=LaneTable(failure_seconds=settings.FIRST_BYTE_SECONDS),
-        transport=_transport(),
+        transport=transport,
         timeouts=timeouts_from_settings(),
         registry=Registry(),
         rounds=Rounds(loop),
         held=HeldBytes(),
+        guardrails=Guardrails(loop, transport, writer),
         writer=writer,
         watcher=watcher,
         spool_writer=spool_writer,

@@ -186,7 +186,7 @@ class Dispatch:
         admitted = self._admitted
         return Ask(
             route=admitted.door.name,
-            bridge=BRIDGES[admitted.door.name, lane.protocol],
+            bridge=BRIDGES[admitted.door.name, lane.protocol].fitting(call),
             call=call,
             target=lane,
             identity=self._identity,
@@ -216,7 +216,7 @@ class Dispatch:
             attempt.reader.meter.add(earlier)
         self.posts += 1
         self._reply.headers = {
-            **self._admitted.ticket.headers,
+            **self._admitted.reply_headers,
             **attempt.reply_headers,
             **self.headers(),
         }

@@ -45,6 +45,7 @@ FILTER_LABELS = {
     "code": gettext_lazy("error"),
     "source": gettext_lazy("usage from"),
     "end_user": gettext_lazy("end user"),
+    "guardrail": gettext_lazy("guardrails"),
 }
 
 
@@ -64,6 +65,7 @@ class ShownRow:
     key_name: str
     tenant_name: str
     outcome: words.OutcomeWord
+    guardrail: words.OutcomeWord | None
     served_by: str
     first_token: str
     duration: str
@@ -114,6 +116,7 @@ def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
             key_name=names.keys.get(row.key_public_id, ""),
             tenant_name=names.tenants.get(row.tenant_id or 0, ""),
             outcome=words.outcome(row.status),
+            guardrail=words.guardrail(row.guardrail),
             served_by=f"{row.provider}/{row.upstream_model}" if row.provider else "",
             first_token=words.lasting(row.ttft_ms),
             duration=words.lasting(row.duration_ms),
@@ -173,6 +176,7 @@ class RequestsPage(ConsolePage):
             "about": count(volume.total) if volume else "",
             "shows_tenant": scope.tenant is None,
             "statuses": words.OUTCOMES,
+            "guardrail_outcomes": words.GUARDRAIL_OUTCOMES,
             "periods": periods_of(scope),
             "shows_upstreams": who.sees_upstreams_of(scope.tenant.pk if scope.tenant else None),
             "poll": _poll_address(scope, newest) if is_newest else "",
@@ -351,11 +355,18 @@ def _poll_address(scope: Scope, newest: LogPlace) -> str:
     return f"{reverse('admin:requests_new')}{scope.link(after=newest)}"
 
 
+def _chip_value(name: str, value: str) -> str:
+    if name == "status":
+        return str(words.outcome(value).label)
+    told = words.GUARDRAIL_OUTCOMES.get(value) if name == "guardrail" else None
+    return value if told is None else str(told.label)
+
+
 def chips_of(scope: Scope) -> list[dict[str, str]]:
     return [
         {
             "label": str(FILTER_LABELS[name]),
-            "value": str(words.outcome(value).label) if name == "status" else value,
+            "value": _chip_value(name, value),
             "remove": scope.link(**{name: None}),
         }
         for name, value in scope.filters.items()

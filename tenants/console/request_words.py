@@ -44,6 +44,16 @@ OUTCOMES: Mapping[str, OutcomeWord] = {
     _STATUS.DEFERRED: OutcomeWord(gettext_lazy("settled later"), "◷", "idle"),
 }
 
+# What guardrails did to a request.
+GUARDRAIL_OUTCOMES: Mapping[str, OutcomeWord] = {
+    "blocked": OutcomeWord(gettext_lazy("blocked"), "⛔", "bad"),
+    "unavailable": OutcomeWord(gettext_lazy("a check was away"), "!", "bad"),
+    "masked": OutcomeWord(gettext_lazy("masked"), "▒", "warn"),
+    "monitored": OutcomeWord(gettext_lazy("found, let through"), "◉", "warn"),
+    "skipped": OutcomeWord(gettext_lazy("check left out"), "↷", "warn"),
+    "passed": OutcomeWord(gettext_lazy("passed"), "✓", "good"),
+}
+
 # What is behind the errors that the gateway gives for a provider, for those who cannot see its words.
 _CAUSES: Mapping[str, Text] = {
     "upstream_error": gettext_lazy("the provider answered with an error"),
@@ -69,6 +79,11 @@ _CAUSES: Mapping[str, Text] = {
 
 def outcome(status: str) -> OutcomeWord:
     return OUTCOMES.get(status) or OutcomeWord(status, "•", "idle")
+
+
+def guardrail(outcome: str) -> OutcomeWord | None:
+    """Return what guardrails did, where there is something to tell."""
+    return None if outcome in {"", "passed"} else GUARDRAIL_OUTCOMES.get(outcome)
 
 
 def dollars(nano: int) -> str:

@@ -39,6 +39,7 @@ POSSIBLE: dict[str, set[str]] = {
     "usagehour": {"view"},
     "usagerow": {"view"},
     "webhookdelivery": {"view"},
+    "guardrailevent": {"view"},
 }
 
 
