@@ -194,6 +194,10 @@ class AliasKind(ConfigurationKind):
         ConfigurationField("drop_unsupported"),
         ConfigurationField("store_by_default"),
         ConfigurationField("resumable_streams"),
+        ConfigurationField("cache_seconds"),
+        ConfigurationField("cache_scope"),
+        ConfigurationField("cache_any_temperature"),
+        ConfigurationField("cache_charge_percent"),
         ConfigurationField("enabled"),
     )
 

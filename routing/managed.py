@@ -105,6 +105,8 @@ class AliasResource(Resource):
     model = Alias
     area = Area.ALIASES
     shows_platform_rows = True
+    # What a kept answer costs is a price, also where the answer came from a tenant's own provider.
+    of_operators = ("cache_charge_percent",)
     fields = (
         "tenant",
         "name",
@@ -113,6 +115,10 @@ class AliasResource(Resource):
         "drop_unsupported",
         "store_by_default",
         "resumable_streams",
+        "cache_seconds",
+        "cache_scope",
+        "cache_any_temperature",
+        "cache_charge_percent",
         "enabled",
     )
 

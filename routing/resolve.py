@@ -21,7 +21,7 @@ from gateway_project.lib.errors import ModelNotFound, Unavailable
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
-from routing import credentials
+from routing import cache_policy, credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
 from routing.models import Target as TargetRow
 from routing.route import Quirks, ResolvedTarget, Route
@@ -128,14 +128,16 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route:
     models = [row.provider_model for row in rows if _may_reach(source, row, caller)]
     native_only = Alias.ResponsesMode.NATIVE_ONLY
     stores = alias.store_by_default
+    targets = _targets(models, caller, source if source.tenant_id is None else None)
     return Route(
         alias=source.name,
         native_only=native_only in {alias.responses_mode, source.responses_mode},
         drop_unsupported=alias.drop_unsupported or source.drop_unsupported,
         store_by_default=source.store_by_default if stores is None else stores,
         resumable_streams=alias.resumable_streams or source.resumable_streams,
-        targets=_targets(models, caller, source if source.tenant_id is None else None),
+        targets=targets,
         requested_model="" if alias.name == source.name else alias.name,
+        cache=cache_policy.of_alias(alias, targets),
     )
 
 

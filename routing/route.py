@@ -101,12 +101,38 @@ class ResolvedTarget:
         return f"{self.provider}/{self.model}"
 
 
+CacheScope = Literal["key", "tenant", "end_user"]
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """The rules by which answers of an alias are kept and given again (docs/cache.md).
+
+    seconds          how long an answer may be given again
+    scope            who shares one: requests of one key, of one end user of a key, or of the whole tenant
+    any_temperature  answers to requests that ask for chance are kept, too
+    charge_percent   what such an answer is charged, in percent of its price
+    alias_id         the alias that was asked for
+    generation       the number of purges
+    revision         another text once another model may answer
+    """
+
+    seconds: int
+    scope: CacheScope
+    any_temperature: bool
+    charge_percent: int
+    alias_id: int
+    generation: int
+    revision: str
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The meaning of a model name for one caller: the targets, in the order they are tried.
 
     `alias` is the name that calls are booked and priced under. `requested_model` is the name asked for,
-    if it differs: a tenant's own name for the alias, or `provider@model`.
+    if it differs: a tenant's own name for the alias, or `provider@model`. `cache` is None where no answer is
+    kept.
     """
 
     alias: str
@@ -116,3 +142,4 @@ class Route:
     store_by_default: bool | None = None
     resumable_streams: bool = False
     requested_model: str = ""
+    cache: CachePolicy | None = None

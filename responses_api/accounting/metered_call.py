@@ -40,6 +40,7 @@ class MeteredCall(CallHold):
         "_rating",
         "_spool_writer",
         "billed",
+        "cache_outcome",
         "charge_nano",
         "failed",
         "ownership",
@@ -67,6 +68,7 @@ class MeteredCall(CallHold):
         self._rating: tuple[Usage, str, Rated] | None = None
         self.failed: list[Settled] | None = None
         self.ownership: Ownership | None = None
+        self.cache_outcome = ""
         self.settled = False
         self.used_tokens = 0
         # Known once it is settled: the charge, and the usage it is for, if any.
@@ -177,6 +179,7 @@ class MeteredCall(CallHold):
             ttft_ms=None if ttft_ms is None else int(ttft_ms),
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
             units=_unit_amounts(usage, charge) if usage.units else (),
+            cache_outcome=self.cache_outcome,
         )
         self._write_settled(record, usage, is_unanswered)
 

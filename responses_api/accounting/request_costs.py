@@ -45,6 +45,7 @@ class RequestCosts:
 
     __slots__ = (
         "_budgets",
+        "_cache_outcome",
         "_caller",
         "_calls",
         "_failed",
@@ -66,9 +67,10 @@ class RequestCosts:
         route: Route,
         websocket: bool = False,
         ownership: Ownership | None = None,
+        cache_outcome: str = "",
     ) -> None:
         """`websocket`: the request came over a WebSocket. `ownership`: for a request with an
-        Idempotency-Key, tells whether it may be charged."""
+        Idempotency-Key, tells whether it may be charged. `cache_outcome`: what the response cache said."""
         self._spool_writer = spool_writer
         self._budgets = budgets
         self._request_id = request_id
@@ -76,6 +78,7 @@ class RequestCosts:
         self._route = route
         self._websocket = websocket
         self._ownership = ownership
+        self._cache_outcome = cache_outcome
         self._next_leg = 0
         self._calls: list[MeteredCall] = []
         # Attempts that failed, until it is known whether another followed.
@@ -235,6 +238,7 @@ class RequestCosts:
             metered = ListPriceCall(spool_writer, opened, hold, charge, cost, need.fixed, listed)
         metered.failed = self._failed
         metered.ownership = self._ownership
+        metered.cache_outcome = self._cache_outcome
         self._calls.append(metered)
         return metered
 

@@ -18,6 +18,7 @@ from responses_api.accounting import expected_tokens
 from responses_api.calls import history as state
 from responses_api.calls import targets
 from responses_api.calls.history import Memory, Resolved
+from responses_api.calls.keeping import AnswerKeeper
 from responses_api.doors.door import Door, Stores
 from responses_api.doors.shapes import ModelCall
 from responses_api.process.large_bodies import BodyTurn
@@ -53,7 +54,8 @@ class GenerationRequest(Struct):
 class Admitted(Struct, frozen=True):
     """A request that may go upstream. `store` saves the answer, if it is stored; `resolved` is what a
     call to the Responses API continues from, its own input and the fields that echo both. Whoever ends the
-    request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be charged."""
+    request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be charged.
+    `keeper` is there where the response cache was asked, `told` are headers of a good answer."""
 
     request_id: str
     door: Door
@@ -68,6 +70,8 @@ class Admitted(Struct, frozen=True):
     ticket: Ticket = FREE
     ownership: Ownership | None = None
     client: str | None = None  # the address it came from, for the log
+    keeper: AnswerKeeper | None = None
+    told: dict[str, str] = {}
 
     @property
     def echo(self) -> dict[str, Any]:

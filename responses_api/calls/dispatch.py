@@ -124,7 +124,12 @@ class Dispatch:
         self.attempt = attempt
         if (earlier := self._costs.billed) is not None:
             attempt.reader.meter.add(earlier)
-        self._reply.headers = {**self._admitted.ticket.headers, **attempt.reply_headers}
+        admitted = self._admitted
+        self._reply.headers = {
+            **admitted.ticket.headers,
+            **admitted.told,
+            **attempt.reply_headers,
+        }
         return attempt, await attempt.send()
 
     def settle(

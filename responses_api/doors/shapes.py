@@ -52,6 +52,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     clamp        the output limit that budgets put on the call and on a summary made in its place
     tells_cost   the answer's `usage` says what was charged; None: the operator's setting decides
     units        the items, parts and tools it has, counted only where it is large
+    is_kept      its answer is to be given again, so that it is put together whole even if it is streamed
     """
 
     door: str
@@ -67,6 +68,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     clamp: int | None = None
     tells_cost: bool | None = None
     units: int = 0
+    is_kept: bool = False
 
     @property
     def weight(self) -> int:

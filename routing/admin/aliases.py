@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,12 +20,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from routing import cache_policy, cache_purge
 from routing.admin import shown, target_panel
 from routing.admin.owner import owner
 from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
 from routing.reports import upstreams
 from routing.reports.upstreams import AliasFigures
+from tenants.console.actions import console_action
 from tenants.console.scope import read_scope
 from tenants.console.scoped_admin import (
     Deleted,
@@ -103,16 +105,39 @@ class AliasAdmin(TenantModelAdmin):
     list_filter = ("enabled", "responses_mode", ("tenant", TenantRelatedFilter))
     show_full_result_count = False
     search_fields = ("name",)
-    fields = (
-        "tenant",
-        "name",
-        "platform_alias",
-        "responses_mode",
-        "drop_unsupported",
-        "store_by_default",
-        "resumable_streams",
-        "enabled",
-        "created_at",
+    fieldsets: ClassVar[Any] = (
+        (
+            None,
+            {
+                "fields": (
+                    "tenant",
+                    "name",
+                    "platform_alias",
+                    "responses_mode",
+                    "drop_unsupported",
+                    "store_by_default",
+                    "resumable_streams",
+                    "enabled",
+                    "created_at",
+                )
+            },
+        ),
+        (
+            _("Response cache"),
+            {
+                "description": _(
+                    "An equal request is answered with the answer that was given before, without asking "
+                    "a model. Only answers that are complete are kept, sealed, and never for another "
+                    "tenant. The request list says of each request whether it was answered so."
+                ),
+                "fields": (
+                    "cache_seconds",
+                    "cache_scope",
+                    "cache_any_temperature",
+                    "cache_charge_percent",
+                ),
+            },
+        ),
     )
     readonly_fields = ("created_at",)
     autocomplete_fields = ("tenant",)
@@ -176,6 +201,19 @@ class AliasAdmin(TenantModelAdmin):
             except ValidationError as error:
                 self.message_user(request, " ".join(error.messages), messages.ERROR)
         return redirect("admin:routing_alias_change", quote(alias.pk))
+
+    @console_action(
+        _("Purge cached answers"),
+        right="change",
+        asks=_(
+            "Answers that were kept until now are not given again, also under the names of links to this "
+            "alias. Requests ask a model again, at its price."
+        ),
+        shown_for=lambda alias: cache_policy.is_kept(alias),
+    )
+    def purge_cached_answers(self, request: HttpRequest, row: Alias) -> str:
+        cache_purge.purge_by(access(request), row)
+        return gettext("Answers that were kept until now are not given again.")
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any

@@ -33,7 +33,7 @@ AGAIN = 0x100
 HOUR_MS = 3_600_000
 _DEFAULTS = {"corrects": None, "reason": "", "actor": ""}
 # What few rows have a value of. Where none of a batch has one, the database's default is written by itself.
-_SELDOM = {"units": None, "guardrail_outcome": "", "cache_outcome": ""}
+_SELDOM = {"units": None, "guardrail_outcome": "", "cache_outcome": "", "saved_nano": 0}
 _seldom_of = itemgetter(*_SELDOM)
 
 

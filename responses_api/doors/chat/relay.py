@@ -73,8 +73,9 @@ class ChatRelay(FrameRelay):
         self._usage_chunk = (
             b""  # held back, because its `usage` is told anew once the charge is known
         )
-        # Only a completion that is to be stored is put together from its chunks.
-        self._completion = Completion(identity) if call.body.get("store") else None
+        # Only a completion that is to be stored or given again is put together from its chunks.
+        is_wanted = call.is_kept or call.body.get("store")
+        self._completion = Completion(identity) if is_wanted else None
         self._answer: Json | None = None
         self._own_id = self._own_model = b""  # what replaces them, spelled in the upstream's way
         self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...

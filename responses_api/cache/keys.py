@@ -1,0 +1,83 @@
+"""Make one digest of all that makes two requests equal.
+
+Every part goes in with its length before it, so that no two lists of parts are written alike. What is not
+known to make no difference is part of it (`doors/replay.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import orjson
+
+from gateway_project.lib.errors import BadRequest
+from responses_api.calls.admission import Admitted
+from responses_api.doors.replay import Replay
+from routing.route import CachePolicy
+
+VERSION = "v1"
+# Headers to an upstream that are written anew for every request.
+_OF_ONE_REQUEST = frozenset({"accept", "x-request-id"})
+
+
+def key_of(
+    admitted: Admitted, policy: CachePolicy, replay: Replay, *, guardrails: str, namespace: str
+) -> bytes:
+    """Return the digest of a call. `guardrails` is the revision of those that look at it. Raise BadRequest
+    for a body that is nested too deep."""
+    caller, route = admitted.caller, admitted.route
+    texts = (
+        VERSION,
+        str(caller.tenant_id),
+        policy.scope,
+        *_who(admitted, policy),
+        route.alias,
+        route.requested_model,
+        str(policy.alias_id),
+        policy.revision,
+        str(policy.generation),
+        admitted.door.name,
+        guardrails,
+        namespace,
+    )
+    content = _written(replay.content(admitted.call.body))
+    return digest((*map(str.encode, texts), _written(_passed_on(admitted)), content))
+
+
+def digest(parts: Iterable[bytes]) -> bytes:
+    """Return the SHA-256 of these parts, each with its length."""
+    hasher = sha256()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "big"))
+        hasher.update(part)
+    return hasher.digest()
+
+
+def _who(admitted: Admitted, policy: CachePolicy) -> tuple[str, ...]:
+    """Return who shares the answer, as far as it is not the whole tenant."""
+    caller = admitted.caller
+    if policy.scope == "tenant":
+        return ()
+    key = (str(caller.key_id), caller.end_user)
+    return key if policy.scope == "key" else (*key, *end_user(admitted))
+
+
+def end_user(admitted: Admitted) -> tuple[str, str]:
+    """Return whom a request names as its end user, by both names there are for it."""
+    body = admitted.call.body
+    return body.get("safety_identifier") or "", body.get("user") or ""
+
+
+def _passed_on(admitted: Admitted) -> dict[str, str]:
+    """Return the client's headers that an upstream is sent."""
+    headers = admitted.upstream_headers
+    return {name: headers[name] for name in headers if name not in _OF_ONE_REQUEST}
+
+
+def _written(value: object) -> bytes:
+    """Write JSON so that the order of its fields makes no difference, and the way a number was sent does."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise BadRequest("The body is nested too deeply.") from None
