@@ -23,7 +23,6 @@ from routing.protocols import PROTOCOLS
 from tenants.models import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
-
 MAX_CACHE_SECONDS = 86_400
 
 

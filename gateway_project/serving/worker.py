@@ -126,8 +126,8 @@ class Worker:
         await services.spool_writer.stop()
 
     def forget(self) -> None:
-        """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets check
-        again.
+        """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
+        check again.
         """
         services = self.services
         self.authenticator.clear()

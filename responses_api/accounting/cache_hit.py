@@ -53,10 +53,26 @@ class HitAsked(NamedTuple):
 class CacheHit:
     """The charge of one answer from the cache; held where budgets pay for it. Settle or release it."""
 
-    __slots__ = ("_asked", "_at", "_began", "_charge", "_hold", "_kept", "_tier", "_version", "_whole")
+    __slots__ = (
+        "_asked",
+        "_at",
+        "_began",
+        "_charge",
+        "_hold",
+        "_kept",
+        "_tier",
+        "_version",
+        "_whole",
+    )
 
     def __init__(
-        self, asked: HitAsked, kept: KeptUsage, at: float, tier: str, version: int | None, whole: Rated
+        self,
+        asked: HitAsked,
+        kept: KeptUsage,
+        at: float,
+        tier: str,
+        version: int | None,
+        whole: Rated,
     ) -> None:
         self._asked = asked
         self._kept = kept

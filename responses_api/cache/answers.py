@@ -72,7 +72,9 @@ class AnswerCache:
         self._leases = _leases(redis_url, loop)
         self._era = 0
         self._waiting_bytes = 0
-        self._unlooked: dict[int, int] = {}  # bytes written for each tenant since its sum was looked at
+        self._unlooked: dict[
+            int, int
+        ] = {}  # bytes written for each tenant since its sum was looked at
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
@@ -92,6 +94,11 @@ class AnswerCache:
     def size(self) -> int:
         """Return the bytes at hand."""
         return self._memory.size
+
+    @property
+    def is_resting(self) -> bool:
+        """Return whether nothing is on its way to the database."""
+        return not self._tasks
 
     # Find
 
@@ -130,7 +137,7 @@ class AnswerCache:
         return entry
 
     async def _follow(self, flight: Flight, use: CacheUse) -> CacheEntry | Lead:
-        """Wait for another's answer; return the lead of a request that goes on its own where there is none."""
+        """Wait for another's answer; where there is none return the lead of a request on its own."""
         left = max(flight.deadline - self._loop.time(), 0.0)
         await asyncio.wait((flight.answer,), timeout=left)
         if flight.answer.done() and (entry := flight.answer.result()) is not None:

@@ -46,7 +46,9 @@ async def asked(admitted: Admitted, policy: CachePolicy, headers: Headers) -> Ca
     """Return how a request to an alias that keeps answers uses them. Raise BadRequest."""
     mode = _header(headers, HEADER) or USE
     if mode not in {USE, REFRESH, OFF}:
-        raise BadRequest(f"{HEADER!r} is 'use', 'refresh' or 'off', not {mode[:100]!r}.", param=HEADER)
+        raise BadRequest(
+            f"{HEADER!r} is 'use', 'refresh' or 'off', not {mode[:100]!r}.", param=HEADER
+        )
     namespace = _header(headers, NAMESPACE_HEADER)
     if len(namespace) > MAX_NAMESPACE:
         message = f"{NAMESPACE_HEADER!r} has at most {MAX_NAMESPACE} characters."
@@ -62,9 +64,7 @@ async def asked(admitted: Admitted, policy: CachePolicy, headers: Headers) -> Ca
         return NoUse(reason)
     key = await _digested(
         admitted,
-        lambda: keys.key_of(
-            admitted, policy, replay, guardrails=guardrails, namespace=namespace
-        ),
+        lambda: keys.key_of(admitted, policy, replay, guardrails=guardrails, namespace=namespace),
     )
     caller = admitted.caller
     return CacheUse(mode, key, caller.tenant_id, caller.key_id, policy, replay)

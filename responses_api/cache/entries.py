@@ -61,7 +61,12 @@ def entry_of(attempt: Attempt, replay: Replay, now: float) -> CacheEntry | None:
     """Return the entry for an attempt that has ended; None if its answer may not be given again."""
     reader = attempt.reader
     answer, final = reader.answer(), attempt.final
-    if answer is None or final is None or reader.status != "completed" or reader.failure is not None:
+    if (
+        answer is None
+        or final is None
+        or reader.status != "completed"
+        or reader.failure is not None
+    ):
         return None
     usage, source = final
     if usage.units or not replay.is_whole(answer):

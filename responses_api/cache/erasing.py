@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from gateway_project.lib import clock
 from responses_api.cache import table
@@ -73,7 +73,7 @@ def _old_generations() -> list[tuple[int, int]]:
 
 def _of_alias(old: tuple[int, int]) -> QuerySet[CachedAnswer]:
     alias, generation = old
-    return CachedAnswer.objects.filter(Q(alias_id=alias, generation=generation)).order_by()
+    return CachedAnswer.objects.filter(alias_id=alias, generation=generation).order_by()
 
 
 def _delete_some(rows: QuerySet[CachedAnswer]) -> int:

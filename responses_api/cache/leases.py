@@ -19,7 +19,9 @@ ROUND_TRIP_SECONDS = 0.5
 AWAY_SECONDS = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 # Give back a lease only if it is still one's own.
-_GIVE_BACK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_GIVE_BACK = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+)
 
 
 class MissLease:

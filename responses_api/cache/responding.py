@@ -66,7 +66,9 @@ class LookUp:
             self._why = why
             self._task.cancel()
 
-    async def find(self, cache: AnswerCache, use: CacheUse, presence: Presence) -> CacheEntry | Lead:
+    async def find(
+        self, cache: AnswerCache, use: CacheUse, presence: Presence
+    ) -> CacheEntry | Lead:
         """Return a kept answer, or the lead of the request. Raise GatewayError or ClientGone."""
         if (at_hand := cache.at_hand(use)) is not None:
             return at_hand

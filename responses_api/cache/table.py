@@ -67,7 +67,9 @@ ON CONFLICT (key) DO UPDATE SET key_id = excluded.key_id, size = excluded.size,
 
 def seal(place: AnswerPlace, entry: CacheEntry) -> SealedAnswer:
     """Seal an answer for its place."""
-    text = sealing.seal(Secret(entries.pack(entry)), _bound_to(place.tenant_id, place.key), keyring())
+    text = sealing.seal(
+        Secret(entries.pack(entry)), _bound_to(place.tenant_id, place.key), keyring()
+    )
     return SealedAnswer(place, text, entry.made_at)
 
 

@@ -209,7 +209,7 @@ class AliasAdmin(TenantModelAdmin):
             "Answers that were kept until now are not given again, also under the names of links to this "
             "alias. Requests ask a model again, at its price."
         ),
-        shown_for=lambda alias: cache_policy.is_kept(alias),
+        shown_for=cache_policy.is_kept,
     )
     def purge_cached_answers(self, request: HttpRequest, row: Alias) -> str:
         cache_purge.purge_by(access(request), row)

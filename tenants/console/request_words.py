@@ -22,6 +22,7 @@ NANO_DIGITS = 9
 LEAST_DIGITS = 2
 MICRO_DIGITS = 6  # pico-dollars for one token are micro-dollars for a million
 _STATUS = UsageRow.Status
+_CACHE = UsageRow.CacheOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ OUTCOMES: Mapping[str, OutcomeWord] = {
     _STATUS.CANCELLED: OutcomeWord(gettext_lazy("cancelled"), "■", "idle"),
     _STATUS.ABANDONED: OutcomeWord(gettext_lazy("abandoned"), "…", "warn"),
     _STATUS.DEFERRED: OutcomeWord(gettext_lazy("settled later"), "◷", "idle"),
+}
+
+CACHE_OUTCOMES: Mapping[str, Text] = {
+    _CACHE.HIT: gettext_lazy("from the cache"),
+    _CACHE.SIMILAR: gettext_lazy("similar one from the cache"),
+    _CACHE.MISS: gettext_lazy("not in the cache"),
+    _CACHE.REFRESH: gettext_lazy("asked anew"),
 }
 
 # What is behind the errors that the gateway gives for a provider, for those who cannot see its words.

@@ -49,6 +49,7 @@ ERASED = (
     Erased("responses_api.Conversation"),
     Erased("responses_api.StoredCompletion"),
     Erased("responses_api.IdempotentCall"),
+    Erased("responses_api.CachedAnswer"),
     Erased("routing.AliasGrant"),
     Erased("routing.Target"),
     Erased("routing.Alias"),

@@ -39,9 +39,9 @@ class RatedRow(Struct, frozen=True):
 
 
 class RatingDifference(Struct, frozen=True):
-    """An amount of a row that is not what rating gives: `charge` (with what was unfunded or saved), `cost`, or a class
-    of the registry, for its share of the charge. For `charge version` and `cost version`, `stored` is an id
-    that the books do not have."""
+    """An amount of a row that is not what rating gives: `charge` (with what was unfunded or saved), `cost`,
+    or a class of the registry, for its share of the charge. For `charge version` and `cost version`, `stored`
+    is an id that the books do not have."""
 
     row: UUID
     amount: str

@@ -32,6 +32,8 @@ class LoggedRequest:
     tokens, charge_nano   of all its calls, corrections included
     cost_nano   None for tenants
     is_estimated   no provider reported some of its tokens
+    cache_outcome  what the response cache said; blank if it was not asked
+    saved_nano     what an answer from the cache would have been charged beyond its charge
     """
 
     id: str
@@ -63,6 +65,8 @@ class LoggedRequest:
     is_priced: bool = True
     is_estimated: bool = False
     is_corrected: bool = False
+    cache_outcome: str = ""
+    saved_nano: int = 0
 
     @property
     def is_refused(self) -> bool:
@@ -131,6 +135,8 @@ def of_calls(who: Access, rows: Sequence[UsageRow], at: UsageRow) -> LoggedReque
         is_priced=last.charge_version is not None,
         is_estimated=any(row.usage_source in ESTIMATED for row in attempts),
         is_corrected=len(rows) > len(attempts),
+        cache_outcome=last.cache_outcome,
+        saved_nano=sum(row.saved_nano for row in attempts),
     )
 
 

@@ -15,6 +15,7 @@ STATUSES = (
     REFUSED,
 )
 SOURCES = tuple(UsageRow.Source.values)
+CACHE_OUTCOMES = tuple(UsageRow.CacheOutcome.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ class RequestFilter:
     code: str = ""
     source: str = ""
     end_user: str = ""
+    cache: str = ""
     key_id: int | None = None
 
     @property
     def finds_nothing(self) -> bool:
         """Tell whether no row can meet the conditions."""
         is_known = self.status in {"", *STATUSES} and self.source in {"", *SOURCES}
+        is_known = is_known and self.cache in {"", *CACHE_OUTCOMES}
         return self.start >= self.end or not is_known or self.tenants == frozenset()
 
     @property
@@ -62,7 +65,7 @@ class RequestFilter:
     @property
     def may_be_refused(self) -> bool:
         """Tell whether requests without any call can meet the conditions."""
-        of_calls = self.names_upstreams or self.source or self.end_user
+        of_calls = self.names_upstreams or self.source or self.end_user or self.cache
         return self.status in {"", REFUSED} and not of_calls
 
     @property
@@ -81,7 +84,7 @@ class RequestFilter:
     @property
     def is_scan(self) -> bool:
         """Tell whether rows have to be looked through, of which maybe none matches."""
-        return bool(self.end_user or self.code) and not self.is_rare
+        return bool(self.end_user or self.code or self.cache) and not self.is_rare
 
     def within(self, tenants: frozenset[int] | None) -> RequestFilter:
         return replace(self, tenants=tenants)

@@ -206,6 +206,7 @@ def _matching_calls(asked: RequestFilter) -> QuerySet[UsageRow]:
         "error_code": asked.code,
         "usage_source": asked.source,
         "end_user": asked.end_user,
+        "cache_outcome": asked.cache,
     }
     rows = rows.filter(**{name: value for name, value in exact.items() if value})
     if asked.tenants is not None:

@@ -15,7 +15,7 @@ from django.db.models import Model
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.secret import Secret
-from responses_api.models import IdempotentCall, StoredCompletion
+from responses_api.models import CachedAnswer, IdempotentCall, StoredCompletion
 from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Provider, UpstreamTest
@@ -196,6 +196,16 @@ def _said(tenant: Tenant, word: str) -> None:
         messages=word.encode(),
         body=word.encode(),
         expires_at=clock.now() + timedelta(days=30),
+    )
+    CachedAnswer.objects.create(
+        tenant=tenant,
+        key=ids.random_bytes(32),
+        key_id=1,
+        alias_id=1,
+        generation=0,
+        size=len(word),
+        sealed_answer=f"v1.{word}",
+        expires_at=clock.now() + timedelta(days=1),
     )
     IdempotentCall.objects.create(
         tenant=tenant,

@@ -156,7 +156,9 @@ def _events(answer: Json, call: ModelCall, identity: Identity) -> Iterator[bytes
         piece = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": None}
         yield _chunk(head, [piece], tail)
     reason = choice["finish_reason"]
-    last = _chunk(head, [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}], tail)
+    last = _chunk(
+        head, [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}], tail
+    )
     if call.include_usage and answer.get("usage") is not None:
         last += _chunk(head, [], {"usage": answer["usage"]})
     yield last + DONE
