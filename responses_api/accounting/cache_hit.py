@@ -31,7 +31,7 @@ HIT = "hit"
 
 
 class KeptUsage(NamedTuple):
-    """What the call behind a kept answer used, its source, and which target had answered it."""
+    """The usage of the call behind a kept answer, its source, and the target that had answered it."""
 
     usage: Usage
     source: str

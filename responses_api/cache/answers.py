@@ -66,7 +66,7 @@ class AnswerCache:
     ) -> None:
         self._loop = loop
         self._writer = writer
-        self._limits = limits
+        self.limits = limits
         self._memory = AnswerMemory(limits.memory_bytes)
         self._flights = Flights()
         self._leases = _leases(redis_url, loop)
@@ -198,12 +198,12 @@ class AnswerCache:
     async def _trim(self, tenant_id: int, written: int) -> None:
         """Delete the tenant's oldest answers, if enough was written that there may be too many."""
         unlooked = self._unlooked.get(tenant_id, 0) + written
-        is_due = unlooked * LOOKS_PER_SHARE >= self._limits.tenant_bytes
+        is_due = unlooked * LOOKS_PER_SHARE >= self.limits.tenant_bytes
         if not is_due:
             self._unlooked[tenant_id] = unlooked
             return
         self._unlooked.pop(tenant_id, None)
-        await in_database_thread(table.trim, tenant_id, self._limits.tenant_bytes)
+        await in_database_thread(table.trim, tenant_id, self.limits.tenant_bytes)
 
     async def give_back(self, lease: MissLease) -> None:
         """Let other processes ask now."""
@@ -226,7 +226,7 @@ class Lead:
     __slots__ = ("_cache", "era", "flight", "is_written_later", "lease", "outcome", "use")
 
     def __init__(self, cache: AnswerCache, use: CacheUse, flight: Flight | None = None) -> None:
-        """Without a `flight` nobody waits for it."""
+        """Begin a lead; nobody waits for one without a `flight`."""
         self._cache = cache
         self.use = use
         self.flight = flight or cache.new_flight()

@@ -11,10 +11,9 @@ from msgspec import Struct
 from responses_api.accounting.cache_hit import KeptUsage
 from responses_api.calls.attempt import Attempt
 from responses_api.doors.plan import DROPPED_HEADER
-from responses_api.doors.replay import Replay
+from responses_api.doors.replay import MAX_KEPT_BYTES, Replay
 from tenants.token_classes import Usage
 
-MAX_ENTRY_BYTES = 1024 * 1024
 _OVERHEAD = 512  # of an entry in memory, beside its bytes
 
 
@@ -75,7 +74,7 @@ def entry_of(attempt: Attempt, replay: Replay, now: float) -> CacheEntry | None:
         written = orjson.dumps(replay.kept(answer))
     except orjson.JSONEncodeError:
         return None
-    if len(written) > MAX_ENTRY_BYTES:
+    if len(written) > MAX_KEPT_BYTES:
         return None
     target = attempt.target
     return CacheEntry(

@@ -66,7 +66,14 @@ def _who(admitted: Admitted, policy: CachePolicy) -> tuple[str, ...]:
 def end_user(admitted: Admitted) -> tuple[str, str]:
     """Return whom a request names as its end user, by both names there are for it."""
     body = admitted.call.body
-    return body.get("safety_identifier") or "", body.get("user") or ""
+    return _named(body.get("safety_identifier")), _named(body.get("user"))
+
+
+def _named(who: object) -> str:
+    """Return a name as text; one of the two may be any JSON."""
+    if isinstance(who, str):
+        return who
+    return "" if who is None else _written(who).decode()
 
 
 def _passed_on(admitted: Admitted) -> dict[str, str]:

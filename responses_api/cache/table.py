@@ -34,7 +34,7 @@ BATCH = 500
 
 
 class AnswerPlace(Struct, frozen=True):
-    """Whose answer it is, and until when it may be given again, in seconds since the epoch."""
+    """The place of an answer: its owner, and until when it may be given again, in seconds since the epoch."""
 
     key: bytes
     tenant_id: int
@@ -62,6 +62,7 @@ WHERE tenants_apikey.id = %s AND tenants_apikey.tenant_id = %s
 ON CONFLICT (key) DO UPDATE SET key_id = excluded.key_id, size = excluded.size,
     sealed_answer = excluded.sealed_answer, created_at = excluded.created_at,
     expires_at = excluded.expires_at
+WHERE responses_api_cachedanswer.created_at <= excluded.created_at
 """
 
 

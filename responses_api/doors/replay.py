@@ -32,6 +32,8 @@ NO_DIFFERENCE = frozenset(
 # Of a kept answer: what belongs to the call it was made for.
 OF_ONE_CALL = NO_DIFFERENCE - {"service_tier"}
 PIECE_CHARACTERS = 256
+# A larger answer is not given again.
+MAX_KEPT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,14 @@ def _is_whole(answer: Json) -> bool:
         response = msgspec.convert(answer, KeptResponse)
     except msgspec.ValidationError:
         return False
-    return bool(response.output) and all(map(_is_known, response.output))
+    said = any(map(_says_something, response.output))
+    return said and all(map(_is_known, response.output))
+
+
+def _says_something(item: KeptItem) -> bool:
+    if item.type == "message":
+        return any(part.text or part.refusal for part in item.content or ())
+    return item.type != "reasoning"
 
 
 def _is_known(item: KeptItem) -> bool:

@@ -1,4 +1,4 @@
-"""What answers from the cache cost, what they are charged, and what limits and budgets count of them."""
+"""Answers from the cache in the books: cost, charge, and all that limits and budgets count of them."""
 
 from __future__ import annotations
 

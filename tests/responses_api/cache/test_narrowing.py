@@ -1,4 +1,4 @@
-"""Whose answers are given to whom, and which requests have no part in it."""
+"""Nobody is given an answer of somebody else, and some requests have no part in the cache at all."""
 
 from __future__ import annotations
 

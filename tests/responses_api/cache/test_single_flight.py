@@ -1,4 +1,4 @@
-"""Of equal requests at once one asks a model; the others wait for it, and do not depend on it."""
+"""One of equal requests at once asks a model; the others wait for it, and do not depend on it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_those_who_wait_go_on_their_own_if_the_first_one_fails(ask, gateway, poo
     assert not CachedAnswer.objects.exists()
 
 
-def test_those_who_wait_go_on_their_own_if_the_first_ones_client_leaves(ask, gateway, kept, pool, reached):
+def test_those_who_wait_go_on_their_own_if_the_first_ones_client_leaves(
+    ask, gateway, kept, pool, reached
+):
     body = question("chat", "sandbox-chat", "[wait=1000] Hi", False, temperature=0)
     first = Wire(gateway.root_url)
     first.send(wire.request("chat", kept, body))

@@ -1,4 +1,4 @@
-"""How answers lie in the database and in memory, and when they are erased."""
+"""Answers lie sealed and bounded in database and memory, and are erased with what they belong to."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_tenant_keeps_no_more_than_it_may_and_the_oldest_go_first(acme, bob):
 
 def test_the_worker_looks_at_a_tenants_sum_as_it_writes(ask, gateway, forget, monkeypatch):
     cache = gateway.worker.state.answer_cache
-    monkeypatch.setattr(cache, "_limits", CacheLimits(1 << 20, 6000))
+    monkeypatch.setattr(cache, "limits", CacheLimits(1 << 20, 6000))
     for number in range(8):
         ask("chat", f"[chunks=300] {number}")
         forget()
