@@ -111,8 +111,10 @@ def _is_whole(answer: Json) -> bool:
         response = msgspec.convert(answer, KeptResponse)
     except msgspec.ValidationError:
         return False
-    said = any(map(_says_something, response.output))
-    return said and all(map(_is_known, response.output))
+    output = response.output
+    named = [item.id for item in output if item.id is not None]
+    is_plain = len(set(named)) == len(named) and all(map(_is_known, output))
+    return is_plain and any(map(_says_something, output))
 
 
 def _says_something(item: KeptItem) -> bool:
@@ -122,6 +124,8 @@ def _says_something(item: KeptItem) -> bool:
 
 
 def _is_known(item: KeptItem) -> bool:
+    if not all(map(_has_its_text, (*(item.content or ()), *(item.summary or ())))):
+        return False
     match item.type:
         case "function_call":
             return item.arguments is not None
@@ -130,6 +134,15 @@ def _is_known(item: KeptItem) -> bool:
         case "message" | "reasoning":
             return True
     return False  # a hosted tool was used after all, or nobody knows how such an item is streamed
+
+
+def _has_its_text(part: KeptPart) -> bool:
+    if part.type == "refusal":
+        return part.refusal is not None
+    return part.text is not None or part.type not in _TEXTS
+
+
+_TEXTS = frozenset({"output_text", "reasoning_text", "summary_text"})
 
 
 def _kept(answer: Json) -> Json:
@@ -170,7 +183,17 @@ def _renewed_item(item: Json, names: dict[str, str]) -> Json:
     renewed = {name: _renamed(name, value, names) for name, value in item.items()}
     if renewed.get("id") is None:
         renewed["id"] = _new_id(item["type"])
+    if item["type"] == "message":
+        renewed["content"] = [_with_lists(part) for part in item.get("content") or ()]
     return renewed
+
+
+def _with_lists(part: Json) -> Json:
+    """Return a part of a message with the lists that some servers leave out of a text (docs/wire.md 4.2)."""
+    if part["type"] != "output_text":
+        return part
+    lists = {name: part.get(name) or [] for name in ("annotations", "logprobs")}
+    return {**part, **lists}
 
 
 def _renamed(name: str, value: Any, names: dict[str, str]) -> Any:
@@ -250,27 +273,23 @@ def _parts(item: Json, index: int, field: str, kinds: dict[str, Kind]) -> Iterat
 
 
 def _refusal(place: Place, part: Json) -> Iterator[Step]:
-    said = part.get("refusal") or ""
     yield PlaceOpened(place, {**part, "refusal": ""})
-    yield from _written(place, said)
-    yield Closed(place, {**part, "refusal": said})
+    yield from _written(place, part["refusal"])
+    yield Closed(place, part)
 
 
 def _text(place: Place, part: Json) -> Iterator[Step]:
-    text = part.get("text") or ""
     if place.kind != "text":
         yield PlaceOpened(place, {**part, "text": ""})
-        yield from _written(place, text)
-        yield Closed(place, {**part, "text": text})
+        yield from _written(place, part["text"])
+        yield Closed(place, part)
         return
-    annotations, logprobs = part.get("annotations") or [], part.get("logprobs") or []
-    lists = {"annotations": annotations, "logprobs": logprobs}
     yield PlaceOpened(place, {**part, "text": "", "annotations": [], "logprobs": []})
-    for piece, logged in logged_pieces(text, logprobs):
+    for piece, logged in logged_pieces(part["text"], part["logprobs"]):
         yield Appended(place, piece, logged)
-    for number, annotation in enumerate(annotations):
+    for number, annotation in enumerate(part["annotations"]):
         yield Appended(place, "", (), annotation, number)
-    yield Closed(place, {**part, "text": text, **lists})
+    yield Closed(place, part)
 
 
 def _written(place: Place, text: str) -> Iterator[Step]:
