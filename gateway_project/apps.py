@@ -10,7 +10,7 @@ from allauth.account.apps import AccountConfig
 from django.apps import AppConfig
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.core import checks
 from django.utils.module_loading import import_string
 
@@ -51,8 +51,15 @@ class GatewayProjectConfig(AppConfig):
         database_url.make_private(settings.DATABASES["default"])
 
 
-class ConsoleConfig(AdminConfig):
+class ConsoleConfig(SimpleAdminConfig):
+    """Django's admin, whose pages a server imports with the first request for one (console_urls.py)."""
+
     default_site = CONSOLE_SITE
+
+    def ready(self) -> None:
+        super().ready()
+        if not settings.LATE_CONSOLE:
+            admin.autodiscover()
 
 
 class AccountsConfig(AccountConfig):  # type: ignore[misc]  # allauth has no types

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import logging
 import os
 from typing import Any
@@ -159,7 +161,10 @@ async def _ask_django(
 
 
 async def _console_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve the console's socket, whose modules a process that serves no console never imports."""
+    """Serve the console's socket. The first one imports its modules and the pages whose topics it tells, in a
+    thread: calls are answered meanwhile.
+    """
+    await asyncio.to_thread(importlib.import_module, "gateway_project.console_urls")
     from gateway_project.serving.console_socket import ConsoleSocket  # noqa: PLC0415
 
     await ConsoleSocket()(scope, receive, send)

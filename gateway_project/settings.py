@@ -17,6 +17,8 @@ from gateway_project.lib.keyring import Keyring, KeyringError
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Help is read before anything is set up, and by people who may write nowhere.
 ONLY_HELPS = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
+# These import the console's pages when one is first asked for, if ever (gateway_project/console_urls.py).
+LATE_CONSOLE = not {"serve", "background_worker", "beat"}.isdisjoint(sys.argv[1:2])
 DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not ONLY_HELPS)
 
 

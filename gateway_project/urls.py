@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
 from django.templatetags.static import static
 from django.urls import URLResolver, include, path
 from django.urls.resolvers import RoutePattern
@@ -10,8 +9,6 @@ from django.views.generic import RedirectView
 
 from gateway_project.lib.prefixes import MANAGEMENT
 from responses_api.views.errors import unknown_route
-from tenants.views.invitations import accept_invitation
-from tenants.views.live import answer_topic
 
 handler400 = "responses_api.views.errors.refused_by_django"
 handler500 = "responses_api.views.errors.failed_in_django"
@@ -35,11 +32,8 @@ management = LateResolver(
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("favicon.ico", RedirectView.as_view(url=static("console/favicon.svg"))),
-    path("console/invitations/<str:token>/", accept_invitation, name="accept_invitation"),
     # By its name: imported when it is first asked for, and so by no process that serves no console.
-    URLResolver(RoutePattern("console/accounts/"), "tenants.sign_in.urls"),
-    path("console/live/<slug:name>/", answer_topic, name="live_topic"),
-    path("console/", admin.site.urls),
+    URLResolver(RoutePattern("console/"), "gateway_project.console_urls"),
     management,
     path(MANAGEMENT.strip("/"), unknown_route),
     path("v1", unknown_route),

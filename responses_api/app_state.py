@@ -13,6 +13,8 @@ from responses_api.cache.answers import AnswerCache
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.in_flight import InFlightCalls
 from responses_api.services import Services
+from routing.policy.affinity import AffinityMemory
+from routing.policy.lane_health import Health
 
 # The key in every request's scope; the ASGI application sets it.
 KEY = "tollgate.state"
@@ -39,3 +41,11 @@ def in_flight_of(request: HttpRequest) -> InFlightCalls:
     """Return what asks for running calls; outside a worker it can ask over Redis only."""
     state: AppState | None = getattr(request, "scope", {}).get(KEY)
     return InFlightCalls(None, settings.REDIS_URL) if state is None else state.in_flight
+
+
+def routing_state_of(request: HttpRequest) -> tuple[Health | None, AffinityMemory | None]:
+    """Return what this worker knows of lanes, and of which answered; nothing outside a worker."""
+    state: AppState | None = getattr(request, "scope", {}).get(KEY)
+    if state is None:
+        return None, None
+    return state.services.lane_health, state.services.affinity

@@ -27,10 +27,14 @@ class ResponsesApiConfig(AppConfig):
 
         add_writers(*snippets.WRITERS)
         asking.add_ending(runs.cancel_of_tenant)
-        if (url := settings.REDIS_URL) is None:
-            return
-        # Importing redis would cost every process that does not use it.
-        from gateway_project.lib import announcements  # noqa: PLC0415
         from tenants import revision  # noqa: PLC0415
 
-        revision.on_change(lambda: announcements.announce(url))
+        revision.on_change(_announce_change)
+
+
+def _announce_change() -> None:
+    if settings.REDIS_URL is not None:
+        # Importing redis would cost every process that does not use it.
+        from gateway_project.lib import announcements  # noqa: PLC0415
+
+        announcements.announce(settings.REDIS_URL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from hashlib import blake2b
 from typing import cast
@@ -10,8 +10,11 @@ from typing import cast
 from routing.models import Alias
 from routing.route import CachePolicy, CacheScope, ResolvedTarget
 
+# Facts of conditions that are not part of what makes requests equal.
+DECIDING = frozenset({"stream", "tags"})
 
-def of_alias(alias: Alias, targets: Iterable[ResolvedTarget]) -> CachePolicy | None:
+
+def of_alias(alias: Alias, targets: Sequence[ResolvedTarget]) -> CachePolicy | None:
     """Return the rules for calls by this name; None if no answer is kept.
 
     A link may keep answers by rules of its own. What such an answer is charged is the operator's to say, so
@@ -29,7 +32,14 @@ def of_alias(alias: Alias, targets: Iterable[ResolvedTarget]) -> CachePolicy | N
         alias_id=alias.pk,
         generation=generation_of(alias),
         revision=_revision(alias, source, targets),
+        deciding=frozenset(_deciding(targets)),
     )
+
+
+def _deciding(targets: Iterable[ResolvedTarget]) -> set[str]:
+    """Return the facts by which conditions choose a target, though they make no difference to an answer."""
+    conditions = (target.when for target in targets if target.when is not None)
+    return {name for when in conditions for name in when.facts} & DECIDING
 
 
 def is_kept(alias: Alias) -> bool:
@@ -63,5 +73,6 @@ def _what_answers(target: ResolvedTarget) -> tuple[object, ...]:
         target.owns_credential,
         target.context_window,
         target.max_output_tokens,
+        repr(target.when),
         *astuple(target.quirks),
     )

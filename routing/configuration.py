@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -13,8 +13,9 @@ from django.db.models import QuerySet
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
-from routing import credentials, provider_options
+from routing import credentials, provider_options, target_entries
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel, Target
+from routing.target_entries import TargetEntry
 from tenants import managed
 from tenants.configuration.fields import (
     ConfigurationField,
@@ -22,6 +23,7 @@ from tenants.configuration.fields import (
     NamedField,
     NameField,
     SecretReferenceField,
+    SetField,
     find_key,
     text,
     texts,
@@ -44,6 +46,7 @@ class ProviderKind(ConfigurationKind):
         ConfigurationField("quirks"),
         ConfigurationField("allow_private_network"),
         ConfigurationField("allow_tenant_credentials"),
+        ConfigurationField("limits"),
         ConfigurationField("enabled"),
     )
 
@@ -93,6 +96,7 @@ class CredentialKind(ConfigurationKind):
     )
     fields = (
         SecretReferenceField("secret", is_as_stored=_is_as_stored, is_written=True),
+        ConfigurationField("weight"),
         ConfigurationField("enabled"),
     )
 
@@ -134,26 +138,40 @@ class LinkField(ConfigurationField):
 
 @dataclass(frozen=True, slots=True)
 class TargetsField(ConfigurationField):
-    """The models behind an alias as `provider/model`, the preferred one first. Written by AliasKind."""
+    """The models behind an alias, in tiers. Written by AliasKind (routing/target_entries.py)."""
 
-    def read(self, value: Any, scope: FileSection) -> list[str]:
-        models = find_models(texts(value), scope)
+    def read(self, value: Any, scope: FileSection) -> list[Any]:
+        entries = target_entries.read(value)
+        models = find_models([each.model for each in entries], scope)
         if len({each.pk for each in models}) < len(models):
             raise ValidationError("A model stands here twice.")
-        return [_model_name(each, scope) for each in models]
+        named = (
+            replace(entry, model=_model_name(model, scope))
+            for entry, model in zip(entries, models, strict=True)
+        )
+        return target_entries.normal(named)
 
-    def show(self, row: Any, scope: FileSection) -> list[str]:
+    def show(self, row: Any, scope: FileSection) -> list[Any]:
         shown = _targets(row)
         if not scope.who.sees_upstreams_of(
             scope.tenant_id
         ):  # of old, it may lead to the platform's
             shown = [each for each in shown if each.provider_model.provider.tenant_id is not None]
-        return [_model_name(each.provider_model, scope) for each in shown]
+        return target_entries.normal(
+            TargetEntry(
+                _model_name(each.provider_model, scope),
+                each.position,
+                each.weight,
+                each.when,
+                is_enabled=each.enabled,
+            )
+            for each in shown
+        )
 
     def store(self, value: Any, scope: FileSection) -> dict[str, Any]:
         return {}
 
-    def usual(self, model: Any) -> list[str]:
+    def usual(self, model: Any) -> list[Any]:
         return []
 
 
@@ -194,6 +212,12 @@ class AliasKind(ConfigurationKind):
         ConfigurationField("drop_unsupported"),
         ConfigurationField("store_by_default"),
         ConfigurationField("resumable_streams"),
+        ConfigurationField("strategy"),
+        ConfigurationField("affinity"),
+        ConfigurationField("affinity_seconds"),
+        ConfigurationField("max_attempts"),
+        ConfigurationField("wait_seconds"),
+        SetField("fall_back_on"),
         ConfigurationField("cache_seconds"),
         ConfigurationField("cache_scope"),
         ConfigurationField("cache_any_temperature"),
@@ -211,7 +235,8 @@ class AliasKind(ConfigurationKind):
 
     def change(self, scope: FileSection, row: Any, values: Normal) -> None:
         # A link has none: they go before it comes, and come after it goes.
-        wanted = {each.pk for each in find_models(values.get("targets", []), scope)}
+        entries = target_entries.read(values.get("targets", []))
+        wanted = {each.pk for each in find_models([entry.model for entry in entries], scope)}
         for target in _targets(row) if "targets" in values else ():
             if target.provider_model_id not in wanted:
                 managed.remove(scope.who, target)
@@ -227,15 +252,22 @@ class AliasKind(ConfigurationKind):
         ]
 
 
-def _add_targets(scope: FileSection, alias: Alias, names: list[str]) -> None:
-    """Let the alias lead to these models, in this order."""
+def _add_targets(scope: FileSection, alias: Alias, normal: list[Any]) -> None:
+    """Let the alias lead to these models, in these tiers."""
     present = {each.provider_model_id: each for each in _targets(alias)}
-    for position, model in enumerate(find_models(names, scope)):
+    entries = target_entries.read(normal)
+    models = find_models([entry.model for entry in entries], scope)
+    for entry, model in zip(entries, models, strict=True):
+        given = {
+            "position": entry.tier,
+            "weight": entry.weight,
+            "enabled": entry.is_enabled,
+            "when": entry.when,
+        }
         if model.pk in present:
-            managed.change(scope.who, present[model.pk], {"position": position})
+            managed.change(scope.who, present[model.pk], given)
         else:
-            given = {"alias": alias, "provider_model": model, "position": position}
-            managed.create(scope.who, Target, given)
+            managed.create(scope.who, Target, {"alias": alias, "provider_model": model, **given})
 
 
 ALL = "all"

@@ -21,7 +21,7 @@ class ProviderResource(Resource):
     shows_platform_rows = True
     of_upstreams = True
     # Where the platform's upstreams lie is nobody else's business.
-    hidden_of_platform = ("base_url", "quirks", "allow_private_network")
+    hidden_of_platform = ("base_url", "quirks", "allow_private_network", "limits")
     # Whoever may set this reaches the operator's own network.
     # And whoever may set the other one says which calls are free.
     of_operators = ("allow_private_network", "allow_tenant_credentials")
@@ -35,6 +35,7 @@ class ProviderResource(Resource):
         "quirks",
         "allow_private_network",
         "allow_tenant_credentials",
+        "limits",
         "enabled",
     )
 
@@ -57,7 +58,7 @@ class CredentialResource(Resource):
 
     model = Credential
     area = Area.CREDENTIALS
-    fields = ("tenant", "provider", "name", "enabled")
+    fields = ("tenant", "provider", "name", "weight", "enabled")
     extra = ("secret",)
     # The secret is sealed for its tenant, and sent to its provider: neither may change under it.
     fixed = ("tenant", "provider")
@@ -115,6 +116,12 @@ class AliasResource(Resource):
         "drop_unsupported",
         "store_by_default",
         "resumable_streams",
+        "strategy",
+        "affinity",
+        "affinity_seconds",
+        "max_attempts",
+        "wait_seconds",
+        "fall_back_on",
         "cache_seconds",
         "cache_scope",
         "cache_any_temperature",
@@ -132,14 +139,14 @@ class AliasResource(Resource):
 
 
 class TargetResource(Resource):
-    """Models behind an alias, in the order of their positions."""
+    """Models behind an alias, in tiers by their positions."""
 
     model = Target
     area = Area.ALIASES
     shows_platform_rows = True
     of_upstreams = True
     fixed = ("alias",)
-    fields = ("alias", "provider_model", "position")
+    fields = ("alias", "provider_model", "position", "weight", "enabled", "when")
 
     def visible(self, who: Access, rows: QuerySet[Row]) -> QuerySet[Row]:
         rows = super().visible(who, rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext
@@ -20,15 +20,25 @@ from django.utils.translation import gettext_lazy as _
 from gateway_project.lib import clock, ids
 from routing import validators
 from routing.protocols import PROTOCOLS
+from routing.route import USUAL_FALL_BACKS
 from tenants.models import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
+MAX_WEIGHT = 1000
+MAX_AFFINITY_SECONDS = 86_400
+MAX_ATTEMPTS = 3
+MAX_WAIT_SECONDS = 60
 MAX_CACHE_SECONDS = 86_400
 
 
 def protocol_choices() -> list[tuple[str, str]]:
     """List what an upstream may speak."""
     return [(protocol.name, protocol.label) for protocol in PROTOCOLS.values()]
+
+
+def usual_fall_backs() -> list[str]:
+    """List the kinds of failure after which a new alias asks another target."""
+    return list(USUAL_FALL_BACKS)
 
 
 class OwnedModel(RevisionedModel):
@@ -90,6 +100,16 @@ class Provider(OwnedModel):
             "nothing. Switch it off where the upstream accepts any credential."
         ),
     )
+    limits = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validators.validate_limits],
+        help_text=_(
+            'What each credential may do upstream, for example {"requests_per_minute": 500, '
+            '"tokens_per_minute": 200000, "concurrency": 50}. Where little of it is left, others are '
+            "asked first; nothing is refused."
+        ),
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -123,7 +143,8 @@ class Provider(OwnedModel):
 class Credential(OwnedModel):
     """A secret for a provider, sealed for this very row (routing/credentials.py). Write-only.
 
-    A tenant may bring its own for a provider of the platform; it takes precedence over the platform's.
+    Enabled ones of one provider and one owner are a pool among which calls are spread. A tenant may bring
+    its own for a provider of the platform; they take precedence over the platform's, and never mix.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
@@ -136,6 +157,14 @@ class Credential(OwnedModel):
     )
     sealed_secret = models.TextField(editable=False)
     last_four = models.CharField(max_length=4, blank=True, editable=False)
+    weight = models.PositiveSmallIntegerField(
+        default=100,
+        validators=[MaxValueValidator(MAX_WEIGHT)],
+        help_text=_(
+            "Its share of the calls among the credentials of the provider, 0 to 1000. 0: only when all "
+            "others have failed."
+        ),
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -211,11 +240,21 @@ class UpstreamTest(models.Model):
 
 
 class Alias(OwnedModel):
-    """The name clients use for a model; one or more targets stand behind it, in order of preference.
+    """The name clients use for a model; one or more targets stand behind it, chosen among by its strategy.
 
     A tenant's alias may instead be a link: another name for one alias of the platform, whose targets,
-    price and grants apply.
+    strategy, price and grants apply.
     """
+
+    class Strategy(models.TextChoices):
+        WEIGHTED = "weighted", _("By weight")
+        FASTEST = "fastest", _("The fastest")
+        CHEAPEST = "cheapest", _("The cheapest")
+        LEAST_BUSY = "least_busy", _("The least busy")
+
+    class Affinity(models.TextChoices):
+        CACHE = "cache", _("Where the prompt may be cached")
+        NONE = "none", _("None")
 
     class ResponsesMode(models.TextChoices):
         AUTO = "auto", _("Relay or translate")
@@ -258,6 +297,41 @@ class Alias(OwnedModel):
         help_text=_(
             "Streams of stored responses go on when the client leaves, and can be resumed."
         ),
+    )
+    strategy = models.CharField(
+        max_length=16,
+        choices=Strategy.choices,
+        default=Strategy.WEIGHTED,
+        help_text=_("How the targets of one tier are ordered for a call."),
+    )
+    affinity = models.CharField(
+        max_length=16,
+        choices=Affinity.choices,
+        default=Affinity.CACHE,
+        help_text=_("Calls that begin alike go to the same target, as long as it works."),
+    )
+    affinity_seconds = models.PositiveIntegerField(
+        default=600,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AFFINITY_SECONDS)],
+        help_text=_("How long a target that answered is preferred for calls that begin alike."),
+    )
+    max_attempts = models.PositiveSmallIntegerField(
+        default=MAX_ATTEMPTS,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_ATTEMPTS)],
+        help_text=_("Calls to providers for one request, 1 to 3, over all targets."),
+    )
+    wait_seconds = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MaxValueValidator(MAX_WAIT_SECONDS)],
+        help_text=_(
+            "The longest wait, 0 to 60 seconds, until a target may be asked again where none other is left."
+        ),
+    )
+    fall_back_on = models.JSONField(
+        default=usual_fall_backs,
+        blank=True,
+        validators=[validators.validate_fall_backs],
+        help_text=_("The kinds of failure after which another target is asked."),
     )
     cache_seconds = models.PositiveIntegerField(
         default=0,
@@ -333,7 +407,8 @@ class Alias(OwnedModel):
 
 
 class Target(RevisionedModel):
-    """A provider model behind an alias; the lowest position is tried first.
+    """A provider model behind an alias. Its position is its tier: the lowest is tried first, and those with
+    the same position share the calls by their weights.
 
     `is_legacy`: it leads a tenant's alias to a model of the platform and predates links, so it goes on
     working, at the operator's price. Only a migration sets it.
@@ -342,7 +417,27 @@ class Target(RevisionedModel):
     alias = models.ForeignKey(Alias, models.CASCADE, related_name="targets")
     # RESTRICT, not PROTECT: a tenant can be deleted with its aliases and the models behind them.
     provider_model = models.ForeignKey(ProviderModel, models.RESTRICT, related_name="targets")
-    position = models.PositiveSmallIntegerField(default=0)
+    position = models.PositiveSmallIntegerField(
+        default=0,
+        help_text=_("The tier: the lowest is tried first, equal ones share the calls."),
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=100,
+        validators=[MaxValueValidator(MAX_WEIGHT)],
+        help_text=_(
+            "Its share of the calls within its tier, 0 to 1000. 0: only when all others have failed."
+        ),
+    )
+    enabled = models.BooleanField(default=True)
+    when = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validators.validate_when],
+        help_text=_(
+            'The calls it is for, for example {"input_tokens": {"lte": 8000}, "tags.team": "search"}; '
+            "all must hold. Empty: all calls."
+        ),
+    )
     is_legacy = models.BooleanField(default=False, editable=False)
 
     class Meta:

@@ -11,7 +11,7 @@ from routing import resolve, side_calls
 from routing.protocols import PROTOCOLS
 from routing.route import ResolvedTarget, Route
 from routing.side_calls import NoAnswer, Reach, SideAnswer
-from tenants.keys.caller import Caller
+from tenants.keys.caller import keyless
 from tenants.models import Tenant
 
 PROMPT = "Answer with the word OK."
@@ -53,18 +53,7 @@ def check(alias: str, tenant: Tenant | None) -> list[Probe]:
 
 def _route(alias: str, tenant: Tenant | None) -> Route:
     """Return the route a key of this tenant, or of a tenant with nothing of its own, would get."""
-    caller = Caller(
-        key_id=0,
-        key_public_id="",
-        tenant_id=tenant.pk if tenant is not None else 0,
-        tenant_slug=tenant.slug if tenant is not None else "",
-        scopes=frozenset(),
-        all_aliases=True,
-        allow_direct_targets=True,
-        networks=(),
-        expires_at=None,
-    )
-    route = resolve.find(caller, alias)
+    route = resolve.find(keyless(tenant), alias)
     if route is None:
         raise ValidationError(
             {

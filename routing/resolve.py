@@ -3,33 +3,26 @@
 The look-up order is: an alias of the caller's tenant, an alias of the platform, then (where the tenant
 allows it) `provider/model` or `provider@model`. A name that is unknown, disabled or not granted gives one
 and the same 404, so that nobody learns what others have.
-
-Prices are looked up under names that the operator gave, never under one that a tenant chose.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from dataclasses import replace
+from typing import cast
 
 from django.db.models import F, Q, QuerySet
 
+from gateway_project.lib import clock
 from gateway_project.lib.cache import LoadingCache, StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import ModelNotFound, Unavailable
-from gateway_project.lib.keyring import KeyringError
-from gateway_project.lib.sealing import SealError
-from gateway_project.lib.secret import Secret
-from routing import cache_policy, credentials
-from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
+from routing import cache_policy, lanes
+from routing.models import Alias, AliasGrant, ProviderModel
 from routing.models import Target as TargetRow
-from routing.route import Quirks, ResolvedTarget, Route
+from routing.policy.wants import wanted
+from routing.route import USUAL_POLICY, Affinity, Route, RoutingPolicy, Strategy
+from tenants.budgets.used import used_percent
 from tenants.keys.caller import Caller
-from tenants.prices import book
-from tenants.prices.history import FREE, History
-
-logger = logging.getLogger("tollgate.routing")
 
 FRESH_SECONDS = 30.0
 STALE_SECONDS = 300.0
@@ -121,23 +114,45 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route:
     """Build the route of an alias. Both aliases of a link contribute."""
     source = alias.platform_alias or alias
     rows = (
-        TargetRow.objects.filter(alias=source, provider_model__provider__enabled=True)
+        TargetRow.objects.filter(alias=source)
         .select_related("provider_model__provider")
         .order_by("position", "pk")
     )
-    models = [row.provider_model for row in rows if _may_reach(source, row, caller)]
+    reached = [row for row in rows if _may_reach(source, row, caller)]
+    found = lanes.of_targets(
+        reached, caller.tenant_id, source if source.tenant_id is None else None
+    )
+    policy = _policy(source)
+    wants = wanted(found.usable, policy)
+    used = None
+    if "budget_used_percent" in wants:
+        used = used_percent(caller.budgets, clock.timestamp())
     native_only = Alias.ResponsesMode.NATIVE_ONLY
     stores = alias.store_by_default
-    targets = _targets(models, caller, source if source.tenant_id is None else None)
     return Route(
         alias=source.name,
         native_only=native_only in {alias.responses_mode, source.responses_mode},
         drop_unsupported=alias.drop_unsupported or source.drop_unsupported,
         store_by_default=source.store_by_default if stores is None else stores,
         resumable_streams=alias.resumable_streams or source.resumable_streams,
-        targets=targets,
+        targets=found.usable,
         requested_model="" if alias.name == source.name else alias.name,
-        cache=cache_policy.of_alias(alias, targets),
+        policy=policy,
+        left_out=found.left_out,
+        wants=wants,
+        budget_used_percent=used,
+        cache=cache_policy.of_alias(alias, found.usable),
+    )
+
+
+def _policy(alias: Alias) -> RoutingPolicy:
+    return RoutingPolicy(
+        strategy=cast("Strategy", alias.strategy),
+        affinity=cast("Affinity", alias.affinity),
+        affinity_seconds=alias.affinity_seconds,
+        max_attempts=alias.max_attempts,
+        wait_seconds=alias.wait_seconds,
+        fall_back_on=frozenset(alias.fall_back_on),
     )
 
 
@@ -158,12 +173,14 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
     )
     if row is None:
         return None
+    found = lanes.of_model(row, caller.tenant_id)
     return Route(
         alias=str(row),
         native_only=False,
         drop_unsupported=False,
-        targets=_targets([row], caller, None),
+        targets=found.usable,
         requested_model="" if model == str(row) else model,
+        wants=wanted(found.usable, USUAL_POLICY),
     )
 
 
@@ -173,105 +190,3 @@ def _may_reach(alias: Alias, target: TargetRow, caller: Caller) -> bool:
     if owner is None:
         return alias.tenant_id is None or target.is_legacy
     return owner == alias.tenant_id == caller.tenant_id
-
-
-def _targets(
-    models: list[ProviderModel], caller: Caller, alias: Alias | None
-) -> tuple[ResolvedTarget, ...]:
-    """Build the targets with their prices, in two queries however many they are.
-
-    `alias` is the platform's that was asked for; None if the models were reached otherwise.
-    """
-    costs = book.costs((model.provider.name, model.upstream_id) for model in models)
-    charges = _charges(models, caller, alias)
-    return tuple(
-        _with_prices(
-            target_of(m, caller.tenant_id), m, costs[m.provider.name, m.upstream_id], charges[m.pk]
-        )
-        for m in models
-    )
-
-
-def _charges(
-    models: list[ProviderModel], caller: Caller, alias: Alias | None
-) -> dict[int, History]:
-    """Read each model's charge from the charge book, under names that only the operator gives."""
-    if alias is not None:
-        return dict.fromkeys((m.pk for m in models), book.charge_book(caller.tenant_id, alias.name))
-    names = {model.pk: _price_names(model) for model in models}
-    books = book.charge_books(caller.tenant_id, {name for each in names.values() for name in each})
-    return {pk: book.first_of(books[name] for name in each) for pk, each in names.items()}
-
-
-def _price_names(model: ProviderModel) -> list[str]:
-    """Return the names under which to look for the price of a model not reached by an alias of the
-    platform.
-
-    Its own name comes first, then that of an alias which leads to it. A model of a tenant's own provider
-    is priced like all of its kind.
-    """
-    if model.provider.tenant_id is not None:
-        return [book.OWN_PROVIDERS]
-    aliases = Alias.objects.filter(tenant=None, enabled=True, targets__provider_model=model)
-    return [str(model), *aliases.order_by("pk").values_list("name", flat=True)]
-
-
-def _with_prices(
-    target: ResolvedTarget, model: ProviderModel, cost: History, charges: History
-) -> ResolvedTarget:
-    """Attach prices. What the tenant pays the provider itself costs us nothing; a charge applies only if
-    priced.
-    """
-    if target.owns_credential or model.provider.tenant_id is not None:
-        # The operator says nothing of what a tenant's own provider lists.
-        listed = cost if model.provider.tenant_id is None else None
-        fee = book.charged_beside_own(charges)
-        return replace(target, cost=FREE, charge=fee, list_price=listed)
-    return replace(target, cost=cost, charge=book.charged(charges, cost))
-
-
-def target_of(model: ProviderModel, tenant_id: int) -> ResolvedTarget:
-    """Return a model as calls of this tenant reach it, without prices; 0 stands for the platform."""
-    provider = model.provider
-    credential = _credential(provider, tenant_id)
-    wants_none = provider.auth_kind == Provider.AuthKind.NONE
-    secret = None if wants_none or credential is None else _open_secret(credential)
-    return ResolvedTarget(
-        provider=provider.name,
-        protocol=provider.protocol,
-        base_url=provider.base_url.rstrip("/"),
-        auth_kind=provider.auth_kind,
-        secret=secret,
-        owns_credential=secret is not None
-        and credential is not None
-        and credential.tenant_id is not None,
-        missing_credential=not wants_none and secret is None,
-        allow_private_network=provider.allow_private_network,
-        quirks=Quirks.from_row(provider.quirks),
-        model=model.upstream_id,
-        context_window=model.context_window,
-        max_output_tokens=model.max_output_tokens,
-        capabilities=frozenset(model.capabilities),
-    )
-
-
-def _open_secret(credential: Credential) -> Secret | None:
-    """Return the secret; None if it cannot be opened, which makes the target unusable instead of unsafe."""
-    try:
-        return credentials.reveal(credential)
-    except (KeyringError, SealError) as error:
-        logger.error("credential %s cannot be opened: %s", credential.pk, error)
-        return None
-
-
-def _credential(provider: Provider, tenant_id: int) -> Credential | None:
-    """Choose the tenant's own credential before the platform's, the newest first."""
-    owners = Q(tenant=None)
-    if provider.takes_credentials_of(tenant_id):
-        owners |= Q(tenant=tenant_id)
-    return (
-        Credential.objects.select_related("provider")
-        .filter(owners, provider=provider, enabled=True)
-        .order_by(F("tenant").desc(nulls_last=True), "-created_at")
-        .first()
-    )

@@ -1,14 +1,28 @@
-"""Define the frozen values a request is routed by. No Django: protocol code works on these."""
+"""Define the frozen values a request is routed by. No Django: protocol code works on these.
+
+A lane is a target with one credential of its provider: what is asked is always a lane.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from gateway_project.lib.secret import Secret
+from routing.policy.conditions import Conditions
 from tenants.prices.history import UNPRICED, History
 
 CAPABILITIES = frozenset({"reasoning", "vision", "tools", "structured_output", "files"})
+
+MAX_LIMIT = 1_000_000_000
+
+Strategy = Literal["weighted", "fastest", "cheapest", "least_busy"]
+Affinity = Literal["cache", "none"]
+FallBack = Literal["unavailable", "rate_limit", "quota", "auth", "context_length", "content_policy"]
+FALL_BACKS: tuple[FallBack, ...] = get_args(FallBack)
+USUAL_FALL_BACKS: tuple[FallBack, ...] = (
+    "unavailable", "rate_limit", "quota", "auth", "context_length",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class Quirks:
         """Read a row's JSON. Raise TypeError or ValueError naming what is wrong."""
         if not isinstance(row, dict):
             raise TypeError("Quirks must be an object.")
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         if unknown := sorted(set(row) - known):
             raise ValueError(f"Unknown quirk {unknown[0]!r}; known are {', '.join(sorted(known))}.")
         for name, value in row.items():
@@ -69,14 +83,43 @@ def _check_quirk(name: str, value: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderLimits:
+    """What an account at a provider may do, as the operator says; None: nothing is known."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+    @classmethod
+    def from_row(cls, row: Any) -> ProviderLimits | None:
+        """Read a row's JSON; None if it has no limits. Raise TypeError or ValueError naming what is wrong."""
+        if not isinstance(row, dict):
+            raise TypeError("Limits must be an object.")
+        known = [each.name for each in fields(cls)]
+        if unknown := sorted(set(row) - set(known)):
+            raise ValueError(f"Unknown limit {unknown[0]!r}; known are {', '.join(known)}.")
+        for name, value in row.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_LIMIT:
+                raise ValueError(f"{name} must be a whole number from 1 to {MAX_LIMIT}.")
+        return cls(**row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """One provider model to send a call to, with everything needed to reach it; `protocol` is the name of one
-    in `routing.protocols.PROTOCOLS`.
+    """One lane to send a call to, with everything needed to reach it; `protocol` is the name of one in
+    `routing.protocols.PROTOCOLS`.
 
     `secret` is None when the provider wants none, or when no usable credential exists although it does
     (`missing_credential`). `owns_credential`: the tenant's own credential is sent. `cost` is what a call
     costs us, `charge` what the tenant is charged for it. `list_price` is the cost book's price of a call
     with the tenant's own credential at a provider of the platform; None for every other call.
+
+    `provider_id`, `model_id` and `credential_id` name its rows, `credential_name` tells people which it is;
+    of a provider without credentials both are empty. Lanes of a lower `tier` are tried first; within it a
+    target has its `weight`, and among the lanes of one target each has its `credential_weight`. A weight of
+    0 means drained: it is tried when all else has failed. `is_pooled`: its target has other lanes, too.
+    `when`: the calls it is for; None: all of them. `target_spread` and `credential_spread` are
+    numbers by which calls are spread, and `lane_id` names the lane, alike in every process.
     """
 
     provider: str
@@ -95,10 +138,58 @@ class ResolvedTarget:
     cost: History = UNPRICED
     charge: History = UNPRICED
     list_price: History | None = None
+    provider_id: int = 0
+    model_id: int = 0
+    credential_id: str = ""
+    credential_name: str = ""
+    tier: int = 0
+    weight: int = 100
+    credential_weight: int = 100
+    is_pooled: bool = False
+    when: Conditions | None = None
+    limits: ProviderLimits | None = None
+    target_spread: int = 0
+    credential_spread: int = 0
+    lane_id: str = field(init=False, default="")
 
     @property
     def name(self) -> str:
         return f"{self.provider}/{self.model}"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lane_id", f"{self.model_id or self.name}:{self.credential_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingPolicy:
+    """How an alias chooses among its lanes.
+
+    strategy          the order within a tier
+    affinity          cache: calls that begin alike go where their beginning may still be cached
+    affinity_seconds  how long after a success a lane is preferred for calls that begin alike
+    max_attempts      calls upstream for one request, over all lanes
+    wait_seconds      the longest wait for a lane to be tried again where no other is left
+    fall_back_on      the kinds of failure after which another lane is tried
+    """
+
+    strategy: Strategy = "weighted"
+    affinity: Affinity = "cache"
+    affinity_seconds: int = 600
+    max_attempts: int = 3
+    wait_seconds: int = 5
+    fall_back_on: frozenset[str] = frozenset(USUAL_FALL_BACKS)
+
+
+USUAL_POLICY = RoutingPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedLane:
+    """A lane that does not take a call: `reason` is one of `routing.policy.reasons`."""
+
+    lane: ResolvedTarget
+    reason: str
+    detail: str = ""
 
 
 CacheScope = Literal["key", "tenant", "end_user"]
@@ -115,6 +206,7 @@ class CachePolicy:
     alias_id         the alias that was asked for
     generation       the number of purges
     revision         another text once another model may answer
+    deciding         the facts beside a body's content by which conditions choose the model
     """
 
     seconds: int
@@ -124,15 +216,18 @@ class CachePolicy:
     alias_id: int
     generation: int
     revision: str
+    deciding: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The meaning of a model name for one caller: the targets, in the order they are tried.
+    """The meaning of a model name for one caller: the lanes, in the order of their tiers.
 
     `alias` is the name that calls are booked and priced under. `requested_model` is the name asked for,
-    if it differs: a tenant's own name for the alias, or `provider@model`. `cache` is None where no answer is
-    kept.
+    if it differs: a tenant's own name for the alias, or `provider@model`. `left_out`: lanes that take no
+    call at all. `wants`: the facts about a call that decide between the lanes (routing/policy/wants.py).
+    `budget_used_percent`: of the caller's budget that is used most, when the route was read; None if the
+    route does not want it. `cache` is None where no answer is kept.
     """
 
     alias: str
@@ -142,4 +237,8 @@ class Route:
     store_by_default: bool | None = None
     resumable_streams: bool = False
     requested_model: str = ""
+    policy: RoutingPolicy = USUAL_POLICY
+    left_out: tuple[DroppedLane, ...] = ()
+    wants: frozenset[str] = frozenset()
+    budget_used_percent: int | None = None
     cache: CachePolicy | None = None

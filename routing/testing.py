@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from gateway_project.lib import clock
-from routing import model_sync, probe, resolve
+from routing import lanes, model_sync, probe
 from routing.managed import MODELS, PROVIDERS
 from routing.model_sync import Listed, NoModelList, Synced
 from routing.models import Provider, ProviderModel, UpstreamTest
@@ -39,7 +39,7 @@ def try_model(who: Access, model: ProviderModel) -> UpstreamTest:
         raise PermissionDenied
     owner = model.provider.tenant_id
     count_test(owner)
-    found = probe.probe(resolve.target_of(model, owner or 0))
+    found = probe.probe(lanes.target_of(model, owner or 0))
     return _keep(
         model.provider,
         model.upstream_id,

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from routing.route import CAPABILITIES, Quirks
+from routing.policy import conditions
+from routing.route import CAPABILITIES, FALL_BACKS, ProviderLimits, Quirks
 
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _ALIAS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}\Z")
@@ -71,4 +72,28 @@ def validate_capabilities(value: Any) -> None:
         raise ValidationError(
             _("Unknown capability %(unknown)s; known are %(names)s.")
             % {"unknown": repr(unknown[0]), "names": ", ".join(sorted(CAPABILITIES))}
+        )
+
+
+def validate_limits(value: Any) -> None:
+    try:
+        ProviderLimits.from_row(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(str(error)) from error
+
+
+def validate_when(value: Any) -> None:
+    try:
+        conditions.read(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def validate_fall_backs(value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValidationError(_("Write a list of names."))
+    if unknown := sorted(set(value) - set(FALL_BACKS)):
+        raise ValidationError(
+            _("Unknown kind of failure %(unknown)s; known are %(names)s.")
+            % {"unknown": repr(unknown[0]), "names": ", ".join(FALL_BACKS)}
         )

@@ -18,6 +18,7 @@ class TenantsConfig(AppConfig):
         from tenants.deletion import guards  # noqa: PLC0415
         from tenants.managed import tables as _tables  # noqa: F401, PLC0415
         from tenants.managed import tokens as _tokens  # noqa: F401, PLC0415
+        from tenants.members import last_operator as _operators  # noqa: F401, PLC0415
         from tenants.walls import walls  # noqa: PLC0415
 
         changes.connect()

@@ -28,6 +28,7 @@ from unfold import fields, widgets
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.forms import ActionForm
 from unfold.mixins import BaseModelAdminMixin
+from unfold.templatetags import unfold_list
 
 if TYPE_CHECKING:  # Django 5.2 cannot subscript these when it runs
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -41,6 +42,10 @@ REFUSED = (
     *("actions_list", "actions_row", "actions_detail", "actions_submit_line"),
     *("change_form_datasets", "list_sections", "conditional_fields", "custom_urls"),
 )
+
+# What the theme writes into each cell of a list (tenants/templatetags/lists.py).
+CELL_CLASSES = " ".join(unfold_list.ROW_CLASSES)
+CHECKBOX_CLASSES = " ".join(unfold_list.CHECKBOX_CLASSES)
 
 # Widgets for fields that a form declares itself. Django's own would look foreign, and be too wide for a
 # telephone.

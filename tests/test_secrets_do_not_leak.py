@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,8 @@ import pytest
 
 from gateway_project.sandbox.faults import FAULTS, PREFIX
 from tests.processes.conftest import provider  # noqa: F401 - a fixture used below by name
-from tests.processes.served import ROOT, Served, environment, manage, shell
+from tests.processes.served import Served, environment, manage, shell
+from tests.support import warm
 from tests.support.client import PATHS, V1, question
 from tests.support.databases import copy_migrated
 from tests.support.patience import GIVE_UP_SECONDS
@@ -281,14 +280,7 @@ def test_the_settings_tell_no_secret_when_they_are_wrong(tmp_path: Path) -> None
         "TOLLGATE_KEY_ENCRYPTION_KEYS": f"k1:{secret}",
     }
     for name, value in wrong.items():
-        ended = subprocess.run(
-            [sys.executable, "manage.py", "doctor"],
-            cwd=ROOT,
-            env=environment(tmp_path, **{name: value}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=GIVE_UP_SECONDS,
-        )
+        variables = environment(tmp_path, **{name: value})
+        ended = warm.run(["manage.py", "doctor"], variables, GIVE_UP_SECONDS)
         assert secret not in ended.stdout + ended.stderr
         assert name in ended.stdout + ended.stderr

@@ -12,8 +12,9 @@ from gateway_project.lib import clock
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-# Of request ids, which are no secrets and of which every request needs one: a generator of the process's own,
-# because asking the system's costs a system call. A child must not go on with its parent's numbers.
+# Of request ids and draws, which are no secrets and of which every request needs some: a generator of the
+# process's own, because asking the system's costs a system call. A child must not go on with its parent's
+# numbers.
 _of_requests = random.Random(os.urandom(32))  # noqa: S311
 os.register_at_fork(after_in_child=lambda: _of_requests.seed(os.urandom(32)))
 
@@ -21,6 +22,11 @@ os.register_at_fork(after_in_child=lambda: _of_requests.seed(os.urandom(32)))
 def random_bytes(count: int) -> bytes:
     """Return `count` bytes from the operating system's generator."""
     return os.urandom(count)
+
+
+def random_bits() -> int:
+    """Return 64 random bits that are no secret, without a system call."""
+    return _of_requests.getrandbits(64)
 
 
 def base62(length: int) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from django.apps import apps
 from django.conf import settings
 
 from gateway_project.serving import resources, sandbox
@@ -16,7 +17,7 @@ from tenants.ledger.ingester import run_forever
 
 # What rest_framework imports for features of its own that are not used here, because it is installed. With
 # what these import it is a tenth of a gateway's memory at rest.
-UNUSED_OPTIONS = ("requests", "pygments", "django.contrib.postgres")
+UNUSED_OPTIONS = ("requests", "pygments", "yaml", "django.contrib.postgres")
 
 
 def address(host: str, port: int) -> str:
@@ -26,7 +27,7 @@ def address(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def load_application() -> None:
+def load_application(*, with_console: bool) -> None:
     """Import what serves, once, before the fork, so that its memory is shared."""
     absent: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: cannot be imported
     hidden = [name for name in UNUSED_OPTIONS if name not in absent]
@@ -39,6 +40,18 @@ def load_application() -> None:
     importlib.import_module("gateway_project.asgi")
     # Routes of the console and of the management API are imported when they are first asked for.
     importlib.import_module(settings.ROOT_URLCONF)
+    if with_console:
+        importlib.import_module("gateway_project.console_urls")
+
+
+def prepare_models() -> None:
+    """Let Django find out once what it would find out in every process: fields, relations, names of columns.
+
+    What it finds is kept on the models, and writing it there would part the pages they lie in.
+    """
+    for model in apps.get_models():
+        assert model._meta.related_objects is not None
+        str(model._base_manager.all().query)
 
 
 def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> None:
@@ -46,7 +59,9 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
     resources.raise_file_limit()
     resources.share_one_arena()
     listener = bind(host, port)
-    load_application()
+    # Of several workers, each would come to hold the console for itself.
+    load_application(with_console=workers > 1)
+    prepare_models()
 
     def announce() -> None:
         where = address(host, listener.getsockname()[1])

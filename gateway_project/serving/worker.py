@@ -32,6 +32,8 @@ from responses_api.process.registry import Registry
 from responses_api.process.socket_limits import SocketLimits
 from responses_api.process.timeouts import Timeouts
 from responses_api.services import Services
+from routing.policy.affinity import AffinityMemory
+from routing.policy.lane_health import AllHealthy
 from routing.resolve import Router
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -171,6 +173,8 @@ def _services(
         socket_limits=socket_limits_from_settings(),
         max_replay_bytes=settings.MAX_REPLAY_BYTES,
         router=Router(),
+        affinity=AffinityMemory(),
+        lane_health=AllHealthy(),
         transport=_transport(),
         timeouts=timeouts_from_settings(),
         registry=Registry(),

@@ -76,6 +76,11 @@ def estimate(body: Json, size: int, context_window: int | None = None) -> Estima
     return Estimate(text // BYTES_PER_TOKEN + fair, text + bound)
 
 
+def attachment_kinds(body: Json) -> set[str]:
+    """Return the kinds of attachments a request has."""
+    return {part["type"] for part in _attachments(body)}
+
+
 def _attachments(body: Json) -> list[Json]:
     """Return the attachments among the parts of all messages and tool results. Every call comes through
     here, so the usual message, whose content is a string, is passed over with two looks."""

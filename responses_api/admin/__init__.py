@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from responses_api.admin import conversations as conversations
+from responses_api.admin import explain_route as explain_route
 from responses_api.admin import in_flight as in_flight
 from responses_api.admin import kept_lists as kept_lists
 from responses_api.admin import playground as playground

@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -34,6 +33,7 @@ from tenants.console.actions import console_action
 from tenants.console.scope import carried, zone_of
 from tenants.console.scoped_admin import TenantRelatedFilter, access
 from tenants.console.scoped_forms import TenantForm
+from tenants.console.shown_once import ShownOnce, show_once
 from tenants.theme import Checkboxes
 
 # The page with the secret replaces the pages these buttons lead to.
@@ -92,9 +92,8 @@ class WebhookEndpointAdmin(LightDeletion):
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the secret in this very response: a message would leave it in a cookie or the session."""
         secret, *_ = endpoints.signing_secrets(obj)
-        return self._secrets_page(request, [(obj, secret)])
+        return self._secret_page(request, obj, secret)
 
     @console_action(
         gettext_lazy("Send test event"),
@@ -127,7 +126,7 @@ class WebhookEndpointAdmin(LightDeletion):
         with transaction.atomic():
             secret = endpoints.rotate(row)
             self.log_change(request, row, "Secret rotated.")
-        return self._secrets_page(request, [(row, secret)])
+        return self._secret_page(request, row, secret)
 
     def change_view(
         self,
@@ -140,22 +139,19 @@ class WebhookEndpointAdmin(LightDeletion):
         shown = {} if row is None else _dots_of(row, request)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
-    def _secrets_page(
-        self, request: HttpRequest, issued: list[tuple[WebhookEndpoint, Secret]]
+    def _secret_page(
+        self, request: HttpRequest, row: WebhookEndpoint, secret: Secret
     ) -> HttpResponse:
         with transaction.atomic():
-            for endpoint, _secret in issued:
-                audit_events.record(
-                    "webhook_endpoint.secret_shown", tenant_id=endpoint.tenant_id, row=endpoint
-                )
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Copy the secret now"),
-            "opts": self.opts,
-            "issued": [(endpoint, secret.reveal()) for endpoint, secret in issued],
-        }
-        page = "admin/responses_api/webhookendpoint/secrets.html"
-        return TemplateResponse(request, page, context)
+            audit_events.record("webhook_endpoint.secret_shown", tenant_id=row.tenant_id, row=row)
+        return show_once(
+            self,
+            request,
+            [ShownOnce(row, secret.reveal())],
+            title=_("Copy the secret now"),
+            kind=_("Secret"),
+            warning=_("It is not shown again. Do not reload this page."),
+        )
 
 
 def has_ended(row: WebhookDelivery) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from responses_api.api import hooks, kept
+from responses_api.api.explaining import ExplainRouteView
 from responses_api.api.in_flight import BackgroundView, CancelRunView, InFlightView, StopView
 from tenants.api.rows import routes
 
@@ -13,6 +14,7 @@ urlpatterns = [
     *routes("conversations", kept.ConversationRows),
     *routes("webhooks", hooks.EndpointRows),
     *routes("webhook-deliveries", hooks.DeliveryRows),
+    path("explain-route", ExplainRouteView.as_view(), name="explain_route"),
     path("in-flight", InFlightView.as_view(), name="in_flight"),
     path("in-flight/<str:request_id>/stop", StopView.as_view(), name="stop_request"),
     path("background", BackgroundView.as_view(), name="background"),

@@ -41,8 +41,9 @@ def key_of(
         guardrails,
         namespace,
     )
+    beside = [_passed_on(admitted), _deciding(admitted, policy)]
     content = _written(replay.content(admitted.call.body))
-    return digest((*map(str.encode, texts), _written(_passed_on(admitted)), content))
+    return digest((*map(str.encode, texts), _written(beside), content))
 
 
 def digest(parts: Iterable[bytes]) -> bytes:
@@ -74,6 +75,13 @@ def _named(who: object) -> str:
     if isinstance(who, str):
         return who
     return "" if who is None else _written(who).decode()
+
+
+def _deciding(admitted: Admitted, policy: CachePolicy) -> dict[str, object]:
+    """Return what makes no difference to an answer, but chooses the model by a condition of the alias."""
+    body = admitted.call.body
+    facts = {"stream": admitted.call.stream, "tags": body.get("metadata")}
+    return {name: facts[name] for name in policy.deciding}
 
 
 def _passed_on(admitted: Admitted) -> dict[str, str]:

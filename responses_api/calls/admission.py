@@ -25,6 +25,7 @@ from responses_api.process.large_bodies import BodyTurn
 from responses_api.services import Services
 from responses_api.storage.ownership import Ownership
 from responses_api.storage.stores import AnswerStore, ResponseStore
+from routing.policy.facts import NO_FACTS, CallFacts
 from routing.route import ResolvedTarget, Route
 from tenants.keys.caller import Caller
 from tenants.limits.gate import FREE, Ticket
@@ -52,10 +53,11 @@ class GenerationRequest(Struct):
 
 
 class Admitted(Struct, frozen=True):
-    """A request that may go upstream. `store` saves the answer, if it is stored; `resolved` is what a
-    call to the Responses API continues from, its own input and the fields that echo both. Whoever ends the
-    request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be charged.
-    `keeper` is there where the response cache was asked, `told` are headers of a good answer."""
+    """A request that may go upstream. `targets` are the lanes to try, in order, planned by its `facts`;
+    `all_open`: none of them has a closed circuit. `store` saves the answer, if it is stored; `resolved` is
+    what a call to the Responses API continues from, its own input and the fields that echo both. Whoever
+    ends the request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be
+    charged. `keeper` is there where the response cache was asked, `told` are headers of a good answer."""
 
     request_id: str
     door: Door
@@ -64,6 +66,8 @@ class Admitted(Struct, frozen=True):
     route: Route
     targets: tuple[ResolvedTarget, ...]
     upstream_headers: dict[str, str]
+    facts: CallFacts = NO_FACTS
+    all_open: bool = False
     resolved: Resolved | None = None
     store: AnswerStore | None = None
     socket: str | None = None
@@ -144,15 +148,18 @@ async def admit_call(
     request.call = call
     _check_choices(door, call, services.max_choices)
     route = await services.router.route(caller, call.model)
-    usable = targets.choose_targets(door, call, route)
+    route = targets.usable_route(door, call, route)
     resolved, store = await _resolve_state(services, caller, route, door, call, memory)
     if resolved is not None and resolved.call is not call:
-        targets.refuse_foreign_ids(door, resolved.call, usable)  # stored items may name some too
+        targets.refuse_foreign_ids(
+            door, resolved.call, route.targets
+        )  # stored items may name some too
     call = resolved.call if resolved is not None else call
     if services.tells_cost and call.tells_cost is None:
         call = structs.replace(call, tells_cost=True)
     if is_generated:
         door.refuse_empty(call)
+    facts, chosen = targets.plan_call(services, door, caller, call, route, request.scope["headers"])
     if charged is None:
         # Looking through a long conversation takes time, and most keys have no limit of tokens.
         expected = expected_tokens.of_call(door, call) if caller.limits.of_tokens else 0
@@ -165,7 +172,9 @@ async def admit_call(
         caller=caller,
         call=call,
         route=route,
-        targets=usable,
+        targets=chosen.kept,
+        facts=facts,
+        all_open=chosen.all_open,
         upstream_headers=_upstream_headers(request, call),
         resolved=resolved,
         store=store,

@@ -196,10 +196,11 @@ class Attempt:
         return self._metered.is_held
 
     async def fund(self) -> None:
-        """Hold what the answer costs by its provider's report, before it is settled."""
-        known = self._final_usage()
-        if known is not None and not self._metered.settled:
-            await self._metered.fund(known[0], self.reader.service_tier)
+        """Hold what the answer costs, as far as the budgets have it, before it is settled: by its provider's
+        report, or by our count of a stream that was cut or whose client left."""
+        if self.is_held and not self._metered.settled:
+            usage, _ = self._used(None)
+            await self._metered.fund(usage, self.reader.service_tier)
 
     # Settle
 
@@ -278,7 +279,7 @@ class Attempt:
 
     def _final_usage(self) -> tuple[Usage, str] | None:
         """Return the usage of an answer that ended properly, and its source. It does not change any more,
-        and is asked for three times a call."""
+        and is asked for several times a call."""
         if self._final is not None and not self._is_cut_short:
             return self._final
         reader = self.reader

@@ -239,11 +239,20 @@ class Exchange:
             await self._relay_stream(*await self._dispatch.first_output())
         else:
             attempt, whole = await self._dispatch.first_output()
+            self._remember_lane(attempt)
             out = await self._finish(attempt, whole)
             await self._reply.json(200, out, self._reply.headers)
 
+    def _remember_lane(self, attempt: Attempt) -> None:
+        """Note which lane gave output, for calls that begin as this one does."""
+        facts = self._admitted.facts
+        if facts.affinity:
+            lane, tokens = attempt.target.lane_id, facts.input_tokens or 0
+            self._services.affinity.remember(facts.affinity, lane, tokens, clock.monotonic())
+
     async def _relay_stream(self, attempt: Attempt, out: bytes) -> None:
         reader = attempt.reader
+        self._remember_lane(attempt)
         await self._life_signs.wait_until_sent()
         if not self._reply.started:
             await self._reply.start_stream(closing=self._services.registry.draining)

@@ -1,32 +1,71 @@
-"""Choose the targets of a route that can take a call, or explain why none can."""
+"""Choose the lanes of a route that can take a call, or explain why none can."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from gateway_project.lib import clock, ids
 from gateway_project.lib.errors import (
     BadRequest,
     Unavailable,
     UpstreamAuthFailed,
 )
+from responses_api.calls import facts as call_facts
+from responses_api.calls.facts import Headers
 from responses_api.doors.door import Door
 from responses_api.doors.shapes import ModelCall, rename_param
-from routing.route import ResolvedTarget, Route
+from responses_api.services import Services
+from routing.policy import reasons
+from routing.policy.facts import CallFacts
+from routing.policy.plan import RoutePlan, plan
+from routing.route import DroppedLane, ResolvedTarget, Route
+from tenants.keys.caller import Caller
 
 
-def choose_targets(door: Door, call: ModelCall, route: Route) -> tuple[ResolvedTarget, ...]:
-    """Return the targets to try, in order; at least one. Decided before anything is sent anywhere."""
+def usable_route(door: Door, call: ModelCall, route: Route) -> Route:
+    """Return the route with the lanes that this door can use; at least one. Decided before anything is
+    looked up for the call."""
     if not route.targets:
         raise Unavailable(f"The model {call.model!r} has no enabled target; tell the operator.")
-    usable = route.targets
-    if door.can_be_native_only and route.native_only:
-        usable = tuple(target for target in usable if target.protocol == door.speaks)
-    if not usable:
+    route = for_door(door, route)
+    if not route.targets:
         raise BadRequest(
             f"The model {call.model!r} accepts only providers that speak the Responses API, and has none.",
             param="model",
         )
-    refuse_foreign_ids(door, call, usable)
-    # A target without a credential must not use up an attempt; if all lack one, the client is told why.
-    return tuple(target for target in usable if not target.missing_credential) or usable
+    refuse_foreign_ids(door, call, route.targets)
+    return route
+
+
+def for_door(door: Door, route: Route) -> Route:
+    """Return the route without lanes that do not speak the client's format, where it demands that."""
+    if not (door.can_be_native_only and route.native_only):
+        return route
+    foreign = [lane for lane in route.targets if lane.protocol != door.speaks]
+    if not foreign:
+        return route
+    left_out = (DroppedLane(lane, reasons.NOT_NATIVE, lane.protocol) for lane in foreign)
+    native = tuple(lane for lane in route.targets if lane.protocol == door.speaks)
+    return replace(route, targets=native, left_out=(*route.left_out, *left_out))
+
+
+def plan_call(
+    services: Services, door: Door, caller: Caller, call: ModelCall, route: Route, headers: Headers
+) -> tuple[CallFacts, RoutePlan]:
+    """Return what decides where the call goes, and the lanes to try, at least one. Raise BadRequest."""
+    facts = call_facts.gather(door, caller, call, route, headers, services.affinity)
+    chosen = plan(route, facts, services.lane_health, clock.timestamp(), ids.random_bits())
+    if not chosen.kept:
+        raise no_lane(call.model)
+    return facts, chosen
+
+
+def no_lane(model: str) -> BadRequest:
+    """Return the error for a call that no target of its model is meant for."""
+    return BadRequest(
+        f"The model {model!r} has no target that is meant for such a request; tell the operator.",
+        param="model",
+    )
 
 
 def refuse_foreign_ids(door: Door, call: ModelCall, targets: tuple[ResolvedTarget, ...]) -> None:

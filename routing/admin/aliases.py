@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -27,6 +28,7 @@ from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
 from routing.reports import upstreams
 from routing.reports.upstreams import AliasFigures
+from tenants.admin.key_panels import page_address
 from tenants.console.actions import console_action
 from tenants.console.scope import read_scope
 from tenants.console.scoped_admin import (
@@ -39,6 +41,15 @@ from tenants.console.scoped_admin import (
 )
 from tenants.console.scoped_forms import TenantFormSet
 from tenants.console.search import FoundBy
+
+FALL_BACK_WORDS = {
+    "unavailable": _("It cannot be reached, or fails"),
+    "rate_limit": _("It limits the rate"),
+    "quota": _("Its quota is used up"),
+    "auth": _("It refuses our credential"),
+    "context_length": _("The input is too long for it"),
+    "content_policy": _("Its content policy refuses the call"),
+}
 
 
 class TargetFormSet(TenantFormSet):
@@ -69,7 +80,7 @@ class TargetInline(TenantInline):
     formset = TargetFormSet
     resource = TARGETS
     list_select_related = ("alias", "provider_model__provider")
-    fields = ("position", "provider_model")
+    fields = ("position", "weight", "enabled", "provider_model", "when")
     ordering = ("position", "pk")
     autocomplete_fields = ("provider_model",)
 
@@ -117,6 +128,12 @@ class AliasAdmin(TenantModelAdmin):
                     "drop_unsupported",
                     "store_by_default",
                     "resumable_streams",
+                    "strategy",
+                    "affinity",
+                    "affinity_seconds",
+                    "max_attempts",
+                    "wait_seconds",
+                    "fall_back_on",
                     "enabled",
                     "created_at",
                 )
@@ -185,7 +202,11 @@ class AliasAdmin(TenantModelAdmin):
         """Show how the models behind the alias are doing, with what can be done about each."""
         alias = options.get("obj")
         if alias is not None and alias.platform_alias_id is None:
-            context = {**context, "targets": target_panel.panel(access(request), alias)}
+            context = {
+                **context,
+                "targets": target_panel.panel(access(request), alias),
+                "explain_address": page_address("explain_route", _asking(alias)),
+            }
         response: HttpResponse = super().render_change_form(request, context, *rest, **options)
         return response
 
@@ -239,6 +260,14 @@ class AliasAdmin(TenantModelAdmin):
         if named and not access(request).sees_upstreams:
             named = [str(row) for row in objs]
         return named, counts, forbidden, protected
+
+
+def _asking(alias: Alias) -> str:
+    """Return the query that asks a page of the console about this alias."""
+    asked = {"alias": alias.name}
+    if alias.tenant is not None:
+        asked["tenant"] = alias.tenant.slug
+    return f"?{urlencode(asked)}"
 
 
 def _figures(alias: Alias) -> AliasFigures:

@@ -49,7 +49,7 @@ class CredentialAdmin(TenantModelAdmin):
     resource = CREDENTIALS
     proof_for = frozenset({"add", "change"})
     form = CredentialForm
-    list_display = ("name", "provider", owner, "last_four_shown", "enabled", "created_at")
+    list_display = ("name", "provider", owner, "last_four_shown", "weight", "enabled", "created_at")
     list_select_related = ("tenant", "provider")
     list_filter = (
         "enabled",
@@ -57,7 +57,9 @@ class CredentialAdmin(TenantModelAdmin):
         ("tenant", TenantRelatedFilter),
     )
     search_fields = ("name", "provider__name")
-    fields = ("tenant", "provider", "name", "secret", "last_four_shown", "enabled", "created_at")
+    fields = (
+        "tenant", "provider", "name", "secret", "last_four_shown", "weight", "enabled", "created_at",
+    )  # fmt: skip
     readonly_fields = ("last_four_shown", "created_at")
     autocomplete_fields = ("tenant", "provider")
 

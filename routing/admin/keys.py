@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -59,10 +59,14 @@ class KeyWithAliasesForm(KeyForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         field = self.fields.get("aliases")
-        if field is not None:
-            field.queryset = new_key.aliases_of(self.offered, self.instance.tenant)  # type: ignore[attr-defined]
-            granted = self.instance.alias_grants.values_list("alias", flat=True)
-            self.initial.setdefault("aliases", list(granted))
+        if isinstance(field, AliasesField):
+            field.queryset = new_key.aliases_of(self.offered, self.instance.tenant)
+            granted = AliasGrant.objects.filter(api_key=self.instance.pk, alias=OuterRef("pk"))
+            known = list(field.queryset.annotate(is_granted=Exists(granted)))
+            # What is known is not asked again to draw the boxes.
+            field.choices = [(each.pk, field.label_from_instance(each)) for each in known]
+            ticked = [each.pk for each in known if each.is_granted]
+            self.initial.setdefault("aliases", ticked)
 
     def save_aliases(self, request: HttpRequest) -> bool:
         """Grant what is ticked; what the person was not offered stays as it is."""

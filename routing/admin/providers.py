@@ -84,6 +84,7 @@ class ProviderAdmin(TenantModelAdmin):
         "quirks",
         "allow_private_network",
         "allow_tenant_credentials",
+        "limits",
         "enabled",
         "created_at",
         "tests_shown",

@@ -1,7 +1,8 @@
-"""The models behind an alias on its page: in which order they are tried, how they are doing, and a test."""
+"""The models behind an alias on its page: in which tiers they are tried, how they are doing, and a test."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,23 @@ class TargetRow:
     def name(self) -> str:
         return self.figures.name
 
+    @property
+    def place(self) -> str:
+        """Say which calls it gets."""
+        target = self.figures.target
+        if not target.enabled:
+            return _("disabled")
+        told = {"tier": target.position, "weight": target.weight}
+        if not target.weight:
+            return _("tier %(tier)s, drained: only when all others have failed") % told
+        return _("tier %(tier)s, weight %(weight)s") % told
+
+    @property
+    def when(self) -> str:
+        """Return the conditions as they are written; empty without any."""
+        conditions = self.figures.target.when
+        return json.dumps(conditions, ensure_ascii=False) if conditions else ""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetPanel:
@@ -80,11 +98,17 @@ def panel(who: Access, alias: Alias) -> TargetPanel:
                 test=shown.test(each.test),
                 may_test=MODELS.may(who, "change", model),
                 cost=_cost(terms) if who.sees_all_tenants else "",
-                is_first=place == 0,
-                is_last=place == len(found) - 1,
+                is_first=_is_alone_at(0, place, found),
+                is_last=_is_alone_at(len(found) - 1, place, found),
             )
         )
     return TargetPanel(rows, ALIASES.may(who, "change", alias) and len(rows) > 1)
+
+
+def _is_alone_at(end: int, place: int, found: Sequence[TargetFigures]) -> bool:
+    """Tell whether a target stands at an end, and shares its tier with no other."""
+    tiers = [each.target.position for each in found]
+    return place == end and tiers.count(tiers[place]) == 1
 
 
 def do(who: Access, alias: Alias, posted: Mapping[str, str]) -> tuple[int, str]:
@@ -100,9 +124,7 @@ def do(who: Access, alias: Alias, posted: Mapping[str, str]) -> tuple[int, str]:
     for name, steps in (("up", -1), ("down", 1)):
         if name in posted:
             target = _chosen(targets, posted[name])
-            target_order.put_in_order(
-                who, alias, target_order.moved(list(targets), target.pk, steps)
-            )
+            target_order.move(who, alias, target.pk, steps)
             told = _("Moved %(model)s; requests follow the new order at once.")
             return messages.SUCCESS, told % {"model": target.provider_model}
     if "test" not in posted:

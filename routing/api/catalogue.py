@@ -32,6 +32,9 @@ from tenants.models import ApiKey
 
 class ProviderSerializer(RowSerializer):
     quirks = serializers.DictField(required=False, help_text="docs/commands.md, add_provider.")
+    limits = serializers.DictField(
+        child=serializers.IntegerField(), required=False, help_text="docs/routing.md"
+    )
 
     class Meta:
         model = Provider
@@ -55,7 +58,8 @@ class SyncedSerializer(serializers.Serializer[Any]):
 
 class OrderSerializer(serializers.Serializer[Any]):
     targets = serializers.ListField(
-        child=serializers.IntegerField(), help_text="All of them, the first one tried first."
+        child=serializers.IntegerField(),
+        help_text="All of them, the first one tried first; neighbours of one tier stay in it.",
     )
 
 
@@ -97,7 +101,9 @@ class CredentialSerializer(RowSerializer):
 
     class Meta:
         model = Credential
-        fields = ("id", "tenant", "provider", "name", "secret", "host", "enabled", "created_at")
+        fields = (
+            "id", "tenant", "provider", "name", "secret", "host", "weight", "enabled", "created_at",
+        )  # fmt: skip
         read_only_fields = ("id", "host", "created_at")
 
 
@@ -131,6 +137,8 @@ class ModelRows(Rows):
 
 
 class AliasSerializer(RowSerializer):
+    fall_back_on = serializers.ListField(child=serializers.CharField(), required=False)
+
     class Meta:
         model = Alias
         fields = ("id", *ALIASES.fields, "cache_generation", "created_at")
@@ -163,6 +171,8 @@ class AliasRows(Rows):
 
 
 class TargetSerializer(RowSerializer):
+    when = serializers.DictField(required=False, help_text="Conditions: docs/routing.md")
+
     class Meta:
         model = Target
         fields = ("id", *TARGETS.fields)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('routing', '0006_upstream_tests'),
+        ('routing', '0007_routing_policy'),
     ]
 
     operations = [

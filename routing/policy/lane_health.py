@@ -41,3 +41,10 @@ class Health(Protocol):
     """Something that knows how lanes are."""
 
     def of(self, lane: ResolvedTarget, now: float) -> LaneHealth: ...
+
+
+class AllHealthy:
+    """Knows nothing bad of any lane."""
+
+    def of(self, lane: ResolvedTarget, now: float) -> LaneHealth:
+        return HEALTHY

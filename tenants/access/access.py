@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Exists
 
 from tenants.access.rights import (
     AUDITOR,
@@ -34,6 +35,8 @@ class Access:
     aliases_only: frozenset[int] = (
         frozenset()
     )  # tenants that are not shown what answers their calls
+    # The rows of the tenants they work in, which came with the memberships: whoever asks needs no query.
+    known: Mapping[int, Tenant] = field(default_factory=dict, compare=False, repr=False)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything they may do, which is all it takes to be let in."""
@@ -89,17 +92,20 @@ OPERATOR = Access(platform=EVERYTHING)
 
 
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
-    """Read the person's access: two queries, none for operators and strangers."""
+    """Read the person's access: a query, none for operators and strangers; two for whoever is no member."""
     if not user.is_active:
         return NOBODY
     if getattr(user, "is_superuser", False):
         return OPERATOR
+    roles = PlatformRole.objects.filter(user=user.pk)
     rows = Membership.objects.filter(user=user.pk).select_related("tenant", "custom_role")
-    found = list(rows.order_by())
+    found = list(rows.order_by().annotate(is_auditors=Exists(roles)))
+    is_auditor = found[0].is_auditors if found else roles.exists()
     return Access(
-        platform=AUDITOR if PlatformRole.objects.filter(user=user.pk).exists() else NONE,
+        platform=AUDITOR if is_auditor else NONE,
         grants={row.tenant_id: held_in(row.tenant, row.permissions) for row in found},
         aliases_only=frozenset(row.tenant_id for row in found if not row.tenant.shows_upstreams),
+        known={row.tenant_id: row.tenant for row in found},
     )
 
 
@@ -108,6 +114,7 @@ def access_as(tenant: Tenant, role: str) -> Access:
     return Access(
         grants={tenant.pk: held_in(tenant, permissions_of(role))},
         aliases_only=frozenset() if tenant.shows_upstreams else frozenset({tenant.pk}),
+        known={tenant.pk: tenant},
     )
 
 

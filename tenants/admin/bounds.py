@@ -11,9 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from tenants.access.ownership import rows_of
 from tenants.access.rights import Area
 from tenants.admin.described import DescribedAdmin
-from tenants.console.ownership import rows_of
 from tenants.console.scoped_admin import access
 
 

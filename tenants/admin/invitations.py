@@ -11,7 +11,6 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -25,6 +24,7 @@ from tenants.admin.people import PEOPLE, GrantingAdmin
 from tenants.console.actions import console_action
 from tenants.console.scoped_admin import TenantRelatedFilter, access
 from tenants.console.scoped_forms import TenantForm
+from tenants.console.shown_once import ShownOnce, show_once
 from tenants.members import invitations
 from tenants.members.mail import send_invitation
 from tenants.models import INVITED_FOR, Invitation
@@ -194,11 +194,15 @@ class InvitationAdmin(GrantingAdmin):
         for invitation, token in issued:
             path = reverse("accept_invitation", args=(token.reveal(),))
             link = request.build_absolute_uri(path)
-            shown.append((invitation, link, send_invitation(invitation, link)))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Copy the link now"),
-            "opts": self.opts,
-            "issued": shown,
-        }
-        return TemplateResponse(request, "admin/tenants/invitation/links.html", context)
+            shown.append(ShownOnce(invitation, link, str(send_invitation(invitation, link))))
+        return show_once(
+            self,
+            request,
+            shown,
+            title=_("Copy the link now"),
+            kind=_("Link"),
+            warning=_(
+                "Whoever has a link can use it, once. It is not shown again: do not reload this page."
+            ),
+            note_title=_("E-mail"),
+        )

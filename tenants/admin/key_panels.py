@@ -104,13 +104,9 @@ def requests_text(number: int) -> str:
 
 
 def _budgets(key: ApiKey) -> list[BoundBudget]:
-    rows = list(Budget.objects.filter(api_key=key).select_related("tenant", "api_key"))
-    known = budgets.standings(rows, with_pace=False, with_reached=False) if rows else {}
     return [
-        BoundBudget(
-            row, drawing.budget_bar(known[row.pk], row.thresholds), left_text(known[row.pk])
-        )
-        for row in rows
+        BoundBudget(row, drawing.budget_bar(state, row.thresholds), left_text(state))
+        for row, state in budgets.of_rows(Budget.objects.filter(api_key=key))
     ]
 
 

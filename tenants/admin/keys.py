@@ -150,20 +150,15 @@ class ApiKeyAdmin(DescribedAdmin):
         who, zone = access(request), zone_of(request)
         seen = [row.pk for row in rows if who.may("view", Area.LIMITS, row.tenant_id)]
         limits = RateLimit.objects.filter(api_key__in=seen).order_by("metric", "window")
-        bounding = list(
-            Budget.objects.filter(api_key__in=seen, enabled=True).select_related(
-                "tenant", "api_key"
-            )
-        )
-        known = budgets.standings(bounding, with_pace=False, with_reached=False) if bounding else {}
+        bounding = budgets.of_rows(Budget.objects.filter(api_key__in=seen, enabled=True))
         for row in rows:
             row.zone = zone
             row.own_limits, row.own_budgets = [], []
         by_key = {row.pk: row for row in rows}
         for limit in limits:
             by_key[limit.api_key_id].own_limits.append(limit)
-        for budget in bounding:
-            by_key[budget.api_key_id].own_budgets.append(known[budget.pk])
+        for budget, state in bounding:
+            by_key[budget.api_key_id].own_budgets.append(state)
 
     @admin.display(description=gettext_lazy("Key"), ordering="name")
     def shown(self, key: ApiKey) -> SafeString:

@@ -81,7 +81,6 @@ class BillingPeriodAdmin(BrowsingAdmin):
     change_form_template = "admin/tenants/billingperiod/change_form.html"
     list_display = ("month", "tenant", "begins", "ends", "time_zone", "state_shown", "was_complete")
     list_filter = ("state", ("tenant", TenantRelatedFilter))
-    list_per_page = 20  # of the theme's heavy cells: a page stays below 150 KB
     sortable_by = ("begins",)
     ordering = ("-starts_at", "tenant")
     fields = (

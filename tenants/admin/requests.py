@@ -97,18 +97,17 @@ class RowNames:
     tenants: dict[int, str]
 
 
-def names_of(rows: Iterable[LoggedRequest]) -> RowNames:
-    """Look up what keys and tenants are called; rows outlive both."""
+def names_of(rows: Iterable[LoggedRequest], scope: Scope) -> RowNames:
+    """Look up what keys and tenants are called; rows outlive both. One tenant's rows are not told apart."""
     keys = {row.key_public_id for row in rows if row.key_public_id}
-    tenants = {row.tenant_id for row in rows if row.tenant_id is not None}
-    return RowNames(
-        dict(ApiKey.objects.filter(public_id__in=keys).order_by().values_list("public_id", "name")),
-        dict(Tenant.objects.filter(pk__in=tenants).order_by().values_list("pk", "name")),
-    )
+    found = ApiKey.objects.filter(public_id__in=keys).order_by().values_list("public_id", "name")
+    tenants = {row.tenant_id for row in rows if scope.tenant is None and row.tenant_id is not None}
+    named = Tenant.objects.filter(pk__in=tenants).order_by().values_list("pk", "name")
+    return RowNames(dict(found), dict(named))
 
 
 def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
-    names = names_of(rows)
+    names = names_of(rows, scope)
     return [
         ShownRow(
             row=row,
@@ -235,7 +234,7 @@ def _whole(
 ) -> dict[str, Any]:
     row = detail.summary
     key = ApiKey.objects.filter(public_id=row.key_public_id).first() if row.key_public_id else None
-    tenant = Tenant.objects.filter(pk=row.tenant_id).first() if row.tenant_id else None
+    tenant = _tenant_of(row, scope)
     zone = ZoneInfo(tenant.time_zone) if tenant is not None else scope.zone
     place = place_of(request, "place") or LogPlace(row.at, row.number)
     return {
@@ -268,12 +267,21 @@ def _whole(
     }
 
 
+def _tenant_of(row: LoggedRequest, scope: Scope) -> Tenant | None:
+    """Return the tenant of a request; None if it is nobody's, or the tenant is gone."""
+    if row.tenant_id is None:
+        return None
+    if scope.tenant is not None and scope.tenant.pk == row.tenant_id:
+        return scope.tenant
+    return scope.who.known.get(row.tenant_id) or Tenant.objects.filter(pk=row.tenant_id).first()
+
+
 def _neighbours(who: Access, scope: Scope, place: LogPlace) -> dict[str, str]:
     """Return the addresses of the requests before and after, among those that the filter finds."""
     asked = filter_of(scope)
     try:
-        older = requests.read_page(who, asked, before=place, limit=1).rows
-        newer = requests.read_page(who, asked, after=place, limit=1).rows
+        older = requests.read_page(who, asked, before=place, limit=1, in_whole=False).rows
+        newer = requests.read_page(who, asked, after=place, limit=1, in_whole=False).rows
     except PermissionDenied:
         return {}
     return {

@@ -10,7 +10,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
@@ -20,6 +19,7 @@ from tenants.access.access import Access
 from tenants.admin import confirming
 from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter, access
 from tenants.console.scoped_forms import TenantForm
+from tenants.console.shown_once import ShownOnce, show_once
 from tenants.keys import api_tokens
 from tenants.managed.tokens import TOKENS
 from tenants.models import ApiToken
@@ -128,16 +128,9 @@ class ApiTokenAdmin(TenantModelAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the token in this very response: a message would keep it in a cookie or the session."""
         secret: Secret = obj.fresh
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Copy the token now"),
-            "opts": self.opts,
-            "token": obj,
-            "secret": secret.reveal(),
-        }
-        return TemplateResponse(request, "admin/tenants/apitoken/secret.html", context)
+        issued = [ShownOnce(obj, secret.reveal())]
+        return show_once(self, request, issued, title=_("Copy the token now"), kind=_("Token"))
 
     @admin.action(permissions=["delete"], description=gettext_lazy("Revoke permanently"))
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:

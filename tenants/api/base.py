@@ -39,6 +39,7 @@ from tenants.access.addresses import address_of
 from tenants.keys import api_tokens
 from tenants.keys.api_tokens import TokenHolder
 from tenants.members import support
+from tenants.members.last_operator import LastOperator
 from tenants.models import LastOwner
 
 logger = logging.getLogger("tollgate.management")
@@ -200,7 +201,7 @@ def _as_gateway_error(error: Exception, context: dict[str, Any]) -> errors.Gatew
     match error:
         case errors.GatewayError():
             return error
-        case LastOwner():
+        case LastOwner() | LastOperator():
             return errors.Conflict(" ".join(error.messages))
         case ValidationError():
             return of_validation(error)

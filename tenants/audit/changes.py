@@ -13,9 +13,9 @@ from django.db.models import Model, QuerySet
 from django.db.models.signals import post_save, pre_delete, pre_save
 from django.utils import translation
 
+from tenants.access import ownership
 from tenants.audit import events, querysets, registry, values
 from tenants.audit.registry import Recorded
-from tenants.console import ownership
 from tenants.models.audit import AuditEvent
 
 Values = dict[str, Any]

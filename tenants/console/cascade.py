@@ -11,8 +11,8 @@ from django.contrib.admin.utils import NestedObjects
 from django.db import router
 from django.db.models import Model, QuerySet
 
+from tenants.access import ownership
 from tenants.access.access import Access
-from tenants.console import ownership
 
 
 def reaches_beyond(rows: Sequence[Model] | QuerySet[Model], access: Access) -> bool:

@@ -9,10 +9,8 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from tenants.access.requests import access, support_session
-from tenants.console.scope import asked_tenant, carried, zone_of
-from tenants.models import Tenant
+from tenants.console.scope import MOST_OFFERED, asked_tenant, carried, offered_tenants, zone_of
 
-MOST_OFFERED = 50
 # Of a model's pages all but its list are about one row, which is one tenant's.
 _OF_ONE_ROW = ("_add", "_change", "_delete", "_history", "_do")
 
@@ -37,9 +35,7 @@ def _switcher(request: HttpRequest) -> dict[str, Any]:
     who, chosen = access(request), asked_tenant(request)
     if not who.sees_all_tenants and len(who.tenants) < 2:
         return {"only_tenant": chosen}
-    rows = Tenant.objects.only("slug", "name").order_by("slug")
-    mine = rows if who.sees_all_tenants else rows.filter(pk__in=who.tenants)
-    offered = list(mine[: MOST_OFFERED + 1])
+    offered = offered_tenants(request)
     has_many = len(offered) > MOST_OFFERED
     return {
         "offered_tenants": [] if has_many else offered,

@@ -118,6 +118,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
         (
             MenuTab(_("Aliases"), "routing.alias"),
             MenuTab(_("Provider models"), "routing.providermodel"),
+            MenuTab(_("Where a request goes"), "explain_route"),
             MenuTab(_("Prices"), "prices"),
             MenuTab(_("Price versions"), "tenants.priceversion"),
         ),

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import unquote, urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.db.models import Q
 from django.http import Http404, HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
@@ -28,6 +29,8 @@ _DAYS = {"7d": 7, "30d": 30, "90d": 90}
 _HOURS = {"1h": 1, "24h": 24}
 PERIODS = (*_HOURS, *_DAYS, "month", "last_month")
 MAX_VALUE = 300
+# More tenants than this are typed in rather than chosen from a list.
+MOST_OFFERED = 50
 # The browser's own zone, which console/frame.js tells the server.
 ZONE_COOKIE = "tollgate_zone"
 # What the menu carries from page to page: not filters, which are a page's own.
@@ -137,10 +140,26 @@ def asked_tenant(request: HttpRequest) -> Tenant | None:
     """
     read: tuple[Tenant | None] | None = getattr(request, "asked_tenant", None)
     if read is None:
-        slug = _value(request.GET, "tenant", [])
-        read = (_tenant(access(request), slug),)
+        read = (_find_tenant(request),)
         request.asked_tenant = read  # type: ignore[attr-defined]  # our own mark on it
     return read[0]
+
+
+def offered_tenants(request: HttpRequest) -> list[Tenant]:
+    """Return the tenants that one may choose from, by slug: the person's own; or the first of all, one more
+    than MOST_OFFERED, and the one that the address names. Read once a request.
+    """
+    read: list[Tenant] | None = getattr(request, "offered_tenants", None)
+    if read is None:
+        who = access(request)
+        own = [who.known[pk] for pk in who.tenants]
+        read = sorted(own, key=lambda each: each.slug)
+        if who.sees_all_tenants:
+            first = Tenant.objects.order_by("slug").values("pk")[: MOST_OFFERED + 1]
+            named = Q(slug=_value(request.GET, "tenant", []))
+            read = list(Tenant.objects.filter(named | Q(pk__in=first)).order_by("slug"))
+        request.offered_tenants = read  # type: ignore[attr-defined]  # our own mark on it
+    return read
 
 
 def zone_of(request: HttpRequest) -> ZoneInfo:
@@ -170,12 +189,13 @@ def _value(asked: QueryDict, name: str, problems: list[str]) -> str:
     return value
 
 
-def _tenant(who: Access, slug: str) -> Tenant | None:
+def _find_tenant(request: HttpRequest) -> Tenant | None:
+    who, slug = access(request), _value(request.GET, "tenant", [])
     if not slug:
         only = next(iter(who.tenants)) if len(who.tenants) == 1 else None
-        return None if who.sees_all_tenants or only is None else Tenant.objects.get(pk=only)
-    found = Tenant.objects.filter(slug=slug).first()
-    if found is None or not (who.sees_all_tenants or found.pk in who.tenants):
+        return None if who.sees_all_tenants or only is None else who.known[only]
+    found = next((each for each in offered_tenants(request) if each.slug == slug), None)
+    if found is None:
         raise Http404
     return found
 

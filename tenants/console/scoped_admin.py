@@ -22,9 +22,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
+from tenants.access import ownership
 from tenants.access.requests import access as access  # noqa: PLC0414  # pages take it from here
 from tenants.access.rights import Area, Right
-from tenants.console import ownership
 from tenants.console.actions import RowActions
 from tenants.console.cascade import reaches_beyond
 from tenants.console.checked_input import CheckedFields, CheckedList, CheckedPage
@@ -60,6 +60,8 @@ class Scoped(CheckedFields, _Base):
     # What its rows need to name themselves; in forms and searches too, where Django would not join it.
     list_select_related: ClassVar[bool | list[str] | tuple[str, ...] | tuple[()]] = ()
     view_on_site: Any = False
+    list_per_page = 50  # more would be heavy on a telephone
+    list_max_show_all = 50
     formfield_overrides: ClassVar[dict[Any, Any]] = {
         JSONField: {"widget": Textarea(attrs={"rows": 3})}
     }
@@ -360,7 +362,13 @@ class TenantRelatedFilter(admin.RelatedFieldListFilter):
     ) -> list[tuple[str, Any]]:
         if not isinstance(model_admin, TenantModelAdmin):
             raise TypeError(f"{type(model_admin).__name__} is not a TenantModelAdmin.")
-        rows = model_admin.choices(field.remote_field.model._default_manager.all(), request)
+        who, model = access(request), field.remote_field.model
+        rows: Iterable[Model]
+        if model is Tenant and not who.sees_all_tenants:  # who came with the person's memberships
+            seen = who.tenants_where("view", Area.TENANT)
+            rows = sorted((who.known[pk] for pk in seen), key=lambda each: each.slug)
+        else:
+            rows = model_admin.choices(model._default_manager.all(), request)
         return [(str(row.pk), str(row)) for row in rows]
 
 

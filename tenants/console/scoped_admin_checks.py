@@ -10,7 +10,7 @@ from django.contrib.admin.sites import all_sites
 from django.contrib.admin.utils import get_fields_from_path
 from django.core import checks
 
-from tenants.console import ownership
+from tenants.access import ownership
 from tenants.console.scoped_admin import (
     OperatorModelAdmin,
     TenantInline,

@@ -11,8 +11,8 @@ from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy
 
+from tenants.access import ownership
 from tenants.access.access import NOBODY, Access
-from tenants.console import ownership
 from tenants.console.cascade import reaches_beyond
 from tenants.theme import RawId
 

@@ -13,7 +13,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tenants.console import ownership
+from tenants.access import ownership
 from tenants.console.checked_input import could_hold
 from tenants.models import Tenant
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.apps import apps
 from django.db.models import Model
 
-from tenants.console import ownership
+from tenants.access import ownership
 
 
 @dataclass(frozen=True, slots=True)

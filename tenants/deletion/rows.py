@@ -16,7 +16,7 @@ from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from tenants import revision
-from tenants.console import ownership
+from tenants.access import ownership
 from tenants.deletion import plan
 from tenants.deletion.digests import Digester
 from tenants.deletion.plan import Erased

@@ -93,6 +93,22 @@ def find_by_id(tenant_id: int, public_id: str) -> Caller | None:
     return _caller(key) if key is not None and _is_active(key, key.expires_at) else None
 
 
+def keyless(tenant: Tenant | None) -> Caller:
+    """Return the caller that a key of this tenant would be which may do everything and has no limits; None
+    stands for a tenant with nothing of its own. To look at, not to call with."""
+    return Caller(
+        key_id=0,
+        key_public_id="",
+        tenant_id=tenant.pk if tenant is not None else 0,
+        tenant_slug=tenant.slug if tenant is not None else "",
+        scopes=frozenset(),
+        all_aliases=True,
+        allow_direct_targets=True,
+        networks=(),
+        expires_at=None,
+    )
+
+
 def _is_usable(secret: KeySecret) -> bool:
     return _is_active(secret.api_key, secret.expires_at, secret.api_key.expires_at)
 

@@ -13,9 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 
 from gateway_project.lib.secret import Secret
+from tenants.access import ownership
 from tenants.access.access import Access
 from tenants.access.rights import RIGHTS, Area, Right
-from tenants.console import ownership
 from tenants.models import Membership, Tenant
 
 Row = TypeVar("Row", bound=Model)

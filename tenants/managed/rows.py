@@ -12,9 +12,9 @@ from django.db.models import Model, ProtectedError, RestrictedError
 
 from gateway_project.lib.db import durable_transaction
 from gateway_project.lib.secret import Secret
+from tenants.access import ownership
 from tenants.access.access import Access
 from tenants.access.rights import Right
-from tenants.console import ownership
 from tenants.console.cascade import reaches_beyond
 from tenants.deletion.asking import refuse_new_rows
 from tenants.managed.resource import Resource, Values, resource_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from django.db.models import Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 
 from gateway_project.lib import clock
 from tenants.budgets import zones
@@ -16,6 +16,7 @@ PACE_DAYS = 7
 DAY = timedelta(days=1)
 # A budget that lasts longer at its pace is not said to end on a certain day.
 FURTHEST = timedelta(days=366)
+_OF_WINDOW = ("starts_at", "spent_nano", "reserved_nano")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,16 @@ class BudgetState:
         return min(max(100 * nano / self.amount_nano, 0.0), 100.0)
 
 
-def standings(
-    budgets: Sequence[Budget], *, with_pace: bool = True, with_reached: bool = True
-) -> dict[int, BudgetState]:
+def standings(budgets: Sequence[Budget], *, with_reached: bool = True) -> dict[int, BudgetState]:
     """Return how each of these budgets stands now, by its id. Their tenants and keys must be joined.
 
-    Without pace, the days are not looked at, nor what follows from them; without `reached`, no thresholds.
+    Without `reached`, the thresholds are not looked up.
     """
     now = clock.now()
     spans = {budget.pk: _span(budget, now) for budget in budgets}
     windows = _windows(spans)
     reached = _reached(windows.values()) if with_reached else {}
-    daily = _daily(budgets, now) if with_pace else {}
+    daily = _daily(budgets, now)
     return {
         budget.pk: _standing(
             budget,
@@ -75,6 +74,22 @@ def standings(
         )
         for budget in budgets
     }
+
+
+def of_rows(rows: QuerySet[Budget]) -> list[tuple[Budget, BudgetState]]:
+    """Return these budgets and how they stand by one query: without pace, and what follows from it, and
+    without the thresholds they reached.
+    """
+    now = clock.now()
+    newest = BudgetWindow.objects.filter(budget=OuterRef("pk")).order_by("-starts_at")
+    beside = {f"newest_{name}": Subquery(newest.values(name)[:1]) for name in _OF_WINDOW}
+    found = []
+    for budget in rows.select_related("tenant", "api_key").annotate(**beside):
+        span = _span(budget, now)
+        values = {name: getattr(budget, f"newest_{name}") for name in _OF_WINDOW}
+        window = BudgetWindow(**values) if values["starts_at"] == span[0] else None
+        found.append((budget, _standing(budget, span, window, None, (), now)))
+    return found
 
 
 def of_windows(windows: Sequence[BudgetWindow]) -> list[BudgetState]:

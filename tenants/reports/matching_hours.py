@@ -19,7 +19,6 @@ from tenants.models import (
     DirtyHour,
     ModelDay,
     ModelHour,
-    SumsBackfill,
     UsageDay,
     UsageHour,
     UsageRow,
@@ -49,8 +48,8 @@ def chunks(
     if asked.has_index:
         yield [whole]
         return
-    sums = sums_for(asked)
     unsummed = _unsummed(asked, whole)
+    sums = sums_for(asked)
     if whole.end - whole.start <= MANY_HOURS:
         days: Iterable[list[TimeSpan]] = [[whole]]
     else:
@@ -86,8 +85,7 @@ def sums_for(asked: RequestFilter) -> SumTables:
     """Return sums by key where a key is asked for, or sums by model are not there yet; otherwise those by
     model, which are far fewer.
     """
-    reached = SumsBackfill.objects.order_by("reached").values_list("reached", flat=True).first()
-    if asked.key or (reached is not None and reached > floor_day(asked.start)):
+    if asked.key or not asked.reach.has_sums_since(floor_day(asked.start)):
         return SumTables(UsageHour.objects.order_by(), UsageDay.objects.order_by())
     return SumTables(ModelHour.objects.order_by(), ModelDay.objects.order_by())
 
@@ -169,7 +167,7 @@ def _unsummed(asked: RequestFilter, span: TimeSpan) -> set[datetime]:
     marks = DirtyHour.objects.filter(hour__gt=span.start - HOUR, hour__lt=span.end)
     if asked.tenants is not None:
         marks = marks.filter(tenant_id__in=asked.tenants)
-    return {floor_hour(hour) for hour in marks.values_list("hour", flat=True).distinct()}
+    return {floor_hour(hour) for hour in asked.reach.unsummed(marks)}
 
 
 def merged(spans: Iterable[TimeSpan]) -> list[TimeSpan]:

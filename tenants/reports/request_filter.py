@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tenants.models import UsageRow
+from tenants.reports.sums_reach import SumsReach
 
 REFUSED = "refused"
 # An error that a completed call can have: its row is in no index of those that did not complete.
@@ -45,6 +46,7 @@ class RequestFilter:
     end_user: str = ""
     cache: str = ""
     key_id: int | None = None
+    reach: SumsReach = field(default_factory=SumsReach, compare=False, repr=False)
 
     @property
     def finds_nothing(self) -> bool:

@@ -82,8 +82,10 @@ def read_page(
     before: LogPlace | None = None,
     after: LogPlace | None = None,
     limit: int = PAGE,
+    in_whole: bool = True,
 ) -> LogPage:
-    """Return the newest requests, those `before` a place, or those next `after` one.
+    """Return the newest requests, those `before` a place, or those next `after` one. Where no amounts are
+    wanted, they need not be read `in_whole`: corrections are left out.
 
     Raise PermissionDenied for a tenant whose usage they may not view.
     """
@@ -92,7 +94,7 @@ def read_page(
         return LogPage((), None, None)
     is_up = after is not None
     place = after if is_up else before
-    parts = [_read_calls(who, asked, place, limit, is_up=is_up)]
+    parts = [_read_calls(who, asked, place, limit, is_up=is_up, in_whole=in_whole)]
     if asked.may_be_refused:
         parts.append(_read_refusals(who, asked, place, limit, is_up=is_up))
     found = _merge(parts, limit, is_up=is_up)
@@ -105,7 +107,7 @@ def read_page(
 
 def count_newer(who: Access, asked: RequestFilter, after: LogPlace, most: int = 100) -> int:
     """Return how many requests there are after a place, at most `most`."""
-    return len(read_page(who, asked, after=after, limit=most).rows)
+    return len(read_page(who, asked, after=after, limit=most, in_whole=False).rows)
 
 
 def newest_place(rows: Sequence[LoggedRequest], now: datetime) -> LogPlace:
@@ -149,7 +151,13 @@ def _place_of(row: tuple[LogPlace, LoggedRequest]) -> LogPlace:
 
 
 def _read_calls(
-    who: Access, asked: RequestFilter, place: LogPlace | None, limit: int, *, is_up: bool
+    who: Access,
+    asked: RequestFilter,
+    place: LogPlace | None,
+    limit: int,
+    *,
+    is_up: bool,
+    in_whole: bool,
 ) -> _LogPart:
     if asked.status == REFUSED:
         return _LogPart([], None)
@@ -163,7 +171,7 @@ def _read_calls(
             if place is not None:
                 part = rows.filter(_beyond(place, "opened_at", is_up=is_up))
             read = _first_of(part, spans, limit + 1, is_up=is_up)
-            found += _requests_of(who, asked, read)
+            found += _requests_of(who, asked, read, in_whole=in_whole)
             if read:
                 place = LogPlace(read[-1].opened_at, read[-1].pk.int)
             if len(found) > limit:
@@ -222,7 +230,7 @@ def _matching_calls(asked: RequestFilter) -> QuerySet[UsageRow]:
 
 def _find_key(asked: RequestFilter) -> RequestFilter:
     """Look up the key's number, by which there is an index; a key that is gone has none."""
-    if not asked.key:
+    if not asked.key or asked.key_id is not None:
         return asked
     key = ApiKey.objects.filter(public_id=asked.key).values_list("pk", flat=True).first()
     return replace(asked, key_id=key)
@@ -247,10 +255,10 @@ def _beyond(place: LogPlace, column: str, *, is_up: bool) -> Q:
 
 
 def _requests_of(
-    who: Access, asked: RequestFilter, read: Sequence[UsageRow]
+    who: Access, asked: RequestFilter, read: Sequence[UsageRow], *, in_whole: bool
 ) -> list[tuple[LogPlace, LoggedRequest]]:
     """Return the requests that stand at these calls."""
-    whole = _whole_requests(read)
+    whole = _whole_requests(read, in_whole=in_whole)
     found = []
     for row in read:
         calls = whole[row_ids.request_id_of(row.pk)]
@@ -269,8 +277,8 @@ def _stands_at(row: UsageRow, calls: Sequence[UsageRow], asked: RequestFilter) -
     return row.pk == next(call.pk for call in attempts if asked.matches_attempt(call))
 
 
-def _whole_requests(read: Sequence[UsageRow]) -> dict[str, list[UsageRow]]:
-    """Return all rows of the requests that these are calls of, corrections included, in order."""
+def _whole_requests(read: Sequence[UsageRow], *, in_whole: bool) -> dict[str, list[UsageRow]]:
+    """Return the calls of the requests that these are calls of, in order; in whole, with corrections."""
     known = {row.pk: row for row in read}
     apart = [row for row in read if row.leg or row.absorbed or row.route == SUMMARY]
     if apart:
@@ -278,7 +286,8 @@ def _whole_requests(read: Sequence[UsageRow]) -> dict[str, list[UsageRow]]:
         some = reduce(or_, (Q(pk__gte=first, pk__lte=last) for first, last in ranges))
         tenants = {row.tenant_id for row in apart}
         known |= {row.pk: row for row in UsageRow.objects.filter(some, tenant_id__in=tenants)}
-    known |= {row.pk: row for row in corrections_of(known)}
+    if in_whole:
+        known |= {row.pk: row for row in corrections_of(known)}
     whole: dict[str, list[UsageRow]] = {}
     for pk in sorted(known):
         whole.setdefault(row_ids.request_id_of(pk), []).append(known[pk])

@@ -9,7 +9,6 @@ from django.http import HttpRequest
 
 from tenants.access.access import NOBODY, Access, access_of
 from tenants.access.rights import NONE
-from tenants.models import Tenant
 from tenants.sign_in import origin
 from tenants.sign_in.factors import has_one
 from tenants.sign_in.origin import Origin
@@ -86,14 +85,13 @@ def is_bound(request: HttpRequest) -> bool:
 
 
 def _closed(access: Access, request: HttpRequest) -> ClosedTenants:
-    rows = Tenant.objects.filter(pk__in=access.grants).values_list(
-        "pk", "name", "requires_second_factor", "requires_identity_provider"
-    )
-    found = list(rows)
-    weak = {pk: name for pk, name, factor, provider in found if factor and not provider}
+    found = [access.known[pk] for pk in sorted(access.grants)]
+    bound = {each.pk: each.name for each in found if each.requires_identity_provider}
+    weak = {each.pk: each.name for each in found if each.requires_second_factor}
+    weak = {pk: name for pk, name in weak.items() if pk not in bound}
     if weak and has_one(request.user.pk or 0):
         weak = {}
-    return ClosedTenants(weak, {pk: name for pk, name, _, provider in found if provider})
+    return ClosedTenants(weak, bound)
 
 
 def _person_access(request: HttpRequest) -> Access:

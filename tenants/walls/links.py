@@ -2,7 +2,7 @@
 
 A link is such a foreign key, unless it is the one that says whose its row is. It may lead to a row of the
 same tenant or of the platform, and to nothing else. Paths to the tenant are those of
-tenants/console/ownership.py, so a new model is walled as soon as it is there.
+tenants/access/ownership.py, so a new model is walled as soon as it is there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from django.apps import apps
 from django.db.models import ForeignKey, Model
 
-from tenants.console import ownership
-from tenants.console.ownership import Path
+from tenants.access import ownership
+from tenants.access.ownership import Path
 
 # Links that are left out of the walls, by `model.field` in lower case, each with the reason.
 EXEMPT = {

@@ -22,7 +22,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from tenants.console import ownership
+from tenants.access import ownership
 from tenants.triggers import Guard, Trigger
 from tenants.walls import composites
 from tenants.walls.links import (

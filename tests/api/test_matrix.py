@@ -25,6 +25,7 @@ from django.urls import URLPattern, URLResolver
 from gateway_project.api_urls import urlpatterns
 from gateway_project.lib import clock
 from gateway_project.system_api import SystemView
+from responses_api.api.explaining import ExplainRouteView
 from responses_api.api.in_flight import (
     BackgroundView,
     CancelRunView,
@@ -329,7 +330,7 @@ WITHOUT_ROWS = {
     UsageReportView, ConfigurationView, InFlightView, StopView, BackgroundView, CancelRunView,
     ProviderFiguresView, AliasFiguresView, SetUpView, TryOutView,
     EffectivePricesView, PricePreviewView, PriceImportView, RequestLogView, RequestView,
-    UsageSeriesView, OverviewView, SystemView,
+    UsageSeriesView, OverviewView, SystemView, ExplainRouteView,
 }  # fmt: skip
 CALLERS = ("owner", "admin", "developer", "billing", "viewer", "narrow", "auditor", "operator")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.support import warm
 from tests.support.patience import GIVE_UP_SECONDS
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def text(*arguments: str) -> str:
@@ -51,15 +49,10 @@ def refusal(*arguments: str) -> str:
     return str(error.value)
 
 
-def process(data_dir: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def process(
+    data_dir: Path, *arguments: str, starts_cold: bool = False, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """`manage.py …` on a data directory, with SQLite and nothing of this environment's settings."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=GIVE_UP_SECONDS,
-    )
+    environment = {**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables}
+    return warm.run(["manage.py", *arguments], environment, GIVE_UP_SECONDS, is_cold=starts_cold)

@@ -9,9 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.commands.running import ROOT, process
+import pytest
+
+from tests.commands.running import process
 from tests.plugins.cases import cases
+from tests.support.databases import copy_migrated
 from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.warm import ROOT
 from tests.test_docs import OUR_COMMANDS
 
 HELP_OF_EACH = """
@@ -45,8 +49,6 @@ def test_help_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 OVER_HTTPS = """
-import django
-django.setup()
 from django.test import Client
 https = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_HOST": "localhost"}
 print(Client(**https).get("/console/login/").headers.get("Strict-Transport-Security"))
@@ -55,30 +57,22 @@ print(Client(**https).get("/console/login/").headers.get("Strict-Transport-Secur
 
 @cases(("told", "sent"), [("true", "max-age=31536000"), ("", "None")])
 def test_browsers_stay_with_https_where_tls_is_told(tmp_path: Path, told: str, sent: str) -> None:
-    variables = {"TOLLGATE_DATA_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
-    settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
-    environment = {**variables, **settings, "TOLLGATE_SECURE_COOKIES": told}
+    shell = ("shell", "--no-imports", "-v", "0", "-c", OVER_HTTPS)
 
-    answer = subprocess.run(
-        [sys.executable, "-c", OVER_HTTPS],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=GIVE_UP_SECONDS,
-    )
+    answer = process(tmp_path, *shell, TOLLGATE_SECURE_COOKIES=told)
 
     assert answer.stdout.strip() == sent, answer.stderr
 
 
-def test_only_its_owner_can_read_the_database(tmp_path: Path) -> None:
-    process(tmp_path, "migrate")
+def test_only_its_owner_can_read_the_database(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copy_migrated(tmp_path_factory, tmp_path)  # with the modes that `migrate` gave
     file = tmp_path / "tollgate.sqlite3"
     made = stat.S_IMODE(file.stat().st_mode)
     file.chmod(0o644)  # as an earlier version left it
 
-    process(tmp_path, "create_tenant", "Acme")
+    process(tmp_path, "create_tenant", "Acme", starts_cold=True)
 
     assert made == stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077] == []
@@ -99,7 +93,10 @@ def test_a_script_sets_up_a_gateway_from_nothing(tmp_path: Path) -> None:
     assert (sound.returncode, json.loads(sound.stdout)["ok"]) == (0, True)
 
 
-def test_a_refusal_leaves_stdout_empty_and_ends_with_1(tmp_path: Path) -> None:
+def test_a_refusal_leaves_stdout_empty_and_ends_with_1(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copy_migrated(tmp_path_factory, tmp_path)
     process(tmp_path, "quickstart", "--json")
     refused = process(tmp_path, "create_key", "--tenant", "nobody", "--name", "ci", "--json")
     assert (refused.returncode, refused.stdout) == (1, "")

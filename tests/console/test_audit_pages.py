@@ -211,7 +211,7 @@ def test_the_list_tells_what_changed_and_where_the_chain_was_last_signed(
 
     with CaptureQueriesContext(connection) as asked:
         page = text(operator.get(f"{LIST}?tenant={tenant.slug}"))
-    assert len(asked) <= 15
+    assert len(asked) <= 12
     assert "ours tenant → &lt;b&gt;Bold&lt;/b&gt;" in page
     assert "The chain was last signed at" in page
     viewer = worlds.staff("viewer", tenant)

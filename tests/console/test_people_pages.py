@@ -408,7 +408,7 @@ def test_tenants_are_listed_with_keys_members_and_what_this_month_was_charged(
         usage_rows.usage(tenant, before, charges={"input_fresh": 10**12})
     rollups.recompute_dirty()
 
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(12):
         page = text(operator.get(url(Tenant, "changelist")))
     assert "$2.34" in page
     assert "$3.45" in page

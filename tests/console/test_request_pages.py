@@ -31,7 +31,7 @@ from tests.support.logged import call, refusal
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 16
+MOST_QUERIES = 12
 
 
 def address(row: UsageRow | RefusedRequest, query: str = "") -> str:

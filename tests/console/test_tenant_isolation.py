@@ -21,7 +21,8 @@ from django.test import Client
 from django.urls import resolve, reverse
 
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel, Target
-from tenants.console import ownership, pages
+from tenants.access import ownership
+from tenants.console import pages
 from tenants.console.scoped_admin import OperatorModelAdmin, TenantInline, TenantModelAdmin
 from tenants.console.scoped_admin_checks import faults
 from tenants.keys import keys

@@ -22,6 +22,7 @@ from bench.processes import free_port
 from tests.plugins.cases import cases
 from tests.processes.served import Served, environment
 from tests.support import reference
+from tests.support.databases import copy_migrated
 from tests.support.patience import GIVE_UP_SECONDS
 
 Json = dict[str, Any]
@@ -255,8 +256,9 @@ CASES: tuple[Callable[[Suite], None], ...] = (
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
-    """A gateway as `make up` starts it on a machine that never had one, and the key it made."""
+    """A gateway as `make up` starts it at its first boot, after migrating, and the key it made."""
     data_dir: Path = tmp_path_factory.mktemp("fresh")
+    copy_migrated(tmp_path_factory, data_dir)
     variables = environment(data_dir, TOLLGATE_SANDBOX_PORT=str(free_port()))
     with Served(variables, "--quickstart") as served:
         yield served, json.loads((data_dir / "quickstart.json").read_text())["api_key"]

@@ -6,8 +6,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +15,12 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support import warm
 from tests.support.patience import GIVE_UP_SECONDS, until
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 READY = "Tollgate serves "
 # What is started so ends with the test run, even if that is killed.
-TETHERED = (sys.executable, "-m", "tests.support.tethered")
+TETHERED = ("-m", "tests.support.tethered")
 
 
 # Several workers want a Redis. Where a test is not about it, one that is away will do.
@@ -45,15 +43,7 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
 
 def manage(variables: dict[str, str], *arguments: str, seconds: float = GIVE_UP_SECONDS) -> str:
     """Run a management command and return what it prints."""
-    ended = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-    )
+    ended = warm.run(["manage.py", *arguments], variables, seconds)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -74,39 +64,25 @@ sys.stdin.readline()
 def held_back(variables: dict[str, str], script: str) -> Iterator[Callable[[], Any]]:
     """A script as for `shell` that has begun and waits to be called: starting Django takes seconds on a busy
     machine."""
-    command = [sys.executable, "manage.py", "shell", "--no-imports", "-v", "0", "-c", HOLD + script]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=ROOT, env=variables, stdin=pipe, stdout=pipe, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    arguments = ["shell", "--no-imports", "-v", "0", "-c", HOLD + script]
+    with Program(variables, *arguments, before=()) as program:  # it reads
+        until(lambda: program.stdout == "ready\n")
 
         def go() -> Any:
-            told, _ = process.communicate("\n", timeout=GIVE_UP_SECONDS)
-            assert process.returncode == 0
-            return json.loads(told)
+            program.say("\n")
+            assert program.end() == 0, program.stderr
+            return json.loads(program.stdout.removeprefix("ready\n"))
 
-        try:
-            yield go
-        finally:
-            if process.poll() is None:
-                process.kill()
+        yield go
 
 
 class Program:
     """A management command that runs until it is stopped; `stderr` grows meanwhile."""
 
-    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [*TETHERED, "manage.py", *arguments],
-            cwd=ROOT,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(
+        self, variables: dict[str, str], *arguments: str, before: tuple[str, ...] = TETHERED
+    ) -> None:
+        self._process = warm.start([*before, "manage.py", *arguments], variables)
         self.stdout = ""
         self.stderr = ""
         self._readers = [
@@ -139,6 +115,18 @@ class Program:
     def wait(self, seconds: float = GIVE_UP_SECONDS) -> int:
         return self._process.wait(seconds)
 
+    def end(self) -> int:
+        """Wait until it has ended and all it wrote was read."""
+        code = self.wait()
+        for reader in self._readers:
+            reader.join(GIVE_UP_SECONDS)
+        return code
+
+    def say(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
         return self.wait()
@@ -157,17 +145,15 @@ class Program:
 class Served:
     """A running gateway; `stderr` grows while it runs."""
 
-    def __init__(self, variables: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, variables: dict[str, str], *arguments: str, starts_cold: bool = False
+    ) -> None:
         self.variables = variables
-        self._process = subprocess.Popen(
+        self._process = warm.start(
             [*TETHERED, "manage.py", "serve", "--port", "0", *arguments],
-            cwd=ROOT,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+            variables,
+            leads_session=True,
+            is_cold=starts_cold,
         )
         self.stdout = ""
         self.stderr = ""

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -21,7 +20,6 @@ from gateway_project.sandbox.log import LoggedCall
 from tests.processes.conftest import Prepared
 from tests.processes.money_watch import CHARGED, WINDOWS, Reader, Watch
 from tests.processes.served import (
-    ROOT,
     Program,
     Served,
     environment,
@@ -31,7 +29,9 @@ from tests.processes.served import (
     shell,
 )
 from tests.responses_api.accounting.conftest import INPUT_PICO, OUTPUT_PICO
+from tests.support import warm
 from tests.support.client import PATHS, async_client_of, question
+from tests.support.patience import GIVE_UP_SECONDS
 
 DOLLAR = 1_000_000_000
 DEAR_PICO = (
@@ -94,13 +94,9 @@ class Spender:
     """A process of its own."""
 
     def __init__(self, place: Place, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes.spender", place.key_id, *arguments],
-            cwd=ROOT,
-            env={**place.variables, "DJANGO_SETTINGS_MODULE": "gateway_project.settings"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        program = ["-m", "tests.processes.spender", place.key_id, *arguments]
+        settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+        self._process = warm.start(program, {**place.variables, **settings})
 
     def wait_until_it_spends(self) -> None:
         assert self._process.stdout is not None
@@ -111,9 +107,10 @@ class Spender:
         self.wait()
 
     def wait(self) -> int:
-        code = self._process.wait(120)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        code = self._process.wait(GIVE_UP_SECONDS)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
         return code
 
 

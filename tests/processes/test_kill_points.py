@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.plugins.tiers import sampled
 from tests.processes.conftest import Prepared
-from tests.processes.served import ROOT, environment, manage, shell
+from tests.processes.served import environment, manage, shell
+from tests.support import warm
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.tenants.ledger.killed_at import CALLS, CHARGE, POINTS, owner_of
 
 ROWS = """
@@ -80,14 +80,8 @@ def test_whatever_point_it_is_killed_at_another_ends_as_if_nothing_had_happened(
 
 def killed(variables: dict[str, str], when: str, point: str, turn: str) -> bool:
     """Tell whether the process got far enough to kill itself."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.tenants.ledger.killed_at", when, point, turn],
-        cwd=ROOT,
-        env={**variables, "DJANGO_SETTINGS_MODULE": "gateway_project.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
+    program = ["-m", "tests.tenants.ledger.killed_at", when, point, turn]
+    settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    ended = warm.run(program, {**variables, **settings}, GIVE_UP_SECONDS)
     assert ended.returncode in {0, -9}, ended.stderr
     return ended.returncode == -9

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -17,8 +15,8 @@ from websockets.sync.client import connect
 
 from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import ROOT, Served, environment, eventually, manage, shell
-from tests.support import wire
+from tests.processes.served import Served, environment, eventually, manage, shell
+from tests.support import warm, wire
 from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.redis_server import PROGRAM, RedisServer
 from tests.support.wire import Wire
@@ -63,8 +61,8 @@ def test_in_flight_shows_the_calls_of_both_workers_and_stops_those_of_either(
     served = serve("--workers", "2", REDIS_URL=private_redis.url, TOLLGATE_API_LIMITS="none")
 
     def is_gone(request_id: str) -> bool:
-        command = [sys.executable, "manage.py", "stop_request", request_id, "--json"]
-        subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, check=False)
+        command = ["manage.py", "stop_request", request_id, "--json"]
+        warm.run(command, variables, GIVE_UP_SECONDS)
         found = running(served, token)
         is_told = found["workers_answered"] == 2
         return is_told and request_id not in {each["request_id"] for each in found["data"]}

@@ -181,7 +181,8 @@ def test_ctrl_c_drains_too(serve: Serve, prepared: Prepared) -> None:
 def test_a_signal_at_any_moment_of_the_start_ends_the_server(
     prepared: Prepared, milliseconds: int
 ) -> None:
-    served = Served(environment(prepared.data_dir, REDIS_URL=REDIS_AWAY), "--workers", "3")
+    variables = environment(prepared.data_dir, REDIS_URL=REDIS_AWAY)
+    served = Served(variables, "--workers", "3", starts_cold=True)
     try:
         with pytest.raises(subprocess.TimeoutExpired):
             served.wait(milliseconds / 1000)

@@ -16,11 +16,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from bench.processes import free_port
 from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import ROOT, Served, environment, eventually, shell
+from tests.processes.served import Served, environment, eventually, shell
 from tests.processes.test_serve import sockets_of, stands_still
 from tests.support import grammar
 from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
 from tests.support.sockets import DeafClient, Socket, opened, text_of
+from tests.support.warm import ROOT
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"

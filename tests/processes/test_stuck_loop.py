@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from gateway_project.serving.loop_thread import STUCK_CODE
-from tests.processes.served import ROOT, environment
+from tests.processes.served import environment
+from tests.support.warm import ROOT
 
 PROGRAM = """
 import time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import ForeignKey
 
-from tenants.console import ownership
+from tenants.access import ownership
 from tenants.deletion import plan
 from tenants.walls.links import owned_models
 

@@ -19,10 +19,10 @@ from responses_api.models import CachedAnswer, IdempotentCall, StoredCompletion
 from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Provider, UpstreamTest
+from tenants.access import ownership
 from tenants.access.access import OPERATOR, access_of
 from tenants.billing import credits as prepaid
 from tenants.billing import invoices, periods, rollups
-from tenants.console import ownership
 from tenants.keys import api_tokens, keys
 from tenants.members import invitations, members, roles
 from tenants.models import (

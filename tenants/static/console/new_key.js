@@ -1,53 +1,8 @@
-/* The page of a new secret: copying, tabs of programs, and what becomes of the first request. */
+/* The page of a new key's secret: tabs of programs, and what becomes of the first request. */
 "use strict";
 {
   const POLL_MS = 3000;
   const MOST_POLLS = 600; // half an hour
-
-  /* Copy by the browser's clipboard, or where that needs TLS by a selection. */
-  async function copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      return copyBySelection(text);
-    }
-  }
-
-  function copyBySelection(text) {
-    const area = document.createElement("textarea");
-    area.value = text;
-    area.readOnly = true;
-    area.className = "tg-hidden";
-    const before = document.activeElement;
-    document.body.append(area);
-    area.select();
-    let isDone = false;
-    try {
-      isDone = document.execCommand("copy");
-    } catch {
-      isDone = false;
-    }
-    area.remove();
-    before?.focus();
-    return isDone;
-  }
-
-  function copyButtons() {
-    for (const button of document.querySelectorAll("[data-copies]")) {
-      const label = button.textContent;
-      const place = document.getElementById(button.dataset.copies);
-      button.hidden = false;
-      button.addEventListener("click", async () => {
-        if (await copy(place.textContent)) {
-          button.textContent = button.dataset.copied;
-          setTimeout(() => { button.textContent = label; }, 2000);
-        } else {
-          window.getSelection().selectAllChildren(place); // left to the person's own keys
-        }
-      });
-    }
-  }
 
   /* Sections become tabs: arrows move between them, Home and End to the first and last. */
   function tabs(place) {
@@ -169,7 +124,6 @@
     loop();
   }
 
-  copyButtons();
   document.querySelectorAll("[data-tabs]").forEach(tabs);
   const place = document.getElementById("tg-watch");
   if (place) {

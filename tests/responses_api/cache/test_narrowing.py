@@ -8,7 +8,7 @@ import pytest
 
 from responses_api.models import CachedAnswer
 from routing import cache_purge
-from routing.models import Alias
+from routing.models import Alias, Provider
 from tenants.keys import keys
 from tests.plugins.cases import cases
 from tests.responses_api.cache.conftest import cached, keeps
@@ -232,6 +232,22 @@ def test_another_model_behind_the_alias_means_other_answers(ask, gateway):
     rows.alias("sandbox-chat", (sandbox, "sandbox-2"), cache_seconds=600)
     gateway.catch_up()
     assert cached(ask("chat")) == "miss"
+
+
+@cases(
+    ("condition", "one", "other"),
+    [
+        ({"tags.tier": ["gold"]}, {"metadata": {"tier": "gold"}}, {"metadata": {"tier": "tin"}}),
+        ({"stream": True}, {"stream": True}, {"stream": False}),
+    ],
+)
+def test_what_chooses_the_model_by_a_condition_counts(ask, gateway, condition, one, other):
+    provider = Provider.objects.get(name="sandbox-chat")
+    alias = rows.alias("by-rule", (provider, "sandbox-1"), (provider, "sandbox-2"), cache_seconds=60)
+    alias.targets.filter(position=0).update(when=condition)
+    gateway.catch_up()
+    said = [cached(ask("chat", model="by-rule", **fields)) for fields in (one, other, one, other)]
+    assert said == ["miss", "miss", "hit", "hit"]
 
 
 def test_a_purge_takes_every_answer_with_it_also_those_under_a_link(ask, gateway, kept):

@@ -9,9 +9,9 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import BinaryField, Model
 
+from tenants.access import ownership
 from tenants.audit import registry
 from tenants.audit.querysets import RecordedModel, RecordedQuerySet
-from tenants.console import ownership
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("gateway_project", "tenants", "routing", "responses_api")

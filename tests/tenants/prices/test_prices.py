@@ -214,6 +214,6 @@ def test_prices_are_two_queries_however_many_targets(django_assert_num_queries) 
     found = caller.find_by_id(customer.tenant.pk, customer.key.public_id)
     assert found is not None
     with django_assert_num_queries(
-        2 + 8 + 2
+        2 + 1 + 2
     ):  # the alias and its targets, their credentials, prices
         resolve.find(found, "mine")

@@ -18,7 +18,7 @@ from responses_api.models import ConversationItem, StoredItem, StoredResponse
 from responses_api.storage import chains
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel, Target
 from tenants import triggers
-from tenants.console import ownership
+from tenants.access import ownership
 from tenants.models import ApiKey, Budget, Invoice, Tenant, TenantDeletion
 from tenants.walls import composites, walls
 from tenants.walls.links import EXEMPT, WRITTEN_FIRST, Link, all_links, owned_models, walled

@@ -1,0 +1,47 @@
+"""Prove that a server holds no page of the console until somebody asks for one, and then all of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from django.contrib import admin
+
+PROGRAM = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+sys.argv = ["manage.py", *sys.argv[1:]]
+import django
+django.setup()
+from django.contrib import admin
+from django.urls import resolve
+from gateway_project.serving import serve
+
+def pages():
+    return [name for name in sys.modules if ".admin." in name and not name.startswith("django.")]
+
+serve.load_application(with_console=sys.argv[2:] == ["--workers=2"])
+resolve("/v1/models")
+print(bool(pages()), "httpx" in sys.modules)
+with ThreadPoolExecutor(4) as threads:
+    found = list(threads.map(resolve, ["/console/", "/console/usage/", "/console/tenants/apikey/"] * 4))
+print(len({page.view_name for page in found}))
+print(sorted(model._meta.label for model in admin.site._registry))
+"""
+
+
+def _run(*arguments: str) -> list[str]:
+    run = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_a_server_imports_the_console_with_the_first_request_for_it():
+    before, found, models = _run("serve", "--workers=1")
+
+    assert before == "False False"
+    assert found == "3"
+    assert models == str(sorted(model._meta.label for model in admin.site._registry))
+
+
+def test_several_workers_share_the_console():
+    assert _run("serve", "--workers=2")[0] == "True True"

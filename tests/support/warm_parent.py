@@ -1,0 +1,184 @@
+"""Start programs as forks of one process that has imported everything already.
+
+Importing takes two seconds of processor time, most of what starting a program takes. This process reads from
+the socket it is given what to start, and with which files; it writes the process id and, in the end, how the
+program ended and what it cost into a pipe of that program.
+
+What a program does is what it does when Python starts it, as long as nothing that was imported has read
+another environment than its own: the settings are read anew, and where one of those that were read during the
+imports is not the same now, Python is started after all.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import django
+from django.conf import Settings, settings
+
+from gateway_project.lib import database_url
+
+OURS = "gateway_project.settings"
+# Read during the imports, and given to those who keep them once more.
+RENEWED = frozenset({"_wrapped", "DATABASES", "LOGGING"})
+TETHERED = "tests.support.tethered"
+MOST_BYTES = 1 << 18
+# What servers and commands import beyond that.
+FURTHER = (
+    "django.core.management.commands.migrate",
+    "django.core.management.commands.shell",
+    "gateway_project.preflight",
+    "gateway_project.quickstart",
+    "gateway_project.serving.serve",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.httptools_impl",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is to be run: the arguments of a Python, its environment and its standard files."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    leads_session: bool
+    files: list[int]
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for those who are tested
+    django.setup()
+    for name in FURTHER:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    if (program := _start_programs(control)) is not None:
+        _run(program)
+
+
+def _start_programs(control: socket.socket) -> Program | None:
+    """Fork until nobody asks any more. Return the program in the process that is to run it."""
+    running: dict[int, tuple[int, int]] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not control:
+                    selector.unregister(key.fd)
+                    _tell_end(key.fd, *running.pop(key.fd))
+                    continue
+                program = _asked(control)
+                if program is None:
+                    return None
+                pid = os.fork()
+                if pid == 0:
+                    control.close()
+                    for fd, (_, told) in running.items():
+                        os.close(fd)
+                        os.close(told)
+                    return program
+                *files, told = program.files
+                for file in files:
+                    os.close(file)
+                os.write(told, b"%d\n" % pid)
+                watch = os.pidfd_open(pid)
+                running[watch] = pid, told
+                selector.register(watch, selectors.EVENT_READ)
+
+
+def _asked(control: socket.socket) -> Program | None:
+    files = array.array("i")
+    data, ancillary, _, _ = control.recvmsg(MOST_BYTES, socket.CMSG_SPACE(4 * files.itemsize))
+    if not data:
+        return None
+    for _, _, found in ancillary:
+        files.frombytes(found)
+    return Program(**json.loads(data), files=list(files))
+
+
+def _tell_end(watch: int, pid: int, told: int) -> None:
+    _, status, used = os.wait4(pid, 0)
+    end = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime]
+    try:
+        os.write(told, json.dumps(end).encode() + b"\n")
+    except BrokenPipeError:
+        pass  # nobody wants to know
+    os.close(told)
+    os.close(watch)
+
+
+def _run(program: Program) -> None:
+    """Become the program; what it raises ends this process as it would end Python."""
+    *files, told = program.files
+    os.close(told)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    if program.leads_session:
+        os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(program.environment)
+    random.seed()
+    is_module = program.arguments[0] == "-m"
+    sys.argv = program.arguments[is_module:]
+    if not _are_settings_renewed():
+        os.execve(sys.executable, [sys.executable, *program.arguments], program.environment)
+    if is_module:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _are_settings_renewed() -> bool:
+    """Read the settings from the environment as it is now, unless something imported needs others."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE", OURS) != OURS:
+        return False
+    known: dict[str, Any] = dict(settings.__dict__)
+    former: ModuleType = sys.modules.pop(OURS)
+    arguments, umask = sys.argv, os.umask(0o077)  # as manage.py does before it reads them
+    sys.argv = sys.argv[sys.argv[0] == TETHERED :]
+    try:
+        renewed = Settings(OURS)
+    except Exception:  # noqa: BLE001 - which a Python that is started anew will raise again
+        return False
+    finally:
+        sys.argv = arguments
+        os.umask(umask)
+        sys.modules.setdefault(OURS, former)
+    if any(getattr(renewed, name) != known[name] for name in known.keys() - RENEWED):
+        return False
+    for name in known:
+        settings.__dict__.pop(name)
+    settings._wrapped = renewed
+    _hand_on()
+    return True
+
+
+def _hand_on() -> None:
+    """Give the settings to what has read them: connections, the log, the modes of the database's files."""
+    from django.db import connections  # noqa: PLC0415 - after the settings
+    from django.utils.log import configure_logging  # noqa: PLC0415
+
+    vars(connections).clear()
+    type(connections).__init__(connections)
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    database_url.make_private(settings.DATABASES["default"])
+
+
+if __name__ == "__main__":
+    main()
