@@ -1,7 +1,7 @@
 """Measure what guardrails cost a delta of an answer and a kilobyte of a request, and how much they hold back.
 
-Beside the cost of a delta stands that of translating it without them. It is a program of its own, so that nothing
-else of a gateway runs beside it; `python -m bench` runs it and reads its JSON.
+Beside the cost of a delta stands that of translating it without them. It is a program of its own, so that
+nothing else of a gateway runs beside it; `python -m bench` runs it and reads its JSON.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from bench.calls import (
     Cell,
     codex_call,
     json_call,
+    kept_call,
     replay_call,
     stream_call,
 )
@@ -140,6 +141,16 @@ async def stored(bench: Bench) -> list[Figure]:
         call = json_call(cell, 1_000, store=True)
         samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
         found += _json_figures("stored 1 KB", cell, samples, 0.60, FLOOR_THEN_MS)
+    return found
+
+
+async def cached(bench: Bench) -> list[Figure]:
+    """Measure answers out of the response cache's memory; the floor asks its upstream."""
+    found = []
+    for cell in RELAYS:
+        call = kept_call(json_call(cell, 1_000))
+        samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
+        found += _json_figures("cache hit 1 KB", cell, samples, FLOOR_THEN_MS, FLOOR_THEN_MS)
     return found
 
 
@@ -485,6 +496,7 @@ SCENARIOS: dict[str, Scenario] = {
     "json": json,
     "metered": metered,
     "stored": stored,
+    "cached": cached,
     "codex": codex,
     "burst": burst,
     "paced": paced,

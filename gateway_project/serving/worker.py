@@ -22,6 +22,7 @@ from responses_api.app_state import AppState
 from responses_api.background import runner
 from responses_api.background.local import LocalRuns
 from responses_api.background.run_watcher import RunWatcher
+from responses_api.cache.answers import AnswerCache, CacheLimits
 from responses_api.enforcement.guarding import Guardrails
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.answering import LiveAnswers
@@ -77,7 +78,10 @@ class Worker:
         calls = IdempotentCalls(services.writer, services.registry.interrupt)
         self.live_answers = LiveAnswers(services.registry, settings.REDIS_URL)
         in_flight = InFlightCalls(self.live_answers, settings.REDIS_URL)
-        self.state = AppState(services, runs, calls, in_flight)
+        answer_cache = AnswerCache(
+            self.loop, services.writer, cache_limits_from_settings(), settings.REDIS_URL
+        )
+        self.state = AppState(services, runs, calls, in_flight, answer_cache)
         self.heartbeat = SharedHeartbeat()
         self.leases = Leases(services.writer, self.heartbeat)
         self.leases.add(runs.renewal)
@@ -126,6 +130,7 @@ class Worker:
         self.leases.stop()
         self.heartbeat.stop()
         await services.budgets.stop()
+        await self.state.answer_cache.stop()
         await services.writer.stop()
         await services.transport.close()
         await services.gate.stop()
@@ -133,13 +138,14 @@ class Worker:
         await services.spool_writer.stop()
 
     def forget(self) -> None:
-        """Drop cached keys and routes; running exchanges keep what they resolved, open WebSockets check
-        again.
+        """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
+        check again.
         """
         services = self.services
         self.authenticator.clear()
         services.router.clear()
         services.guardrails.clear()
+        self.state.answer_cache.forget()
         services.registry.sockets.keys_changed()
         services.budgets.refresh()
 
@@ -242,6 +248,12 @@ def turns_from_settings() -> TurnLimits:
         in_all=settings.LARGE_BODIES,
         per_key=settings.LARGE_BODIES_PER_KEY,
         wait_seconds=settings.LARGE_BODY_WAIT_SECONDS,
+    )
+
+
+def cache_limits_from_settings() -> CacheLimits:
+    return CacheLimits(
+        memory_bytes=settings.CACHE_MEMORY_BYTES, tenant_bytes=settings.CACHE_TENANT_BYTES
     )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from responses_api.api import hooks, kept
-from responses_api.api.circuits import CircuitsView, ResetCircuitView
 from responses_api.api import guardrails, hooks, kept
+from responses_api.api.circuits import CircuitsView, ResetCircuitView
 from responses_api.api.explaining import ExplainRouteView
 from responses_api.api.in_flight import BackgroundView, CancelRunView, InFlightView, StopView
 from tenants.api.rows import routes

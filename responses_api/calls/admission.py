@@ -20,6 +20,7 @@ from responses_api.calls import history as state
 from responses_api.calls import targets
 from responses_api.calls.attempt_headers import asks_for_routing
 from responses_api.calls.history import Memory, Resolved
+from responses_api.calls.keeping import AnswerKeeper
 from responses_api.doors.door import Door, Stores
 from responses_api.doors.shapes import ModelCall
 from responses_api.enforcement.guarding import Guarded
@@ -62,7 +63,8 @@ class Admitted(Struct, frozen=True):
     may see that. `store` saves the answer, if it is stored; `resolved` is
     what a call to the Responses API continues from, its own input and the fields that echo both. Whoever
     ends the request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be
-    charged. `guarded`: what guardrails did to the call, if any applies to it."""
+    charged. `guarded`: what guardrails did to the call, if any applies to it. `keeper` is there where the
+    response cache was asked, `told` are headers of a good answer."""
 
     request_id: str
     door: Door
@@ -81,6 +83,8 @@ class Admitted(Struct, frozen=True):
     ownership: Ownership | None = None
     guarded: Guarded | None = None
     client: str | None = None  # the address it came from, for the log
+    keeper: AnswerKeeper | None = None
+    told: dict[str, str] = {}
 
     @property
     def reply_headers(self) -> dict[str, str]:
@@ -88,6 +92,11 @@ class Admitted(Struct, frozen=True):
         if self.guarded is None:
             return self.ticket.headers
         return {**self.ticket.headers, **self.guarded.guardrails.headers()}
+
+    @property
+    def guardrail_outcome(self) -> str:
+        """Return the strongest thing that guardrails have done to it so far; empty if none looked at it."""
+        return "" if self.guarded is None else self.guarded.guardrails.outcome
 
     @property
     def echo(self) -> dict[str, Any]:

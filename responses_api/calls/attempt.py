@@ -303,6 +303,11 @@ class Attempt:
         usage, source = known
         return self.reader.meter.with_earlier(usage), source
 
+    @property
+    def final(self) -> tuple[Usage, str] | None:
+        """Return the usage of an answer that ended properly, and its source; None of any other."""
+        return self._final_usage()
+
     def _used(self, error: BaseException | None) -> tuple[Usage, str]:
         """Return the provider's report of an answer that ended properly; otherwise our count, if anything
         can have been used at all."""

@@ -96,7 +96,7 @@ class Dispatch:
             return self.attempt.reader
         lane = self._choice.waiting_for
         if self._sign_reader is None and lane is not None:
-            self._reply.headers = {**self._admitted.ticket.headers, **self.headers()}
+            self._reply.headers = {**self._admitted.reply_headers, **self.headers()}
             with contextlib.suppress(
                 BadRequest
             ):  # of which the client is told when the lane is asked
@@ -217,6 +217,7 @@ class Dispatch:
         self.posts += 1
         self._reply.headers = {
             **self._admitted.reply_headers,
+            **self._admitted.told,
             **attempt.reply_headers,
             **self.headers(),
         }

@@ -75,6 +75,7 @@ class Exchange:
             websocket=admitted.socket is not None,
             ownership=admitted.ownership,
             guardrails=None if admitted.guarded is None else admitted.guarded.guardrails,
+            cache_outcome="" if admitted.keeper is None else admitted.keeper.outcome,
         )
         self._dispatch = Dispatch(
             admitted,
@@ -317,6 +318,8 @@ class Exchange:
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
         self.progress.phase = Phase.STORING
         await self._services.spool_writer.durable()
+        if (keeper := self._admitted.keeper) is not None:
+            keeper.keep(attempt)
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
         reader, provider = attempt.reader, attempt.target.provider

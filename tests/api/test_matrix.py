@@ -85,6 +85,7 @@ FURTHER: dict[tuple[str, str], tuple[Area, Right]] = {
     ("providers", "test"): (Area.PROVIDERS, "change"),
     ("providers", "sync"): (Area.PROVIDERS, "change"),
     ("models", "test"): (Area.PROVIDERS, "change"),
+    ("aliases", "purge_cache"): (Area.ALIASES, "change"),
     ("aliases", "reorder"): (Area.ALIASES, "change"),
     ("invoices", "finalize"): (Area.BILLING, "change"),
     ("invoices", "pdf"): (Area.BILLING, "view"),
