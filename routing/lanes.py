@@ -36,14 +36,14 @@ Pools = Mapping[int, Sequence[Opened]]  # by provider
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class RouteLanes:
     """The lanes of a route in the order of their tiers, and those that take no call at all."""
 
     usable: tuple[ResolvedTarget, ...]
     left_out: tuple[DroppedLane, ...] = ()
 
 
-def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -> Lanes:
+def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -> RouteLanes:
     """Build the lanes of targets, in few queries however many they are.
 
     `alias` is the platform's that was asked for; None if the models were reached otherwise.
@@ -59,14 +59,14 @@ def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -
         for lane in _of_model(row.provider_model, pools)
     ]
     left_out += [DroppedLane(lane, reasons.TOO_MANY) for lane in lanes[MAX_LANES:]]
-    return Lanes(tuple(lanes[:MAX_LANES]), tuple(left_out[:MAX_LANES]))
+    return RouteLanes(tuple(lanes[:MAX_LANES]), tuple(left_out[:MAX_LANES]))
 
 
-def of_model(model: ProviderModel, tenant_id: int) -> Lanes:
+def of_model(model: ProviderModel, tenant_id: int) -> RouteLanes:
     """Build the lanes of a model that no alias leads to."""
     priced = _Prices([model], tenant_id, None)
     lanes = _of_model(model, _pools([model], tenant_id))
-    return Lanes(tuple(priced.attach(lane, model) for lane in lanes))
+    return RouteLanes(tuple(priced.attach(lane, model) for lane in lanes))
 
 
 def target_of(model: ProviderModel, tenant_id: int) -> ResolvedTarget:

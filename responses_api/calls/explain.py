@@ -71,8 +71,8 @@ class ExplainedLane:
 
 @dataclass(frozen=True, slots=True)
 class RouteExplanation:
-    """Where a call would go. `refusal`: what its client would be told instead, if it would be refused.
-    `hidden`: lanes that whoever asks may not see; places count them all the same."""
+    """The lanes that a call would be tried on. `refusal`: what its client would be told instead, if it would
+    be refused. `hidden`: lanes that whoever asks may not see; places count them all the same."""
 
     route: Route
     facts: CallFacts

@@ -85,7 +85,7 @@ class TargetInline(TenantInline):
     ordering = ("position", "pk")
     autocomplete_fields = ("provider_model",)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Leave out what is not shown to tenants of the platform's targets."""
         is_guest = (
             obj is not None and obj.tenant_id is None and not access(request).sees_all_tenants
