@@ -54,6 +54,35 @@ class _Planner:
         return self._plan(self.route, self.facts, self._health, 1_000.0, 0x1234_5678_9ABC_DEF0)
 
 
+class _Attempt:
+    """A call that its first lane answers: choosing the lane, and what its circuits and its load take."""
+
+    def __init__(self) -> None:
+        from responses_api.calls.lane_choice import LaneChoice  # noqa: PLC0415  # after the settings
+        from routing.health.callers import CallerId  # noqa: PLC0415
+        from routing.health.table import LaneTable  # noqa: PLC0415
+        from routing.route import USUAL_POLICY  # noqa: PLC0415
+
+        table, caller, lanes = LaneTable(), CallerId(1, 1), (_lane(0),)
+        progress: Any = SimpleNamespace(opened_at=time.monotonic())
+        self._choice = lambda: LaneChoice(
+            table, USUAL_POLICY, caller, lanes, progress,
+            all_open=False, commit_seconds=15.0, wait_seconds=5.0,
+        )  # fmt: skip
+        self._headers = [(b"content-type", b"text/event-stream"), *[(b"x-other", b"x")] * 8]
+
+    def make(self) -> None:
+        choice = self._choice()
+        try:
+            choice.next().send(None)
+        except StopIteration as chosen:
+            passage = chosen.value
+        passage.read_limits(self._headers, 1_000.0)
+        choice.answered(passage, 0.4)
+        passage.leave()
+        choice.end()
+
+
 def _lane(number: int) -> Any:
     from routing.route import Quirks, ResolvedTarget  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
@@ -97,6 +126,7 @@ def measure() -> dict[str, float]:
     found = {
         "one lane: plan": microseconds(_Planner(1, "weighted").plan),
         "one lane: facts": microseconds(_Planner(1, "weighted").gather),
+        "one lane: attempt": microseconds(_Attempt().make),
     }
     for strategy in ("weighted", "fastest", "least_busy", "cheapest"):
         found[f"three lanes: plan, {strategy}"] = microseconds(_Planner(3, strategy).plan)
