@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from gateway_project.lib.asgi import Scope
 from responses_api.background.local import LocalRuns
+from responses_api.cache.answers import AnswerCache
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.circuits import Circuits
 from responses_api.live.in_flight import InFlightCalls
@@ -28,6 +29,7 @@ class AppState:
     runs: LocalRuns
     idempotent_calls: IdempotentCalls
     in_flight: InFlightCalls
+    answer_cache: AnswerCache
 
 
 def of(scope: Scope) -> AppState:

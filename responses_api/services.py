@@ -11,6 +11,7 @@ from gateway_project.lib.structure import Caps
 from gateway_project.lib.writer import Writer
 from responses_api.accounting.refusal_writer import RefusalWriter
 from responses_api.accounting.spool_writer import SpoolWriter
+from responses_api.enforcement.guarding import Guardrails
 from responses_api.process.held import HeldBytes
 from responses_api.process.large_bodies import LargeBodies
 from responses_api.process.registry import Registry
@@ -55,6 +56,9 @@ class Services:
     registry: Registry
     rounds: Rounds
     held: HeldBytes
+
+    # What may not pass
+    guardrails: Guardrails
 
     # What is written of them
     writer: Writer

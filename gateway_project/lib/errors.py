@@ -12,6 +12,7 @@
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
     │   ├── ConflictingCredentials 400 conflicting_credentials
     │   ├── InvalidFields 400 invalid_fields          management API: every wrong field, by name
+    │   ├── ContentPolicyViolation 400 content_policy_violation   a guardrail may not let it pass
     │   ├── UnpricedModel 400 model_not_priced        a budget cannot pay for what has no price
     │   ├── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
     │   ├── HostNotAllowed 400 host_not_allowed       a Host header that TOLLGATE_ALLOWED_HOSTS does not list
@@ -37,6 +38,7 @@
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
     ├── Unavailable 503 service_unavailable       we cannot serve now
     │   ├── Draining 503 server_shutting_down
+    │   ├── GuardrailUnavailable 503 guardrail_unavailable    a check that must be asked cannot be
     │   ├── RequestStopped 503 request_stopped    somebody who may do so ended it while it ran
     │   └── IdempotencyKeyLost 503 idempotency_key_lost       another request has taken its key over
     └── UpstreamError 502 upstream_error          the provider behind the alias failed
@@ -232,6 +234,19 @@ class UnpricedModel(BadRequest):
             f"The model {model!r} has no price, so a budget cannot pay for it. An operator can set a price "
             "or lift the budget.",
             param="model",
+        )
+
+
+class ContentPolicyViolation(BadRequest):
+    """A guardrail found what may not pass. The message names the guardrail, and never the text."""
+
+    code, retry = "content_policy_violation", False
+
+    def __init__(self, guardrail: str, *, param: str | None = None) -> None:
+        self.guardrail = guardrail
+        super().__init__(
+            f"The request was blocked by the guardrail {guardrail!r}.",
+            param=param,
         )
 
 
@@ -457,6 +472,19 @@ class IdempotencyKeyLost(Unavailable):
             "Another request with this 'Idempotency-Key' has taken over the call; this one is not charged. "
             "Send it again to get that request's answer.",
             retry_after_seconds=1,
+        )
+
+
+class GuardrailUnavailable(Unavailable):
+    """A guardrail that has to be asked cannot be, and lets nothing pass meanwhile."""
+
+    code = "guardrail_unavailable"
+
+    def __init__(self, guardrail: str) -> None:
+        self.guardrail = guardrail
+        super().__init__(
+            f"The guardrail {guardrail!r} cannot be asked now, and nothing passes without it; try again.",
+            retry_after_seconds=2,
         )
 
 

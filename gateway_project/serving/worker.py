@@ -22,6 +22,8 @@ from responses_api.app_state import AppState
 from responses_api.background import runner
 from responses_api.background.local import LocalRuns
 from responses_api.background.run_watcher import RunWatcher
+from responses_api.cache.answers import AnswerCache, CacheLimits
+from responses_api.enforcement.guarding import Guardrails
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.answering import LiveAnswers
 from responses_api.live.in_flight import InFlightCalls
@@ -76,7 +78,10 @@ class Worker:
         calls = IdempotentCalls(services.writer, services.registry.interrupt)
         self.live_answers = LiveAnswers(services.registry, settings.REDIS_URL)
         in_flight = InFlightCalls(self.live_answers, settings.REDIS_URL)
-        self.state = AppState(services, runs, calls, in_flight)
+        answer_cache = AnswerCache(
+            self.loop, services.writer, cache_limits_from_settings(), settings.REDIS_URL
+        )
+        self.state = AppState(services, runs, calls, in_flight, answer_cache)
         self.heartbeat = SharedHeartbeat()
         self.leases = Leases(services.writer, self.heartbeat)
         self.leases.add(runs.renewal)
@@ -125,6 +130,7 @@ class Worker:
         self.leases.stop()
         self.heartbeat.stop()
         await services.budgets.stop()
+        await self.state.answer_cache.stop()
         await services.writer.stop()
         await services.transport.close()
         await services.gate.stop()
@@ -132,12 +138,14 @@ class Worker:
         await services.spool_writer.stop()
 
     def forget(self) -> None:
-        """Drop cached keys and routes; running exchanges keep what they resolved, open WebSockets check
-        again.
+        """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
+        check again.
         """
         services = self.services
         self.authenticator.clear()
         services.router.clear()
+        services.guardrails.clear()
+        self.state.answer_cache.forget()
         services.registry.sockets.keys_changed()
         services.budgets.refresh()
 
@@ -162,6 +170,7 @@ def _services(
     rate_limits = gate.from_settings()
     writer = Writer(loop, RECORD_KINDS)
     spool_writer = SpoolWriter(spool_from_settings())
+    transport = _transport()
     call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
     return Services(
         loop=loop,
@@ -178,11 +187,12 @@ def _services(
         router=Router(),
         affinity=AffinityMemory(),
         lane_health=LaneTable(failure_seconds=settings.FIRST_BYTE_SECONDS),
-        transport=_transport(),
+        transport=transport,
         timeouts=timeouts_from_settings(),
         registry=Registry(),
         rounds=Rounds(loop),
         held=HeldBytes(),
+        guardrails=Guardrails(loop, transport, writer),
         writer=writer,
         watcher=watcher,
         spool_writer=spool_writer,
@@ -238,6 +248,12 @@ def turns_from_settings() -> TurnLimits:
         in_all=settings.LARGE_BODIES,
         per_key=settings.LARGE_BODIES_PER_KEY,
         wait_seconds=settings.LARGE_BODY_WAIT_SECONDS,
+    )
+
+
+def cache_limits_from_settings() -> CacheLimits:
+    return CacheLimits(
+        memory_bytes=settings.CACHE_MEMORY_BYTES, tenant_bytes=settings.CACHE_TENANT_BYTES
     )
 
 

@@ -96,7 +96,7 @@ class Dispatch:
             return self.attempt.reader
         lane = self._choice.waiting_for
         if self._sign_reader is None and lane is not None:
-            self._reply.headers = {**self._admitted.ticket.headers, **self.headers()}
+            self._reply.headers = {**self._admitted.reply_headers, **self.headers()}
             with contextlib.suppress(
                 BadRequest
             ):  # of which the client is told when the lane is asked
@@ -186,7 +186,7 @@ class Dispatch:
         admitted = self._admitted
         return Ask(
             route=admitted.door.name,
-            bridge=BRIDGES[admitted.door.name, lane.protocol],
+            bridge=BRIDGES[admitted.door.name, lane.protocol].fitting(call),
             call=call,
             target=lane,
             identity=self._identity,
@@ -216,7 +216,8 @@ class Dispatch:
             attempt.reader.meter.add(earlier)
         self.posts += 1
         self._reply.headers = {
-            **self._admitted.ticket.headers,
+            **self._admitted.reply_headers,
+            **self._admitted.told,
             **attempt.reply_headers,
             **self.headers(),
         }

@@ -50,8 +50,8 @@ class Exchange:
     """The exchange of one request."""
 
     __slots__ = (
-        "_admitted", "_costs", "_dispatch", "_interruption", "_is_settled", "_life_signs", "_reading_on",
-        "_reply", "_services", "_task", "progress",
+        "_admitted", "_beside", "_costs", "_dispatch", "_interruption", "_is_settled", "_life_signs",
+        "_reading_on", "_reply", "_services", "_task", "progress",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +74,8 @@ class Exchange:
             route=admitted.route,
             websocket=admitted.socket is not None,
             ownership=admitted.ownership,
+            guardrails=None if admitted.guarded is None else admitted.guarded.guardrails,
+            cache_outcome="" if admitted.keeper is None else admitted.keeper.outcome,
         )
         self._dispatch = Dispatch(
             admitted,
@@ -86,6 +88,7 @@ class Exchange:
             self.progress,
         )
         self._life_signs = LifeSigns(reply, services.registry)
+        self._beside = None if admitted.guarded is None else admitted.guarded.beside
         self._task: asyncio.Task[None] | None = None
         self._interruption: Interruption | None = None
         self._reading_on: leaving.TrailingRead | None = None
@@ -104,6 +107,8 @@ class Exchange:
             presence.watch(self._client_left)
         try:
             if self._interruption is None:
+                if self._beside is not None:
+                    self._beside.start(self._refused_beside)
                 await self._answer()
             else:  # before it began
                 await self._end_interrupted()
@@ -119,6 +124,8 @@ class Exchange:
         finally:
             self.progress.phase = Phase.ENDED
             watchdog.stop()
+            if self._beside is not None:
+                self._beside.stop()
             if presence is not None:
                 presence.unwatch()
             self._dispatch.close()
@@ -129,6 +136,9 @@ class Exchange:
     def _client_left(self) -> None:
         if not self.survives_client:
             self.interrupt(Interruption.CLIENT_GONE)
+
+    def _refused_beside(self) -> None:
+        self.interrupt(Interruption.GUARDRAIL)
 
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside. Only the first reason counts, and none once the answer is whole:
@@ -239,12 +249,22 @@ class Exchange:
 
     async def _answer(self) -> None:
         if self.streams:  # named nowhere, so that the first piece is let go once it is sent
-            await self._relay_stream(*await self._dispatch.first_output())
+            await self._relay_stream(*await self._first_output())
         else:
-            attempt, whole = await self._dispatch.first_output()
+            attempt, whole = await self._first_output()
             self._remember_lane(attempt)
             out = await self._finish(attempt, whole)
             await self._reply.json(200, out, self._reply.headers)
+
+    async def _first_output(self) -> tuple[Attempt, bytes]:
+        """Return the first output, once every guardrail that runs beside the call has let it pass."""
+        found = await self._dispatch.first_output()
+        if self._beside is not None:
+            await self._beside.wait()
+        guarded = self._admitted.guarded
+        if guarded is not None:
+            self._reply.headers.update(guarded.guardrails.headers())
+        return found
 
     def _remember_lane(self, attempt: Attempt) -> None:
         """Note which lane gave output, for calls that begin as this one does."""
@@ -293,16 +313,18 @@ class Exchange:
         if attempt.is_held:
             await attempt.fund()
         status = attempt.reader.status
-        self._dispatch.settle(status, None, None, 200)
+        self._dispatch.settle(status, None, attempt.end_code, 200)
         self._costs.end()
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
         self.progress.phase = Phase.STORING
         await self._services.spool_writer.durable()
+        if (keeper := self._admitted.keeper) is not None:
+            keeper.keep(attempt)
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
         reader, provider = attempt.reader, attempt.target.provider
         out = await self._store_answer(reader, provider, self._with_usage(reader, out))
-        self._settle(status, None, 200)
+        self._settle(status, attempt.end_code, 200)
         return out
 
     def _with_usage(self, reader: UpstreamReader, out: bytes) -> bytes:
@@ -361,7 +383,9 @@ class Exchange:
                 self._store_abandoned()
             return
         status = "cancelled" if why is Interruption.CANCELLED else "failed"
-        await self._end_failed(why.error(), status)
+        refusal = self._beside.refusal if self._beside is not None else None
+        is_refused = why is Interruption.GUARDRAIL and refusal is not None
+        await self._end_failed(refusal if is_refused and refusal else why.error(), status)
 
     async def _await_report(self) -> None:
         """Wait for the report of an answer whose client has left, and hold what it costs."""

@@ -35,6 +35,7 @@ class Interruption(Enum):
     REVOKED = "revoked"
     CONNECTION_LIMIT = "connection_limit"
     KEY_LOST = "idempotency_key_lost"
+    GUARDRAIL = "guardrail"  # one that ran beside it; its own error says more
 
     @property
     def is_clients_doing(self) -> bool:

@@ -36,6 +36,7 @@ ACTIONS = (
     "request.stopped",
     "circuit.reset",
     "playground.opened",
+    "billing_period.closed",
     "usage.exported",
     "invoice.exported",
     "audit.exported",
