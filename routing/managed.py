@@ -148,6 +148,7 @@ class TargetResource(Resource):
     area = Area.ALIASES
     shows_platform_rows = True
     of_upstreams = True
+    hidden_of_platform = ("when",)  # it may name keys and tags of other tenants
     fixed = ("alias",)
     fields = ("alias", "provider_model", "position", "weight", "enabled", "when")
 

@@ -1,4 +1,4 @@
-"""Where real requests go: by weight, conditions, windows and affinity; and the explanation says the same."""
+"""Real requests are routed by weight, conditions, windows and affinity; and the explanation says the same."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ def change(alias: Alias, name: str, **fields: Any) -> None:
 
 
 def ask(
-    http: httpx.Client, text: str = "Hi", headers: Json | None = None, **fields: Any
+    http: httpx.Client, words: str = "Hi", headers: Json | None = None, **fields: Any
 ) -> httpx.Response:
-    return http.post("/responses", json=question("responses", "m", text, **fields), headers=headers)
+    body = {**question("responses", "m", words), **fields}
+    return http.post("/responses", json=body, headers=headers)
 
 
 def went(gateway: LiveGateway, before: int = 0) -> list[str]:
