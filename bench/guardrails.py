@@ -1,7 +1,7 @@
 """Measure what guardrails cost a delta of an answer and a kilobyte of a request, and how much they hold back.
 
-Beside the cost of a delta stands that of translating it without them. It is a program of its own, so that nothing
-else of a gateway runs beside it; `python -m bench` runs it and reads its JSON.
+Beside the cost of a delta stands that of translating it without them. It is a program of its own, so that
+nothing else of a gateway runs beside it; `python -m bench` runs it and reads its JSON.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def engine(*kinds: str) -> Engine:
 
 def pieces(count: int) -> list[str]:
     """Tear prose into pieces as long as tokens are."""
-    chance, text, made = random.Random(1), SENTENCE * count, []  # no secret
-    at = 0
+    chance, text, at = random.Random(1), SENTENCE * count, 0  # no secret
+    made: list[str] = []
     while len(made) < count:
         size = chance.choice((3, 4, 5, 6))
         made.append(text[at : at + size])

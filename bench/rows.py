@@ -36,7 +36,7 @@ for provider in {providers!r}:
         PriceLine.objects.create(version=version, token_class=token_class, pico_per_token=pico)
     PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
 """
-# Every local kind, in the largest size, over requests and answers; nothing in the bench's texts is found by it.
+# Every local kind, in the largest size, over requests and answers; they find nothing in the bench's texts.
 GUARDED = """
 from bench.guardrails import KINDS
 from responses_api.models import Guardrail
