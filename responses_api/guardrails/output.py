@@ -176,16 +176,17 @@ class LocalStage:
             yield from self._texts.take_answer(delta)
             return
         yield from self._texts.close()
-        yield from self._release_calls(beside=delta.key)
+        if delta.key not in self._calls:
+            yield from self._release_calls()
         if not self._calls.add(delta):
             yield delta
         if self._calls.size > MAX_HELD_BYTES:
             yield from self._too_large()
 
-    def _release_calls(self, *, is_end: bool = False, beside: Hashable = None) -> Iterator[Delta]:
+    def _release_calls(self, *, is_end: bool = False) -> Iterator[Delta]:
         if not self._calls:
             return
-        for call in self._calls.release(is_end=is_end, beside=beside):
+        for call in self._calls.release(is_end=is_end):
             self._check_call(call)
             arguments = self._search_json("tool_call", call.arguments)
             yield structs.replace(call, arguments=arguments)
