@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -72,20 +73,18 @@ class GuardrailAdmin(TenantModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         kind = _kind_of(request, obj)
         hidden = set(self._hidden_fields(request, obj))
-        what = config_fields(kind) if "config" not in hidden else ()
+        may = self.may("add" if obj is None else "change", request, obj)
+        what: Sequence[str] = config_fields(kind) if may else ("config",)
         sets = [(None, [*_WHAT, *_HOW]), (_("What it looks for"), what)]
         if kind in {Guardrail.Kind.MODERATION, Guardrail.Kind.WEBHOOK}:
             outside = [each for each in _OUTSIDE if each != "provider" or kind != "webhook"]
-            if not self.may("add" if obj is None else "change", request, obj):
+            if not may:
                 outside.remove("secret")
             sets.append((_("The service that is asked"), outside))
         if obj is not None:
             sets.append((_("About it"), _KNOWN))
-        return [
-            (title, {"fields": [each for each in names if each not in hidden]})
-            for title, names in sets
-            if names
-        ]
+        shown = [(title, [each for each in names if each not in hidden]) for title, names in sets]
+        return [(title, {"fields": names}) for title, names in shown if names]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any

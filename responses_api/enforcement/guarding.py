@@ -8,8 +8,9 @@ what comes of it  a refusal that names the guardrail, or the call as it is sent
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
@@ -32,8 +33,9 @@ from responses_api.guardrails.spec import Finding, RequestContents, Segment, Sta
 from routing.upstream.transport import Transport
 from tenants.keys.caller import Caller
 
-# Checking more text than this would hold the event loop up for a millisecond.
-SHORT_CHARACTERS = 64 * 1024
+T = TypeVar("T")
+# Checking a longer request would hold the event loop up for milliseconds.
+SHORT_BYTES = 64 * 1024
 TOOL_DEFINITION = "tool_definition"
 STAGES: tuple[Stage, ...] = ("input", "tools")
 
@@ -100,18 +102,20 @@ async def _guarded(
     assert engine is not None
     if not engine.reads_request:
         return Guarded(_with_output_guard(guardrails, call, Masks()), guardrails)
-    contents = reading.read(door.contents, call.body)
-    verdict = await _check_locally(engine, call, contents)
+    contents, verdict = await _aside(call, partial(_check_locally, engine, door, call))
     _settle(guardrails, call, verdict.findings)
     texts = verdict.texts
     beside = None
     if guardrails.policy.external:
-        spans = await _ask_before(guardrails, call, contents, texts, passed)
+        # Where no model is asked there is no call that a check could run beside.
+        is_alone = not door.generates
+        spans = await _ask_before(guardrails, call, contents, texts, passed, all_of_them=is_alone)
         texts = _masked(texts, spans)
         verdict = structs.replace(verdict, texts=texts, kept=_masked_kept(verdict, spans))
-        beside = _beside(guardrails, call, contents, texts, passed)
-    sent = _written(door, call, contents, texts)
-    kept = _written(door, call, contents, verdict.kept)
+        if not is_alone:
+            beside = _beside(guardrails, call, contents, texts, passed)
+    sent = await _aside(call, partial(_written, door, call, contents, texts))
+    kept = await _aside(call, partial(_written, door, call, contents, verdict.kept))
     return Guarded(
         _with_output_guard(guardrails, sent, verdict.masks),
         guardrails,
@@ -140,15 +144,18 @@ def _with_output_guard(guardrails: CallGuardrails, call: ModelCall, masks: Masks
     return call if guard is None else structs.replace(call, guard=guard)
 
 
-async def _check_locally(
-    engine: Engine, call: ModelCall, contents: RequestContents
-) -> RequestVerdict:
-    """Check what is sent; a long text in a thread, so that others are served meanwhile."""
-    size = sum(len(segment.text) for segment in contents.segments)
+async def _aside(call: ModelCall, work: Callable[[], T]) -> T:
+    """Do some work on a call; on a long one in a thread, so that others are served meanwhile."""
+    return work() if call.size <= SHORT_BYTES else await asyncio.to_thread(work)
+
+
+def _check_locally(
+    engine: Engine, door: Door, call: ModelCall
+) -> tuple[RequestContents, RequestVerdict]:
+    """Read what is to be sent, and check it."""
+    contents = reading.read(door.contents, call.body)
     tokens = estimate(call.body, call.size).fair if _counts_tokens(engine) else 0
-    if size <= SHORT_CHARACTERS:
-        return engine.check_request(contents, tokens)
-    return await asyncio.to_thread(engine.check_request, contents, tokens)
+    return contents, engine.check_request(contents, tokens)
 
 
 def _counts_tokens(engine: Engine) -> bool:
@@ -180,11 +187,16 @@ async def _ask_before(
     contents: RequestContents,
     texts: tuple[str, ...],
     passed: Mapping[int, int],
+    *,
+    all_of_them: bool,
 ) -> Spans:
-    """Ask the checks that are asked before the call. Return what they mask, by the number of the text."""
+    """Ask the checks that are asked before the call, or all. Return what they mask, by the number of the
+    text."""
     spans: Spans = {}
     for stage in STAGES:
         applied = _not_passed(guardrails.external(stage), passed)
+        if all_of_them and stage == "input":
+            applied += _not_passed(guardrails.external(stage, parallel=True), passed)
         chosen = _segments_of(contents, texts, stage)
         if applied and chosen:
             judged = await guardrails.ask(applied, stage, [segment for _, segment in chosen])

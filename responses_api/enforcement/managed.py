@@ -68,6 +68,11 @@ class GuardrailResource(Resource):
             raise ValidationError({"secret": gettext("The provider has a credential of its own.")})
         if secret is not None:
             _checked(secret, is_signing=validating.is_signed(row))
+        elif not is_new and _lacks_secret(row):
+            told = gettext(
+                "Enter the secret for this address: no other host is sent the one there is."
+            )
+            raise ValidationError({"secret": told})
         return None
 
     def validate(self, row: Guardrail) -> None:
@@ -79,11 +84,20 @@ class GuardrailResource(Resource):
         if given is not None:
             secrets.set_secret(row, given if isinstance(given, Secret) else Secret(given))
             return None
-        if not validating.is_signed(row) or row.sealed_secret:
+        if not is_new or not validating.is_signed(row):
             return None
         made = signing.new_secret()
         secrets.set_secret(row, made)
         return made
+
+
+def _lacks_secret(row: Guardrail) -> bool:
+    """Return whether the row has a secret for another host, or needs one and has none."""
+    if not row.is_external or row.provider_id is not None:
+        return False
+    if not row.sealed_secret:
+        return validating.is_signed(row)
+    return row.secret_host != row.host
 
 
 def _checked(secret: Any, *, is_signing: bool) -> None:

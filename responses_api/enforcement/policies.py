@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from gateway_project.lib import clock
 from gateway_project.lib.cache import LoadingCache, StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import GuardrailUnavailable, Unavailable
@@ -57,6 +58,7 @@ class GuardrailPolicies:
         )
         self._compiled: Compiled = {}
         self._generation = 0
+        self._none_since: float | None = None  # when there was last known to be none
         self._doubt: asyncio.TimerHandle | None = None
         self.is_idle = False
 
@@ -64,6 +66,7 @@ class GuardrailPolicies:
         """Forget everything; what is being read now counts no more."""
         self._generation += 1
         self.is_idle = False
+        self._none_since = None
         self._policies.clear()
         self._compiled = {}
 
@@ -84,12 +87,16 @@ class GuardrailPolicies:
         async def load() -> GuardrailPolicy:
             there_is_any, policy = await in_database_thread(self._read, caller, model)
             if not there_is_any and generation == self._generation:
+                self._none_since = clock.monotonic()
                 self._rest()
             return policy
 
         try:
             found = await self._policies.get(key, load)
         except StoreUnavailable as error:
+            if self._there_was_none():
+                self._rest()
+                return NOTHING
             message = "The database is unavailable; try again."
             raise Unavailable(message, retry_after_seconds=2) from error
         return found or NOTHING
@@ -100,6 +107,11 @@ class GuardrailPolicies:
         if self._doubt is not None:
             self._doubt.cancel()
         self._doubt = self._loop.call_later(FRESH_SECONDS, self._wake)
+
+    def _there_was_none(self) -> bool:
+        """Return whether there was no guardrail when the database was last asked, not too long ago."""
+        since = self._none_since
+        return since is not None and clock.monotonic() - since < STALE_SECONDS
 
     def _wake(self) -> None:
         self.is_idle = False

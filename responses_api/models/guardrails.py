@@ -86,9 +86,10 @@ class Guardrail(OwnedModel):
         default=False,
         help_text=_("Number the masks of the input, and put the originals back into the answer."),
     )
+    # RESTRICT, so that no guardrail goes with its service, but with its tenant.
     provider = models.ForeignKey(
         Provider,
-        models.CASCADE,
+        models.RESTRICT,
         null=True,
         blank=True,
         related_name="+",
