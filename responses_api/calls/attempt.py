@@ -31,6 +31,7 @@ from responses_api.calls.progress import Phase, Progress
 from responses_api.calls.upstream_call import UpstreamCall
 from responses_api.doors.plan import Bridge, Plan
 from responses_api.doors.shapes import ModelCall
+from responses_api.stream.translation import Translation
 from responses_api.stream.upstream_reader import Identity, UpstreamReader
 from routing.route import ResolvedTarget
 from routing.upstream.transport import Transport, UpstreamResponse
@@ -40,6 +41,7 @@ from tenants.token_classes import Usage
 _MAY_HAVE_RUN = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
 # These end a call through no fault of its client, although the upstream may have run it.
 _NOT_THE_CLIENTS = (UpstreamError, Unavailable, Internal)
+CONTENT_FILTER = "content_filter"
 _NOT_A_STREAM = frozenset({"application/json", "text/html"})
 
 
@@ -69,8 +71,8 @@ class Attempt:
     """One attempt at a call, made by `open_attempt`. Whoever has one settles and closes it."""
 
     __slots__ = (
-        "_caps", "_final", "_is_cut_short", "_metered", "_parser", "_progress", "_upstream", "reader",
-        "reply_headers", "target",
+        "_caps", "_final", "_guarded", "_is_cut_short", "_metered", "_parser", "_progress", "_upstream",
+        "reader", "reply_headers", "target",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +92,7 @@ class Attempt:
         self._progress = progress
         self._is_cut_short = False
         self.reader: UpstreamReader = plan.reader
+        self._guarded = plan.guarded
         self.reply_headers = plan.reply_headers
         self.target = upstream.target
 
@@ -111,7 +114,8 @@ class Attempt:
             raise await upstream_errors.of_status(response)
         raw = await response.body()
         self._progress.heard_at = clock.monotonic()
-        return self.reader.body(raw)
+        out = self.reader.body(raw)
+        return out if self._guarded is None else await self._whole_guarded(self._guarded, out)
 
     async def whole_for_us(self) -> bytes:
         """Send the call and return a whole answer that only we wait for; funded, settled and closed. Raise
@@ -139,6 +143,10 @@ class Attempt:
 
     async def pull(self) -> bytes:
         """Wait for the upstream's next bytes and return what they become; possibly nothing."""
+        out = await self._pull()
+        return out if self._guarded is None else await self._pull_guarded(self._guarded, out)
+
+    async def _pull(self) -> bytes:
         response = self._upstream.response
         chunk = b"" if response is None else await response.chunk()
         progress, reader, parser = self._progress, self.reader, self._parser
@@ -156,6 +164,31 @@ class Attempt:
         out = reader.forward(frames)
         self._metered.note(reader.tally.tokens, progress.ttft_ms)
         return out
+
+    async def _pull_guarded(self, guarded: Translation, out: bytes) -> bytes:
+        """Return what the upstream's bytes became, and what a verdict adds; nothing more is read before it.
+        An answer that is blocked ends here, and its upstream is left."""
+        while guarded.is_waiting:
+            out += await guarded.judged()
+        if guarded.is_blocked and not guarded.ended:
+            out += guarded.end_blocked(self._counted(), as_stream=True)
+            self.close()
+        return out
+
+    async def _whole_guarded(self, guarded: Translation, out: bytes) -> bytes:
+        """Return a whole answer once it may go out."""
+        if guarded.is_waiting:
+            out = await guarded.judged_whole()
+        if guarded.is_blocked:
+            usage = guarded.meter.usage or self._counted()
+            out = guarded.end_blocked(usage, as_stream=False)
+        return out
+
+    @property
+    def end_code(self) -> str | None:
+        """Return the code of an answer that a guardrail ended, for the ledger and the log."""
+        is_blocked = self._guarded is not None and self._guarded.is_blocked
+        return CONTENT_FILTER if is_blocked else None
 
     @property
     def may_report(self) -> bool:
@@ -203,6 +236,20 @@ class Attempt:
             await self._metered.fund(usage, self.reader.service_tier)
 
     # Settle
+
+    @property
+    def is_streamed(self) -> bool:
+        return self._metered.is_streamed
+
+    @property
+    def used_tokens(self) -> int:
+        """Return the tokens it used, once it is settled."""
+        return self._metered.used_tokens
+
+    @property
+    def waited_seconds(self) -> float:
+        """Return for how long its upstream has been waited for, since it was sent."""
+        return clock.monotonic() - self._metered.sent_at
 
     @property
     def is_settled(self) -> bool:
@@ -256,6 +303,11 @@ class Attempt:
         usage, source = known
         return self.reader.meter.with_earlier(usage), source
 
+    @property
+    def final(self) -> tuple[Usage, str] | None:
+        """Return the usage of an answer that ended properly, and its source; None of any other."""
+        return self._final_usage()
+
     def _used(self, error: BaseException | None) -> tuple[Usage, str]:
         """Return the provider's report of an answer that ended properly; otherwise our count, if anything
         can have been used at all."""
@@ -279,6 +331,8 @@ class Attempt:
             return self._final
         reader = self.reader
         if not reader.ended or self._is_cut_short:
+            return None
+        if reader.meter.own is None and self.end_code is not None:  # we left before the report
             return None
         if reader.status == "failed" and reader.meter.own is None:
             return None
