@@ -25,7 +25,9 @@ from django.urls import URLPattern, URLResolver
 from gateway_project.api_urls import urlpatterns
 from gateway_project.lib import clock
 from gateway_project.system_api import SystemView
+from responses_api.api.circuits import CircuitsView, ResetCircuitView
 from responses_api.api.explaining import ExplainRouteView
+from responses_api.api.guardrails import GuardrailTestView
 from responses_api.api.in_flight import (
     BackgroundView,
     CancelRunView,
@@ -83,6 +85,7 @@ FURTHER: dict[tuple[str, str], tuple[Area, Right]] = {
     ("providers", "test"): (Area.PROVIDERS, "change"),
     ("providers", "sync"): (Area.PROVIDERS, "change"),
     ("models", "test"): (Area.PROVIDERS, "change"),
+    ("aliases", "purge_cache"): (Area.ALIASES, "change"),
     ("aliases", "reorder"): (Area.ALIASES, "change"),
     ("invoices", "finalize"): (Area.BILLING, "change"),
     ("invoices", "pdf"): (Area.BILLING, "view"),
@@ -173,6 +176,7 @@ def new_rows(world: World) -> dict[str, dict[str, Any]]:
         "targets": {"alias": ours.alias.pk, "provider_model": second.pk, "position": 1},
         "grants": {"api_key": ours.key.public_id, "alias": platform.alias.pk},
         "webhooks": {"url": "https://new.example/hook"},
+        "guardrails": {"name": "new", "kind": "pii", "action": "mask"},
         "users": {"username": "new", "role": "auditor"},
         "external-identities": {
             "issuer": "https://login.new.example", "subject": "new", "user": ours.member.user_id,
@@ -321,15 +325,17 @@ def body_for(case: Case, route: ApiRoute, method: str, new: Any, world: World) -
 
 NAME_THEIR_TENANT = {
     "members", "roles", "invitations", "keys", "limits", "budgets", "webhooks", "credentials", "aliases",
+    "guardrails",
 }  # fmt: skip
 # Routes that have no rows; each has tests of its own: below, test_configuration.py, test_requests.py,
 # tests/responses_api/live, tests/routing/test_setup_api.py, tests/tenants/reports,
 # tests/console/test_system_page.py.
 WITHOUT_ROWS = {
+    GuardrailTestView,
     UsageReportView, ConfigurationView, InFlightView, StopView, BackgroundView, CancelRunView,
     ProviderFiguresView, AliasFiguresView, SetUpView, TryOutView,
     EffectivePricesView, PricePreviewView, PriceImportView, RequestLogView, RequestView,
-    UsageSeriesView, OverviewView, SystemView, ExplainRouteView,
+    UsageSeriesView, OverviewView, SystemView, ExplainRouteView, CircuitsView, ResetCircuitView,
 }  # fmt: skip
 CALLERS = ("owner", "admin", "developer", "billing", "viewer", "narrow", "auditor", "operator")
 

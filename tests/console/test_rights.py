@@ -39,6 +39,7 @@ POSSIBLE: dict[str, set[str]] = {
     "usagehour": {"view"},
     "usagerow": {"view"},
     "webhookdelivery": {"view"},
+    "guardrailevent": {"view"},
 }
 
 
@@ -107,7 +108,7 @@ def test_an_auditor_reads_everything_but_what_was_said_and_changes_nothing(world
     rows = [*world.theirs.rows(), *world.platform.rows()]
     assert surplus(client, rows, documented()["auditor"]) == []
     assert "plat.example" in text(client.get(url(world.platform.provider, "change")))
-    assert "Cost nano" in text(client.get(url(world.theirs.usage, "change")))
+    assert "Cost, nano-dollars" in text(client.get(url(world.theirs.usage, "change")))
     for row in User.objects.all()[:2]:
         page = text(client.get(url(row, "change")))
         assert row.username in page
