@@ -38,6 +38,7 @@ def django_db_setup(
         databases.make_test_database(tmp_path_factory)
         # What is left of migrating is to do nothing, and to put triggers and walls in place as ever.
         made = setup_databases(0, interactive=False, keepdb=True, serialized_aliases=set())
+        databases.spread_ids()
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, 0)

@@ -3,9 +3,9 @@
 Django's flush sends post_migrate, which looks up the content type and the permissions of every model again:
 a third of a small test's time. Here those two tables are left as `migrate` filled them, so nothing needs to.
 
-Tables that hold rows are emptied with DELETE, past their triggers: SQLite's are taken out within the flush,
-and put back at its end; on PostgreSQL a superuser's session heeds none. For any other user all tables are
-truncated, which makes some four hundred files anew.
+Tables are emptied with DELETE, past their triggers: SQLite's, of tables that hold rows, are taken out within
+the flush, and put back at its end; on PostgreSQL a superuser's session heeds none. For any other user they
+are truncated, which makes some four hundred files anew.
 
 What a test left running may write meanwhile: where a deadlock comes of that, the flush is tried again.
 """
@@ -35,7 +35,7 @@ def flush_quickly() -> None:
     for operations in (sqlite, PostgresOperations):
         _leave_static(operations)
     _let_through_triggers(sqlite)
-    _empty_those_that_hold_rows(PostgresOperations)
+    _empty_past_triggers(PostgresOperations)
     _outlast_deadlocks(PostgresOperations)
     module: Any = flush
     module.emit_post_migrate_signal = _after_flush
@@ -64,17 +64,19 @@ def _let_through_triggers(operations: Any) -> None:
     operations.sql_flush = sql_flush
 
 
-def _empty_those_that_hold_rows(operations: Any) -> None:
+def _empty_past_triggers(operations: Any) -> None:
     truncate_sql = operations.sql_flush
 
     def sql_flush(self: Any, style: Any, tables: Sequence[str], **options: Any) -> list[str]:
-        if not tables or options.get("reset_sequences") or not _is_superuser(self.connection):
+        emptied = [f'"{name}"' for name in tables if name not in STATIC]
+        if not emptied or options.get("reset_sequences") or not _is_superuser(self.connection):
             return list(truncate_sql(self, style, tables, **options))
-        held = _that_hold_rows(
-            self.connection.alias, [name for name in tables if name not in STATIC]
-        )
-        deletions = [f'DELETE FROM "{name}"' for name in sorted(held)]
-        return ["SET LOCAL session_replication_role = replica", *deletions] if held else []
+        return [
+            "SET LOCAL session_replication_role = replica",
+            # As TRUNCATE does: what is being written is waited for, and goes as well.
+            f"LOCK TABLE {', '.join(emptied)} IN SHARE ROW EXCLUSIVE MODE",
+            "; ".join(f"DELETE FROM {name}" for name in emptied),
+        ]
 
     operations.sql_flush = sql_flush
 
