@@ -26,9 +26,10 @@ PEOPLE = """
 import json
 from tenants.keys import keys
 from tenants.models import Tenant
+from django.contrib.auth.models import User
 from tests.support import console_session
 _, secret = keys.create(Tenant.objects.get(slug="default"), "streams")
-print(json.dumps([secret.reveal(), console_session.operator().cookie]))
+print(json.dumps([secret.reveal(), console_session.sign_in(User.objects.create_superuser("watcher")).cookie]))
 """
 MOST_STREAMS = 12
 

@@ -27,6 +27,7 @@ async (rules) => {
     }));
 }
 """
+REDRAWN = 50  # looks, five a second
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -36,13 +37,22 @@ def look(page: Page, picture: Path | None = None, more: Sequence[View] = ()) -> 
     for view, colours in (("wide", "light"), ("narrow", "dark"), *more):
         page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]  # one of its literals
         page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[view], strict=True)))  # type: ignore[arg-type]
-        if page.evaluate(OVERHANG) > 0:
+        if not _fits(page):
             wrong.append(f"{view}: it scrolls sideways")
         rules = None if colours == "light" else ["color-contrast"]
         wrong += [f"{view}, {colours}: {_told(each)}" for each in _findings(page, rules)]
         if picture is not None:
             page.screenshot(path=picture.with_name(f"{picture.name}-{view}-{colours}.png"))
     return wrong
+
+
+def _fits(page: Page) -> bool:
+    """Tell whether a page is no wider than its window. Charts follow a new width a little later."""
+    for _ in range(REDRAWN):
+        if page.evaluate(OVERHANG) <= 0:
+            return True
+        page.wait_for_timeout(200)
+    return False
 
 
 def other_views(number: int) -> Sequence[View]:
