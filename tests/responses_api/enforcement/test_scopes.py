@@ -1,4 +1,4 @@
-"""Which guardrails apply to a call, and that a lower level adds to a higher one and takes nothing away."""
+"""A call is held by all guardrails that apply to it: a lower level adds to a higher one, and takes nothing away."""
 
 from __future__ import annotations
 
