@@ -63,11 +63,12 @@ class OutputGuard(Struct, frozen=True):
 class OutputFilter:
     """An `OutputGate`: the stages an answer goes through, one after the other."""
 
-    __slots__ = ("_judged", "_local", "_report", "_unmask", "has_content", "is_blocked")
+    __slots__ = ("_found", "_judged", "_local", "_report", "_unmask", "has_content", "is_blocked")
 
     def __init__(self, guard: OutputGuard, toolbox: Toolbox) -> None:
         self._report = guard.report
-        self._local = LocalStage(guard, toolbox)
+        self._found: list[Finding] = []
+        self._local = LocalStage(structs.replace(guard, report=self._found.append), toolbox)
         self._judged = JudgedStage(guard.judge) if guard.judge is not None else None
         self._unmask = UnmaskStage(guard.masks, toolbox) if guard.masks else None
         self.has_content = False
@@ -90,6 +91,12 @@ class OutputFilter:
             self._judged.take(passed)
             return []
         return passed if self._unmask is None else self._unmask.take(passed)
+
+    def tell(self) -> None:
+        if self._found:
+            for finding in self._found:
+                self._report(finding)
+            self._found.clear()
 
     async def verdict(self) -> list[Delta]:
         """Ask for the verdict and return what may go on. Raise GuardrailUnavailable where nobody could give

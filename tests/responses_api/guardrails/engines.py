@@ -135,6 +135,7 @@ class Answer:
         """What comes out of these deltas; a text stands for one of the message."""
         given = [Text("t", one) if isinstance(one, str) else one for one in deltas]
         out = self.filter.take(given)
+        self.filter.tell()
         self.passed += out
         return out
 
