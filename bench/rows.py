@@ -36,6 +36,7 @@ for provider in {providers!r}:
         PriceLine.objects.create(version=version, token_class=token_class, pico_per_token=pico)
     PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
 """
+# Every local kind, in the largest size, over requests and answers; finds nothing in the bench's texts.
 # Every local kind, in the largest size, over requests and answers; they find nothing in the bench's texts.
 GUARDED = """
 from bench.guardrails import KINDS
@@ -47,6 +48,15 @@ for kind, config in KINDS.items():
     given = {"tenant": Tenant.objects.get(slug="bench"), "name": kind, "kind": kind, "action": "mask",
              "stages": ["input", "output"], "config": config}
     managed.create(OPERATOR, Guardrail, given)
+"""
+
+# Aliases that keep answers beside those that keep none, over the same models.
+KEEPING = """
+from routing.models import Alias, Target
+for upstream in {upstreams!r}:
+    kept = Alias.objects.create(name=f"kept-{{upstream}}", cache_seconds=86_400, cache_any_temperature=True)
+    for target in Target.objects.filter(alias__name=f"sandbox-{{upstream}}"):
+        Target.objects.create(alias=kept, provider_model=target.provider_model)
 """
 
 
@@ -74,7 +84,8 @@ def make(variables: dict[str, str], sandbox_port: int) -> Keys:
     plain = _answer(variables, "create_key", "--tenant", "bench", "--name", "bench")
     metered = _answer(variables, "create_key", "--tenant", "metered", "--name", "metered")
     script = METERED.format(providers=[f"bench-{upstream}" for upstream in UPSTREAMS])
-    _manage(variables, "shell", "--no-imports", "-v", "0", "-c", script)
+    for each in (script, KEEPING.format(upstreams=UPSTREAMS)):
+        _manage(variables, "shell", "--no-imports", "-v", "0", "-c", each)
     return Keys(plain["key"], metered["key"])
 
 

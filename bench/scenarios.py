@@ -22,6 +22,7 @@ from bench.calls import (
     Cell,
     codex_call,
     json_call,
+    kept_call,
     replay_call,
     stream_call,
 )
@@ -140,6 +141,16 @@ async def stored(bench: Bench) -> list[Figure]:
         call = json_call(cell, 1_000, store=True)
         samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
         found += _json_figures("stored 1 KB", cell, samples, 0.60, FLOOR_THEN_MS)
+    return found
+
+
+async def cached(bench: Bench) -> list[Figure]:
+    """Measure answers out of the response cache's memory; the floor asks its upstream."""
+    found = []
+    for cell in RELAYS:
+        call = kept_call(json_call(cell, 1_000))
+        samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
+        found += _json_figures("cache hit 1 KB", cell, samples, FLOOR_THEN_MS, FLOOR_THEN_MS)
     return found
 
 
@@ -402,6 +413,30 @@ async def accounting(bench: Bench) -> list[Figure]:
     ]
 
 
+async def planning(bench: Bench) -> list[Figure]:
+    """Measure deciding where a call goes, in a process of its own; the floor is that of a JSON call."""
+    call = json_call(RELAYS[0], 1_000)
+    floor = await bench.sample(bench.stage.floor, call, bench.scale.json_calls, JSON_CONCURRENCY)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.planning", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await program.communicate()
+    return [
+        Figure(
+            "planning",
+            where,
+            what,
+            "µs",
+            took,
+            floor.cpu_per_call() * 1000,
+            at_most=FLOOR_THEN_MS * 1000 / 20 if where == "three lanes" else None,
+            floor_then=FLOOR_THEN_MS * 1000,
+        )
+        for name, took in orjson.loads(said).items()
+        for where, what in (name.split(": "),)
+    ]
+
+
 def _added(when: str, gateway: Server, before: float) -> Figure:
     added = meters.rss_megabytes(gateway.pid) - before
     return Figure("sockets", f"{IDLE_SOCKETS} {when}", "RSS added", "MB", added, at_most=10)
@@ -461,6 +496,7 @@ SCENARIOS: dict[str, Scenario] = {
     "json": json,
     "metered": metered,
     "stored": stored,
+    "cached": cached,
     "codex": codex,
     "burst": burst,
     "paced": paced,
@@ -471,6 +507,7 @@ SCENARIOS: dict[str, Scenario] = {
     "replay": replay,
     "sockets": sockets,
     "accounting": accounting,
+    "planning": planning,
     "guarded": guarded,
     "guardrails": guardrails,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import time, timedelta
 
 from gateway_project.lib.jobs import Job
+from responses_api.cache import erasing
 from responses_api.enforcement import retention as guardrail_retention
 from responses_api.storage import retention
 from responses_api.webhooks import audit_delivery, budget_news, delivery
@@ -44,6 +45,12 @@ JOBS: tuple[Job, ...] = (
     ),
     Job("send_budget_alerts", MINUTE, budget_news.send_alerts, is_due=alerts.is_any_due),
     Job("delete_tenants", 5 * SECOND, deletion.erase_tenants, is_due=deletion.is_any_due),
+    Job(
+        "erase_cached_answers",
+        5 * SECOND,
+        erasing.erase_cached_answers,
+        is_due=erasing.is_any_due,
+    ),
     Job("purge", HOUR, retention.purge_expired, at=time(0, 7)),
     Job("close_periods", HOUR, billing.close_periods, at=time(0, 13)),
     Job("clear_sessions", HOUR, session_store.clear_ended, at=time(0, 27)),

@@ -17,8 +17,8 @@ from responses_api.process.large_bodies import LargeBodies
 from responses_api.process.registry import Registry
 from responses_api.process.socket_limits import SocketLimits
 from responses_api.process.timeouts import Timeouts
+from routing.health.table import LaneTable
 from routing.policy.affinity import AffinityMemory
-from routing.policy.lane_health import Health
 from routing.resolve import Router
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -50,7 +50,7 @@ class Services:
     # Where calls go, and for how long
     router: Router
     affinity: AffinityMemory
-    lane_health: Health
+    lane_health: LaneTable
     transport: Transport
     timeouts: Timeouts
     registry: Registry

@@ -109,6 +109,8 @@ class AliasResource(Resource):
     model = Alias
     area = Area.ALIASES
     shows_platform_rows = True
+    # What a kept answer costs is a price, also where the answer came from a tenant's own provider.
+    of_operators = ("cache_charge_percent",)
     fields = (
         "tenant",
         "name",
@@ -123,6 +125,10 @@ class AliasResource(Resource):
         "max_attempts",
         "wait_seconds",
         "fall_back_on",
+        "cache_seconds",
+        "cache_scope",
+        "cache_any_temperature",
+        "cache_charge_percent",
         "enabled",
     )
 
@@ -142,6 +148,7 @@ class TargetResource(Resource):
     area = Area.ALIASES
     shows_platform_rows = True
     of_upstreams = True
+    hidden_of_platform = ("when",)  # it may name keys and tags of other tenants
     fixed = ("alias",)
     fields = ("alias", "provider_model", "position", "weight", "enabled", "when")
 

@@ -512,10 +512,14 @@ class Draining(Unavailable):
 
 
 class UpstreamError(GatewayError):
-    """The provider failed. `another_target_may_do` says whether the alias's next target is tried."""
+    """The provider failed. `another_target_may_do` says whether the alias's next target is tried;
+    `upstream_status` is the status the provider answered with, or 0; `is_ours`: it was not even asked.
+    """
 
     status, type, code = 502, "server_error", "upstream_error"
     another_target_may_do = True
+    upstream_status = 0
+    is_ours = False
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -533,14 +537,20 @@ class UpstreamAuthFailed(UpstreamError):
 
 
 class UpstreamModelMissing(UpstreamError):
+    """`is_about_model`: it is surely the model that is missing, and not something the request refers to."""
+
     status, type, code = 404, "not_found_error", "model_not_found"
+    is_about_model = False
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider refused the request itself; its status and (scrubbed) message help the client."""
+    """The provider refused the request itself; its status and (scrubbed) message help the client.
+    `is_about_content`: by what it may not be asked, which another provider may answer.
+    """
 
     type, code = "invalid_request_error", "upstream_rejected"
     another_target_may_do = False
+    is_about_content = False
 
     def __init__(self, message: str, *, status: int, code: str | None, param: str | None) -> None:
         super().__init__(message, param=param)
@@ -551,19 +561,30 @@ class UpstreamRejected(UpstreamError):
     def http_status(self) -> int:
         return self._status
 
+    @property
+    def told_code(self) -> str:
+        """Return the provider's own code, where it gave one."""
+        return self._upstream_code or self.code
+
     def body(self) -> dict[str, Any]:
         body = super().body()
-        body["error"]["code"] = self._upstream_code or self.code
+        body["error"]["code"] = self.told_code
         return body
 
 
 class UpstreamRateLimited(UpstreamError):
+    """`is_about_call`: by its size or the tier it asks for the request meets a limit that others do not."""
+
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+    is_about_call = False
 
 
 class UpstreamQuotaExhausted(UpstreamError):
+    """`is_about_call`: what is left does not pay for this request, but may for smaller ones."""
+
     status, type, code = 429, "rate_limit_error", "upstream_quota_exhausted"
     retry = False
+    is_about_call = False
 
 
 class UpstreamOverloaded(UpstreamError):
@@ -583,6 +604,9 @@ class UpstreamCut(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
+    """`is_total`: the provider went on answering for longer than any call may take."""
+
     status, code = 504, "upstream_timeout"
+    is_total = False
     retry = False
     another_target_may_do = False

@@ -8,6 +8,8 @@ from django.db.backends.utils import CursorWrapper
 
 from gateway_project.lib.writer import Kind
 from responses_api.background import runs
+from responses_api.cache import table
+from responses_api.cache.table import SealedAnswer
 from responses_api.enforcement import recording
 from responses_api.storage import idempotent_calls, records
 from tenants.budgets import leases
@@ -33,4 +35,5 @@ RECORD_KINDS = (
     Kind((idempotent_calls.EndedCall,), idempotent_calls.write_endings),
     Kind((Draw, GiveBack), _carry_out),
     Kind((recording.EventRecord,), recording.write_events),
+    Kind((SealedAnswer,), table.write_answers),
 )

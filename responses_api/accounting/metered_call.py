@@ -51,6 +51,7 @@ class MeteredCall(CallHold):
         "_rating",
         "_spool_writer",
         "billed",
+        "cache_outcome",
         "charge_nano",
         "failed",
         "guardrails",
@@ -80,6 +81,7 @@ class MeteredCall(CallHold):
         self.failed: list[Settled] | None = None
         self.ownership: Ownership | None = None
         self.guardrails: HasOutcome | None = None
+        self.cache_outcome = ""
         self.settled = False
         self.used_tokens = 0
         # Known once it is settled: the charge, and the usage it is for, if any.
@@ -191,6 +193,7 @@ class MeteredCall(CallHold):
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
             units=_unit_amounts(usage, charge) if usage.units else (),
             guardrail_outcome="" if self.guardrails is None else self.guardrails.outcome,
+            cache_outcome=self.cache_outcome,
         )
         self._write_settled(record, usage, is_unanswered)
 

@@ -45,6 +45,7 @@ class RequestCosts:
 
     __slots__ = (
         "_budgets",
+        "_cache_outcome",
         "_caller",
         "_calls",
         "_failed",
@@ -68,9 +69,11 @@ class RequestCosts:
         websocket: bool = False,
         ownership: Ownership | None = None,
         guardrails: HasOutcome | None = None,
+        cache_outcome: str = "",
     ) -> None:
         """`websocket`: the request came over a WebSocket. `ownership`: for a request with an
-        Idempotency-Key, tells whether it may be charged. `guardrails`: those that look at it."""
+        Idempotency-Key, tells whether it may be charged. `guardrails`: those that look at it.
+        `cache_outcome`: what the response cache said."""
         self._spool_writer = spool_writer
         self._budgets = budgets
         self._request_id = request_id
@@ -79,6 +82,7 @@ class RequestCosts:
         self._websocket = websocket
         self._ownership = ownership
         self._guardrails = guardrails
+        self._cache_outcome = cache_outcome
         self._next_leg = 0
         self._calls: list[MeteredCall] = []
         # Attempts that failed, until it is known whether another followed.
@@ -239,6 +243,7 @@ class RequestCosts:
         metered.failed = self._failed
         metered.ownership = self._ownership
         metered.guardrails = self._guardrails
+        metered.cache_outcome = self._cache_outcome
         self._calls.append(metered)
         return metered
 

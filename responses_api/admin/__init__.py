@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from responses_api.admin import circuits as circuits
 from responses_api.admin import conversations as conversations
 from responses_api.admin import explain_route as explain_route
 from responses_api.admin import guardrails as guardrails

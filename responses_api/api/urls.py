@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from responses_api.api import guardrails, hooks, kept
+from responses_api.api.circuits import CircuitsView, ResetCircuitView
 from responses_api.api.explaining import ExplainRouteView
 from responses_api.api.in_flight import BackgroundView, CancelRunView, InFlightView, StopView
 from tenants.api.rows import routes
@@ -20,6 +21,8 @@ urlpatterns = [
     path("explain-route", ExplainRouteView.as_view(), name="explain_route"),
     path("in-flight", InFlightView.as_view(), name="in_flight"),
     path("in-flight/<str:request_id>/stop", StopView.as_view(), name="stop_request"),
+    path("circuits", CircuitsView.as_view(), name="circuits"),
+    path("circuits/reset", ResetCircuitView.as_view(), name="reset_circuit"),
     path("background", BackgroundView.as_view(), name="background"),
     path("background/<str:response_id>/cancel", CancelRunView.as_view(), name="cancel_response"),
 ]

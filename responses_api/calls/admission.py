@@ -18,7 +18,9 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.accounting import expected_tokens
 from responses_api.calls import history as state
 from responses_api.calls import targets
+from responses_api.calls.attempt_headers import asks_for_routing
 from responses_api.calls.history import Memory, Resolved
+from responses_api.calls.keeping import AnswerKeeper
 from responses_api.doors.door import Door, Stores
 from responses_api.doors.shapes import ModelCall
 from responses_api.enforcement.guarding import Guarded
@@ -57,10 +59,12 @@ class GenerationRequest(Struct):
 
 class Admitted(Struct, frozen=True):
     """A request that may go upstream. `targets` are the lanes to try, in order, planned by its `facts`;
-    `all_open`: none of them has a closed circuit. `store` saves the answer, if it is stored; `resolved` is
+    `all_open`: none of them has a closed circuit. `tells_routing`: the client asked how it is routed, and
+    may see that. `store` saves the answer, if it is stored; `resolved` is
     what a call to the Responses API continues from, its own input and the fields that echo both. Whoever
     ends the request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be
-    charged. `guarded`: what guardrails did to the call, if any applies to it."""
+    charged. `guarded`: what guardrails did to the call, if any applies to it. `keeper` is there where the
+    response cache was asked, `told` are headers of a good answer."""
 
     request_id: str
     door: Door
@@ -71,6 +75,7 @@ class Admitted(Struct, frozen=True):
     upstream_headers: dict[str, str]
     facts: CallFacts = NO_FACTS
     all_open: bool = False
+    tells_routing: bool = False
     resolved: Resolved | None = None
     store: AnswerStore | None = None
     socket: str | None = None
@@ -78,6 +83,8 @@ class Admitted(Struct, frozen=True):
     ownership: Ownership | None = None
     guarded: Guarded | None = None
     client: str | None = None  # the address it came from, for the log
+    keeper: AnswerKeeper | None = None
+    told: dict[str, str] = {}
 
     @property
     def reply_headers(self) -> dict[str, str]:
@@ -85,6 +92,11 @@ class Admitted(Struct, frozen=True):
         if self.guarded is None:
             return self.ticket.headers
         return {**self.ticket.headers, **self.guarded.guardrails.headers()}
+
+    @property
+    def guardrail_outcome(self) -> str:
+        """Return the strongest thing that guardrails have done to it so far; empty if none looked at it."""
+        return "" if self.guarded is None else self.guarded.guardrails.outcome
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -190,6 +202,7 @@ async def admit_call(
         targets=chosen.kept,
         facts=facts,
         all_open=chosen.all_open,
+        tells_routing=caller.shows_upstreams and asks_for_routing(request.scope["headers"]),
         upstream_headers=_upstream_headers(request, call),
         resolved=resolved,
         store=store,

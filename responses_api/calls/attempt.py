@@ -253,6 +253,20 @@ class Attempt:
     # Settle
 
     @property
+    def is_streamed(self) -> bool:
+        return self._metered.is_streamed
+
+    @property
+    def used_tokens(self) -> int:
+        """Return the tokens it used, once it is settled."""
+        return self._metered.used_tokens
+
+    @property
+    def waited_seconds(self) -> float:
+        """Return for how long its upstream has been waited for, since it was sent."""
+        return clock.monotonic() - self._metered.sent_at
+
+    @property
     def is_settled(self) -> bool:
         return self._metered.settled
 
@@ -303,6 +317,11 @@ class Attempt:
             return self._counted(), "counted"
         usage, source = known
         return self.reader.meter.with_earlier(usage), source
+
+    @property
+    def final(self) -> tuple[Usage, str] | None:
+        """Return the usage of an answer that ended properly, and its source; None of any other."""
+        return self._final_usage()
 
     def _used(self, error: BaseException | None) -> tuple[Usage, str]:
         """Return the provider's report of an answer that ended properly; otherwise our count, if anything

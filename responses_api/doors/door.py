@@ -14,6 +14,7 @@ from gateway_project.lib.errors import GatewayError
 from gateway_project.lib.json import Json
 from gateway_project.lib.sse import COMMENT
 from gateway_project.lib.structure import Caps
+from responses_api.doors.replay import Replay
 from responses_api.doors.shapes import ModelCall
 from responses_api.guardrails import items
 from responses_api.guardrails.reading import Visitor
@@ -111,6 +112,7 @@ class Door:
       manages_context      `context_management` applies to it
       compacts             what is asked for is a summary of the conversation
       can_be_native_only   an alias may demand for it that upstreams speak its format
+      replay               give an answer again to an equal request; None: its answers are never kept
 
     The answer
       encoder              make what writes a translated answer; None: no model is asked
@@ -148,6 +150,7 @@ class Door:
     manages_context: bool = False
     compacts: bool = False
     can_be_native_only: bool = False
+    replay: Replay | None = None
     error: Callable[[GatewayError], bytes] = openai_error
     keepalive: bytes = COMMENT
     failure_marker: bytes = b""

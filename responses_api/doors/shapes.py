@@ -54,6 +54,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     tells_cost   the answer's `usage` says what was charged; None: the operator's setting decides
     units        the items, parts and tools it has, counted only where it is large
     guard        filters the answer, which is translated then; None: no guardrail can change it
+    is_kept      its answer is to be given again, so that it is put together whole even if it is streamed
     """
 
     door: str
@@ -70,6 +71,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     tells_cost: bool | None = None
     units: int = 0
     guard: OutputGuard | None = None
+    is_kept: bool = False
 
     @property
     def weight(self) -> int:

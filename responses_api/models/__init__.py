@@ -3,6 +3,7 @@
 from responses_api.models.guardrails import Guardrail, GuardrailEvent
 from responses_api.models.stored import (
     UNFINISHED,
+    CachedAnswer,
     Conversation,
     ConversationItem,
     EventChunk,
@@ -20,6 +21,7 @@ from responses_api.models.stored import (
 
 __all__ = [
     "UNFINISHED",
+    "CachedAnswer",
     "Conversation",
     "ConversationItem",
     "EventChunk",

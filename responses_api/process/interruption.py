@@ -60,4 +60,6 @@ class Interruption(Enum):
             case Interruption.IDLE:
                 return UpstreamTimeout("The provider stopped in the middle of its answer.")
             case _:
-                return UpstreamTimeout("The provider took too long to answer.")
+                overlong = UpstreamTimeout("The provider took too long to answer.")
+                overlong.is_total = True
+                return overlong

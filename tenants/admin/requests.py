@@ -46,6 +46,7 @@ FILTER_LABELS = {
     "source": gettext_lazy("usage from"),
     "end_user": gettext_lazy("end user"),
     "guardrail": gettext_lazy("guardrails"),
+    "cache": gettext_lazy("response cache"),
 }
 
 
@@ -74,6 +75,7 @@ class ShownRow:
     tokens_out: str
     reasoning: str
     charge: str
+    cache_word: words.Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
             tokens_out=count(row.output_tokens),
             reasoning=count(row.reasoning_tokens) if row.reasoning_tokens else "",
             charge=words.dollars(row.charge_nano),
+            cache_word=words.CACHE_OUTCOMES.get(row.cache_outcome, ""),
         )
         for row in rows
     ]
@@ -177,6 +180,7 @@ class RequestsPage(ConsolePage):
             "shows_tenant": scope.tenant is None,
             "statuses": words.OUTCOMES,
             "guardrail_outcomes": words.GUARDRAIL_OUTCOMES,
+            "cache_outcomes": words.CACHE_OUTCOMES,
             "periods": periods_of(scope),
             "shows_upstreams": who.sees_upstreams_of(scope.tenant.pk if scope.tenant else None),
             "poll": _poll_address(scope, newest) if is_newest else "",
@@ -292,6 +296,7 @@ def _neighbours(who: Access, scope: Scope, place: LogPlace) -> dict[str, str]:
 
 def _shown_attempt(each: LoggedAttempt, detail: RequestDetail) -> dict[str, Any]:
     is_less = each.rated_nano is not None and each.rated_nano != each.charge_nano
+    is_less = is_less and not detail.summary.saved_nano  # of which a panel tells
     return {
         "told": each,
         "server": f"{each.provider}/{each.upstream_model}" if each.provider else "",
@@ -355,22 +360,24 @@ def _poll_address(scope: Scope, newest: LogPlace) -> str:
     return f"{reverse('admin:requests_new')}{scope.link(after=newest)}"
 
 
-def _chip_value(name: str, value: str) -> str:
-    if name == "status":
-        return str(words.outcome(value).label)
-    told = words.GUARDRAIL_OUTCOMES.get(value) if name == "guardrail" else None
-    return value if told is None else str(told.label)
-
-
 def chips_of(scope: Scope) -> list[dict[str, str]]:
     return [
         {
             "label": str(FILTER_LABELS[name]),
-            "value": _chip_value(name, value),
+            "value": _filter_word(name, value),
             "remove": scope.link(**{name: None}),
         }
         for name, value in scope.filters.items()
     ]
+
+
+def _filter_word(name: str, value: str) -> str:
+    """Return the value of a filter as people read it."""
+    if name == "status":
+        return str(words.outcome(value).label)
+    if name == "guardrail" and (told := words.GUARDRAIL_OUTCOMES.get(value)) is not None:
+        return str(told.label)
+    return str(words.CACHE_OUTCOMES.get(value, value)) if name == "cache" else value
 
 
 def periods_of(scope: Scope) -> list[dict[str, Any]]:

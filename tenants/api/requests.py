@@ -20,6 +20,7 @@ from tenants.models import Tenant
 from tenants.reports import requests
 from tenants.reports.request_detail import find_request
 from tenants.reports.request_filter import (
+    CACHE_OUTCOMES,
     GUARDRAIL_OUTCOMES,
     SOURCES,
     STATUSES,
@@ -30,7 +31,12 @@ from tenants.reports.requests import LogPlace
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SPAN = timedelta(days=400)
 MAX_TEXT = 300
-CHOICES = {"status": STATUSES, "source": SOURCES, "guardrail": GUARDRAIL_OUTCOMES}
+CHOICES = {
+    "status": STATUSES,
+    "source": SOURCES,
+    "guardrail": GUARDRAIL_OUTCOMES,
+    "cache": CACHE_OUTCOMES,
+}
 TEXTS = ("key", "alias", "model", "provider", "code", "end_user")
 
 
@@ -74,6 +80,10 @@ class LoggedRequestSerializer(_Shown):
         choices=GUARDRAIL_OUTCOMES,
         allow_blank=True,
         help_text="The strongest thing that guardrails did; blank where none looked at it.",
+    )
+    cache_outcome = serializers.CharField(help_text="docs/cache.md; blank if it was not asked.")
+    saved_nano = serializers.IntegerField(
+        help_text="What an answer from the cache would have been charged beyond its charge."
     )
 
     def get_provider(self, row: Any) -> str | None:
@@ -166,6 +176,7 @@ class RequestLogView(ManagementView):
         "status": {"type": "string", "enum": list(STATUSES)},
         "source": {"type": "string", "enum": list(SOURCES)},
         "guardrail": {"type": "string", "enum": list(GUARDRAIL_OUTCOMES)},
+        "cache": {"type": "string", "enum": list(CACHE_OUTCOMES)},
         **{name: {"type": "string", "maxLength": MAX_TEXT} for name in TEXTS},
     }
 

@@ -99,7 +99,7 @@ _BOOKED = "written by the ledger, which is only ever added to"
 LEFT_OUT: Mapping[str, str] = {
     "tenants.ApiCreation": "notes which request made a row; the row is recorded",
     "tenants.AuditEvent": "the log itself",
-    "tenants.BillingPeriod": "moved on by the calendar; its invoice is recorded",
+    "tenants.BillingPeriod": "moved on by the calendar; its invoice is recorded, and that it was closed",
     "tenants.BudgetAlert": "sent when a threshold is reached",
     "tenants.BudgetLease": "taken and returned by calls",
     "tenants.BudgetWindow": "counted up by calls",
@@ -115,6 +115,7 @@ LEFT_OUT: Mapping[str, str] = {
     "tenants.UsageHour": _BOOKED,
     "tenants.UsageRow": _BOOKED,
     "routing.UpstreamTest": "the outcome of a test that somebody asked for; it changes nothing",
+    "responses_api.CachedAnswer": "written by calls; nobody reads one, and a purge is a change of its alias",
     "responses_api.Conversation": _ANSWERED,
     "responses_api.ConversationItem": _ANSWERED,
     "responses_api.EventChunk": _ANSWERED,

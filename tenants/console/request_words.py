@@ -22,6 +22,7 @@ NANO_DIGITS = 9
 LEAST_DIGITS = 2
 MICRO_DIGITS = 6  # pico-dollars for one token are micro-dollars for a million
 _STATUS = UsageRow.Status
+_CACHE = UsageRow.CacheOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ GUARDRAIL_OUTCOMES: Mapping[str, OutcomeWord] = {
     "monitored": OutcomeWord(gettext_lazy("found, let through"), "◉", "warn"),
     "skipped": OutcomeWord(gettext_lazy("check left out"), "↷", "warn"),
     "passed": OutcomeWord(gettext_lazy("passed"), "✓", "good"),
+}
+
+CACHE_OUTCOMES: Mapping[str, Text] = {
+    _CACHE.HIT: gettext_lazy("from the cache"),
+    _CACHE.SIMILAR: gettext_lazy("similar one from the cache"),
+    _CACHE.MISS: gettext_lazy("not in the cache"),
+    _CACHE.REFRESH: gettext_lazy("asked anew"),
 }
 
 # What is behind the errors that the gateway gives for a provider, for those who cannot see its words.

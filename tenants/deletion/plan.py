@@ -51,6 +51,7 @@ ERASED = (
     Erased("responses_api.IdempotentCall"),
     Erased("responses_api.GuardrailEvent"),
     Erased("responses_api.Guardrail"),
+    Erased("responses_api.CachedAnswer"),
     Erased("routing.AliasGrant"),
     Erased("routing.Target"),
     Erased("routing.Alias"),

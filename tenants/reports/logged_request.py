@@ -35,6 +35,8 @@ class LoggedRequest:
     cost_nano   None for tenants
     is_estimated   no provider reported some of its tokens
     guardrail   the strongest thing that guardrails did to any of its calls
+    cache_outcome  what the response cache said; blank if it was not asked
+    saved_nano     what an answer from the cache would have been charged beyond its charge
     """
 
     id: str
@@ -67,6 +69,8 @@ class LoggedRequest:
     is_estimated: bool = False
     is_corrected: bool = False
     guardrail: str = ""
+    cache_outcome: str = ""
+    saved_nano: int = 0
 
     @property
     def is_refused(self) -> bool:
@@ -137,6 +141,8 @@ def of_calls(who: Access, rows: Sequence[UsageRow], at: UsageRow) -> LoggedReque
         is_estimated=any(row.usage_source in ESTIMATED for row in attempts),
         is_corrected=len(rows) > len(attempts),
         guardrail=_strongest({row.guardrail_outcome for row in attempts}),
+        cache_outcome=last.cache_outcome,
+        saved_nano=sum(row.saved_nano for row in attempts),
     )
 
 

@@ -22,6 +22,7 @@ REFUSED_BY_GUARDRAILS = {
     "blocked": "content_policy_violation",
     "unavailable": "guardrail_unavailable",
 }
+CACHE_OUTCOMES = tuple(UsageRow.CacheOutcome.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class RequestFilter:
     source: str = ""
     end_user: str = ""
     guardrail: str = ""  # an outcome
+    cache: str = ""
     key_id: int | None = None
     reach: SumsReach = field(default_factory=SumsReach, compare=False, repr=False)
 
@@ -58,6 +60,7 @@ class RequestFilter:
         """Tell whether no row can meet the conditions."""
         is_known = self.status in {"", *STATUSES} and self.source in {"", *SOURCES}
         is_known = is_known and self.guardrail in {"", *GUARDRAIL_OUTCOMES}
+        is_known = is_known and self.cache in {"", *CACHE_OUTCOMES}
         return self.start >= self.end or not is_known or self.tenants == frozenset()
 
     @property
@@ -72,7 +75,7 @@ class RequestFilter:
     @property
     def may_be_refused(self) -> bool:
         """Tell whether requests without any call can meet the conditions."""
-        of_calls = bool(self.names_upstreams or self.source or self.end_user)
+        of_calls = bool(self.names_upstreams or self.source or self.end_user or self.cache)
         of_calls = of_calls or self.guardrail not in {"", *REFUSED_BY_GUARDRAILS}
         return self.status in {"", REFUSED} and not of_calls
 
@@ -92,7 +95,7 @@ class RequestFilter:
     @property
     def is_scan(self) -> bool:
         """Tell whether rows have to be looked through, of which maybe none matches."""
-        return bool(self.end_user or self.code or self.guardrail) and not self.is_rare
+        return bool(self.end_user or self.code or self.guardrail or self.cache) and not self.is_rare
 
     def within(self, tenants: frozenset[int] | None) -> RequestFilter:
         return replace(self, tenants=tenants)

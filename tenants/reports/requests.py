@@ -220,6 +220,7 @@ def _matching_calls(asked: RequestFilter) -> QuerySet[UsageRow]:
         "usage_source": asked.source,
         "end_user": asked.end_user,
         "guardrail_outcome": asked.guardrail,
+        "cache_outcome": asked.cache,
     }
     rows = rows.filter(**{name: value for name, value in exact.items() if value})
     if asked.tenants is not None:

@@ -16,6 +16,7 @@ from django.db.models import Model
 from gateway_project.lib import clock, ids
 from gateway_project.lib.secret import Secret
 from responses_api.models import (
+    CachedAnswer,
     Guardrail,
     GuardrailEvent,
     IdempotentCall,
@@ -228,6 +229,16 @@ def _said(tenant: Tenant, word: str) -> None:
         messages=word.encode(),
         body=word.encode(),
         expires_at=clock.now() + timedelta(days=30),
+    )
+    CachedAnswer.objects.create(
+        tenant=tenant,
+        key=ids.random_bytes(32),
+        key_id=1,
+        alias_id=1,
+        generation=0,
+        size=len(word),
+        sealed_answer=f"v1.{word}",
+        expires_at=clock.now() + timedelta(days=1),
     )
     IdempotentCall.objects.create(
         tenant=tenant,
