@@ -1,4 +1,4 @@
-"""A call is held by all guardrails that apply to it: a lower level adds to a higher one, and takes nothing away."""
+"""All guardrails that apply hold a call together: a lower level adds to a higher one and takes nothing away."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def test_a_tenants_service_lies_behind_no_private_address_and_costs_the_platform
     gateway: LiveGateway, acme: Customer
 ):
     owner = access_as(acme.tenant, "owner")
-    platforms = rows.provider("chat", "https://mod.example/v1", name="mod", secret="sk-1", allow_tenant_credentials=False)
+    closed = {"secret": "sk-1", "allow_tenant_credentials": False}
+    platforms = rows.provider("chat", "https://mod.example/v1", name="mod", **closed)
     given = {"tenant": acme.tenant, "name": "x", "kind": "webhook"}
     wrong = (
         {"url": "http://127.0.0.1:1/x"},
