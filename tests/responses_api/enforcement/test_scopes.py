@@ -1,4 +1,4 @@
-"""All guardrails that apply hold a call together: a lower level adds to a higher one and takes nothing away."""
+"""Guardrails hold together: a lower level adds to a higher one and takes nothing away."""
 
 from __future__ import annotations
 
