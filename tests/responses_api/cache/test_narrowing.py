@@ -243,7 +243,9 @@ def test_another_model_behind_the_alias_means_other_answers(ask, gateway):
 )
 def test_what_chooses_the_model_by_a_condition_counts(ask, gateway, condition, one, other):
     provider = Provider.objects.get(name="sandbox-chat")
-    alias = rows.alias("by-rule", (provider, "sandbox-1"), (provider, "sandbox-2"), cache_seconds=60)
+    alias = rows.alias(
+        "by-rule", (provider, "sandbox-1"), (provider, "sandbox-2"), cache_seconds=60
+    )
     alias.targets.filter(position=0).update(when=condition)
     gateway.catch_up()
     said = [cached(ask("chat", model="by-rule", **fields)) for fields in (one, other, one, other)]
