@@ -18,6 +18,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from gateway_project import migrating
 from gateway_project.lib import clock
@@ -48,6 +50,36 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.json")
 
 
+# What findings are about, for makemessages; names of files, providers and the like stay as they are.
+SUBJECTS = (
+    gettext_noop("aliases"),
+    gettext_noop("allowed hosts"),
+    gettext_noop("configuration"),
+    gettext_noop("console"),
+    gettext_noop("credentials"),
+    gettext_noop("damaged spools"),
+    gettext_noop("data directory"),
+    gettext_noop("database"),
+    gettext_noop("debug"),
+    gettext_noop("isolation"),
+    gettext_noop("key files"),
+    gettext_noop("key peppers"),
+    gettext_noop("key-encryption keys"),
+    gettext_noop("mail"),
+    gettext_noop("migrations"),
+    gettext_noop("partitions"),
+    gettext_noop("processes"),
+    gettext_noop("providers"),
+    gettext_noop("set aside"),
+    gettext_noop("settings"),
+    gettext_noop("spools"),
+    gettext_noop("tasks"),
+    gettext_noop("tenants"),
+    gettext_noop("triggers"),
+    gettext_noop("trusted origins"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A sentence about one subject. Only `broken` makes the check fail."""
@@ -55,6 +87,11 @@ class Finding:
     level: Level
     subject: str
     message: str
+
+    @property
+    def title(self) -> str:
+        """Return the subject in the reader's language; programs go by `subject`."""
+        return _(self.subject)
 
     def __str__(self) -> str:
         return f"{MARKS[self.level]}  {self.subject}: {self.message}"
@@ -67,7 +104,7 @@ def examine() -> list[Finding]:
     """Run every check; those that read rows run only if the tables can be read."""
     findings = [finding for check in BASIC_CHECKS for finding in check()]
     if any(f.level == "broken" and f.subject in {"database", "migrations"} for f in findings):
-        message = "not checked until the database works"
+        message = _("not checked until the database works")
         return [*findings, Finding("hint", "configuration", message)]
     return findings + [finding for check in ROW_CHECKS for finding in check()]
 
@@ -80,7 +117,10 @@ def _data_directory() -> Findings:
     directory: Path = settings.DATA_DIR
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & 0o077:
-        message = f"other users can list it (mode {mode:04o}); run chmod 700 {directory}"
+        message = _("other users can list it (mode %(mode)s); run chmod 700 %(directory)s") % {
+            "mode": format(mode, "04o"),
+            "directory": directory,
+        }
         yield Finding("hint", "data directory", message)
     else:
         yield Finding("ok", "data directory", str(directory))
@@ -93,19 +133,29 @@ def _data_directory() -> Findings:
 def _secret_file(file: Path) -> Finding:
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
-        message = f"other users can read it (mode {mode:04o}); run chmod 600 {file}"
+        message = _("other users can read it (mode %(mode)s); run chmod 600 %(file)s") % {
+            "mode": format(mode, "04o"),
+            "file": file,
+        }
         return Finding("broken", file.name, message)
-    return Finding("ok", file.name, f"only its owner can read it (mode {mode:04o})")
+    return Finding(
+        "ok",
+        file.name,
+        _("only its owner can read it (mode %(mode)s)") % {"mode": format(mode, "04o")},
+    )
 
 
 def _database() -> Findings:
     try:
         connection.ensure_connection()
     except DatabaseError as error:
-        message = f"{connection.vendor} cannot be reached: {str(error).strip()}"
+        message = _("%(vendor)s cannot be reached: %(error)s") % {
+            "vendor": connection.vendor,
+            "error": str(error).strip(),
+        }
         yield Finding("broken", "database", message)
         return
-    yield Finding("ok", "database", f"{connection.vendor} answers")
+    yield Finding("ok", "database", _("%(vendor)s answers") % {"vendor": connection.vendor})
     yield from _migrations()
 
 
@@ -113,29 +163,41 @@ def _migrations() -> Findings:
     try:
         names = migrating.pending()
     except DatabaseError as error:
-        yield Finding("broken", "migrations", f"the table of migrations cannot be read: {error}")
+        yield Finding(
+            "broken",
+            "migrations",
+            _("the table of migrations cannot be read: %(error)s") % {"error": error},
+        )
         return
     if names:
-        message = f"{len(names)} pending, the first is {names[0]}; run manage.py migrate"
+        message = _("%(count)s pending, the first is %(first)s; run manage.py migrate") % {
+            "count": len(names),
+            "first": names[0],
+        }
         yield Finding("broken", "migrations", message)
     else:
-        yield Finding("ok", "migrations", "all applied")
+        yield Finding("ok", "migrations", _("all applied"))
         yield _triggers()
 
 
 def _triggers() -> Finding:
     wrong = triggers.differences()
     if wrong:
-        message = f"{len(wrong)} missing or different; run manage.py migrate. {wrong[0]}"
+        message = _("%(count)s missing or different; run manage.py migrate. %(wrong)s") % {
+            "count": len(wrong),
+            "wrong": wrong[0],
+        }
         return Finding("broken", "triggers", message)
-    message = "the ledger, invoices, credit and prices are guarded, and no row leaves its tenant"
+    message = _("the ledger, invoices, credit and prices are guarded, and no row leaves its tenant")
     return Finding("ok", "triggers", message)
 
 
 def _stray_links() -> Findings:
     """Report links between tenants that were stored before the database refused them."""
     for sentence in walls.strays(connection):
-        message = f"{sentence} Correct or delete that row; no page and no call shows it."
+        message = _("%(sentence)s Correct or delete that row; no page and no call shows it.") % {
+            "sentence": sentence
+        }
         yield Finding("broken", "isolation", message)
 
 
@@ -153,11 +215,11 @@ def _key_fingerprints() -> Findings:
     keys = KeySecret.objects.filter(api_key__revoked_at=None).exclude(pepper_id__in=known)
     tokens = ApiToken.objects.filter(revoked_at=None).exclude(pepper_id__in=known)
     if names := sorted({*_peppers(keys), *_peppers(tokens)}):
-        message = (
-            f"{keys.count()} API key secrets and {tokens.count()} API tokens were made with a pepper this "
-            f"host does not have ({names[0]!r}), so they get 401 here. Copy the pepper from the host that "
-            "has it"
-        )
+        message = _(
+            "%(count)s API key secrets and %(count_2)s API tokens were made with a pepper this host "
+            "does not have ('%(names)s'), so they get 401 here. Copy the pepper from the host that has "
+            "it"
+        ) % {"count": keys.count(), "count_2": tokens.count(), "names": names[0]}
         yield Finding("broken", "key peppers", message)
 
 
@@ -167,9 +229,9 @@ def _peppers(rows: QuerySet[Any]) -> Iterable[str]:
 
 def _redis() -> Findings:
     if settings.REDIS_URL is None:
-        message = (
-            "REDIS_URL is not set: run one worker process on one host only, because limits and "
-            "running calls are counted within the process"
+        message = _(
+            "REDIS_URL is not set: run one worker process on one host only, because limits and running "
+            "calls are counted within the process"
         )
         yield Finding("hint", "redis", message)
         return
@@ -183,18 +245,20 @@ def _redis() -> Findings:
             client.ping()
     except (redis.RedisError, ValueError) as error:
         yield Finding(
-            "broken", "redis", f"REDIS_URL is set, but cannot be used: {type(error).__name__}"
+            "broken",
+            "redis",
+            _("REDIS_URL is set, but cannot be used: %(error)s") % {"error": type(error).__name__},
         )
         return
-    yield Finding("ok", "redis", "answers")
+    yield Finding("ok", "redis", _("answers"))
 
 
 def _tasks() -> Findings:
     if settings.TASKS == "celery":
-        message = "manage.py background_worker and manage.py beat must run beside serve"
+        message = _("manage.py background_worker and manage.py beat must run beside serve")
         yield Finding("hint", "tasks", message)
     else:
-        yield Finding("ok", "tasks", "serve does background and periodic work itself")
+        yield Finding("ok", "tasks", _("serve does background and periodic work itself"))
 
 
 def _processes() -> Findings:
@@ -211,14 +275,14 @@ def _variables() -> Findings:
 def _console() -> Findings:
     """Check that somebody can sign in to the console, and that alerts can reach them."""
     if not get_user_model().objects.filter(is_active=True, is_superuser=True).exists():
-        message = "there is no operator; run manage.py create_operator NAME"
+        message = _("there is no operator; run manage.py create_operator NAME")
         yield Finding("hint", "console", message)
     told = Budget.objects.exclude(alert_emails=[]).count()
     if told and settings.SMTP_URL is None:
-        message = (
-            f"{told} budgets have alert addresses, but TOLLGATE_SMTP_URL is not set, so that no e-mail "
-            "is sent"
-        )
+        message = _(
+            "%(told)s budgets have alert addresses, but TOLLGATE_SMTP_URL is not set, so that no "
+            "e-mail is sent"
+        ) % {"told": told}
         yield Finding("hint", "mail", message)
 
 
@@ -228,19 +292,19 @@ def _origins() -> Findings:
     for origin in settings.CSRF_TRUSTED_ORIGINS:
         host = urlsplit(origin).netloc
         if "*" not in host and not allowed.allows(host.encode()):
-            message = (
-                f"{origin} is a trusted origin, but requests to {host} are refused: list it in "
+            message = _(
+                "%(origin)s is a trusted origin, but requests to %(host)s are refused: list it in "
                 "TOLLGATE_ALLOWED_HOSTS"
-            )
+            ) % {"origin": origin, "host": host}
             yield Finding("broken", "allowed hosts", message)
     if set(settings.ALLOWED_HOSTS) <= LOCAL_HOSTS:
-        message = (
-            "API and console answer only to this machine's own names; list the other names by which they are "
-            "reached in TOLLGATE_ALLOWED_HOSTS"
+        message = _(
+            "API and console answer only to this machine's own names; list the other names by which "
+            "they are reached in TOLLGATE_ALLOWED_HOSTS"
         )
         yield Finding("hint", "allowed hosts", message)
     elif not settings.SESSION_COOKIE_SECURE and not settings.CSRF_TRUSTED_ORIGINS:
-        message = (
+        message = _(
             "if a proxy terminates TLS, console forms are refused until TOLLGATE_TRUSTED_ORIGINS or "
             "TOLLGATE_SECURE_COOKIES is set"
         )
@@ -249,10 +313,10 @@ def _origins() -> Findings:
 
 def _web_settings() -> Findings:
     if settings.DEBUG:
-        message = "TOLLGATE_DEBUG is on: errors show settings and code; never in production"
+        message = _("TOLLGATE_DEBUG is on: errors show settings and code; never in production")
         yield Finding("hint", "debug", message)
     if "*" in settings.ALLOWED_HOSTS:
-        message = "TOLLGATE_ALLOWED_HOSTS allows any host name; list the real ones"
+        message = _("TOLLGATE_ALLOWED_HOSTS allows any host name; list the real ones")
         yield Finding("hint", "allowed hosts", message)
     else:
         yield Finding("ok", "allowed hosts", ", ".join(settings.ALLOWED_HOSTS))
@@ -263,10 +327,18 @@ def _versions() -> Findings:
         version = metadata.version(name)
         wanted = ".".join(map(str, floor))
         if _numbers(version) < floor:
-            message = f"{version} is too old; {wanted} or newer is needed (make install)"
+            message = _("%(version)s is too old; %(wanted)s or newer is needed (make install)") % {
+                "version": version,
+                "wanted": wanted,
+            }
             yield Finding("broken", name, message)
         else:
-            yield Finding("ok", name, f"{version} ({wanted} or newer is needed)")
+            yield Finding(
+                "ok",
+                name,
+                _("%(version)s (%(wanted)s or newer is needed)")
+                % {"version": version, "wanted": wanted},
+            )
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -284,7 +356,12 @@ def _keyrings() -> Findings:
         except (KeyringError, OSError) as error:
             yield Finding("broken", subject, str(error))
             continue
-        yield Finding("ok", subject, f"{len(ring.all())} known, {ring.current[0]!r} in use")
+        yield Finding(
+            "ok",
+            subject,
+            _("%(count)s known, '%(current)s' in use")
+            % {"count": len(ring.all()), "current": ring.current[0]},
+        )
 
 
 def _credentials() -> Findings:
@@ -296,7 +373,12 @@ def _credentials() -> Findings:
         else:
             by_key[key_id_of(credential.sealed_secret)] += 1
     for key_id, count in sorted(by_key.items()):
-        yield Finding("ok", "credentials", f"{count} can be opened with the key {key_id!r}")
+        yield Finding(
+            "ok",
+            "credentials",
+            _("%(count)s can be opened with the key '%(key_id)s'")
+            % {"count": count, "key_id": key_id},
+        )
 
 
 def _problem_of(credential: Credential) -> str | None:
@@ -304,7 +386,7 @@ def _problem_of(credential: Credential) -> str | None:
     try:
         credentials.reveal(credential)
     except (KeyringError, SealError, OSError) as error:
-        return f"{error} Bring that key back, or enter the secret again."
+        return _("%(error)s Bring that key back, or enter the secret again.") % {"error": error}
     return None
 
 
@@ -314,7 +396,9 @@ def _webhooks() -> Findings:
         try:
             endpoints.signing_secrets(endpoint)
         except (KeyringError, SealError, OSError) as error:
-            message = f"{error} Bring that key back, or rotate the endpoint's secret."
+            message = _("%(error)s Bring that key back, or rotate the endpoint's secret.") % {
+                "error": error
+            }
             yield Finding("broken", f"webhook endpoint {endpoint.pk}", message)
 
 
@@ -322,19 +406,24 @@ def _spools() -> Findings:
     """Report usage that is waiting to enter the ledger, and usage that failed to."""
     directory: Path = settings.SPOOL_DIR
     if not directory.is_dir():
-        yield Finding("ok", "spools", "none on this host yet")
+        yield Finding("ok", "spools", _("none on this host yet"))
         return
     if aside := set_aside.count(directory):
-        message = (
-            f"{aside} records could not be booked and are in {directory / set_aside.FILE}; book them "
-            "with correct_usage or grant_credit, then move that file away"
-        )
+        message = _(
+            "%(aside)s records could not be booked and are in %(file)s; book them with correct_usage "
+            "or grant_credit, then move that file away"
+        ) % {"aside": aside, "file": directory / set_aside.FILE}
         yield Finding("broken", "set aside", message)
     if damaged := archive.damaged(directory):
-        message = f"{len(damaged)} files are partly unreadable, the first is {damaged[0]}"
+        message = _("%(count)s files are partly unreadable, the first is %(damaged)s") % {
+            "count": len(damaged),
+            "damaged": damaged[0],
+        }
         yield Finding("hint", "damaged spools", message)
     if not spool.has_room(directory, settings.SPOOL_LEAST_FREE_PERCENT):
-        message = f"too little free disk space below {directory}: calls are refused with 503"
+        message = _(
+            "too little free disk space below %(directory)s: calls are refused with 503"
+        ) % {"directory": directory}
         yield Finding("broken", "spools", message)
         return
     yield _unread(directory)
@@ -345,19 +434,19 @@ def _partitions() -> Findings:
     if not partitions.in_order():
         return
     if missing := partitions.missing_months(clock.now(), ahead=1):
-        message = (
-            f"the ledger has no partition for {missing[0]:%Y-%m}: periodic work is not running. Run "
-            "serve, or background_worker and beat; nothing is lost meanwhile"
-        )
+        message = _(
+            "the ledger has no partition for %(missing)s: periodic work is not running. Run serve, or "
+            "background_worker and beat; nothing is lost meanwhile"
+        ) % {"missing": format(missing[0], "%Y-%m")}
         yield Finding("broken", "partitions", message)
     elif not partitions.is_default_empty():
-        message = (
-            f"{partitions.DEFAULT} holds rows, which count like all others: a host's clock is wrong, or a "
-            "spool was read after its month was deleted"
-        )
+        message = _(
+            "%(table)s holds rows, which count like all others: a host's clock is wrong, or a spool "
+            "was read after its month was deleted"
+        ) % {"table": partitions.DEFAULT}
         yield Finding("hint", "partitions", message)
     else:
-        yield Finding("ok", "partitions", "the ledger's next months are prepared")
+        yield Finding("ok", "partitions", _("the ledger's next months are prepared"))
 
 
 def _unread(directory: Path) -> Finding:
@@ -365,45 +454,49 @@ def _unread(directory: Path) -> Finding:
     since = clock.now() - UNREAD_AFTER
     read = SpoolPosition.objects.filter(spool__in=names, updated_at__gte=since).count()
     if read < len(names):
-        message = (
-            f"{len(names) - read} of {len(names)} have not been read for a minute; serve and "
-            "ingest read them, ingest --once reads them now"
-        )
+        message = _(
+            "%(read)s of %(count)s have not been read for a minute; serve and ingest read them, ingest "
+            "--once reads them now"
+        ) % {"read": len(names) - read, "count": len(names)}
         return Finding("hint", "spools", message)
-    return Finding("ok", "spools", f"{len(names)} on this host, all being read")
+    return Finding(
+        "ok", "spools", _("%(count)s on this host, all being read") % {"count": len(names)}
+    )
 
 
 def _providers() -> Findings:
     usable = Credential.objects.filter(provider=OuterRef("pk"), enabled=True)
     without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
     for provider in without:
-        yield Finding("hint", f"provider {provider}", "has no enabled credential, calls to it fail")
+        yield Finding(
+            "hint", f"provider {provider}", _("has no enabled credential, calls to it fail")
+        )
     private = Credential.objects.filter(tenant__isnull=False, provider__tenant=None, enabled=True)
     private = private.filter(provider__allow_private_network=True).exclude(
         provider__auth_kind="none"
     )
     for credential in private.filter(provider__allow_tenant_credentials=True).order_by("pk"):
-        message = (
-            f"tenant {credential.tenant} has its own credential for it, whose calls cost nothing: if the "
+        message = _(
+            "tenant %(tenant)s has its own credential for it, whose calls cost nothing: if the "
             "provider accepts any credential, turn off 'allow tenant credentials'"
-        )
+        ) % {"tenant": credential.tenant}
         yield Finding("hint", f"provider {credential.provider}", message)
     count = Provider.objects.filter(enabled=True).count()
-    yield Finding("ok" if count else "hint", "providers", f"{count} enabled")
+    yield Finding("ok" if count else "hint", "providers", _("%(count)s enabled") % {"count": count})
 
 
 def _aliases() -> Findings:
     usable = Target.objects.filter(alias=OuterRef("pk"), provider_model__provider__enabled=True)
     for alias in Alias.objects.filter(~Exists(usable), enabled=True, platform_alias=None):
-        yield Finding("hint", f"alias {alias}", "has no target whose provider is enabled")
+        yield Finding("hint", f"alias {alias}", _("has no target whose provider is enabled"))
     for alias in Alias.objects.filter(enabled=True, platform_alias__enabled=False):
-        message = (
-            f"links to {alias.platform_alias}, which is disabled, so calls get model_not_found"
-        )
+        message = _(
+            "links to %(platform_alias)s, which is disabled, so calls get model_not_found"
+        ) % {"platform_alias": alias.platform_alias}
         yield Finding("hint", f"alias {alias}", message)
     yield from _legacy_targets()
     count = Alias.objects.filter(enabled=True).count()
-    yield Finding("ok" if count else "hint", "aliases", f"{count} enabled")
+    yield Finding("ok" if count else "hint", "aliases", _("%(count)s enabled") % {"count": count})
 
 
 def _legacy_targets() -> Findings:
@@ -413,33 +506,35 @@ def _legacy_targets() -> Findings:
     )
     for target in legacy:
         slug = target.alias.tenant.slug if target.alias.tenant is not None else ""
-        message = (
-            f"of tenant {slug} leads to the platform's {target.provider_model} without one of its aliases, "
+        message = _(
+            "of tenant %(slug)s leads to the platform's %(provider_model)s without one of its aliases, "
             "and is charged at that model's price; make it a link: add_alias --link"
-        )
+        ) % {"slug": slug, "provider_model": target.provider_model}
         yield Finding("hint", f"alias {target.alias}", message)
     for version in price_setting.find_uncharged():
         whose = f"for tenant {version.tenant.slug}" if version.tenant else "for every tenant"
-        message = (
-            f"{whose} applies to no call: only a tenant's alias has that name. Publish it for the platform's "
-            "alias, for provider/model, or for * (calls to tenants' own providers)"
-        )
+        message = _(
+            "%(whose)s applies to no call: only a tenant's alias has that name. Publish it for the "
+            "platform's alias, for provider/model, or for * (calls to tenants' own providers)"
+        ) % {"whose": whose}
         yield Finding("hint", f"price of {version.model}", message)
 
 
 def _tenants() -> Findings:
     living = ApiKey.objects.filter(Q(revoked_at=None), tenant=OuterRef("pk"))
     for tenant in Tenant.objects.filter(~Exists(living), deletion=None):
-        message = f"has no key; manage.py create_key --tenant {tenant.slug} --name first"
+        message = _("has no key; manage.py create_key --tenant %(slug)s --name first") % {
+            "slug": tenant.slug
+        }
         yield Finding("hint", f"tenant {tenant.slug}", message)
     count = Tenant.objects.filter(deletion=None).count()
     message = f"{count}" if count else "none yet; run manage.py quickstart or create_tenant"
     yield Finding("ok" if count else "hint", "tenants", message)
     for kept in owners.kept_owners():
-        message = (
-            f"{kept.username} is its last owner, though the groups at its identity provider give less since "
-            f"{kept.since:%Y-%m-%d}; make somebody else an owner"
-        )
+        message = _(
+            "%(username)s is its last owner, though the groups at its identity provider give less "
+            "since %(since)s; make somebody else an owner"
+        ) % {"username": kept.username, "since": format(kept.since, "%Y-%m-%d")}
         yield Finding("hint", f"tenant {kept.slug}", message)
 
 

@@ -9,6 +9,7 @@ from datetime import time, timedelta
 
 from gateway_project.lib.jobs import Job
 from responses_api.cache import erasing
+from responses_api.enforcement import retention as guardrail_retention
 from responses_api.storage import retention
 from responses_api.webhooks import audit_delivery, budget_news, delivery
 from tenants.audit import chain as audit_chain
@@ -57,6 +58,12 @@ JOBS: tuple[Job, ...] = (
     Job("expire_credits", DAY, billing.expire_credits, at=time(0, 23)),
     Job("purge_usage", DAY, billing.purge_usage, at=time(1, 33)),
     Job("purge_refusals", HOUR, refusal_retention.purge_refusals, at=time(0, 47)),
+    Job(
+        "purge_guardrail_events",
+        HOUR,
+        guardrail_retention.purge_guardrail_events,
+        at=time(0, 53),
+    ),
     Job("check_books", DAY, billing.check_books, at=time(2, 43)),
     # What a process left behind that died after its commit.
     Job("join_audit", 5 * SECOND, audit.join_events, is_due=audit_chain.is_any_pending),

@@ -116,7 +116,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route:
     rows = (
         TargetRow.objects.filter(alias=source)
         .select_related("provider_model__provider")
-        .order_by("position", "pk")
+        .order_by("position", "pk")[: lanes.MAX_TARGETS]
     )
     reached = [row for row in rows if _may_reach(source, row, caller)]
     found = lanes.of_targets(

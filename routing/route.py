@@ -84,7 +84,7 @@ def _check_quirk(name: str, value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What an account at a provider may do, as the operator says; None: nothing is known."""
+    """Limits of an account at a provider, as the operator says; None: nothing is known."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -162,7 +162,7 @@ class ResolvedTarget:
 
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
-    """How an alias chooses among its lanes.
+    """An alias's way of choosing among its lanes.
 
     strategy          the order within a tier
     affinity          cache: calls that begin alike go where their beginning may still be cached

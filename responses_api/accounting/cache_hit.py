@@ -48,6 +48,7 @@ class HitAsked(NamedTuple):
     call: ModelCall
     charge_percent: int
     ownership: Ownership | None
+    guardrail_outcome: str
 
 
 class CacheHit:
@@ -172,6 +173,7 @@ class CacheHit:
             service_tier=self._tier,
             ttft_ms=ttft_ms,
             overhead_us=max(int(lasted * 1_000_000), 0),
+            guardrail_outcome=self._asked.guardrail_outcome,
             cache_outcome=HIT,
             saved_nano=self._whole.total - self.charge_nano,
         )

@@ -38,7 +38,6 @@ class PrivateAdmin(BrowsingAdmin):
 
     rights = frozenset({"view", "delete"})
     resource: ClassVar[Kept]
-    list_per_page = 50  # a row of the stock list weighs much
     change_form_template = "admin/responses_api/kept.html"
     lists: ClassVar[str]  # the name of the page that lists such rows
 

@@ -22,6 +22,7 @@ from responses_api.stream.answer_charge import dollars
 from tenants.access.requests import access
 from tenants.access.rights import Area
 from tenants.console.live import live_topic, with_database
+from tenants.console.overview_panels import OverviewPanel, overview_panel
 from tenants.console.pages import ConsolePage, console_page
 from tenants.console.scope import Scope, read_scope
 
@@ -63,6 +64,24 @@ async def follow_in_flight(request: HttpRequest) -> Json:
     """Tell what runs to a page that is open."""
     scope = await with_database(read_scope, request)
     return await _told(request, scope)
+
+
+@live_topic("running-now", every_seconds=5)
+async def follow_running_now(request: HttpRequest) -> Json:
+    """Tell the first page how many calls run."""
+    scope = await with_database(read_scope, request)
+    tenant = None if scope.tenant is None else scope.tenant.pk
+    found = await in_flight_of(request).look(viewing.visible_tenants(scope.who, tenant))
+    return {"text": " ".join((_running(found), *_unheard(found)))}
+
+
+@overview_panel
+def running_now(request: HttpRequest, scope: Scope) -> OverviewPanel | None:
+    """Show on the first page how many calls run. The page does not wait for the workers: its script asks."""
+    if not scope.may("view", Area.USAGE):
+        return None
+    link = f"{reverse('admin:in_flight')}{scope.link()}"
+    return OverviewPanel(gettext_lazy("In flight"), "console/running_now.html", {"link": link})
 
 
 def _in_flight(request: HttpRequest, scope: Scope) -> Json:
@@ -107,23 +126,32 @@ def _target(placed: PlacedCall) -> str:
 
 
 def _summary(found: InFlight) -> str:
-    running = ngettext("%(count)s call is running.", "%(count)s calls are running.", found.total)
-    parts = [running % {"count": number_format(found.total, 0, force_grouping=True)}]
+    parts = [_running(found)]
     if found.total > len(found.calls):
         parts.append(_("The %(count)s oldest are shown.") % {"count": len(found.calls)})
-    told = {"answered": found.answered, "asked": found.asked}
     if found.reach == "alone":
         parts.append(_("Without Redis only the worker that shows this page is asked."))
-    elif found.reach == "cut_off":
-        parts.append(_("Redis does not answer: only the worker that shows this page was asked."))
-    elif found.answered < found.asked:
-        parts.append(
-            _("%(answered)s of %(asked)s workers answered; what the others run is not known.")
-            % told
-        )
+    elif unheard := _unheard(found):
+        parts += unheard
     else:
+        told = {"answered": found.answered, "asked": found.asked}
         parts.append(_("%(answered)s of %(asked)s workers answered.") % told)
     return " ".join(parts)
+
+
+def _running(found: InFlight) -> str:
+    running = ngettext("%(count)s call is running.", "%(count)s calls are running.", found.total)
+    return running % {"count": number_format(found.total, 0, force_grouping=True)}
+
+
+def _unheard(found: InFlight) -> list[str]:
+    """Say which workers did not tell what they run; nothing where all that there are did."""
+    if found.reach == "cut_off":
+        return [_("Redis does not answer: only the worker that shows this page was asked.")]
+    if found.reach != "alone" and found.answered < found.asked:
+        text = _("%(answered)s of %(asked)s workers answered; what the others run is not known.")
+        return [text % {"answered": found.answered, "asked": found.asked}]
+    return []
 
 
 @console_page

@@ -185,7 +185,6 @@ def _dots_of(row: WebhookEndpoint, request: HttpRequest) -> dict[str, Any]:
 class WebhookDeliveryAdmin(BrowsingAdmin):
     resource = DELIVERIES
     bodies = ("payload",)
-    list_per_page = 50
     list_display = (
         "event_type",
         "response_id",

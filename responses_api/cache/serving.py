@@ -81,6 +81,7 @@ def _asked(served: HitServed) -> HitAsked:
         call=admitted.call,
         charge_percent=served.use.policy.charge_percent,
         ownership=admitted.ownership,
+        guardrail_outcome=admitted.guardrail_outcome,
     )
 
 
@@ -88,7 +89,7 @@ def _tell(served: HitServed, hit: CacheHit) -> None:
     """Set the headers of the answer."""
     admitted, entry = served.admitted, served.entry
     headers = {
-        **admitted.ticket.headers,
+        **admitted.reply_headers,
         **entry.headers,
         HEADER: HIT,
         AGE_HEADER: str(entry.age(clock.timestamp())),

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('responses_api', '0005_delivery_log'),
+        ('responses_api', '0006_guardrails'),
         ('tenants', '0025_saved_by_cache'),
     ]
 

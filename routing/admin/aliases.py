@@ -84,6 +84,14 @@ class TargetInline(TenantInline):
     ordering = ("position", "pk")
     autocomplete_fields = ("provider_model",)
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Leave out what is not shown to tenants of the platform's targets."""
+        is_guest = (
+            obj is not None and obj.tenant_id is None and not access(request).sees_all_tenants
+        )
+        hidden = TARGETS.hidden_of_platform if is_guest else ()
+        return [name for name in self.fields if name not in hidden]
+
 
 class AliasList(NarrowedList):
     """Aliases, each with the models behind it, its price and its requests."""

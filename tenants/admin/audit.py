@@ -147,7 +147,6 @@ class AuditEventAdmin(BrowsingAdmin):
         ToFilter,
         ("tenant", TenantRelatedFilter),
     )
-    list_per_page = 50
     ordering = ("-id",)  # along the indexes: ids begin with the time
     sortable_by = ()
     search_fields = ("id",)  # see get_search_results

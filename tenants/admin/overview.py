@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from gateway_project.lib import clock
 from tenants.access.rights import Area
 from tenants.admin.usage_over_time import periods, question
+from tenants.console import overview_panels
 from tenants.console.pages import ConsolePage, console_page
 from tenants.console.scope import Scope
 from tenants.reports import charts, first_steps
@@ -41,6 +42,7 @@ class GuideStep:
     title: str | Promise
     hint: str | Promise
     link: str
+    button: str | Promise
     is_done: bool
 
 
@@ -79,8 +81,8 @@ class OverviewPage(ConsolePage):
             ],
             "needs": [_need(each) for each in found.attention],
             "steps": _steps(request, scope, tenants) if is_new else [],
+            "panels": overview_panels.panels_of(request, scope),
             "usage_link": reverse("admin:usage") + scope.link(),
-            "in_flight_link": _address("admin:in_flight"),
         }
 
 
@@ -127,7 +129,13 @@ def _need(each: Attention) -> NeedLine:
 def _steps(request: HttpRequest, scope: Scope, tenants: frozenset[int] | None) -> list[GuideStep]:
     asked = StepQuestion(scope.who, request.user, tenants)
     return [
-        GuideStep(step.title, step.hint, _address(step.page), step.is_done)
+        GuideStep(
+            step.title,
+            step.hint,
+            _address(step.page, *step.about),
+            "" if step.is_done else step.button,
+            step.is_done,
+        )
         for step in first_steps.first_steps(asked)
     ]
 

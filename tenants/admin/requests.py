@@ -45,6 +45,7 @@ FILTER_LABELS = {
     "code": gettext_lazy("error"),
     "source": gettext_lazy("usage from"),
     "end_user": gettext_lazy("end user"),
+    "guardrail": gettext_lazy("guardrails"),
     "cache": gettext_lazy("response cache"),
 }
 
@@ -65,6 +66,7 @@ class ShownRow:
     key_name: str
     tenant_name: str
     outcome: words.OutcomeWord
+    guardrail: words.OutcomeWord | None
     served_by: str
     first_token: str
     duration: str
@@ -116,6 +118,7 @@ def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
             key_name=names.keys.get(row.key_public_id, ""),
             tenant_name=names.tenants.get(row.tenant_id or 0, ""),
             outcome=words.outcome(row.status),
+            guardrail=words.guardrail(row.guardrail),
             served_by=f"{row.provider}/{row.upstream_model}" if row.provider else "",
             first_token=words.lasting(row.ttft_ms),
             duration=words.lasting(row.duration_ms),
@@ -176,6 +179,7 @@ class RequestsPage(ConsolePage):
             "about": count(volume.total) if volume else "",
             "shows_tenant": scope.tenant is None,
             "statuses": words.OUTCOMES,
+            "guardrail_outcomes": words.GUARDRAIL_OUTCOMES,
             "cache_outcomes": words.CACHE_OUTCOMES,
             "periods": periods_of(scope),
             "shows_upstreams": who.sees_upstreams_of(scope.tenant.pk if scope.tenant else None),
@@ -371,6 +375,8 @@ def _filter_word(name: str, value: str) -> str:
     """Return the value of a filter as people read it."""
     if name == "status":
         return str(words.outcome(value).label)
+    if name == "guardrail" and (told := words.GUARDRAIL_OUTCOMES.get(value)) is not None:
+        return str(told.label)
     return str(words.CACHE_OUTCOMES.get(value, value)) if name == "cache" else value
 
 

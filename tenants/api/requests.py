@@ -19,13 +19,24 @@ from tenants.managed.values import could_be_key, instant
 from tenants.models import Tenant
 from tenants.reports import requests
 from tenants.reports.request_detail import find_request
-from tenants.reports.request_filter import CACHE_OUTCOMES, SOURCES, STATUSES, RequestFilter
+from tenants.reports.request_filter import (
+    CACHE_OUTCOMES,
+    GUARDRAIL_OUTCOMES,
+    SOURCES,
+    STATUSES,
+    RequestFilter,
+)
 from tenants.reports.requests import LogPlace
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SPAN = timedelta(days=400)
 MAX_TEXT = 300
-CHOICES = {"status": STATUSES, "source": SOURCES, "cache": CACHE_OUTCOMES}
+CHOICES = {
+    "status": STATUSES,
+    "source": SOURCES,
+    "guardrail": GUARDRAIL_OUTCOMES,
+    "cache": CACHE_OUTCOMES,
+}
 TEXTS = ("key", "alias", "model", "provider", "code", "end_user")
 
 
@@ -65,6 +76,11 @@ class LoggedRequestSerializer(_Shown):
     is_priced = serializers.BooleanField()
     is_estimated = serializers.BooleanField()
     is_corrected = serializers.BooleanField()
+    guardrail = serializers.ChoiceField(
+        choices=GUARDRAIL_OUTCOMES,
+        allow_blank=True,
+        help_text="The strongest thing that guardrails did; blank where none looked at it.",
+    )
     cache_outcome = serializers.CharField(help_text="docs/cache.md; blank if it was not asked.")
     saved_nano = serializers.IntegerField(
         help_text="What an answer from the cache would have been charged beyond its charge."
@@ -159,6 +175,7 @@ class RequestLogView(ManagementView):
         "until": {"type": "string", "format": "date-time"},
         "status": {"type": "string", "enum": list(STATUSES)},
         "source": {"type": "string", "enum": list(SOURCES)},
+        "guardrail": {"type": "string", "enum": list(GUARDRAIL_OUTCOMES)},
         "cache": {"type": "string", "enum": list(CACHE_OUTCOMES)},
         **{name: {"type": "string", "maxLength": MAX_TEXT} for name in TEXTS},
     }

@@ -81,6 +81,12 @@ RECORDED: Mapping[str, Recorded] = {
     "routing.Alias": Recorded("alias"),
     "routing.Target": Recorded("target", named_by="alias"),
     "routing.AliasGrant": Recorded("alias_grant"),
+    "responses_api.Guardrail": Recorded(
+        "guardrail",
+        secret=_only("sealed_secret"),
+        noise=_only("revision"),
+        plain=_only("secret_host"),
+    ),
     "responses_api.WebhookEndpoint": Recorded(
         "webhook_endpoint",
         secret=_only("sealed_secret", "sealed_old_secret"),
@@ -93,7 +99,7 @@ _BOOKED = "written by the ledger, which is only ever added to"
 LEFT_OUT: Mapping[str, str] = {
     "tenants.ApiCreation": "notes which request made a row; the row is recorded",
     "tenants.AuditEvent": "the log itself",
-    "tenants.BillingPeriod": "moved on by the calendar; its invoice is recorded",
+    "tenants.BillingPeriod": "moved on by the calendar; its invoice is recorded, and that it was closed",
     "tenants.BudgetAlert": "sent when a threshold is reached",
     "tenants.BudgetLease": "taken and returned by calls",
     "tenants.BudgetWindow": "counted up by calls",
@@ -113,6 +119,7 @@ LEFT_OUT: Mapping[str, str] = {
     "responses_api.Conversation": _ANSWERED,
     "responses_api.ConversationItem": _ANSWERED,
     "responses_api.EventChunk": _ANSWERED,
+    "responses_api.GuardrailEvent": "written by calls, of which a guardrail found something",
     "responses_api.IdempotentCall": _ANSWERED,
     "responses_api.Run": _ANSWERED,
     "responses_api.StoredCompletion": _ANSWERED,

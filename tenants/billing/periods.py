@@ -16,6 +16,7 @@ from django.db.models import Min
 
 from gateway_project.lib import clock
 from gateway_project.lib.db import durable_transaction
+from tenants.audit import events
 from tenants.billing import credits as prepaid
 from tenants.billing import invoices
 from tenants.billing.instants import month_of, parsed_month
@@ -110,7 +111,8 @@ def grace_is_over(period: BillingPeriod, now: datetime) -> bool:
 
 def _close(period: BillingPeriod, now: datetime, *, force: bool = False) -> bool:
     complete = is_complete(period.ends_at)
-    if not (complete or force or grace_is_over(period, now)):
+    is_due = complete or grace_is_over(period, now)
+    if not (is_due or force):
         return False
     with durable_transaction():
         prepaid.lock(period.tenant_id)
@@ -119,7 +121,20 @@ def _close(period: BillingPeriod, now: datetime, *, force: bool = False) -> bool
         )
         if moved:
             invoices.draft(period)
+            _record_closing(period, complete=complete, forced=not is_due)
     return bool(moved)
+
+
+def _record_closing(period: BillingPeriod, *, complete: bool, forced: bool) -> None:
+    """Record who closed a month, and whether usage might still have arrived."""
+    events.record(
+        "billing_period.closed",
+        tenant_id=period.tenant_id,
+        object_type="billing_period",
+        object_id=period.pk,
+        object_name=period,
+        details={"was_complete": complete, "forced": forced},
+    )
 
 
 def _state(period: BillingPeriod) -> str:

@@ -1,4 +1,4 @@
-"""The console's menu: ten entries in three groups, each with its tabs, those that the person may open."""
+"""The console's menu: eleven entries in three groups, each with its tabs, those that the person may open."""
 
 from __future__ import annotations
 
@@ -131,6 +131,17 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Providers"), "routing.provider"),
             MenuTab(_("Set up"), "provider_setup"),
             MenuTab(_("Credentials"), "routing.credential"),
+            MenuTab(_("Circuits"), "circuits"),
+        ),
+    ),
+    MenuEntry(
+        BUILD,
+        _("Guardrails"),
+        "shield",
+        (
+            MenuTab(_("Guardrails"), "responses_api.guardrail"),
+            MenuTab(_("Events"), "responses_api.guardrailevent"),
+            MenuTab(_("Test bench"), "guardrail_bench"),
         ),
     ),
     MenuEntry(BUILD, _("Playground"), "science", (MenuTab(_("Playground"), "playground"),)),
@@ -183,11 +194,17 @@ def _tabs(tabs: Iterable[MenuTab], request: HttpRequest) -> Iterator[ShownTab]:
     for tab in tabs:
         address = _address(tab.target, request)
         if address is not None:
-            inside = address if "." in tab.target else _address(tab.rows, request)
-            is_open = request.path == address or (
-                inside is not None and request.path.startswith(inside)
+            is_open = _is_at(request.path, address) or _is_at(
+                request.path, _address(tab.rows, request)
             )
             yield ShownTab(tab.label, f"{address}{carried(request)}", is_open)
+
+
+def _is_at(path: str, address: str | None) -> bool:
+    """Tell whether a path is a page, or one below it; below the first page lie all others."""
+    if address is None or address == reverse("admin:index"):
+        return path == address
+    return path.startswith(address)
 
 
 def _address(target: str, request: HttpRequest) -> str | None:

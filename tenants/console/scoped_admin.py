@@ -19,7 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, JSONField, ManyToManyField, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
 from tenants.access import ownership
@@ -60,8 +60,8 @@ class Scoped(CheckedFields, _Base):
     # What its rows need to name themselves; in forms and searches too, where Django would not join it.
     list_select_related: ClassVar[bool | list[str] | tuple[str, ...] | tuple[()]] = ()
     view_on_site: Any = False
-    list_per_page = 50  # more would be heavy on a telephone
-    list_max_show_all = 50
+    list_per_page: ClassVar[int] = 50  # more would be heavy on a telephone
+    list_max_show_all: ClassVar[int] = 50
     formfield_overrides: ClassVar[dict[Any, Any]] = {
         JSONField: {"widget": Textarea(attrs={"rows": 3})}
     }
@@ -177,6 +177,8 @@ class NarrowedList(CheckedList):
         return found
 
 
+# What stands in the place of the tenant on the page of a row of the platform's.
+PLATFORMS = "shown_as_platforms"
 # Fewer than a form may have fields: it has some of its own.
 MOST_DELETED = 900
 
@@ -211,10 +213,19 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         hidden = self._hidden_fields(request, obj)
+        is_platforms = obj is not None and getattr(obj, "tenant_id", obj) is None
+        instead = {"tenant": PLATFORMS} if is_platforms and "tenant" in self.fixed_fields else {}
         return [
             (
                 title,
-                {**options, "fields": [f for f in flatten(options["fields"]) if f not in hidden]},
+                {
+                    **options,
+                    "fields": [
+                        instead.get(name, name)
+                        for name in flatten(options["fields"])
+                        if name not in hidden
+                    ],
+                },
             )
             for title, options in super().get_fieldsets(request, obj)
         ]
@@ -222,7 +233,12 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         fixed = self.fixed_fields if obj is not None else ()
         reserved = self._reserved_fields(request, obj)
-        return [*super().get_readonly_fields(request, obj), *fixed, *reserved]
+        return [*super().get_readonly_fields(request, obj), *fixed, *reserved, PLATFORMS]
+
+    @admin.display(description=gettext_lazy("Tenant"))
+    def shown_as_platforms(self, row: Model) -> str:
+        """Say whose a row is that no tenant owns."""
+        return gettext("Platform")
 
     def _reserved_fields(self, request: HttpRequest, row: Model | None) -> Iterable[str]:
         if self.resource is not None:
@@ -363,12 +379,11 @@ class TenantRelatedFilter(admin.RelatedFieldListFilter):
         if not isinstance(model_admin, TenantModelAdmin):
             raise TypeError(f"{type(model_admin).__name__} is not a TenantModelAdmin.")
         who, model = access(request), field.remote_field.model
-        rows: Iterable[Model]
-        if model is Tenant and not who.sees_all_tenants:  # who came with the person's memberships
+        if model is Tenant and not who.sees_all_tenants:  # they came with the person's memberships
             seen = who.tenants_where("view", Area.TENANT)
-            rows = sorted((who.known[pk] for pk in seen), key=lambda each: each.slug)
-        else:
-            rows = model_admin.choices(model._default_manager.all(), request)
+            own = sorted((who.known[pk] for pk in seen), key=lambda each: each.slug)
+            return [(str(tenant.pk), str(tenant)) for tenant in own]
+        rows = model_admin.choices(model._default_manager.all(), request)
         return [(str(row.pk), str(row)) for row in rows]
 
 
@@ -376,6 +391,8 @@ class OperatorModelAdmin(RowActions, ProvenPage, CheckedPage, _ModelAdmin):
     """Pages for operators of the platform, and for auditors to look at. Nothing else gives rights here."""
 
     view_on_site = False
+    list_per_page: ClassVar[int] = 50
+    list_max_show_all: ClassVar[int] = 50
 
     def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
         """Tell whether the person may do this to a row, or (None) to any."""

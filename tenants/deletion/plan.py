@@ -49,6 +49,8 @@ ERASED = (
     Erased("responses_api.Conversation"),
     Erased("responses_api.StoredCompletion"),
     Erased("responses_api.IdempotentCall"),
+    Erased("responses_api.GuardrailEvent"),
+    Erased("responses_api.Guardrail"),
     Erased("responses_api.CachedAnswer"),
     Erased("routing.AliasGrant"),
     Erased("routing.Target"),

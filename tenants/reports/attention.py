@@ -5,7 +5,7 @@ Apps above this one add finders of their own with `register`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,15 +27,25 @@ from tenants.reports.usage_series import UsageSeries
 
 MOST_OF_A_KIND = 5
 FULL_PERCENT = 80
+FAILING_PERCENT, FEWEST_CALLS = 10, 5  # of fewer calls nothing follows
 EXPIRES_WITHIN = timedelta(days=7)
 REFUSED_WITHIN = timedelta(hours=1)
 REFUSED = "upstream_auth_failed"
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderCalls:
+    """The calls of a provider in this hour and the last, and how many of them it did not answer."""
+
+    name: str
+    calls: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionQuestion:
     """Hold who asks, of which tenants (None: of all there are), when, the usage they look at, and how often
-    each provider refused the gateway's credential in the last hour, by tenant."""
+    each provider refused the gateway's credential in the last hour, by tenant, and how providers do."""
 
     who: Access
     tenants: frozenset[int] | None
@@ -44,6 +54,7 @@ class AttentionQuestion:
     freshness: Freshness
     by_alias: UsageSeries
     refused_credentials: Mapping[tuple[int, str], int]
+    providers: Sequence[ProviderCalls] = ()  # none where they may not be shown
 
     def of_tenants(self, rows: QuerySet, path: str = "tenant") -> QuerySet:  # type: ignore[type-arg]
         """Return those of the rows that are asked about."""
@@ -110,6 +121,26 @@ def refused_credentials(asked: AttentionQuestion) -> Iterator[Attention]:
         )
         told = text % {"provider": provider, "count": number_format(count, 0, force_grouping=True)}
         yield Attention("refused_credential", "bad", told, "routing_credential_changelist")
+
+
+@register
+def failing_providers(asked: AttentionQuestion) -> Iterator[Attention]:
+    """Tell of providers that leave more than a tenth of their calls unanswered, the worst first."""
+    troubled = [
+        one
+        for one in asked.providers
+        if one.calls >= FEWEST_CALLS and one.failed * 100 > one.calls * FAILING_PERCENT
+    ]
+    for one in sorted(troubled, key=lambda each: -each.failed / each.calls)[:MOST_OF_A_KIND]:
+        text = _(
+            "%(provider)s did not answer %(failed)s of %(calls)s calls in this hour and the last."
+        )
+        told = text % {
+            "provider": one.name,
+            "failed": number_format(one.failed, 0, force_grouping=True),
+            "calls": number_format(one.calls, 0, force_grouping=True),
+        }
+        yield Attention("failing_provider", "bad", told, "routing_provider_changelist")
 
 
 @register

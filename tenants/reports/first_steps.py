@@ -33,7 +33,11 @@ class StepQuestion:
 @dataclass(frozen=True, slots=True)
 class FirstStep:
     """A step: its place among the others, what it is called and why it is done, the page that does it (by
-    name), and what tells that it is done. `area`: whoever may add to it sees the step; None: everybody."""
+    name), and what tells that it is done. `area`: whoever may add to it sees the step; None: everybody.
+
+    A step with a `button` is done at once, by a POST to its page; `about` returns what that page is about, or
+    nothing where there is nothing to do it to.
+    """
 
     place: int
     title: str | Promise
@@ -41,6 +45,8 @@ class FirstStep:
     page: str
     is_done: Callable[[StepQuestion], bool]
     area: Area | None = None
+    button: str | Promise = ""
+    about: Callable[[StepQuestion], tuple[str, ...]] = lambda asked: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class ShownStep:
     title: str | Promise
     hint: str | Promise
     page: str
+    about: tuple[str, ...]
+    button: str | Promise
     is_done: bool
 
 
@@ -64,7 +72,14 @@ def register(step: FirstStep) -> None:
 def first_steps(asked: StepQuestion) -> list[ShownStep]:
     """Return the steps in their order, without those that whoever asks may not take."""
     return [
-        ShownStep(step.title, step.hint, step.page, step.is_done(asked))
+        ShownStep(
+            step.title,
+            step.hint,
+            step.page,
+            step.about(asked),
+            step.button,
+            step.is_done(asked),
+        )
         for _, step in sorted(_steps.items())
         if step.area is None or _may(asked, step.area)
     ]

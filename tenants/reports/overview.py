@@ -15,6 +15,7 @@ from tenants.reports.attention import (
     REFUSED_WITHIN,
     Attention,
     AttentionQuestion,
+    ProviderCalls,
     attention,
 )
 from tenants.reports.buckets import Span, TimeBuckets
@@ -44,10 +45,13 @@ class ProviderHour:
     latency: Latency
 
     @property
+    def failed(self) -> int:
+        return self.used.failed + self.used.abandoned
+
+    @property
     def success_percent(self) -> float:
         """Return how many of its calls it answered, whatever was tried after the others."""
-        failed = self.used.failed + self.used.abandoned
-        return 100 - 100 * failed / self.used.calls if self.used.calls else 100.0
+        return 100 - 100 * self.failed / self.used.calls if self.used.calls else 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,17 @@ def overview(who: Access, asked: SeriesQuestion, at: datetime) -> Overview:
     by_alias = usage_series.series_of("alias", shown, together.series, with_cost=with_cost)
     before, now = (_pace(found, bucket, with_cost=with_cost) for bucket in (0, 1))
     shows_providers = "provider" not in usage_series.hidden_columns(who, asked.tenant_id)
-    question = AttentionQuestion(who, tenants, at, asked.zone, known, by_alias, refused_credentials)
+    providers = _providers(found, with_cost=with_cost) if shows_providers else []
+    question = AttentionQuestion(
+        who,
+        tenants,
+        at,
+        asked.zone,
+        known,
+        by_alias,
+        refused_credentials,
+        [ProviderCalls(one.name, one.used.calls, one.failed) for one in providers],
+    )
     return Overview(
         now=now,
         before=before,
@@ -92,7 +106,7 @@ def overview(who: Access, asked: SeriesQuestion, at: datetime) -> Overview:
         refused_before=refused.get((0, ""), 0),
         by_alias=by_alias,
         attention=attention(question),
-        providers=_providers(found, with_cost=with_cost) if shows_providers else [],
+        providers=providers,
         freshness=known,
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from gateway_project.lib import clock, ids, sealing
 from gateway_project.lib.secret import Secret
@@ -27,11 +29,10 @@ from tenants.sign_in.oidc import Client, IdentityRefused
 logger = logging.getLogger("tollgate.sign_in")
 
 _STRANGE = re.compile(r"[^\w.@+-]+")
-NO_OTHER_OWNER = (
+NO_OTHER_OWNER = gettext_lazy(
     "Your groups let you in no longer, but you are the tenant's last owner. Ask an operator to make somebody "
     "else an owner."
 )
-UNKNOWN = "This console does not know you yet. Ask {who} to let you in; the provider calls you {subject!r}."
 
 
 def client_of(provider: IdentityProvider) -> Client:
@@ -62,7 +63,7 @@ def enter(provider: IdentityProvider, claims: Mapping[str, Any]) -> User:
     """
     identity = _settle(provider, claims)
     if identity.kept_as_owner_at is not None and not role_from(provider, claims):
-        raise IdentityRefused(NO_OTHER_OWNER)
+        raise IdentityRefused(str(NO_OTHER_OWNER))
     _refuse_strangers(provider, identity)
     return identity.user
 
@@ -180,8 +181,17 @@ def _refuse_strangers(provider: IdentityProvider, identity: ExternalIdentity) ->
 
 
 def _unknown(provider: IdentityProvider, subject: str) -> IdentityRefused:
-    who = "an operator" if provider.tenant is None else f"an owner of {provider.tenant.name}"
-    return IdentityRefused(UNKNOWN.format(who=who, subject=subject))
+    if provider.tenant is None:
+        text = _(
+            "This console does not know you yet. Ask an operator to let you in; the provider calls you "
+            "“%(subject)s”."
+        )
+        return IdentityRefused(text % {"subject": subject})
+    text = _(
+        "This console does not know you yet. Ask an owner of %(tenant)s to let you in; the provider calls "
+        "you “%(subject)s”."
+    )
+    return IdentityRefused(text % {"tenant": provider.tenant.name, "subject": subject})
 
 
 def _shown_as(claims: Mapping[str, Any]) -> str:

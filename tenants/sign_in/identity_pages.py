@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -26,7 +27,7 @@ from tenants.sign_in.oidc import IdentityRefused, PendingSignIn
 
 PENDING = "tollgate.identity"
 # Else a link could put somebody into an account of its writer's, who then enters their secrets there.
-SIGN_OUT_FIRST = "You are signed in as {name!r} in another way. Sign out first."
+SIGN_OUT_FIRST = gettext_lazy("You are signed in as “%(name)s” in another way. Sign out first.")
 View = Callable[..., HttpResponse]
 
 
@@ -45,7 +46,8 @@ def find_provider(request: HttpRequest) -> HttpResponse:
     rows = IdentityDomain.objects.filter(domain=domain, confirmed=True, provider__enabled=True)
     found = rows.first()
     if found is None:
-        return _refuse(request, f"No identity provider is known for {domain[:100]!r}.", status=404)
+        text = _("No identity provider is known for “%(domain)s”.")
+        return _refuse(request, text % {"domain": domain[:100]}, status=404)
     # A page with a link: the policy lets forms lead to this console only, redirects included.
     shown = {
         "title": _("Sign in"),
@@ -88,11 +90,11 @@ def come_back(request: HttpRequest, provider_id: UUID) -> HttpResponse:
     provider = _provider(provider_id)
     waiting = request.session.pop(PENDING, None)
     if waiting is None or waiting["provider"] != str(provider.pk):
-        return _refuse(request, "No sign-in is under way in this browser; begin again.")
+        return _refuse(request, _("No sign-in is under way in this browser; begin again."))
     try:
         pending = PendingSignIn(**waiting)
         if pending.issuer != provider.issuer:
-            raise IdentityRefused("The provider was changed meanwhile; begin again.")
+            raise IdentityRefused(_("The provider was changed meanwhile; begin again."))
         claims = oidc.complete(
             identities.client_of(provider),
             pending,
@@ -113,7 +115,7 @@ def _take_in(
         if request.user.pk == user.pk and came and came.provider == provider.pk:
             request.session[sessions.PROVEN] = clock.timestamp()
             return redirect(pending.target or "admin:index")
-        return _refuse(request, SIGN_OUT_FIRST.format(name=request.user.get_username()))
+        return _refuse(request, SIGN_OUT_FIRST % {"name": request.user.get_username()})
     origin.mark(request.session, provider, user.pk)
     response: HttpResponse = perform_login(
         request, Login(user=user, redirect_url=pending.target or None)

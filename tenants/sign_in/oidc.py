@@ -17,6 +17,7 @@ import orjson
 from django.conf import settings
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.secret import Secret
@@ -106,15 +107,14 @@ def complete(
 ) -> dict[str, Any]:
     """Return the claims of the person who came back. Raise IdentityRefused."""
     if clock.timestamp() - pending.began > PENDING_SECONDS:
-        raise IdentityRefused("The sign-in took too long; begin again.")
+        raise IdentityRefused(_("The sign-in took too long; begin again."))
     if not constant_time_compare(answer.get("state", ""), pending.state):
-        raise IdentityRefused("This answer belongs to another sign-in; begin again.")
+        raise IdentityRefused(_("This answer belongs to another sign-in; begin again."))
     if answer.get("iss", client.issuer) != client.issuer:  # RFC 9207
-        raise IdentityRefused("The answer came from another provider than was asked.")
+        raise IdentityRefused(_("The answer came from another provider than was asked."))
     if "code" not in answer:
-        raise IdentityRefused(
-            f"The provider refused: {answer.get('error', 'no reason given')[:100]}."
-        )
+        text = _("The provider refused: %(error)s.")
+        raise IdentityRefused(text % {"error": answer.get("error", _("no reason given"))[:100]})
     token = _exchange(client, pending, callback, answer["code"])
     return verify(client, pending, token)
 
@@ -123,8 +123,9 @@ def _discover(client: Client) -> dict[str, Any]:
     address = f"{client.issuer.rstrip('/')}/.well-known/openid-configuration"
     document = fetch_json(client, "GET", address)
     if document.get("issuer") != client.issuer:
+        text = _("The provider calls itself “%(issuer)s”, not “%(wanted)s”.")
         raise IdentityRefused(
-            f"The provider calls itself {str(document.get('issuer'))[:200]!r}, not {client.issuer!r}."
+            text % {"issuer": str(document.get("issuer"))[:200], "wanted": client.issuer}
         )
     return document
 
@@ -132,7 +133,8 @@ def _discover(client: Client) -> dict[str, Any]:
 def _endpoint(client: Client, document: Mapping[str, Any], name: str) -> str:
     address = document.get(name)
     if not isinstance(address, str) or urlsplit(address).scheme not in _schemes(client):
-        raise IdentityRefused(f"The provider's {name} is missing, or not reached over https.")
+        text = _("The provider's %(name)s is missing, or not reached over https.")
+        raise IdentityRefused(text % {"name": name})
     return address
 
 
@@ -156,7 +158,7 @@ def _exchange(client: Client, pending: PendingSignIn, callback: str, code: str) 
     answer = fetch_json(client, "POST", pending.token_endpoint, form=form, headers=headers)
     token = answer.get("id_token")
     if not isinstance(token, str):
-        raise IdentityRefused("The provider sent no ID token.")
+        raise IdentityRefused(_("The provider sent no ID token."))
     return token
 
 
@@ -175,15 +177,16 @@ def verify(client: Client, pending: PendingSignIn, token: str) -> dict[str, Any]
             options={"require": ["iss", "sub", "aud", "exp", "iat"]},
         )
     except jwt.PyJWTError as error:
-        raise IdentityRefused(f"The provider's ID token does not count: {error}.") from error
+        text = _("The provider's ID token does not count: %(error)s.")
+        raise IdentityRefused(text % {"error": error}) from error
     if not constant_time_compare(str(claims.get("nonce", "")), pending.nonce):
-        raise IdentityRefused("The ID token was made for another sign-in.")
+        raise IdentityRefused(_("The ID token was made for another sign-in."))
     if claims.get("azp", client.client_id) != client.client_id:
-        raise IdentityRefused("The ID token was made for another client.")
+        raise IdentityRefused(_("The ID token was made for another client."))
     if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255:
-        raise IdentityRefused("The ID token names nobody.")
+        raise IdentityRefused(_("The ID token names nobody."))
     if pending.again and not _is_fresh(claims):
-        raise IdentityRefused("The provider did not ask you to sign in again.")
+        raise IdentityRefused(_("The provider did not ask you to sign in again."))
     return claims
 
 
@@ -202,7 +205,7 @@ def _key_of(client: Client, pending: PendingSignIn, token: str) -> Any:
     usable = [key for key in keys if key.public_key_use in {None, "sig"}]
     named = [key for key in usable if wanted is None or key.key_id == wanted]
     if len(named) != 1:
-        raise IdentityRefused("The provider has no key with which the ID token was signed.")
+        raise IdentityRefused(_("The provider has no key with which the ID token was signed."))
     return named[0]
 
 
@@ -221,11 +224,12 @@ def fetch_json(
         )
         found = orjson.loads(body)
     except OSError as error:
-        raise IdentityRefused(f"The provider cannot be reached: {error}.") from error
+        text = _("The provider cannot be reached: %(error)s.")
+        raise IdentityRefused(text % {"error": error}) from error
     except orjson.JSONDecodeError as error:
-        raise IdentityRefused("The provider's answer is not JSON.") from error
+        raise IdentityRefused(_("The provider's answer is not JSON.")) from error
     if not isinstance(found, dict):
-        raise IdentityRefused("The provider's answer is not an object.")
+        raise IdentityRefused(_("The provider's answer is not an object."))
     return found
 
 

@@ -61,9 +61,9 @@ def test_what_calls_cost_the_operator_is_shown_to_operators_only(
     for model in (UsageRow, UsageDay):
         assert "Cost, USD" in text(operator.get(url(model, "changelist")))
         assert "Cost, USD" not in text(billing.get(url(model, "changelist")))
-    assert "Cost nano" in text(operator.get(url(world.ours.usage, "change")))
+    assert "Cost, nano-dollars" in text(operator.get(url(world.ours.usage, "change")))
     assert "usage_anomaly__exact=1" in text(operator.get(url(UsageRow, "changelist")))
-    assert "Cost nano" not in text(billing.get(url(world.ours.usage, "change")))
+    assert "Cost, nano-dollars" not in text(billing.get(url(world.ours.usage, "change")))
 
 
 def test_rows_are_found_by_request_and_filtered_by_alias(world: World, billing: Client):

@@ -47,6 +47,28 @@ def test_the_menu_has_what_a_role_may_open_and_nothing_else(world: World, operat
     assert len(shown) < sum(len(entry.tabs) for entry in everything)
 
 
+def test_the_menu_shows_where_one_is_on_pages_below_its_tabs_too(
+    world: World, operator: Client
+) -> None:
+    request_id = request_id_of(world.ours.usage.pk)
+    for address, entry in (
+        (reverse("admin:index"), "Overview"),
+        (reverse("admin:request", args=(request_id,)), "Requests"),
+        (reverse("admin:stop_request", args=(request_id,)), "Requests"),
+        (url(world.ours.response, "change"), "Responses"),
+        (url(world.ours.key, "history"), "Keys"),
+        (reverse("admin:price_import"), "Models"),
+    ):
+        menu = operator.get(address, follow=True).context["menu"]
+        assert [str(each.label) for each in menu if each.is_open] == [entry], address
+
+
+def test_a_row_of_the_platforms_says_so(world: World, operator: Client) -> None:
+    page = text(operator.get(url(world.platform.provider, "change")))
+    assert "Platform" in page.split("Base URL")[0].split("</nav>")[-1]
+    assert "Authentication" in page
+
+
 def test_search_leads_to_an_id_and_lists_names_by_their_beginning(
     world: World, operator: Client
 ) -> None:

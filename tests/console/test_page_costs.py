@@ -6,6 +6,7 @@ Counted is everything a page asks, who is signed in and as whom included.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib import admin as django_admin
@@ -21,9 +22,10 @@ from tenants.keys import keys
 from tenants.models import ApiKey, AuditEvent, UsageRow
 from tests.console import world as worlds
 from tests.console.pages import url
-from tests.console.test_request_pages import address, ago, call, of_key
+from tests.console.test_request_pages import address, ago, of_key
 from tests.console.world import World
 from tests.plugins.tiers import sampled
+from tests.support.logged import call
 
 pytestmark = pytest.mark.django_db
 
@@ -75,7 +77,7 @@ def asked(client: Client, page: str) -> tuple[int, int, int]:
     """
     for _time in range(2):
         with CaptureQueriesContext(connection) as queries:
-            answer = client.get(page)
+            answer: Any = client.get(page)
         if len(queries) <= MOST_QUERIES:
             break
     body = b"".join(answer.streaming_content) if answer.streaming else answer.content

@@ -14,11 +14,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from gateway_project.lib import clock
-from routing.models import Provider
+from routing import model_sync
+from routing.model_sync import NoModelList
+from routing.models import Provider, UpstreamTest
 from tenants.billing import rollups
 from tenants.models import ApiKey, Budget, BudgetWindow, Tenant, UsageRow
 from tests.console import world as worlds
-from tests.console.pages import text
+from tests.console.pages import text, url
 from tests.support import usage_rows
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +112,45 @@ def test_the_first_steps_tick_themselves_until_a_request_was_answered(tenant: Te
     assert "First steps" in get(owner, "admin:overview")
     use(tenant)
     assert "First steps" not in get(owner, "admin:overview")
+
+
+def test_the_first_steps_test_the_provider_that_one_may_change(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    owner, viewer = worlds.staff("owner", tenant), worlds.staff("viewer", tenant)
+    Provider.objects.create(name="platform", protocol="chat", base_url="https://b.example/v1")
+    assert "/do/test_provider/" not in get(owner, "admin:overview")  # the platform's is not theirs
+    own = Provider.objects.create(
+        tenant=tenant,
+        name="own",
+        protocol="chat",
+        base_url="https://a.example/v1",
+        auth_kind="none",
+    )
+    address = f'action="{url(own, "change").replace("/change/", "/do/test_provider/")}"'
+    assert address in get(owner, "admin:overview")
+    assert "Test the provider" not in get(viewer, "admin:overview")
+
+    monkeypatch.setattr(model_sync, "list_models", refusing)
+    sent = owner.post(address[8:-1], follow=True)
+    assert "It is down." in text(sent)
+    assert address in get(owner, "admin:overview")
+    UpstreamTest.objects.update(ok=True)
+    page = get(owner, "admin:overview")
+    assert address not in page
+    assert "Test the provider" in page
+
+
+def refusing(*_: Any) -> Any:
+    raise NoModelList("it is down")
+
+
+def test_the_first_page_leaves_room_for_what_runs(tenant: Tenant):
+    member = worlds.staff("viewer", tenant)
+    assert 'data-live-text="running-now"' in get(member, "admin:overview")
+    told = member.get("/console/live/running-now/?tenant=acme")
+    assert told.json() == {"text": "0 calls are running."}
+    assert member.get("/console/live/running-now/?tenant=other").status_code == 404
 
 
 def test_a_viewer_is_told_of_no_step_they_may_not_take(tenant: Tenant):

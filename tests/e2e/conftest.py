@@ -124,3 +124,12 @@ def before(browser: Browser, served: Served, name: str, password: str) -> Iterat
     yield person
     context.close()
     assert person.complaints == [], "the browser complained"
+
+
+@contextmanager
+def let_in(browser: Browser, served: Served, name: str, cookie: str) -> Iterator[Person]:
+    """Somebody who has signed in already, in a browser of their own."""
+    with before(browser, served, name, "") as person:
+        address = served.root_url.replace("127.0.0.1", "localhost")
+        person.context.add_cookies([{"name": "sessionid", "value": cookie, "url": address}])
+        yield person

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import SCREENSHOTS
 from tests.e2e.person import Person
-from tests.e2e.walk import AXE, look
+from tests.e2e.walk import AXE, look, other_views
 from tests.processes.served import Served, shell
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ def test_every_page_is_in_order_in_a_browser(
     operator.page.get_by_role("button", name="Later").click()
     operator.sees("Overview")
     wrong: dict[str, list[str]] = {}
-    for address in furnished:
+    for number, address in enumerate(furnished):
         operator.open(address)
         name = re.sub(r"[^a-z0-9]+", "-", address.removeprefix("/console")).strip("-") or "index"
-        found = look(operator.page, SCREENSHOTS / f"page-{name[:60]}")
+        picture = SCREENSHOTS / f"page-{name[:60]}"
+        found = look(operator.page, picture, other_views(number))
         found += [f"the browser complains: {each}" for each in operator.complaints]
         operator.complaints.clear()
         if found:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.e2e.person import Person
@@ -10,6 +14,14 @@ from tests.support.patience import GIVE_UP_SECONDS, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+
+# A program that finds address and key in its environment.
+ASK = """
+from openai import OpenAI
+said = OpenAI().responses.create(model="sandbox-responses", input="Hello")
+print(said.output_text)
+"""
 
 
 def paste(text: str) -> str:
@@ -79,7 +91,19 @@ def test_what_stands_in_the_way_is_named(operator: Person) -> None:
     page.get_by_role("heading", name="mistyped").wait_for()
 
 
-def test_copying_works_without_tls(operator: Person) -> None:
+def copied(page: Page, tab: str) -> str:
+    """Copy a program by its button and return what was copied, pasted into a field."""
+    page.get_by_role("tab", name=tab).click()
+    page.get_by_role("tabpanel").get_by_role("button", name="Copy").click()
+    page.get_by_role("tabpanel").get_by_role("button", name="Copied").wait_for()
+    field = page.locator("body > textarea")
+    field.fill("")
+    field.focus()
+    page.keyboard.press("Control+V")
+    return field.input_value()
+
+
+def test_copying_works_without_tls_and_the_programs_run(operator: Person, tmp_path: Path) -> None:
     """Over plain HTTP there is no clipboard of the browser."""
     page = operator.page
     page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
@@ -99,3 +123,15 @@ def test_copying_works_without_tls(operator: Person) -> None:
     page.keyboard.press("Control+V")
 
     assert page.locator("body > textarea").input_value().strip() == secret.strip()
+
+    program = tmp_path / "hello.py"
+    program.write_text(copied(page, "Python"))
+    until(lambda: "You said" in paste(f"{sys.executable} {program}"))
+    page.get_by_text("✓ It was answered.").wait_for()
+    *config, command = copied(page, "Codex").rstrip().split("\n")
+    assert command.startswith("codex")
+    paste("\n".join([f"export HOME={tmp_path}", *config]))
+    written = [tomllib.loads(each.read_text()) for each in (tmp_path / ".codex").iterdir()]
+    assert any("tollgate" in each.get("model_providers", {}) for each in written)
+    exported = copied(page, "Environment")
+    assert "You said" in paste(f"{exported}\n{sys.executable} -c {shlex.quote(ASK)}")

@@ -118,6 +118,8 @@ class LiveGateway:
             self.worker.state = replace(self.worker.state, services=services)
             self.worker.forget()
             services.gate.clear()
+            services.lane_health.clear()
+            services.lane_health.chance = lambda: 0.0  # no test waits by chance
             services.registry.draining = False
             services.writer.try_again()
             self.sandbox.forget()

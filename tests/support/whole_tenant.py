@@ -15,7 +15,13 @@ from django.db.models import Model
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.secret import Secret
-from responses_api.models import CachedAnswer, IdempotentCall, StoredCompletion
+from responses_api.models import (
+    CachedAnswer,
+    Guardrail,
+    GuardrailEvent,
+    IdempotentCall,
+    StoredCompletion,
+)
 from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Provider, UpstreamTest
@@ -74,6 +80,7 @@ def make(name: str) -> Tenant:
     _routes(tenant, name, word, key)
     _limits(tenant, word, key)
     _refused(tenant, word, key)
+    _guarded(tenant, word, key)
     _said(tenant, word)
     _told(tenant, word)
     _money(tenant, name, word, key)
@@ -176,6 +183,32 @@ def _refused(tenant: Tenant, word: str, key: ApiKey) -> None:
         key_public_id=key.public_id,
         code="model_not_found",
         refusals=3,
+    )
+
+
+def _guarded(tenant: Tenant, word: str, key: ApiKey) -> None:
+    row = Guardrail.objects.create(
+        tenant=tenant,
+        api_key=key,
+        alias=Alias.objects.filter(tenant=tenant, platform_alias=None).first(),
+        provider=Provider.objects.filter(tenant=tenant).first(),
+        name=f"{word}-rule",
+        kind="terms",
+        config={"terms": [word]},
+        url=f"https://{word}.example/check",
+    )
+    GuardrailEvent.objects.create(
+        tenant=tenant,
+        request_id="req_1",
+        key_public_id=key.public_id,
+        guardrail_id=row.pk,
+        guardrail=row.name,
+        revision=1,
+        stage="input",
+        surface="message",
+        rule=word,
+        action="blocked",
+        digest=word,
     )
 
 

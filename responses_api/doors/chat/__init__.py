@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_project.lib import ids
-from responses_api.doors.chat import canonical, request
+from responses_api.doors.chat import canonical, contents, request
 from responses_api.doors.chat.encoder import ChatEncoder, end_failed_stream
 from responses_api.doors.chat.parameters import PARAMETERS
 from responses_api.doors.chat.relay import ChatRelay
@@ -25,6 +25,7 @@ DOOR = Door(
     parameters=PARAMETERS,
     decode=request.decode,
     refuse_foreign_ids=request.refuse_foreign_ids,
+    contents=contents.walk,
     canonical=canonical.canonical,
     client_param=canonical.client_param,
     with_output_limit=request.with_output_limit,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from django.core.exceptions import ValidationError
 
+from gateway_project.lib.actor import Actor, acting
 from tenants.billing import instants, periods
-from tenants.models import BillingPeriod, Invoice, SpoolPosition, Tenant
+from tenants.models import AuditEvent, BillingPeriod, Invoice, SpoolPosition, Tenant
 from tests.plugins.cases import cases
 from tests.support.usage_rows import usage
 
@@ -151,3 +153,25 @@ def test_a_period_cannot_be_closed_before_it_is_over_or_complete():
     with pytest.raises(ValidationError, match="ingester"):
         periods.close(period, now=NOVEMBER)
     assert periods.close(period, now=NOVEMBER, force=True).state == "draft"
+
+
+def test_that_a_month_was_closed_is_in_the_audit_log_once():
+    acme = tenant()
+    usage(acme, OCTOBER)
+    periods.ensure(acme, OCTOBER)
+    period = BillingPeriod.objects.get()
+    with acting(Actor("person", "7", "ada")):
+        spool(OCTOBER)
+        periods.close(period, now=NOVEMBER, force=True)
+        periods.close(period, now=NOVEMBER, force=True)
+    event = AuditEvent.objects.get(action="billing_period.closed")
+    assert (event.tenant_id, event.actor_name, event.object_id) == (acme.pk, "ada", str(period.pk))
+    assert event.object_name == f"{acme} 2026-10"
+    assert json.loads(event.details) == {"was_complete": False, "forced": True}
+
+    other = Tenant.objects.create(slug="other", name="Other", created_at=OCTOBER)
+    usage(other, OCTOBER)
+    periods.advance(other, NOVEMBER + timedelta(days=2))
+    event = AuditEvent.objects.get(action="billing_period.closed", tenant_id=other.pk)
+    assert event.actor_kind == "system"
+    assert json.loads(event.details) == {"was_complete": False, "forced": False}

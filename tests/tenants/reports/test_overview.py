@@ -147,6 +147,22 @@ def test_everything_that_needs_somebody_is_told_to_whom_it_concerns(tenant: Tena
     assert kinds(look(access_as(other, "owner"), other)) == []
 
 
+def test_a_provider_that_leaves_calls_unanswered_is_named_to_who_may_see_it(tenant: Tenant):
+    failed = {"status": "failed", "usage_source": "none", "charges": {}}
+    use(tenant, *[NOW - HOUR] * 9, provider="steady")
+    use(tenant, NOW - HOUR, provider="steady", **failed)  # a tenth is no trouble
+    use(tenant, *[NOW - HOUR] * 3, provider="groq")
+    use(tenant, *[NOW - HOUR] * 2, provider="groq", **failed)
+    use(tenant, *[NOW - HOUR] * 4, provider="rare", **failed)  # too few to say
+    use(tenant, *[NOW - DAY] * 9, provider="yesterday", **failed)
+
+    for found in (look(OPERATOR), look(access_as(tenant, "admin"), tenant)):
+        assert kinds(found) == [("failing_provider", "bad")]
+        assert "groq did not answer 2 of 5 calls" in found.attention[0].text
+    tenant.shows_upstreams = False
+    assert kinds(look(access_as(tenant, "admin"), tenant)) == []
+
+
 def budget(tenant: Tenant, percent: int, **fields: Any) -> Budget:
     row = Budget.objects.create(
         tenant=tenant, name=f"to {percent}", amount_nano=100 * NANO, **fields

@@ -1,0 +1,130 @@
+"""Two workers with a Redis: the console shows what both run, and stops a call of either, while its socket and
+the calls go on beside one another.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import alone, let_in
+from tests.processes.served import Served, eventually, shell
+from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.redis_server import PROGRAM, RedisServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+PEOPLE = """
+import json
+from tenants.keys import keys
+from tenants.models import Tenant
+from tests.support import console_session
+_, secret = keys.create(Tenant.objects.get(slug="default"), "streams")
+print(json.dumps([secret.reveal(), console_session.operator().cookie]))
+"""
+MOST_STREAMS = 12
+
+
+@pytest.fixture
+def private_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    if PROGRAM is None:
+        pytest.skip("redis-server is not installed")
+    found = RedisServer(tmp_path)
+    found.start()
+    yield found
+    found.stop()
+
+
+class Streams:
+    """Calls that stream until they are stopped, or left; `ended` is how many were told that they are."""
+
+    def __init__(self, served: Served, secret: str) -> None:
+        self._served, self._secret = served, secret
+        self._threads: list[threading.Thread] = []
+        self.is_left = threading.Event()
+        self.pieces = 0
+        self.stopped = 0
+
+    def begin(self) -> None:
+        caller = threading.Thread(target=self._run)
+        self._threads.append(caller)
+        caller.start()
+
+    def end(self) -> None:
+        self.is_left.set()
+        for caller in self._threads:
+            caller.join(GIVE_UP_SECONDS)
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def _run(self) -> None:
+        body = {"model": "sandbox-responses", "input": "[chunks=1000000] [pace=50]", "stream": True}
+        with httpx.stream(
+            "POST",
+            f"{self._served.root_url}/v1/responses",
+            headers={"authorization": f"Bearer {self._secret}"},
+            json=body,
+            timeout=GIVE_UP_SECONDS,
+            trust_env=False,
+        ) as answer:
+            for line in answer.iter_lines():
+                self.pieces += 1
+                if "This request was stopped" in line:
+                    self.stopped += 1
+                if self.is_left.is_set():
+                    return
+
+
+def test_calls_of_both_workers_are_seen_and_stopped_beside_an_open_socket(
+    browser: Browser,
+    first_boot: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    private_redis: RedisServer,
+) -> None:
+    variables = {
+        **alone(shutil.copytree(first_boot[0], tmp_path / "data")),
+        "REDIS_URL": private_redis.url,
+    }
+    secret, cookie = shell(variables, PEOPLE)
+    with (
+        Served(variables, "--workers", "2") as served,
+        let_in(browser, served, "operator", cookie) as person,
+    ):
+        page, streams = person.page, Streams(served, secret)
+        person.open("/console/")  # asks for a second factor once
+        person.open("/console/in-flight/")
+        workers = page.locator("[data-in-flight] tbody [data-cell=worker]")
+
+        def both_are_seen() -> bool:
+            """Begin one stream more, on a connection that either may get."""
+            if len(streams) < MOST_STREAMS:
+                streams.begin()
+            page.wait_for_timeout(1_000)  # the open page is told every two seconds
+            return len(set(workers.all_inner_texts())) == 2
+
+        try:
+            eventually(both_are_seen)
+            page.get_by_text("2 of 2 workers answered.").wait_for()
+            person.picture("in-flight-two-workers")
+            so_far = streams.pieces
+            eventually(lambda: streams.pieces > so_far + 100)
+            assert page.locator("[data-live-status]").inner_text() == "Live"
+            for worker in sorted(set(workers.all_inner_texts())):
+                row = page.locator("[data-in-flight] tbody tr", has_text=worker).first
+                row.get_by_role("link", name="Stop", exact=True).click()
+                page.get_by_role("button", name="Stop it").click()
+                page.get_by_text(re.compile(r"Ended after [\d,]+ ms: [\d,]+ tokens, ")).wait_for()
+                person.open("/console/in-flight/")
+                workers.first.wait_for()
+            eventually(lambda: streams.stopped == 2)
+        finally:
+            streams.end()
