@@ -51,8 +51,8 @@ async def serve(served: HitServed) -> None:
     """Answer from the cache. Raise GatewayError if nothing was sent, ClientGone if the client does not take
     its answer."""
     services, admitted, entry = served.services, served.admitted, served.entry
-    began = clock.monotonic()
-    hit = await cache_hit.open_hit(services.budgets, _asked(served), entry.used)
+    began, used = clock.monotonic(), entry.used
+    hit = await cache_hit.open_hit(services.budgets, _asked(served), used)
     try:
         if admitted.ownership is not None:
             await admitted.ownership.prove()
@@ -67,7 +67,7 @@ async def serve(served: HitServed) -> None:
     await services.spool_writer.durable()
     _tell(served, hit)
     await _give(served, answer, identity)
-    outcome = _outcome(entry.used.usage, entry.source, clock.monotonic() - began)
+    outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
     log_outcome(services.request_log, describe_call(admitted, admitted.route), outcome)
 
 

@@ -112,8 +112,9 @@ def test_the_log_filters_by_what_the_cache_said_and_a_request_says_why(world: Wo
 def test_a_request_past_the_cache_says_why_where_the_alias_keeps_answers(
     world: World, platforms: Alias
 ):
-    tenant, named, operator = world.ours.tenant, {"alias": platforms.name}, worlds.operator()
-    said = {
+    tenant, operator = world.ours.tenant, worlds.operator()
+    named: dict[str, Any] = {"alias": platforms.name}
+    said: dict[str, dict[str, Any]] = {
         "made in the background": {"background": True},
         "came over a WebSocket": {"websocket": True},
         "x-tollgate-cache-reason": {},

@@ -27,7 +27,7 @@ from responses_api.stream.answer_charge import AnswerCharge
 from responses_api.stream.upstream_reader import Identity
 
 # Fields by which vendors let the provider look things up, each with its own name for it.
-_HOSTED = ("web_search_options", "plugins", "search_parameters", "mcp_servers")
+_HOSTED = frozenset({"web_search_options", "plugins", "search_parameters", "mcp_servers"})
 _FIRST = ("reasoning", "reasoning_content")  # what a model writes before its answer
 _CALLED = {"function": "arguments", "custom": "input"}
 
@@ -93,7 +93,7 @@ def _by_place(message: Json, places: Places) -> Json:
 
 
 def _obstacle(body: Json) -> str:
-    if is_hosted(body.get("tools") or []) or any(body.get(name) is not None for name in _HOSTED):
+    if is_hosted(body.get("tools") or []) or not _HOSTED.isdisjoint(body):
         return "hosted_tools"
     modalities = body.get("modalities")
     if body.get("audio") is not None or (modalities is not None and modalities != ["text"]):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responses_api.doors import replay
-from responses_api.doors.registry import DOORS
+from responses_api.doors.chat.replay import REPLAY as CHAT
+from responses_api.doors.responses.replay import REPLAY as RESPONSES
 from responses_api.doors.shapes import ModelCall
 from responses_api.stream.upstream_reader import Identity
 from tests.plugins.cases import cases
@@ -17,9 +18,6 @@ from tests.support import chat_grammar, grammar
 
 Json = dict[str, Any]
 
-RESPONSES, CHAT = DOORS["responses"].replay, DOORS["chat"].replay
-assert RESPONSES is not None
-assert CHAT is not None
 TEXT: Json = {"type": "output_text", "text": "Hi", "annotations": []}
 MESSAGE: Json = {"id": "msg_1", "type": "message", "role": "assistant", "content": [TEXT]}
 CALL: Json = {
