@@ -77,8 +77,8 @@ proof: ## run everything at full size: every case, kill loops, soak, ten million
 
 clients: $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## install the client programs that `make test-clients` drives
 
-test-clients: $(DEV_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## drive real clients: Codex, SDKs in Python and JavaScript
-	$(PYTEST) -m clients
+test-clients: $(DEV_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## drive real clients: Codex, SDKs in Python and JavaScript (ONLY=client_programs)
+	$(PYTEST) -m $(or $(ONLY),clients) $(if $(ONLY),tests/contract)
 
 e2e: $(DEV_STAMP) ## drive the console in Chromium against a real server; screenshots go to var/e2e
 	$(PYTEST) -m e2e tests/e2e

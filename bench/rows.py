@@ -36,6 +36,28 @@ for provider in {providers!r}:
         PriceLine.objects.create(version=version, token_class=token_class, pico_per_token=pico)
     PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
 """
+# Every local kind, in the largest size, over requests and answers; finds nothing in the bench's texts.
+# Every local kind, in the largest size, over requests and answers; they find nothing in the bench's texts.
+GUARDED = """
+from bench.guardrails import KINDS
+from responses_api.models import Guardrail
+from tenants import managed
+from tenants.access.access import OPERATOR
+from tenants.models import Tenant
+for kind, config in KINDS.items():
+    given = {"tenant": Tenant.objects.get(slug="bench"), "name": kind, "kind": kind, "action": "mask",
+             "stages": ["input", "output"], "config": config}
+    managed.create(OPERATOR, Guardrail, given)
+"""
+
+# Aliases that keep answers beside those that keep none, over the same models.
+KEEPING = """
+from routing.models import Alias, Target
+for upstream in {upstreams!r}:
+    kept = Alias.objects.create(name=f"kept-{{upstream}}", cache_seconds=86_400, cache_any_temperature=True)
+    for target in Target.objects.filter(alias__name=f"sandbox-{{upstream}}"):
+        Target.objects.create(alias=kept, provider_model=target.provider_model)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +84,14 @@ def make(variables: dict[str, str], sandbox_port: int) -> Keys:
     plain = _answer(variables, "create_key", "--tenant", "bench", "--name", "bench")
     metered = _answer(variables, "create_key", "--tenant", "metered", "--name", "metered")
     script = METERED.format(providers=[f"bench-{upstream}" for upstream in UPSTREAMS])
-    _manage(variables, "shell", "--no-imports", "-v", "0", "-c", script)
+    for each in (script, KEEPING.format(upstreams=UPSTREAMS)):
+        _manage(variables, "shell", "--no-imports", "-v", "0", "-c", each)
     return Keys(plain["key"], metered["key"])
+
+
+def guard(variables: dict[str, str]) -> None:
+    """Give the tenant of the plain key guardrails."""
+    _manage(variables, "shell", "--no-imports", "-v", "0", "-c", GUARDED)
 
 
 def _answer(variables: dict[str, str], *arguments: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection
@@ -21,6 +22,7 @@ from bench.calls import (
     Cell,
     codex_call,
     json_call,
+    kept_call,
     replay_call,
     stream_call,
 )
@@ -28,6 +30,7 @@ from bench.figures import Figure, quantile
 from bench.measuring import Bench, Sample, Samples, middle
 from bench.processes import ROOT
 from bench.stage import Server, counting_in_redis
+from bench.stage import guarded as guarded_gateway
 
 BODY_KILOBYTES = (1, 50)
 JSON_CONCURRENCY = 32
@@ -138,6 +141,16 @@ async def stored(bench: Bench) -> list[Figure]:
         call = json_call(cell, 1_000, store=True)
         samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
         found += _json_figures("stored 1 KB", cell, samples, 0.60, FLOOR_THEN_MS)
+    return found
+
+
+async def cached(bench: Bench) -> list[Figure]:
+    """Measure answers out of the response cache's memory; the floor asks its upstream."""
+    found = []
+    for cell in RELAYS:
+        call = kept_call(json_call(cell, 1_000))
+        samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
+        found += _json_figures("cache hit 1 KB", cell, samples, FLOOR_THEN_MS, FLOOR_THEN_MS)
     return found
 
 
@@ -331,13 +344,60 @@ async def sockets(bench: Bench) -> list[Figure]:
         return found + [await _frames(bench, first, cell) for cell in CODEX_CELLS]
 
 
+async def guarded(bench: Bench) -> list[Figure]:
+    """Measure relays whose calls have guardrails of every local kind, and those of a tenant that has none
+    beside it; `json` and `burst` tell what they cost where nobody has any."""
+    found = []
+    with guarded_gateway(bench.stage) as servers:
+        for server in servers:
+            for cell in RELAYS:
+                call = json_call(cell, 1_000)
+                samples = await bench.compare_also(
+                    server, call, bench.scale.json_calls, JSON_CONCURRENCY
+                )
+                found += _json_figures(f"{server.name} 1 KB", cell, samples, None)
+                call = stream_call(cell, BURST_CHUNKS)
+                samples = await bench.compare_also(
+                    server, call, bench.scale.burst_streams, BURST_CONCURRENCY
+                )
+                found.append(
+                    _figure(f"{server.name} sse burst", cell, "CPU per 100k chunks", "s", samples,
+                            Sample.cpu_per_100k_events)
+                )  # fmt: skip
+    return found
+
+
+async def guardrails(bench: Bench) -> list[Figure]:
+    """Measure what guardrails cost a delta, beside its translation, in a process of its own, and what they
+    hold back."""
+    took = await _told_by("bench.guardrails")
+    plain, held = took["plain"], took["held"]
+    found = [
+        Figure("guardrails", kind, "CPU added to a delta", "µs", with_kind - plain, plain,
+               at_most=FLOOR_THEN_MS * 1e3 / 15 if kind == "all" else None)
+        for kind, with_kind in took["kinds"].items()
+    ]  # fmt: skip
+    return [
+        *found,
+        Figure("guardrails", "all", "CPU per KB of a request", "µs", took["kilobyte"]),
+        Figure("guardrails", "all", "characters held on average", "", held["average"], at_most=3),
+        Figure("guardrails", "all", "characters held at most", "", held["most"], at_most=5),
+    ]
+
+
+async def _told_by(program: str) -> dict[str, Any]:
+    """Return the figures that a program of the bench prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", program, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    told: dict[str, Any] = orjson.loads(said)
+    return told
+
+
 async def accounting(bench: Bench) -> list[Figure]:
     """Measure hold, open and settle in a process of its own; the floor is writing the two records alone."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.accounting", cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await program.communicate()
-    took = orjson.loads(said)
+    took = await _told_by("bench.accounting")
     return [
         Figure(
             "accounting",
@@ -350,6 +410,30 @@ async def accounting(bench: Bench) -> list[Figure]:
             floor_then=TWO_RECORDS_THEN_US,
         )
         for quantile in ("p50", "p99")
+    ]
+
+
+async def planning(bench: Bench) -> list[Figure]:
+    """Measure deciding where a call goes, in a process of its own; the floor is that of a JSON call."""
+    call = json_call(RELAYS[0], 1_000)
+    floor = await bench.sample(bench.stage.floor, call, bench.scale.json_calls, JSON_CONCURRENCY)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.planning", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await program.communicate()
+    return [
+        Figure(
+            "planning",
+            where,
+            what,
+            "µs",
+            took,
+            floor.cpu_per_call() * 1000,
+            at_most=FLOOR_THEN_MS * 1000 / 20 if where == "three lanes" else None,
+            floor_then=FLOOR_THEN_MS * 1000,
+        )
+        for name, took in orjson.loads(said).items()
+        for where, what in (name.split(": "),)
     ]
 
 
@@ -412,6 +496,7 @@ SCENARIOS: dict[str, Scenario] = {
     "json": json,
     "metered": metered,
     "stored": stored,
+    "cached": cached,
     "codex": codex,
     "burst": burst,
     "paced": paced,
@@ -422,4 +507,7 @@ SCENARIOS: dict[str, Scenario] = {
     "replay": replay,
     "sockets": sockets,
     "accounting": accounting,
+    "planning": planning,
+    "guarded": guarded,
+    "guardrails": guardrails,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,6 +85,20 @@ def counting_in_redis(beside: Stage, redis_url: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def guarded(beside: Stage) -> Iterator[tuple[Server, Server]]:
+    """Run another gateway before the same sandbox; the first key is of a tenant with guardrails, the
+    second of one without."""
+    with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
+        data_dir = Path(folder)
+        log = data_dir / "gateway.log"
+        with _gateway(data_dir, beside.direct, log, prepare=rows.guard) as (gateway, keys):
+            yield (
+                replace(gateway, name="guarded"),
+                replace(gateway, name="beside guarded", key=keys.metered),
+            )
+
+
+@contextlib.contextmanager
 def _sandbox(data_dir: Path) -> Iterator[Server]:
     port, log = processes.free_port(), data_dir / "sandbox.log"
     arguments = ["-m", "gateway_project.sandbox", "--port", str(port)]
@@ -104,14 +118,19 @@ def _floor(data_dir: Path, sandbox: Server) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _gateway(
-    data_dir: Path, sandbox: Server, log: Path, **settings: str
+    data_dir: Path,
+    sandbox: Server,
+    log: Path,
+    prepare: Callable[[dict[str, str]], None] = lambda variables: None,
+    **settings: str,
 ) -> Iterator[tuple[Server, Keys]]:
     """Run a gateway as in production: the supervisor and one worker, keys checked, a log line in JSON per
-    call.
+    call. `prepare` may make more rows.
     """
     variables = processes.environment(data_dir, TOLLGATE_LOG_FORMAT="json", **settings)
     port = processes.free_port()
     keys = rows.make(variables, sandbox.port)
+    prepare(variables)
     arguments = ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with processes.running(arguments, variables, log) as supervisor:
         processes.wait_until_ready(port, "/readyz", log)

@@ -28,7 +28,13 @@ from tenants.models import Heartbeat, RetentionHorizon, SpoolPosition
 from tenants.reports.freshness import freshness
 
 MOST_TABLES = 12
-KEPT_BY_SETTING = ("USAGE_DAYS", "REFUSAL_DAYS", "AUDIT_DAYS", "SPOOL_ARCHIVE_DAYS")
+KEPT_BY_SETTING = (
+    "USAGE_DAYS",
+    "REFUSAL_DAYS",
+    "GUARDRAIL_EVENT_DAYS",
+    "AUDIT_DAYS",
+    "SPOOL_ARCHIVE_DAYS",
+)
 _ORDER = {"broken": 0, "hint": 1, "ok": 2}
 
 

@@ -9,7 +9,9 @@ from django.http import HttpRequest
 
 from gateway_project.lib.asgi import Scope
 from responses_api.background.local import LocalRuns
+from responses_api.cache.answers import AnswerCache
 from responses_api.idempotency.calls import IdempotentCalls
+from responses_api.live.circuits import Circuits
 from responses_api.live.in_flight import InFlightCalls
 from responses_api.services import Services
 from routing.policy.affinity import AffinityMemory
@@ -27,6 +29,7 @@ class AppState:
     runs: LocalRuns
     idempotent_calls: IdempotentCalls
     in_flight: InFlightCalls
+    answer_cache: AnswerCache
 
 
 def of(scope: Scope) -> AppState:
@@ -39,6 +42,12 @@ def in_flight_of(request: HttpRequest) -> InFlightCalls:
     """Return what asks for running calls; outside a worker it can ask over Redis only."""
     state: AppState | None = getattr(request, "scope", {}).get(KEY)
     return InFlightCalls(None, settings.REDIS_URL) if state is None else state.in_flight
+
+
+def circuits_of(request: HttpRequest) -> Circuits:
+    """Return what knows the circuits; outside a worker those that are in Redis only."""
+    state: AppState | None = getattr(request, "scope", {}).get(KEY)
+    return Circuits(None if state is None else state.services.lane_health, settings.REDIS_URL)
 
 
 def routing_state_of(request: HttpRequest) -> tuple[Health | None, AffinityMemory | None]:

@@ -15,6 +15,10 @@ class ResponsesApiConfig(AppConfig):
         # Models can only be imported now. Of these, panels, managed and configuration register what
         # people and files can say.
         from responses_api.background import runs  # noqa: PLC0415
+        from responses_api.enforcement import configuration as _guardrail_kind  # noqa: F401, PLC0415
+        from responses_api.enforcement import managed as _guardrails  # noqa: F401, PLC0415
+        from responses_api.enforcement import request_panel as _events  # noqa: F401, PLC0415
+        from responses_api.resources import cache_panel as _cache_panel  # noqa: F401, PLC0415
         from responses_api.resources import request_panels as _panels  # noqa: F401, PLC0415
         from responses_api.resources import snippets  # noqa: PLC0415
         from responses_api.storage import managed as _kept  # noqa: F401, PLC0415

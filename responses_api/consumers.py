@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -16,6 +17,7 @@ from gateway_project.lib.presence import Presence, of_client
 from responses_api import app_state
 from responses_api.app_state import AppState
 from responses_api.background import entry, follow
+from responses_api.cache.responding import respond
 from responses_api.calls import counting
 from responses_api.calls.admission import Admitted, GenerationRequest, admit_call, read
 from responses_api.calls.exchange import Exchange
@@ -116,7 +118,7 @@ class GenerationConsumer(LeanHttpConsumer):
         async def run(admitted: Admitted, reply: ResponseWriter) -> None:
             request.end_turn()
             try:
-                await self.run(here, admitted, reply, presence)
+                await self.run(here, request, admitted, reply, presence)
             except GatewayError:
                 admitted.ticket.settle(0)  # nothing was begun
                 raise
@@ -133,7 +135,23 @@ class GenerationConsumer(LeanHttpConsumer):
             await once(here.services, here.idempotent_calls, request, key, reply, presence, run)
 
     async def run(
-        self, here: AppState, admitted: Admitted, reply: ResponseWriter, presence: Presence
+        self,
+        here: AppState,
+        request: GenerationRequest,
+        admitted: Admitted,
+        reply: ResponseWriter,
+        presence: Presence,
+    ) -> None:
+        """Answer, from the cache where the alias keeps answers. Raise GatewayError if nothing was begun."""
+        if (policy := admitted.route.cache) is None:
+            await self.make(here, reply, presence, admitted)
+            return
+        make = partial(self.make, here, reply, presence)
+        cache, headers = here.answer_cache, request.scope["headers"]
+        await respond(here.services, cache, admitted, policy, headers, reply, presence, make)
+
+    async def make(
+        self, here: AppState, reply: ResponseWriter, presence: Presence, admitted: Admitted
     ) -> None:
         """Make the answer. Raise GatewayError if nothing was begun."""
         if self.door.stores is Stores.RESPONSES:  # it may run in the background, or be resumed

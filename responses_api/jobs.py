@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import time, timedelta
 
 from gateway_project.lib.jobs import Job
+from responses_api.cache import erasing
+from responses_api.enforcement import retention as guardrail_retention
 from responses_api.storage import retention
 from responses_api.webhooks import audit_delivery, budget_news, delivery
 from tenants.audit import chain as audit_chain
@@ -43,6 +45,12 @@ JOBS: tuple[Job, ...] = (
     ),
     Job("send_budget_alerts", MINUTE, budget_news.send_alerts, is_due=alerts.is_any_due),
     Job("delete_tenants", 5 * SECOND, deletion.erase_tenants, is_due=deletion.is_any_due),
+    Job(
+        "erase_cached_answers",
+        5 * SECOND,
+        erasing.erase_cached_answers,
+        is_due=erasing.is_any_due,
+    ),
     Job("purge", HOUR, retention.purge_expired, at=time(0, 7)),
     Job("close_periods", HOUR, billing.close_periods, at=time(0, 13)),
     Job("clear_sessions", HOUR, session_store.clear_ended, at=time(0, 27)),
@@ -50,6 +58,12 @@ JOBS: tuple[Job, ...] = (
     Job("expire_credits", DAY, billing.expire_credits, at=time(0, 23)),
     Job("purge_usage", DAY, billing.purge_usage, at=time(1, 33)),
     Job("purge_refusals", HOUR, refusal_retention.purge_refusals, at=time(0, 47)),
+    Job(
+        "purge_guardrail_events",
+        HOUR,
+        guardrail_retention.purge_guardrail_events,
+        at=time(0, 53),
+    ),
     Job("check_books", DAY, billing.check_books, at=time(2, 43)),
     # What a process left behind that died after its commit.
     Job("join_audit", 5 * SECOND, audit.join_events, is_due=audit_chain.is_any_pending),

@@ -25,8 +25,9 @@ from responses_api.models import PeriodicJob
 logger = logging.getLogger("tollgate.periodic")
 
 LOOK_SECONDS = 1.0
-# How often to look at a database that nobody writes to: there, jobs become due by the clock alone.
-QUIET_LOOK_SECONDS = 5.0
+# How often to look at a database that nobody writes to: there, jobs become due by the clock alone. While an
+# ingester lives, its sign of life (tenants/heartbeats.py) is a write, so that hardly any look comes by this.
+QUIET_LOOK_SECONDS = 15.0
 # The longest time before a process asks again whether a turn is its own.
 MOST_LOOK_SECONDS = 60.0
 STEP_SECONDS = 10.0

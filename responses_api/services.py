@@ -11,13 +11,14 @@ from gateway_project.lib.structure import Caps
 from gateway_project.lib.writer import Writer
 from responses_api.accounting.refusal_writer import RefusalWriter
 from responses_api.accounting.spool_writer import SpoolWriter
+from responses_api.enforcement.guarding import Guardrails
 from responses_api.process.held import HeldBytes
 from responses_api.process.large_bodies import LargeBodies
 from responses_api.process.registry import Registry
 from responses_api.process.socket_limits import SocketLimits
 from responses_api.process.timeouts import Timeouts
+from routing.health.table import LaneTable
 from routing.policy.affinity import AffinityMemory
-from routing.policy.lane_health import Health
 from routing.resolve import Router
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -49,12 +50,15 @@ class Services:
     # Where calls go, and for how long
     router: Router
     affinity: AffinityMemory
-    lane_health: Health
+    lane_health: LaneTable
     transport: Transport
     timeouts: Timeouts
     registry: Registry
     rounds: Rounds
     held: HeldBytes
+
+    # What may not pass
+    guardrails: Guardrails
 
     # What is written of them
     writer: Writer

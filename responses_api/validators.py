@@ -1,7 +1,8 @@
-"""Validate the fields of webhook endpoints."""
+"""Validate the fields of webhook endpoints and guardrails."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,5 +47,27 @@ def validate_webhook_events(value: Any) -> None:
         known = ", ".join(WEBHOOK_EVENTS)
         raise ValidationError(
             _("Unknown event %(unknown)s; the events are %(known)s.")
+            % {"unknown": repr(unknown[0]), "known": known}
+        )
+
+
+GUARDRAIL_STAGES = ("input", "output", "tools")
+_GUARDRAIL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+def validate_guardrail_name(value: str) -> None:
+    if not _GUARDRAIL_NAME.fullmatch(value):
+        raise ValidationError(
+            _("A name is made of small letters, digits, hyphens and underscores.")
+        )
+
+
+def validate_guardrail_stages(value: Any) -> None:
+    if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
+        raise ValidationError(_("Stages must be a list of one or more, each once."))
+    if unknown := [each for each in value if each not in GUARDRAIL_STAGES]:
+        known = ", ".join(GUARDRAIL_STAGES)
+        raise ValidationError(
+            _("Unknown stage %(unknown)s; the stages are %(known)s.")
             % {"unknown": repr(unknown[0]), "known": known}
         )

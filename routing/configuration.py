@@ -218,6 +218,10 @@ class AliasKind(ConfigurationKind):
         ConfigurationField("max_attempts"),
         ConfigurationField("wait_seconds"),
         SetField("fall_back_on"),
+        ConfigurationField("cache_seconds"),
+        ConfigurationField("cache_scope"),
+        ConfigurationField("cache_any_temperature"),
+        ConfigurationField("cache_charge_percent"),
         ConfigurationField("enabled"),
     )
 

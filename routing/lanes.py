@@ -27,21 +27,23 @@ from tenants.prices.history import FREE, History
 logger = logging.getLogger("tollgate.routing")
 
 # Planning looks at every lane of a route, for every call.
+MAX_TARGETS = 100
 MAX_POOL = 20
 MAX_LANES = 64
 
-Pools = Mapping[int, Sequence[Credential]]
+Opened = tuple[Credential, Secret]
+Pools = Mapping[int, Sequence[Opened]]  # by provider
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class RouteLanes:
     """The lanes of a route in the order of their tiers, and those that take no call at all."""
 
     usable: tuple[ResolvedTarget, ...]
     left_out: tuple[DroppedLane, ...] = ()
 
 
-def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -> Lanes:
+def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -> RouteLanes:
     """Build the lanes of targets, in few queries however many they are.
 
     `alias` is the platform's that was asked for; None if the models were reached otherwise.
@@ -57,14 +59,14 @@ def of_targets(rows: Sequence[TargetRow], tenant_id: int, alias: Alias | None) -
         for lane in _of_model(row.provider_model, pools)
     ]
     left_out += [DroppedLane(lane, reasons.TOO_MANY) for lane in lanes[MAX_LANES:]]
-    return Lanes(tuple(lanes[:MAX_LANES]), tuple(left_out))
+    return RouteLanes(tuple(lanes[:MAX_LANES]), tuple(left_out[:MAX_LANES]))
 
 
-def of_model(model: ProviderModel, tenant_id: int) -> Lanes:
+def of_model(model: ProviderModel, tenant_id: int) -> RouteLanes:
     """Build the lanes of a model that no alias leads to."""
     priced = _Prices([model], tenant_id, None)
     lanes = _of_model(model, _pools([model], tenant_id))
-    return Lanes(tuple(priced.attach(lane, model) for lane in lanes))
+    return RouteLanes(tuple(priced.attach(lane, model) for lane in lanes))
 
 
 def target_of(model: ProviderModel, tenant_id: int) -> ResolvedTarget:
@@ -111,25 +113,25 @@ def _pools(models: Iterable[ProviderModel], tenant_id: int) -> Pools:
     return {pk: _pool(providers[pk], rows, tenant_id) for pk, rows in found.items()}
 
 
-def _pool(provider: Provider, rows: Sequence[Credential], tenant_id: int) -> Sequence[Credential]:
+def _pool(provider: Provider, rows: Sequence[Credential], tenant_id: int) -> Sequence[Opened]:
+    """Return those credentials of a pool that can be opened, each with its secret."""
     own = [row for row in rows if row.tenant_id is not None]
     if not own or not provider.takes_credentials_of(tenant_id):
         own = [row for row in rows if row.tenant_id is None]
-    return sorted(own, key=lambda row: row.weight == 0)[:MAX_POOL]
+    pool = sorted(own, key=lambda row: row.weight == 0)[:MAX_POOL]
+    return [(row, secret) for row in pool if (secret := _open_secret(row)) is not None]
 
 
 def _of_model(model: ProviderModel, pools: Pools) -> list[ResolvedTarget]:
-    """Return a model with each of its credentials that can be opened; at least one lane."""
+    """Return a model with each credential of its pool; at least one lane."""
     if model.provider.auth_kind == Provider.AuthKind.NONE:
         return [_lane(model, None)]
     pool = pools.get(model.provider_id, ())
-    opened = [(row, secret) for row in pool if (secret := _open_secret(row)) is not None]
-    is_pooled = len(opened) > 1
-    lanes = [replace(_lane(model, each), is_pooled=is_pooled) for each in opened]
+    lanes = [replace(_lane(model, each), is_pooled=len(pool) > 1) for each in pool]
     return lanes or [_lane(model, None)]
 
 
-def _lane(model: ProviderModel, sent: tuple[Credential, Secret] | None) -> ResolvedTarget:
+def _lane(model: ProviderModel, sent: Opened | None) -> ResolvedTarget:
     """Return a model with a credential and its secret, or without, which is missing unless its provider
     wants none."""
     provider = model.provider

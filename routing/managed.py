@@ -44,6 +44,9 @@ class ProviderResource(Resource):
         try:
             super().remove(who, row)
         except RestrictedError as error:
+            behind = Alias.objects.filter(targets__provider_model__provider=row)
+            if not behind.exists():  # something else counts on it
+                raise
             owner = {} if row.tenant_id is None else {"tenant": row.tenant_id}
             behind = Alias.objects.filter(targets__provider_model__provider=row, **owner)
             names = behind.order_by("name").values_list("name", flat=True).distinct()[:10]
@@ -106,6 +109,8 @@ class AliasResource(Resource):
     model = Alias
     area = Area.ALIASES
     shows_platform_rows = True
+    # What a kept answer costs is a price, also where the answer came from a tenant's own provider.
+    of_operators = ("cache_charge_percent",)
     fields = (
         "tenant",
         "name",
@@ -120,6 +125,10 @@ class AliasResource(Resource):
         "max_attempts",
         "wait_seconds",
         "fall_back_on",
+        "cache_seconds",
+        "cache_scope",
+        "cache_any_temperature",
+        "cache_charge_percent",
         "enabled",
     )
 
@@ -139,6 +148,7 @@ class TargetResource(Resource):
     area = Area.ALIASES
     shows_platform_rows = True
     of_upstreams = True
+    hidden_of_platform = ("when",)  # it may name keys and tags of other tenants
     fixed = ("alias",)
     fields = ("alias", "provider_model", "position", "weight", "enabled", "when")
 

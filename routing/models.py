@@ -28,6 +28,7 @@ MAX_WEIGHT = 1000
 MAX_AFFINITY_SECONDS = 86_400
 MAX_ATTEMPTS = 3
 MAX_WAIT_SECONDS = 60
+MAX_CACHE_SECONDS = 86_400
 
 
 def protocol_choices() -> list[tuple[str, str]]:
@@ -259,6 +260,11 @@ class Alias(OwnedModel):
         AUTO = "auto", _("Relay or translate")
         NATIVE_ONLY = "native_only", _("Refuse upstreams that do not speak Responses")
 
+    class CacheScope(models.TextChoices):
+        KEY = "key", _("Requests of one API key")
+        END_USER = "end_user", _("Requests of one end user of an API key")
+        TENANT = "tenant", _("All requests of a tenant")
+
     name = models.CharField(max_length=200, validators=[validators.validate_alias_name])
     platform_alias = models.ForeignKey(
         "self",
@@ -326,6 +332,42 @@ class Alias(OwnedModel):
         blank=True,
         validators=[validators.validate_fall_backs],
         help_text=_("The kinds of failure after which another target is asked."),
+    )
+    cache_seconds = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(MAX_CACHE_SECONDS)],
+        help_text=_(
+            "For how long an answer is given again to an equal request; 0: no answer is kept, at most "
+            "86400. Of a link: 0 as the platform's alias has it."
+        ),
+    )
+    cache_scope = models.CharField(
+        max_length=16,
+        choices=CacheScope.choices,
+        default=CacheScope.KEY,
+        db_default=CacheScope.KEY,
+        help_text=_("Which requests share an answer; never those of two tenants."),
+    )
+    cache_any_temperature = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Keep answers to requests with a temperature above 0, too, and to those that name none, "
+            "which counts as above 0."
+        ),
+    )
+    cache_charge_percent = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(100)],
+        help_text=_("What an answer from the cache is charged, in percent of its price."),
+    )
+    cache_generation = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text=_("How often its kept answers were purged."),
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)

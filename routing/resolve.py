@@ -16,7 +16,7 @@ from gateway_project.lib import clock
 from gateway_project.lib.cache import LoadingCache, StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import ModelNotFound, Unavailable
-from routing import lanes
+from routing import cache_policy, lanes
 from routing.models import Alias, AliasGrant, ProviderModel
 from routing.models import Target as TargetRow
 from routing.policy.wants import wanted
@@ -116,7 +116,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route:
     rows = (
         TargetRow.objects.filter(alias=source)
         .select_related("provider_model__provider")
-        .order_by("position", "pk")
+        .order_by("position", "pk")[: lanes.MAX_TARGETS]
     )
     reached = [row for row in rows if _may_reach(source, row, caller)]
     found = lanes.of_targets(
@@ -141,6 +141,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route:
         left_out=found.left_out,
         wants=wants,
         budget_used_percent=used,
+        cache=cache_policy.of_alias(alias, found.usable),
     )
 
 

@@ -84,7 +84,7 @@ def _check_quirk(name: str, value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What an account at a provider may do, as the operator says; None: nothing is known."""
+    """Limits of an account at a provider, as the operator says; None: nothing is known."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -162,7 +162,7 @@ class ResolvedTarget:
 
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
-    """How an alias chooses among its lanes.
+    """An alias's way of choosing among its lanes.
 
     strategy          the order within a tier
     affinity          cache: calls that begin alike go where their beginning may still be cached
@@ -192,6 +192,33 @@ class DroppedLane:
     detail: str = ""
 
 
+CacheScope = Literal["key", "tenant", "end_user"]
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """The rules by which answers of an alias are kept and given again (docs/cache.md).
+
+    seconds          how long an answer may be given again
+    scope            who shares one: requests of one key, of one end user of a key, or of the whole tenant
+    any_temperature  answers to requests that ask for chance are kept, too
+    charge_percent   what such an answer is charged, in percent of its price
+    alias_id         the alias that was asked for
+    generation       the number of purges
+    revision         another text once another model may answer
+    deciding         the facts beside a body's content by which conditions choose the model
+    """
+
+    seconds: int
+    scope: CacheScope
+    any_temperature: bool
+    charge_percent: int
+    alias_id: int
+    generation: int
+    revision: str
+    deciding: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The meaning of a model name for one caller: the lanes, in the order of their tiers.
@@ -200,7 +227,7 @@ class Route:
     if it differs: a tenant's own name for the alias, or `provider@model`. `left_out`: lanes that take no
     call at all. `wants`: the facts about a call that decide between the lanes (routing/policy/wants.py).
     `budget_used_percent`: of the caller's budget that is used most, when the route was read; None if the
-    route does not want it.
+    route does not want it. `cache` is None where no answer is kept.
     """
 
     alias: str
@@ -214,3 +241,4 @@ class Route:
     left_out: tuple[DroppedLane, ...] = ()
     wants: frozenset[str] = frozenset()
     budget_used_percent: int | None = None
+    cache: CachePolicy | None = None

@@ -95,7 +95,9 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
     script = SETUP.format(url=provider.base_url, upstream=UPSTREAM, models=models)
     gone_through = Run(*shell(variables, script))
     with Served(variables) as served:
-        with httpx.Client(base_url=served.root_url, headers=CLIENT, timeout=30) as client:
+        with httpx.Client(
+            base_url=served.root_url, headers=CLIENT, timeout=GIVE_UP_SECONDS
+        ) as client:
             gone_through.answers += everything(client, gone_through.key)
             gone_through.answers += played(client, gone_through)
         served.signal()

@@ -21,6 +21,7 @@ from tests.processes.conftest import (
 from tests.processes.served import Program, Served, eventually, manage, shell
 from tests.support.client import V1
 from tests.support.databases import copy_migrated
+from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.redis_server import RedisServer
 from tests.test_secrets_do_not_leak import (
     CLIENT,
@@ -86,7 +87,9 @@ def _went(server: RedisServer, variables: dict[str, str], upstream: str) -> Trac
         for role in (("background_worker",), ("beat",)):
             running.enter_context(Program(variables, *role))
         served = running.enter_context(Served(variables))
-        with httpx.Client(base_url=served.root_url, headers=CLIENT, timeout=30) as client:
+        with httpx.Client(
+            base_url=served.root_url, headers=CLIENT, timeout=GIVE_UP_SECONDS
+        ) as client:
             for answers in (everything(client, planted.key), played(client, planted)):
                 assert [answer.status_code for answer in answers]
             in_background(client, planted.key)
@@ -127,7 +130,7 @@ def by_token(client: httpx.Client, token: str) -> None:
 
 def signing_in(client: httpx.Client, password: str) -> list[str]:
     """Sign in, after some wrong attempts; return the session's cookie."""
-    with httpx.Client(base_url=client.base_url, timeout=30) as browser:
+    with httpx.Client(base_url=client.base_url, timeout=GIVE_UP_SECONDS) as browser:
         place = "/console/accounts/login/"
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(place).text)
         assert found

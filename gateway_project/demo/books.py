@@ -28,6 +28,7 @@ _COMMON = {
     "service_tier": "default",
     "guardrail_outcome": "",
     "cache_outcome": "",
+    "saved_nano": 0,
     "background": False,
     "websocket": False,
     "usage_anomaly": False,

@@ -12,6 +12,7 @@
     │   ├── InvalidEncryptedContent 400 invalid_encrypted_content damaged, or sealed for another tenant
     │   ├── ConflictingCredentials 400 conflicting_credentials
     │   ├── InvalidFields 400 invalid_fields          management API: every wrong field, by name
+    │   ├── ContentPolicyViolation 400 content_policy_violation   a guardrail may not let it pass
     │   ├── UnpricedModel 400 model_not_priced        a budget cannot pay for what has no price
     │   ├── IdempotencyMismatch 422 idempotency_key_reused    the key was sent with another request
     │   ├── HostNotAllowed 400 host_not_allowed       a Host header that TOLLGATE_ALLOWED_HOSTS does not list
@@ -37,6 +38,7 @@
     ├── Internal 500 internal_error               our own fault; says nothing but the request id
     ├── Unavailable 503 service_unavailable       we cannot serve now
     │   ├── Draining 503 server_shutting_down
+    │   ├── GuardrailUnavailable 503 guardrail_unavailable    a check that must be asked cannot be
     │   ├── RequestStopped 503 request_stopped    somebody who may do so ended it while it ran
     │   └── IdempotencyKeyLost 503 idempotency_key_lost       another request has taken its key over
     └── UpstreamError 502 upstream_error          the provider behind the alias failed
@@ -232,6 +234,19 @@ class UnpricedModel(BadRequest):
             f"The model {model!r} has no price, so a budget cannot pay for it. An operator can set a price "
             "or lift the budget.",
             param="model",
+        )
+
+
+class ContentPolicyViolation(BadRequest):
+    """A guardrail found what may not pass. The message names the guardrail, and never the text."""
+
+    code, retry = "content_policy_violation", False
+
+    def __init__(self, guardrail: str, *, param: str | None = None) -> None:
+        self.guardrail = guardrail
+        super().__init__(
+            f"The request was blocked by the guardrail {guardrail!r}.",
+            param=param,
         )
 
 
@@ -460,6 +475,19 @@ class IdempotencyKeyLost(Unavailable):
         )
 
 
+class GuardrailUnavailable(Unavailable):
+    """A guardrail that has to be asked cannot be, and lets nothing pass meanwhile."""
+
+    code = "guardrail_unavailable"
+
+    def __init__(self, guardrail: str) -> None:
+        self.guardrail = guardrail
+        super().__init__(
+            f"The guardrail {guardrail!r} cannot be asked now, and nothing passes without it; try again.",
+            retry_after_seconds=2,
+        )
+
+
 class RequestStopped(Unavailable):
     """A person ended the call. SDKs must not send it again by themselves: it would run once more."""
 
@@ -484,10 +512,14 @@ class Draining(Unavailable):
 
 
 class UpstreamError(GatewayError):
-    """The provider failed. `another_target_may_do` says whether the alias's next target is tried."""
+    """The provider failed. `another_target_may_do` says whether the alias's next target is tried;
+    `upstream_status` is the status the provider answered with, or 0; `is_ours`: it was not even asked.
+    """
 
     status, type, code = 502, "server_error", "upstream_error"
     another_target_may_do = True
+    upstream_status = 0
+    is_ours = False
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -505,14 +537,20 @@ class UpstreamAuthFailed(UpstreamError):
 
 
 class UpstreamModelMissing(UpstreamError):
+    """`is_about_model`: it is surely the model that is missing, and not something the request refers to."""
+
     status, type, code = 404, "not_found_error", "model_not_found"
+    is_about_model = False
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider refused the request itself; its status and (scrubbed) message help the client."""
+    """The provider refused the request itself; its status and (scrubbed) message help the client.
+    `is_about_content`: by what it may not be asked, which another provider may answer.
+    """
 
     type, code = "invalid_request_error", "upstream_rejected"
     another_target_may_do = False
+    is_about_content = False
 
     def __init__(self, message: str, *, status: int, code: str | None, param: str | None) -> None:
         super().__init__(message, param=param)
@@ -523,19 +561,30 @@ class UpstreamRejected(UpstreamError):
     def http_status(self) -> int:
         return self._status
 
+    @property
+    def told_code(self) -> str:
+        """Return the provider's own code, where it gave one."""
+        return self._upstream_code or self.code
+
     def body(self) -> dict[str, Any]:
         body = super().body()
-        body["error"]["code"] = self._upstream_code or self.code
+        body["error"]["code"] = self.told_code
         return body
 
 
 class UpstreamRateLimited(UpstreamError):
+    """`is_about_call`: by its size or the tier it asks for the request meets a limit that others do not."""
+
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+    is_about_call = False
 
 
 class UpstreamQuotaExhausted(UpstreamError):
+    """`is_about_call`: what is left does not pay for this request, but may for smaller ones."""
+
     status, type, code = 429, "rate_limit_error", "upstream_quota_exhausted"
     retry = False
+    is_about_call = False
 
 
 class UpstreamOverloaded(UpstreamError):
@@ -555,6 +604,9 @@ class UpstreamCut(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
+    """`is_total`: the provider went on answering for longer than any call may take."""
+
     status, code = 504, "upstream_timeout"
+    is_total = False
     retry = False
     another_target_may_do = False

@@ -8,6 +8,9 @@ from django.db.backends.utils import CursorWrapper
 
 from gateway_project.lib.writer import Kind
 from responses_api.background import runs
+from responses_api.cache import table
+from responses_api.cache.table import SealedAnswer
+from responses_api.enforcement import recording
 from responses_api.storage import idempotent_calls, records
 from tenants.budgets import leases
 from tenants.budgets.leases import Draw, DrawResult, GiveBack, Order
@@ -31,4 +34,6 @@ RECORD_KINDS = (
     Kind((idempotent_calls.KeyRenewal,), idempotent_calls.write_renewals),
     Kind((idempotent_calls.EndedCall,), idempotent_calls.write_endings),
     Kind((Draw, GiveBack), _carry_out),
+    Kind((recording.EventRecord,), recording.write_events),
+    Kind((SealedAnswer,), table.write_answers),
 )

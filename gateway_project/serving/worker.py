@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -21,6 +22,8 @@ from responses_api.app_state import AppState
 from responses_api.background import runner
 from responses_api.background.local import LocalRuns
 from responses_api.background.run_watcher import RunWatcher
+from responses_api.cache.answers import AnswerCache, CacheLimits
+from responses_api.enforcement.guarding import Guardrails
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.answering import LiveAnswers
 from responses_api.live.in_flight import InFlightCalls
@@ -31,8 +34,8 @@ from responses_api.process.registry import Registry
 from responses_api.process.socket_limits import SocketLimits
 from responses_api.process.timeouts import Timeouts
 from responses_api.services import Services
+from routing.health.table import LaneTable
 from routing.policy.affinity import AffinityMemory
-from routing.policy.lane_health import AllHealthy
 from routing.resolve import Router
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -42,6 +45,9 @@ from tenants.ledger.spool import Spool
 from tenants.limits import gate
 from tenants.limits.gate import RateLimiter
 from tenants.revision_watcher import RevisionWatcher
+
+if TYPE_CHECKING:
+    from routing.health.sharing import CircuitSharing
 
 
 class Worker:
@@ -59,6 +65,7 @@ class Worker:
             redis_url=settings.REDIS_URL,
         )
         services = _services(self.loop, self.authenticator, self.watcher)
+        self.circuits = _circuit_sharing(services.lane_health)
         self.run_watcher = RunWatcher(settings.REDIS_URL)
         runs = LocalRuns(
             self._make_run,
@@ -71,7 +78,10 @@ class Worker:
         calls = IdempotentCalls(services.writer, services.registry.interrupt)
         self.live_answers = LiveAnswers(services.registry, settings.REDIS_URL)
         in_flight = InFlightCalls(self.live_answers, settings.REDIS_URL)
-        self.state = AppState(services, runs, calls, in_flight)
+        answer_cache = AnswerCache(
+            self.loop, services.writer, cache_limits_from_settings(), settings.REDIS_URL
+        )
+        self.state = AppState(services, runs, calls, in_flight, answer_cache)
         self.heartbeat = SharedHeartbeat()
         self.leases = Leases(services.writer, self.heartbeat)
         self.leases.add(runs.renewal)
@@ -100,6 +110,8 @@ class Worker:
         services.budgets.start()
         self.watcher.start()
         self.run_watcher.start()
+        if self.circuits is not None:
+            self.circuits.start()
         self.runs.start()
         self.live_answers.start()
         self.periodic.start()
@@ -110,12 +122,15 @@ class Worker:
         await self.live_answers.stop()
         await self.runs.stop()
         await self.run_watcher.stop()
+        if self.circuits is not None:
+            await self.circuits.stop()
         await self.watcher.stop()
         await services.registry.sockets.stop()
         await self.idempotent_calls.stop()
         self.leases.stop()
         self.heartbeat.stop()
         await services.budgets.stop()
+        await self.state.answer_cache.stop()
         await services.writer.stop()
         await services.transport.close()
         await services.gate.stop()
@@ -123,12 +138,14 @@ class Worker:
         await services.spool_writer.stop()
 
     def forget(self) -> None:
-        """Drop cached keys and routes; running exchanges keep what they resolved, open WebSockets check
-        again.
+        """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
+        check again.
         """
         services = self.services
         self.authenticator.clear()
         services.router.clear()
+        services.guardrails.clear()
+        self.state.answer_cache.forget()
         services.registry.sockets.keys_changed()
         services.budgets.refresh()
 
@@ -153,6 +170,7 @@ def _services(
     rate_limits = gate.from_settings()
     writer = Writer(loop, RECORD_KINDS)
     spool_writer = SpoolWriter(spool_from_settings())
+    transport = _transport()
     call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
     return Services(
         loop=loop,
@@ -168,12 +186,13 @@ def _services(
         max_replay_bytes=settings.MAX_REPLAY_BYTES,
         router=Router(),
         affinity=AffinityMemory(),
-        lane_health=AllHealthy(),
-        transport=_transport(),
+        lane_health=LaneTable(failure_seconds=settings.FIRST_BYTE_SECONDS),
+        transport=transport,
         timeouts=timeouts_from_settings(),
         registry=Registry(),
         rounds=Rounds(loop),
         held=HeldBytes(),
+        guardrails=Guardrails(loop, transport, writer),
         writer=writer,
         watcher=watcher,
         spool_writer=spool_writer,
@@ -192,6 +211,14 @@ def _doorkeeper(rate_limits: RateLimiter, authenticator: Authenticator) -> Doork
         all_traffic=settings.IP_LIMITS,
         failures=settings.FAILED_AUTH_LIMIT,
     )
+
+
+def _circuit_sharing(table: LaneTable) -> CircuitSharing | None:
+    if settings.REDIS_URL is None:
+        return None
+    from routing.health.sharing import CircuitSharing  # noqa: PLC0415  # redis only where it is used
+
+    return CircuitSharing(settings.REDIS_URL, table)
 
 
 def _transport() -> Transport:
@@ -221,6 +248,12 @@ def turns_from_settings() -> TurnLimits:
         in_all=settings.LARGE_BODIES,
         per_key=settings.LARGE_BODIES_PER_KEY,
         wait_seconds=settings.LARGE_BODY_WAIT_SECONDS,
+    )
+
+
+def cache_limits_from_settings() -> CacheLimits:
+    return CacheLimits(
+        memory_bytes=settings.CACHE_MEMORY_BYTES, tenant_bytes=settings.CACHE_TENANT_BYTES
     )
 
 

@@ -8,6 +8,8 @@ settle  once, without awaiting: price it, cap it by what was held, write it to t
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import structs
 
 from gateway_project.lib import clock
@@ -21,6 +23,15 @@ from tenants.budgets.accounts import Hold
 from tenants.ledger.records import Noted, Opened, Settled, UnitAmount
 from tenants.prices.rating import NOTHING, Rated, Terms, rate, unstated_tier
 from tenants.token_classes import Usage
+
+
+class HasOutcome(Protocol):
+    """The guardrails of a call, as far as its record tells of them."""
+
+    @property
+    def outcome(self) -> str:
+        """Return the strongest thing they did."""
+
 
 NOTE_TOKENS = 64
 NOTE_SECONDS = 0.5
@@ -40,8 +51,10 @@ class MeteredCall(CallHold):
         "_rating",
         "_spool_writer",
         "billed",
+        "cache_outcome",
         "charge_nano",
         "failed",
+        "guardrails",
         "ownership",
         "sent_at",
         "settled",
@@ -67,6 +80,8 @@ class MeteredCall(CallHold):
         self._rating: tuple[Usage, str, Rated] | None = None
         self.failed: list[Settled] | None = None
         self.ownership: Ownership | None = None
+        self.guardrails: HasOutcome | None = None
+        self.cache_outcome = ""
         self.settled = False
         self.used_tokens = 0
         # Known once it is settled: the charge, and the usage it is for, if any.
@@ -177,6 +192,8 @@ class MeteredCall(CallHold):
             ttft_ms=None if ttft_ms is None else int(ttft_ms),
             overhead_us=max(int(overhead_seconds * 1_000_000), 0),
             units=_unit_amounts(usage, charge) if usage.units else (),
+            guardrail_outcome="" if self.guardrails is None else self.guardrails.outcome,
+            cache_outcome=self.cache_outcome,
         )
         self._write_settled(record, usage, is_unanswered)
 

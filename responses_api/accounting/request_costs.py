@@ -13,7 +13,7 @@ from responses_api.accounting import attribution
 from responses_api.accounting.call_hold import nano
 from responses_api.accounting.estimates import Estimate, estimate
 from responses_api.accounting.list_price_call import ListPriceCall, ListPriceHold
-from responses_api.accounting.metered_call import MeteredCall
+from responses_api.accounting.metered_call import HasOutcome, MeteredCall
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.doors.shapes import ModelCall
 from responses_api.storage.ownership import Ownership
@@ -45,9 +45,11 @@ class RequestCosts:
 
     __slots__ = (
         "_budgets",
+        "_cache_outcome",
         "_caller",
         "_calls",
         "_failed",
+        "_guardrails",
         "_next_leg",
         "_ownership",
         "_request_id",
@@ -66,9 +68,12 @@ class RequestCosts:
         route: Route,
         websocket: bool = False,
         ownership: Ownership | None = None,
+        guardrails: HasOutcome | None = None,
+        cache_outcome: str = "",
     ) -> None:
         """`websocket`: the request came over a WebSocket. `ownership`: for a request with an
-        Idempotency-Key, tells whether it may be charged."""
+        Idempotency-Key, tells whether it may be charged. `guardrails`: those that look at it.
+        `cache_outcome`: what the response cache said."""
         self._spool_writer = spool_writer
         self._budgets = budgets
         self._request_id = request_id
@@ -76,6 +81,8 @@ class RequestCosts:
         self._route = route
         self._websocket = websocket
         self._ownership = ownership
+        self._guardrails = guardrails
+        self._cache_outcome = cache_outcome
         self._next_leg = 0
         self._calls: list[MeteredCall] = []
         # Attempts that failed, until it is known whether another followed.
@@ -235,6 +242,8 @@ class RequestCosts:
             metered = ListPriceCall(spool_writer, opened, hold, charge, cost, need.fixed, listed)
         metered.failed = self._failed
         metered.ownership = self._ownership
+        metered.guardrails = self._guardrails
+        metered.cache_outcome = self._cache_outcome
         self._calls.append(metered)
         return metered
 

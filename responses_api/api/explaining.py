@@ -52,7 +52,7 @@ class ExplainedLaneSerializer(serializers.Serializer[Any]):
     weight = serializers.IntegerField()
     place = serializers.IntegerField(allow_null=True, help_text="From 1; null if it is dropped.")
     share_percent = serializers.IntegerField(
-        allow_null=True, help_text="Of such calls, those that begin here; counted over 2000 plans."
+        allow_null=True, help_text="Of such calls, those that begin here; counted over many plans."
     )
     reason = serializers.CharField(allow_null=True, help_text="docs/routing.md lists them.")
     detail = serializers.CharField(allow_null=True)

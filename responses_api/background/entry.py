@@ -71,9 +71,9 @@ async def _answer_in_background(
         raise cannot_store() from error
     runs.launch(store_spec.tenant_id, identity.id)
     if not streams:
-        await reply.json(200, orjson.dumps(response), admitted.ticket.headers)
+        await reply.json(200, orjson.dumps(response), admitted.reply_headers)
         return
-    reply.headers = admitted.ticket.headers
+    reply.headers = admitted.reply_headers
     state = RunState(Status.QUEUED, opening.last)
     place = (admitted.request_id, store_spec.tenant_id, identity.id)
     await Follower(services, runs.run_watcher, reply, *place, state).run(presence, after=-1)

@@ -27,6 +27,8 @@ def pack(body: Json, admitted: Admitted) -> bytes:
         "headers": admitted.upstream_headers,
         "tokens": admitted.ticket.tokens,
     }
+    if admitted.guarded is not None and (passed := admitted.guarded.guardrails.passed):
+        fields["passed"] = {str(number): revision for number, revision in passed.items()}
     return dumps(fields)
 
 
@@ -38,6 +40,8 @@ def unpack(packet: bytes) -> tuple[GenerationRequest, ModelCall, int]:
         (name.encode(), value.encode("latin-1")) for name, value in fields["headers"].items()
     ]
     request = GenerationRequest(fields["request_id"], RESPONSES, {"headers": headers})
+    passed = fields.get("passed", {})  # of external guardrails, which are not asked and paid twice
+    request.passed = {int(number): revision for number, revision in passed.items()}
     call = responses.parse(fields["body"], fields["size"])
     charged = fields.get("tokens", 0)  # missing in requests queued by versions without limits
     return request, call, charged

@@ -6,6 +6,7 @@ A refused request is answered and recorded here; only an admitted one becomes an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, structs
@@ -17,9 +18,12 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.accounting import expected_tokens
 from responses_api.calls import history as state
 from responses_api.calls import targets
+from responses_api.calls.attempt_headers import asks_for_routing
 from responses_api.calls.history import Memory, Resolved
+from responses_api.calls.keeping import AnswerKeeper
 from responses_api.doors.door import Door, Stores
 from responses_api.doors.shapes import ModelCall
+from responses_api.enforcement.guarding import Guarded
 from responses_api.process.large_bodies import BodyTurn
 from responses_api.services import Services
 from responses_api.storage.ownership import Ownership
@@ -34,7 +38,8 @@ class GenerationRequest(Struct):
     """The facts known of a request so far; filled in from top to bottom, and recorded if the request is
     refused.
 
-    `socket` is the id of the WebSocket it came over, `turn` its turn among large bodies.
+    `socket` is the id of the WebSocket it came over, `turn` its turn among large bodies;
+    `passed` are the external guardrails that let it through before, by number and revision.
     """
 
     id: str
@@ -44,6 +49,7 @@ class GenerationRequest(Struct):
     call: ModelCall | None = None
     socket: str | None = None
     turn: BodyTurn | None = None
+    passed: Mapping[int, int] = {}
 
     def end_turn(self) -> None:
         """Let others send their large bodies now."""
@@ -53,10 +59,12 @@ class GenerationRequest(Struct):
 
 class Admitted(Struct, frozen=True):
     """A request that may go upstream. `targets` are the lanes to try, in order, planned by its `facts`;
-    `all_open`: none of them has a closed circuit. `store` saves the answer, if it is stored; `resolved` is
+    `all_open`: none of them has a closed circuit. `tells_routing`: the client asked how it is routed, and
+    may see that. `store` saves the answer, if it is stored; `resolved` is
     what a call to the Responses API continues from, its own input and the fields that echo both. Whoever
     ends the request settles its `ticket`. With an Idempotency-Key, `ownership` tells whether it may be
-    charged."""
+    charged. `guarded`: what guardrails did to the call, if any applies to it. `keeper` is there where the
+    response cache was asked, `told` are headers of a good answer."""
 
     request_id: str
     door: Door
@@ -67,12 +75,28 @@ class Admitted(Struct, frozen=True):
     upstream_headers: dict[str, str]
     facts: CallFacts = NO_FACTS
     all_open: bool = False
+    tells_routing: bool = False
     resolved: Resolved | None = None
     store: AnswerStore | None = None
     socket: str | None = None
     ticket: Ticket = FREE
     ownership: Ownership | None = None
+    guarded: Guarded | None = None
     client: str | None = None  # the address it came from, for the log
+    keeper: AnswerKeeper | None = None
+    told: dict[str, str] = {}
+
+    @property
+    def reply_headers(self) -> dict[str, str]:
+        """Return what an answer's headers tell of its admission."""
+        if self.guarded is None:
+            return self.ticket.headers
+        return {**self.ticket.headers, **self.guarded.guardrails.headers()}
+
+    @property
+    def guardrail_outcome(self) -> str:
+        """Return the strongest thing that guardrails have done to it so far; empty if none looked at it."""
+        return "" if self.guarded is None else self.guarded.guardrails.outcome
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -137,9 +161,9 @@ async def admit_call(
     *,
     is_generated: bool = True,
 ) -> Admitted:
-    """Admit a call of an authenticated request, which counts from now on; the last check is the rate
-    limit. `charged`: the tokens of a call that was admitted before. `is_generated`: a model is to answer
-    it. Raise GatewayError."""
+    """Admit a call of an authenticated request, which counts for rate limits from now on. The last check is
+    that of the guardrails, so that nobody can try them out without limit. `charged`: the tokens of a call
+    that was admitted before. `is_generated`: a model is to answer it. Raise GatewayError."""
     caller, door = request.caller, request.door
     assert caller is not None
     request.call = call
@@ -163,6 +187,12 @@ async def admit_call(
         ticket = await services.gate.admit(caller.limits, expected)
     else:
         ticket = services.gate.resume(caller.limits, charged)
+    guarded = None
+    if is_generated and not services.guardrails.is_idle:
+        guarded = await _guard(services, request, route, call, ticket)
+        if guarded is not None:
+            call = guarded.call
+            resolved, store = _with_masks(services, caller, guarded, resolved, store)
     return Admitted(
         request_id=request.id,
         door=door,
@@ -172,13 +202,55 @@ async def admit_call(
         targets=chosen.kept,
         facts=facts,
         all_open=chosen.all_open,
+        tells_routing=caller.shows_upstreams and asks_for_routing(request.scope["headers"]),
         upstream_headers=_upstream_headers(request, call),
         resolved=resolved,
         store=store,
         socket=request.socket,
         ticket=ticket,
+        guarded=guarded,
         client=request.scope.get(CLIENT),
     )
+
+
+async def _guard(
+    services: Services, request: GenerationRequest, route: Route, call: ModelCall, ticket: Ticket
+) -> Guarded | None:
+    """Check the input. A call that may not go on has used no tokens, but counts as a request."""
+    assert request.caller is not None
+    try:
+        return await services.guardrails.guard(
+            request.caller,
+            request.door,
+            call,
+            request_id=request.id,
+            alias=route.alias,
+            passed=request.passed,
+        )
+    except BaseException:
+        ticket.settle(0)
+        raise
+
+
+def _with_masks(
+    services: Services,
+    caller: Caller,
+    guarded: Guarded,
+    resolved: Resolved | None,
+    store: AnswerStore | None,
+) -> tuple[Resolved | None, AnswerStore | None]:
+    """Return what is stored of a call, with the masks that are never put back."""
+    call, kept = guarded.call, guarded.kept
+    if resolved is None:
+        if kept is None or store is None:
+            return None, store
+        return None, state.completion_store(services, caller, structs.replace(call, body=kept))
+    resolved = structs.replace(resolved, call=call)
+    if kept is None:
+        return resolved, store
+    resolved = state.with_masks(caller, resolved, kept)
+    store_spec = resolved.store_spec
+    return resolved, None if store_spec is None else ResponseStore(services.writer, store_spec)
 
 
 def _check_choices(door: Door, call: ModelCall, most: int) -> None:

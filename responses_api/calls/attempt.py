@@ -8,6 +8,8 @@ settle   once, without awaiting, however it ended
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec import Struct
 
 from gateway_project.lib import clock
@@ -31,6 +33,7 @@ from responses_api.calls.progress import Phase, Progress
 from responses_api.calls.upstream_call import UpstreamCall
 from responses_api.doors.plan import Bridge, Plan
 from responses_api.doors.shapes import ModelCall
+from responses_api.stream.translation import Translation
 from responses_api.stream.upstream_reader import Identity, UpstreamReader
 from routing.route import ResolvedTarget
 from routing.upstream.transport import Transport, UpstreamResponse
@@ -40,6 +43,8 @@ from tenants.token_classes import Usage
 _MAY_HAVE_RUN = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
 # These end a call through no fault of its client, although the upstream may have run it.
 _NOT_THE_CLIENTS = (UpstreamError, Unavailable, Internal)
+SHORT_ANSWER_BYTES = 64 * 1024
+CONTENT_FILTER = "content_filter"
 _NOT_A_STREAM = frozenset({"application/json", "text/html"})
 
 
@@ -69,8 +74,8 @@ class Attempt:
     """One attempt at a call, made by `open_attempt`. Whoever has one settles and closes it."""
 
     __slots__ = (
-        "_caps", "_final", "_is_cut_short", "_metered", "_parser", "_progress", "_upstream", "reader",
-        "reply_headers", "target",
+        "_caps", "_final", "_guarded", "_is_cut_short", "_metered", "_parser", "_progress", "_upstream",
+        "reader", "reply_headers", "target",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +95,7 @@ class Attempt:
         self._progress = progress
         self._is_cut_short = False
         self.reader: UpstreamReader = plan.reader
+        self._guarded = plan.guarded
         self.reply_headers = plan.reply_headers
         self.target = upstream.target
 
@@ -111,6 +117,8 @@ class Attempt:
             raise await upstream_errors.of_status(response)
         raw = await response.body()
         self._progress.heard_at = clock.monotonic()
+        if self._guarded is not None:
+            return await self._whole_guarded(self._guarded, raw)
         return self.reader.body(raw)
 
     async def whole_for_us(self) -> bytes:
@@ -139,6 +147,11 @@ class Attempt:
 
     async def pull(self) -> bytes:
         """Wait for the upstream's next bytes and return what they become; possibly nothing."""
+        if self._guarded is not None:
+            return await self._pull_guarded(self._guarded)
+        return await self._pull()
+
+    async def _pull(self) -> bytes:
         response = self._upstream.response
         chunk = b"" if response is None else await response.chunk()
         progress, reader, parser = self._progress, self.reader, self._parser
@@ -156,6 +169,41 @@ class Attempt:
         out = reader.forward(frames)
         self._metered.note(reader.tally.tokens, progress.ttft_ms)
         return out
+
+    async def _pull_guarded(self, guarded: Translation) -> bytes:
+        """Return what the upstream's bytes became, and what a verdict adds; nothing more is read before it.
+        An answer that is blocked ends here, and its upstream is left."""
+        try:
+            out = await self._pull()
+        finally:
+            guarded.tell()
+        while guarded.is_waiting:
+            out += await guarded.judged()
+        if guarded.is_blocked and not guarded.ended:
+            out += guarded.end_blocked(self._counted(), as_stream=True)
+            self.close()
+        return out
+
+    async def _whole_guarded(self, guarded: Translation, raw: bytes) -> bytes:
+        """Return a whole answer once it may go out. A long one is searched in a thread, so that others are
+        served meanwhile."""
+        try:
+            is_long = len(raw) > SHORT_ANSWER_BYTES
+            out = await asyncio.to_thread(guarded.body, raw) if is_long else guarded.body(raw)
+        finally:
+            guarded.tell()
+        if guarded.is_waiting:
+            out = await guarded.judged_whole()
+        if guarded.is_blocked:
+            usage = guarded.meter.usage or self._counted()
+            out = guarded.end_blocked(usage, as_stream=False)
+        return out
+
+    @property
+    def end_code(self) -> str | None:
+        """Return the code of an answer that a guardrail ended, for the ledger and the log."""
+        is_blocked = self._guarded is not None and self._guarded.is_blocked
+        return CONTENT_FILTER if is_blocked else None
 
     @property
     def may_report(self) -> bool:
@@ -203,6 +251,20 @@ class Attempt:
             await self._metered.fund(usage, self.reader.service_tier)
 
     # Settle
+
+    @property
+    def is_streamed(self) -> bool:
+        return self._metered.is_streamed
+
+    @property
+    def used_tokens(self) -> int:
+        """Return the tokens it used, once it is settled."""
+        return self._metered.used_tokens
+
+    @property
+    def waited_seconds(self) -> float:
+        """Return for how long its upstream has been waited for, since it was sent."""
+        return clock.monotonic() - self._metered.sent_at
 
     @property
     def is_settled(self) -> bool:
@@ -256,6 +318,11 @@ class Attempt:
         usage, source = known
         return self.reader.meter.with_earlier(usage), source
 
+    @property
+    def final(self) -> tuple[Usage, str] | None:
+        """Return the usage of an answer that ended properly, and its source; None of any other."""
+        return self._final_usage()
+
     def _used(self, error: BaseException | None) -> tuple[Usage, str]:
         """Return the provider's report of an answer that ended properly; otherwise our count, if anything
         can have been used at all."""
@@ -279,6 +346,8 @@ class Attempt:
             return self._final
         reader = self.reader
         if not reader.ended or self._is_cut_short:
+            return None
+        if reader.meter.own is None and self.end_code is not None:  # we left before the report
             return None
         if reader.status == "failed" and reader.meter.own is None:
             return None

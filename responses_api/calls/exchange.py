@@ -35,7 +35,7 @@ from responses_api.process.interruption import Interruption, RunEnded
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.process.running_call import CallPhase, Channel, RunningCall, StoppedCall
 from responses_api.services import Services
-from responses_api.stream.upstream_reader import Identity
+from responses_api.stream.upstream_reader import Identity, UpstreamReader
 
 logger = logging.getLogger("tollgate.exchange")
 
@@ -50,8 +50,8 @@ class Exchange:
     """The exchange of one request."""
 
     __slots__ = (
-        "_admitted", "_costs", "_dispatch", "_interruption", "_is_settled", "_life_signs", "_reading_on",
-        "_reply", "_services", "_task", "progress",
+        "_admitted", "_beside", "_costs", "_dispatch", "_interruption", "_is_settled", "_life_signs",
+        "_reading_on", "_reply", "_services", "_task", "progress",
     )  # fmt: skip
 
     def __init__(
@@ -74,16 +74,21 @@ class Exchange:
             route=admitted.route,
             websocket=admitted.socket is not None,
             ownership=admitted.ownership,
+            guardrails=None if admitted.guarded is None else admitted.guarded.guardrails,
+            cache_outcome="" if admitted.keeper is None else admitted.keeper.outcome,
         )
         self._dispatch = Dispatch(
             admitted,
             self._costs,
             services.transport,
+            services.lane_health,
+            services.timeouts,
             identity or new_identity(admitted),
             reply,
             self.progress,
         )
         self._life_signs = LifeSigns(reply, services.registry)
+        self._beside = None if admitted.guarded is None else admitted.guarded.beside
         self._task: asyncio.Task[None] | None = None
         self._interruption: Interruption | None = None
         self._reading_on: leaving.TrailingRead | None = None
@@ -102,6 +107,8 @@ class Exchange:
             presence.watch(self._client_left)
         try:
             if self._interruption is None:
+                if self._beside is not None:
+                    self._beside.start(self._refused_beside)
                 await self._answer()
             else:  # before it began
                 await self._end_interrupted()
@@ -117,6 +124,8 @@ class Exchange:
         finally:
             self.progress.phase = Phase.ENDED
             watchdog.stop()
+            if self._beside is not None:
+                self._beside.stop()
             if presence is not None:
                 presence.unwatch()
             self._dispatch.close()
@@ -127,6 +136,9 @@ class Exchange:
     def _client_left(self) -> None:
         if not self.survives_client:
             self.interrupt(Interruption.CLIENT_GONE)
+
+    def _refused_beside(self) -> None:
+        self.interrupt(Interruption.GUARDRAIL)
 
     def interrupt(self, why: Interruption) -> None:
         """End the exchange from outside. Only the first reason counts, and none once the answer is whole:
@@ -185,6 +197,8 @@ class Exchange:
                 return "storing"
             case Phase.ENDED:
                 return "ending"
+            case Phase.LANE:
+                return "waiting"
         if self._dispatch.attempt is None:
             return "preparing"
         if progress.first_output_at is None:
@@ -223,10 +237,10 @@ class Exchange:
 
     def show_life(self) -> None:
         """Send the client a keep-alive, unless one is being sent or no upstream was asked yet."""
-        attempt = self._dispatch.attempt
-        if attempt is not None and not self._life_signs.is_sending:
+        reader = None if self._life_signs.is_sending else self._dispatch.speaker
+        if reader is not None:
             now = self.progress.last_sent = self._services.loop.time()
-            self._life_signs.show(attempt.reader, now)
+            self._life_signs.show(reader, now)
 
     def life_sign_stuck_for(self, now: float) -> float:
         return self._life_signs.stuck_for(now)
@@ -235,12 +249,22 @@ class Exchange:
 
     async def _answer(self) -> None:
         if self.streams:  # named nowhere, so that the first piece is let go once it is sent
-            await self._relay_stream(*await self._dispatch.first_output())
+            await self._relay_stream(*await self._first_output())
         else:
-            attempt, whole = await self._dispatch.first_output()
+            attempt, whole = await self._first_output()
             self._remember_lane(attempt)
             out = await self._finish(attempt, whole)
             await self._reply.json(200, out, self._reply.headers)
+
+    async def _first_output(self) -> tuple[Attempt, bytes]:
+        """Return the first output, once every guardrail that runs beside the call has let it pass."""
+        found = await self._dispatch.first_output()
+        if self._beside is not None:
+            await self._beside.wait()
+        guarded = self._admitted.guarded
+        if guarded is not None:
+            self._reply.headers.update(guarded.guardrails.headers())
+        return found
 
     def _remember_lane(self, attempt: Attempt) -> None:
         """Note which lane gave output, for calls that begin as this one does."""
@@ -289,35 +313,38 @@ class Exchange:
         if attempt.is_held:
             await attempt.fund()
         status = attempt.reader.status
-        self._dispatch.settle(status, None, None, 200)
+        self._dispatch.settle(status, None, attempt.end_code, 200)
         self._costs.end()
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
         self.progress.phase = Phase.STORING
         await self._services.spool_writer.durable()
+        if (keeper := self._admitted.keeper) is not None:
+            keeper.keep(attempt)
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
-        out = await self._store_answer(attempt, self._with_usage(attempt, out))
-        self._settle(status, None, 200)
+        reader, provider = attempt.reader, attempt.target.provider
+        out = await self._store_answer(reader, provider, self._with_usage(reader, out))
+        self._settle(status, attempt.end_code, 200)
         return out
 
-    def _with_usage(self, attempt: Attempt, out: bytes) -> bytes:
+    def _with_usage(self, reader: UpstreamReader, out: bytes) -> bytes:
         """Return `out`, which ends the answer of settled calls, with a `usage` of all the client pays for,
         and the charge if the client asked for it."""
         charge = self._costs.answer_charge(tells_cost=bool(self._admitted.call.tells_cost))
         if charge is None:
             return out
-        return out.removesuffix(attempt.reader.closing) + attempt.reader.tell_usage(charge)
+        return out.removesuffix(reader.closing) + reader.tell_usage(charge)
 
     # Store
 
-    async def _store_answer(self, attempt: Attempt, out: bytes) -> bytes:
+    async def _store_answer(self, reader: UpstreamReader, provider: str, out: bytes) -> bytes:
         """Store the answer and return `out`, which ends it; it says so if storing failed."""
-        store, reader = self._admitted.store, attempt.reader
+        store = self._admitted.store
         if store is None or (answer := reader.answer()) is None:
             return out
         self.progress.phase = Phase.STORING
         try:
-            await store.save(answer, attempt.target.provider, out)
+            await store.save(answer, provider, out)
         except StoreUnavailable as error:
             logger.error("not stored: %s", error, extra={"request_id": self.request_id})
             return out.removesuffix(reader.closing) + reader.closing_unstored()
@@ -332,7 +359,7 @@ class Exchange:
             return
         reader = attempt.reader
         closing = reader.closing if reader.ended else reader.failed(Interruption.CANCELLED.error())
-        closing = self._with_usage(attempt, closing)
+        closing = self._with_usage(reader, closing)
         answer = {**(reader.answer() or {}), "status": "cancelled", "error": None}
         hold(_log_failure(store.save(answer, attempt.target.provider, closing)), "keep-abandoned")
 
@@ -356,7 +383,9 @@ class Exchange:
                 self._store_abandoned()
             return
         status = "cancelled" if why is Interruption.CANCELLED else "failed"
-        await self._end_failed(why.error(), status)
+        refusal = self._beside.refusal if self._beside is not None else None
+        is_refused = why is Interruption.GUARDRAIL and refusal is not None
+        await self._end_failed(refusal if is_refused and refusal else why.error(), status)
 
     async def _await_report(self) -> None:
         """Wait for the report of an answer whose client has left, and hold what it costs."""
@@ -379,7 +408,7 @@ class Exchange:
         self._settle(status, error.code, error.http_status, error)
         if not self._costs.has_calls:  # so that no row of the ledger tells of it
             write_refusal(self._services, self._admitted, error)
-        error.told = self._costs.charge_headers()
+        error.told = {**self._costs.charge_headers(), **self._dispatch.headers()}
         self._dispatch.close()
         out = await self._last_word(error)
         try:
@@ -393,13 +422,16 @@ class Exchange:
 
     async def _last_word(self, error: GatewayError) -> bytes:
         """Return the end of a stream that has begun, once it is stored; nothing if no stream has begun."""
-        attempt = self._dispatch.attempt
-        if attempt is None or not (self._reply.started or self._life_signs.is_sending):
+        has_begun = self._reply.started or self._life_signs.is_sending
+        reader = self._dispatch.speaker if has_begun else None
+        if reader is None:
             return b""
-        out = attempt.reader.failed(error)
+        out = reader.failed(error)
         if not self._admitted.door.ends_whole:
             return out
-        return await self._store_answer(attempt, self._with_usage(attempt, out))
+        attempt = self._dispatch.attempt
+        provider = "" if attempt is None else attempt.target.provider
+        return await self._store_answer(reader, provider, self._with_usage(reader, out))
 
     async def _send_last_word(self, error: GatewayError, out: bytes) -> None:
         await self._life_signs.wait_until_sent()
@@ -424,6 +456,7 @@ class Exchange:
             return
         self._is_settled = True
         self._dispatch.settle(status, error, error_code, http_status)
+        self._dispatch.end()
         self._costs.end()
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted

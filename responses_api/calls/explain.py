@@ -23,6 +23,7 @@ from responses_api.doors.shapes import ModelCall
 from routing import resolve
 from routing.managed import ALIASES, CREDENTIALS, PROVIDERS
 from routing.models import Alias, Credential, Provider
+from routing.policy import reasons
 from routing.policy.affinity import AffinityMemory
 from routing.policy.facts import CallFacts
 from routing.policy.lane_health import AllHealthy, Health, LaneHealth
@@ -35,8 +36,8 @@ from tenants.keys.caller import Caller
 from tenants.models import ApiKey, Tenant
 
 MAX_BODY = 1_000_000
-# Shares are counted over so many plans: within two percent of what they are.
-DRAWS = 2_000
+# Shares are counted over so many plans, divided by the lanes of each: within a few percent of what they are.
+DRAWN_LANES = 20_000
 SEED = 1
 
 
@@ -70,8 +71,8 @@ class ExplainedLane:
 
 @dataclass(frozen=True, slots=True)
 class RouteExplanation:
-    """Where a call would go. `refusal`: what its client would be told instead, if it would be refused.
-    `hidden`: lanes that whoever asks may not see; places count them all the same."""
+    """The lanes that a call would be tried on. `refusal`: what its client would be told instead, if it would
+    be refused. `hidden`: lanes that whoever asks may not see; places count them all the same."""
 
     route: Route
     facts: CallFacts
@@ -173,25 +174,31 @@ def _shares(route: Route, facts: CallFacts, health: Health, now: float) -> Mappi
     fresh = structs.replace(facts, affinity=0, affine_lane="")
     draw = random.Random(SEED)  # noqa: S311  # the same shares for the same question
     firsts: Counter[str] = Counter()
-    for _ in range(DRAWS):
+    draws = DRAWN_LANES // (10 + len(route.targets))
+    for _ in range(draws):
         kept = plan(route, fresh, health, now, draw.getrandbits(64)).kept
         if kept:
             firsts[kept[0].lane_id] += 1
-    return Counter({lane_id: round(100 * count / DRAWS) for lane_id, count in firsts.items()})
+    return Counter({lane_id: round(100 * count / draws) for lane_id, count in firsts.items()})
 
 
 def _shown_to(who: Access, lanes: list[ExplainedLane]) -> tuple[ExplainedLane, ...]:
-    """Return the lanes at providers that they may see, naming the credentials that they may see."""
-    providers = Provider.objects.filter(pk__in={each.lane.provider_id for each in lanes})
-    seen = set(PROVIDERS.visible(who, providers).values_list("pk", flat=True))
+    """Return the lanes at providers that they may see, naming the credentials that they may see. A condition
+    of the platform's targets may name what is another tenant's."""
     ids = {each.lane.credential_id for each in lanes if each.lane.credential_id}
     secrets = CREDENTIALS.visible(who, Credential.objects.filter(pk__in=ids))
     named = {str(pk) for pk in secrets.values_list("pk", flat=True)}
-    return tuple(
-        each if each.lane.credential_id in named else replace(each, credential="")
-        for each in lanes
-        if each.lane.provider_id in seen
-    )
+    providers = Provider.objects.filter(pk__in={each.lane.provider_id for each in lanes})
+    owners = dict(PROVIDERS.visible(who, providers).values_list("pk", "tenant"))
+    shown = []
+    for each in lanes:
+        if each.lane.provider_id not in owners:
+            continue
+        is_guest = owners[each.lane.provider_id] is None and not who.sees_all_tenants
+        credential = each.credential if each.lane.credential_id in named else ""
+        detail = "" if is_guest and each.reason == reasons.WHEN else each.detail
+        shown.append(replace(each, credential=credential, detail=detail))
+    return tuple(shown)
 
 
 def tenant_seen(who: Access, tenant_id: int | None) -> Tenant | None:

@@ -139,6 +139,35 @@ def _store_spec(
     )
 
 
+def with_masks(caller: Caller, resolved: Resolved, kept: Json) -> Resolved:
+    """Return what is stored of a call as `kept`, its whole body with the masks that are never put back."""
+    items = kept.get("input")
+    own: Any = items[resolved.call.history :] if isinstance(items, list) else items
+    own_items = _masked_items(resolved.own_items, own)
+    store_spec = resolved.store_spec
+    if store_spec is not None:
+        store_spec = _store_spec(caller, resolved.call, resolved.history, own_items, resolved.echo)
+    given = resolved.given
+    if not _has_compaction(given.get("input")):  # that was opened, and goes on as it came
+        given = {**kept, "input": own}
+    return structs.replace(resolved, own_items=own_items, store_spec=store_spec, given=given)
+
+
+def _masked_items(own_items: list[Json], masked: Any) -> list[Json]:
+    """Return the request's own items with the texts of the masked ones, and the ids they have."""
+    found = own_input(masked) if own_items else []
+    if len(found) != len(own_items):
+        return found
+    return [
+        {**new, **{name: old[name] for name in ("id", "status") if name in old}}
+        for old, new in zip(own_items, found, strict=True)
+    ]
+
+
+def _has_compaction(items: Any) -> bool:
+    return isinstance(items, list) and any(item.get("type") == "compaction" for item in items)
+
+
 def can_store(services: Services) -> bool:
     """Return whether the database answered when it was last asked."""
     return not (services.watcher.is_failing or services.writer.is_failing)

@@ -12,6 +12,7 @@ class Phase(Enum):
     """The thing a call waits for."""
 
     SHORTENING = "shortening"  # a summary of what is too long
+    LANE = "lane"  # a lane that may be asked
     WAITING = "waiting"  # the upstream's headers
     STREAMING = "streaming"  # the upstream's next bytes
     SENDING = "sending"  # the client to take bytes

@@ -13,6 +13,8 @@ from responses_api.calls.progress import Phase, Progress
 from responses_api.process.interruption import Interruption
 from responses_api.process.timeouts import Timeouts
 
+_SILENT = frozenset({Phase.LANE, Phase.WAITING, Phase.STREAMING})
+
 
 class Watched(Protocol):
     """The part of an exchange that a watchdog reads and acts on."""
@@ -87,7 +89,7 @@ class Watchdog:
 
     def _is_silent(self, now: float) -> bool:
         exchange = self._exchange
-        if not exchange.streams or exchange.progress.phase not in {Phase.WAITING, Phase.STREAMING}:
+        if not exchange.streams or exchange.progress.phase not in _SILENT:
             return False
         patience = self._timeouts.keepalive if exchange.has_started else self._timeouts.commit
         return now - exchange.progress.last_sent >= patience

@@ -9,6 +9,7 @@ from gateway_project.lib.errors import UpstreamMalformed
 from gateway_project.lib.json import Json
 from gateway_project.lib.sse import Frame
 from responses_api.compaction import sealed
+from responses_api.stream.output_gate import OutputGate
 from routing.protocols.shared.deltas import Adapter, Delta, Opaque, Stop, Text
 
 _KEY = "compaction"
@@ -39,6 +40,18 @@ class Rewritten:
     def _take(self, found: list[Delta]) -> list[Delta]:
         self.done, self.dropped = self._inner.done, self._inner.dropped
         return self._rewrite(found)
+
+
+def filter_deltas(adapter: Adapter, gate: OutputGate) -> Rewritten:
+    """Lead an adapter's deltas through guardrails before anything is made of them; an answer that is blocked
+    ends as one that its provider's filter has ended."""
+
+    def rewrite(found: list[Delta]) -> list[Delta]:
+        passed = gate.take(found)
+        gate.tell()
+        return [Stop("content_filter")] if gate.is_blocked else passed
+
+    return Rewritten(adapter, rewrite)
 
 
 def compact_answer(adapter: Adapter, seal: Callable[[str], str]) -> Rewritten:

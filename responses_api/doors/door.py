@@ -14,7 +14,10 @@ from gateway_project.lib.errors import GatewayError
 from gateway_project.lib.json import Json
 from gateway_project.lib.sse import COMMENT
 from gateway_project.lib.structure import Caps
+from responses_api.doors.replay import Replay
 from responses_api.doors.shapes import ModelCall
+from responses_api.guardrails import items
+from responses_api.guardrails.reading import Visitor
 from responses_api.stream.encoder import Encoder
 from responses_api.stream.error_body import openai_error
 from responses_api.stream.upstream_reader import Identity, UpstreamReader
@@ -92,6 +95,7 @@ class Door:
       refuse_empty         raise BadRequest for a request with nothing to answer, its history included
       refuse_foreign_ids   raise UnsupportedParameter for the id of something a provider stores, which may be
                            another tenant's: body, and how many items of the input are history
+      contents             walk through every text of a body, for guardrails (guardrails/reading.py)
       canonical            bring a body into the canonical form, a Responses request
       client_param         give the client's name for a field of the canonical body
       with_output_limit    make a body ask for at most so many tokens
@@ -108,6 +112,7 @@ class Door:
       manages_context      `context_management` applies to it
       compacts             what is asked for is a summary of the conversation
       can_be_native_only   an alias may demand for it that upstreams speak its format
+      replay               give an answer again to an equal request; None: its answers are never kept
 
     The answer
       encoder              make what writes a translated answer; None: no model is asked
@@ -128,6 +133,7 @@ class Door:
     canonical: Callable[[Json], Json]
     with_output_limit: Callable[[Json, int], Json]
     failed_stream: Callable[[ModelCall, bytes], bytes]
+    contents: Callable[[Json, Visitor], Json] = items.walk
     client_param: Callable[[Json, str], str] = _same_name
     encoder: Callable[[ModelCall, Identity], Encoder] | None = None
     write_count: Callable[[int], bytes] = _no_count
@@ -144,6 +150,7 @@ class Door:
     manages_context: bool = False
     compacts: bool = False
     can_be_native_only: bool = False
+    replay: Replay | None = None
     error: Callable[[GatewayError], bytes] = openai_error
     keepalive: bytes = COMMENT
     failure_marker: bytes = b""

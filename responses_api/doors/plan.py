@@ -14,9 +14,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from gateway_project.lib.errors import BadRequest
+from gateway_project.lib.errors import BadRequest, UnsupportedParameter
 from gateway_project.lib.json import Json, dumps
-from responses_api.compaction.adapter import compact_answer, prepend_item
+from responses_api.compaction.adapter import compact_answer, filter_deltas, prepend_item
 from responses_api.compaction.request import is_triggered, summary_request
 from responses_api.doors.door import Door, Native
 from responses_api.doors.shapes import ModelCall, rename_param
@@ -37,11 +37,13 @@ _OUR_HEADERS = ("accept", "x-request-id")
 
 
 class Plan(Struct, frozen=True, gc=False):
-    """`body` goes upstream, `reader` reads the answer, `dropped` names what was asked for and left out."""
+    """`body` goes upstream, `reader` reads the answer, `dropped` names what was asked for and left out.
+    `guarded` is the reader of an answer that guardrails may change."""
 
     body: Json
     reader: UpstreamReader
     dropped: tuple[str, ...] = ()
+    guarded: Translation | None = None
 
     @property
     def reply_headers(self) -> dict[str, str]:
@@ -67,6 +69,11 @@ class Bridge:
     instead: Bridge | None = None
     can_limit: bool = True
 
+    def fitting(self, call: ModelCall) -> Bridge:
+        """Return the bridge for a call: not to a route whose answers cannot be read, where a guardrail is
+        to read them."""
+        return self if call.guard is None or self.instead is None else self.instead
+
 
 def build_bridges(
     doors: Iterable[Door], protocols: Iterable[UpstreamProtocol]
@@ -89,7 +96,7 @@ def build_bridge(door: Door, protocol: UpstreamProtocol) -> Bridge:
         return translated
     return Bridge(
         native.path or protocol.path,
-        _plan_native(door, native, protocol),
+        _plan_native(door, native, protocol, translated.plan),
         _all_headers(protocol),
         instead=translated if native.else_translates else None,
         can_limit=native.takes_limit,
@@ -110,9 +117,11 @@ def _all_headers(protocol: UpstreamProtocol) -> Callable[[Mapping[str, str]], di
     return lambda passed_on: {**passed_on, **protocol.headers}
 
 
-def _plan_native(door: Door, native: Native, protocol: UpstreamProtocol) -> Planner:
+def _plan_native(
+    door: Door, native: Native, protocol: UpstreamProtocol, translated: Planner
+) -> Planner:
     """Send the client's own body with what the gateway owns, and pass the answer through; translate it where
-    the provider's row asks for that and a translation can hold it."""
+    the provider's row asks for that and a translation can hold it, and where a guardrail may change it."""
     request = native.request or protocol.prepare
     if request is None:
         raise ValueError(
@@ -124,6 +133,9 @@ def _plan_native(door: Door, native: Native, protocol: UpstreamProtocol) -> Plan
     def plan(
         call: ModelCall, target: ResolvedTarget, identity: Identity, *, drop_unsupported: bool
     ) -> Plan:
+        if call.guard is not None:
+            guarded = _guarded(call, standard, translated, can_standardise)
+            return guarded(call, target, identity, drop_unsupported=drop_unsupported)
         if target.quirks.translate and standard is not None and can_standardise(call.body):
             return standard(call, target, identity, drop_unsupported=drop_unsupported)
         try:
@@ -132,6 +144,22 @@ def _plan_native(door: Door, native: Native, protocol: UpstreamProtocol) -> Plan
             raise rename_param(error, call.client_param) from None
 
     return plan
+
+
+def _guarded(
+    call: ModelCall,
+    standard: Planner | None,
+    translated: Planner,
+    can_standardise: Callable[[Json], bool],
+) -> Planner:
+    """Choose the translation whose deltas a guardrail filters. Raise UnsupportedParameter for an answer that
+    no translation can hold."""
+    if not can_standardise(call.body):
+        raise UnsupportedParameter(
+            "A guardrail looks at the answers of this model, and can do so for one answer of text and calls "
+            "of tools only: send no 'n' above 1, 'audio', 'functions' or 'function_call'.",
+        )
+    return standard if standard is not None else translated
 
 
 def _plan_translation(door: Door, protocol: UpstreamProtocol) -> Planner:
@@ -158,10 +186,15 @@ def _plan_translation(door: Door, protocol: UpstreamProtocol) -> Planner:
         assembler = Assembler(identity, echoed, toolbox, wraps_custom=not native)
         check_writable(assembler.start().response)
         encoder = make_encoder(call, identity)
-        adapter = _rewrite(protocol.adapter(target), call, compacts=compacts)
-        translation = Translation(adapter, assembler, encoder, target)
+        gate = None if call.guard is None else call.guard.begin(toolbox, for_us=compacts)
+        adapter = protocol.adapter(target)
+        if gate is not None and compacts:  # later there is no text, only what was sealed
+            adapter, gate = filter_deltas(adapter, gate), None
+        adapter = _rewrite(adapter, call, compacts=compacts)
+        translation = Translation(adapter, assembler, encoder, target, gate)
         names = [door.client_param(call.body, name) for name in dropped]
-        return Plan(body, translation, (*names, *(() if native else toolbox.dropped)))
+        told = (*names, *(() if native else toolbox.dropped))
+        return Plan(body, translation, told, translation if gate is not None else None)
 
     return plan
 
@@ -191,7 +224,9 @@ def _plan_standard(
         assembler = Assembler(identity, asked, toolbox, wraps_custom=False)
         check_writable(assembler.start().response)
         encoder = make_encoder(call, identity)
-        return Plan(body, Translation(protocol.adapter(target), assembler, encoder, target))
+        gate = None if call.guard is None else call.guard.begin(toolbox)
+        translation = Translation(protocol.adapter(target), assembler, encoder, target, gate)
+        return Plan(body, translation, guarded=translation if gate is not None else None)
 
     return plan
 

@@ -17,6 +17,7 @@ import orjson
 from gateway_project.lib import structure
 from gateway_project.lib.errors import BadRequest, InvalidJson, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure, is_deeper
+from responses_api.guardrails.output import OutputGuard
 from routing.protocols.shared import envelope
 
 # orjson's words for JSON that is nested deeper than it reads.
@@ -52,6 +53,8 @@ class ModelCall(msgspec.Struct, frozen=True):
     clamp        the output limit that budgets put on the call and on a summary made in its place
     tells_cost   the answer's `usage` says what was charged; None: the operator's setting decides
     units        the items, parts and tools it has, counted only where it is large
+    guard        filters the answer, which is translated then; None: no guardrail can change it
+    is_kept      its answer is to be given again, so that it is put together whole even if it is streamed
     """
 
     door: str
@@ -67,6 +70,8 @@ class ModelCall(msgspec.Struct, frozen=True):
     clamp: int | None = None
     tells_cost: bool | None = None
     units: int = 0
+    guard: OutputGuard | None = None
+    is_kept: bool = False
 
     @property
     def weight(self) -> int:

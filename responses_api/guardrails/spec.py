@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
+
+from gateway_project.lib.secret import Secret
 
 Kind = Literal[
     "terms", "pattern", "pii", "secrets", "tools", "input_limits", "moderation", "webhook"
@@ -18,6 +20,8 @@ Outcome = Literal["passed", "monitored", "masked", "blocked", "skipped", "unavai
 STRONGEST: tuple[Outcome, ...] = (
     "unavailable", "blocked", "masked", "monitored", "skipped", "passed",
 )  # fmt: skip
+# What ends a call: a finding, or that nobody could look for one.
+ENDING: frozenset[Outcome] = frozenset({"blocked", "unavailable"})
 EXTERNAL: frozenset[Kind] = frozenset({"moderation", "webhook"})
 
 
@@ -53,3 +57,96 @@ class Detection(Struct, frozen=True):
     start: int
     end: int
     replacement: str = ""
+
+
+class Segment(Struct, frozen=True):
+    """A text of a request: what kind of thing it is (`surface`), whose it is, and the client's field."""
+
+    surface: str
+    role: str
+    param: str
+    text: str
+
+
+class Opaque(Struct, frozen=True):
+    """Something of a request that cannot be read: `kind` is `encrypted`, `file`, `image`, `audio` or
+    `item`, which is an item of a type nobody knows."""
+
+    kind: Literal["encrypted", "file", "image", "audio", "item"]
+    type: str
+    param: str
+
+
+class DefinedTool(Struct, frozen=True):
+    """A tool that a request brings: its type, its name, and for MCP its server."""
+
+    type: str
+    name: str
+    server: str
+    param: str
+
+
+class RequestContents(Struct, frozen=True):
+    """Everything of a request that guardrails look at, as a door reads it (`Door.contents`)."""
+
+    segments: tuple[Segment, ...]
+    tools: tuple[DefinedTool, ...] = ()
+    opaque: tuple[Opaque, ...] = ()
+    roles: tuple[tuple[str, str], ...] = ()
+    images: int = 0
+    files: int = 0
+
+
+class Finding(Struct, frozen=True):
+    """What one rule found in one place, to be recorded: how often, and where first. `value` is the first
+    text it found, only there to be made a HMAC of; `param` is the client's field, of an input."""
+
+    guardrail: GuardrailSpec
+    rule: str
+    stage: Stage
+    surface: str
+    outcome: Outcome
+    count: int = 1
+    start: int = 0
+    length: int = 0
+    value: Secret = Secret("")
+    param: str = ""
+
+
+class OutputVerdict(Struct, frozen=True):
+    """What external checks say of an output: `findings` are recorded; one that is `blocked` ends the answer,
+    one that is `unavailable` makes it fail; `texts` are the segments as they may go on, None: as they are."""
+
+    findings: tuple[Finding, ...] = ()
+    texts: tuple[str, ...] | None = None
+
+    @property
+    def blocks(self) -> bool:
+        return any(finding.outcome in ENDING for finding in self.findings)
+
+
+class OutputSegment(Struct, frozen=True):
+    """A text of an answer that awaits its verdict. Its first `seen` code points were let go before, and are
+    there for what they have in common with the rest: they stay as they are."""
+
+    surface: str
+    text: str
+    seen: int = 0
+
+
+class OutputJudge(Protocol):
+    """Ask the external checks of a call about its output. Made per call by whoever knows the services.
+
+    holds_all   True: one question, once everything is there; False: every 1,000 characters
+    """
+
+    holds_all: bool
+
+    async def judge(self, segments: tuple[OutputSegment, ...], *, is_last: bool) -> OutputVerdict:
+        """Return the verdict. Never raise: an outage is a finding, `skipped` or `unavailable`."""
+
+
+class Reporter(Protocol):
+    """Take what was found in the output of a call, while it flows."""
+
+    def __call__(self, finding: Finding, /) -> None: ...

@@ -35,6 +35,7 @@ class Interruption(Enum):
     REVOKED = "revoked"
     CONNECTION_LIMIT = "connection_limit"
     KEY_LOST = "idempotency_key_lost"
+    GUARDRAIL = "guardrail"  # one that ran beside it; its own error says more
 
     @property
     def is_clients_doing(self) -> bool:
@@ -59,4 +60,6 @@ class Interruption(Enum):
             case Interruption.IDLE:
                 return UpstreamTimeout("The provider stopped in the middle of its answer.")
             case _:
-                return UpstreamTimeout("The provider took too long to answer.")
+                overlong = UpstreamTimeout("The provider took too long to answer.")
+                overlong.is_total = True
+                return overlong

@@ -11,6 +11,7 @@ from gateway_project.lib.sse import Frame
 from responses_api.stream.answer_charge import AnswerCharge
 from responses_api.stream.assembler import Assembler
 from responses_api.stream.encoder import Encoder
+from responses_api.stream.output_gate import OutputGate
 from responses_api.stream.steps import Ended
 from responses_api.stream.tally import Tally
 from responses_api.stream.written import text_bytes
@@ -40,17 +41,24 @@ def size_of(delta: Delta) -> int:
 
 
 class Translation:
-    """Translate one attempt's answer."""
+    """Translate one attempt's answer. A `gate` may change it, and hold it for a while."""
 
     __slots__ = (
-        "_adapter", "_assembler", "_encoder", "_provider", "_response", "ended", "failure", "frames_dropped",
-        "frames_forwarded", "has_output", "meter", "status", "tally",
+        "_adapter", "_assembler", "_encoder", "_gate", "_is_over", "_provider", "_response", "ended",
+        "failure", "frames_dropped", "frames_forwarded", "has_output", "meter", "status", "tally",
     )  # fmt: skip
 
     def __init__(
-        self, adapter: Adapter, assembler: Assembler, encoder: Encoder, target: ResolvedTarget
+        self,
+        adapter: Adapter,
+        assembler: Assembler,
+        encoder: Encoder,
+        target: ResolvedTarget,
+        gate: OutputGate | None = None,
     ) -> None:
         self._adapter = adapter
+        self._gate = gate
+        self._is_over = False  # the upstream has said everything
         self._assembler = assembler
         self._encoder = encoder
         self._provider = target.provider
@@ -65,9 +73,15 @@ class Translation:
         self.frames_dropped = 0
 
     def body(self, raw: bytes) -> bytes:
-        for delta in self._adapter.body(raw):
-            self._assembler.take(delta)
+        deltas = self._adapter.body(raw)
+        for delta in deltas:
             self.tally.add_text(size_of(delta))
+        for delta in deltas if self._gate is None else self._gate.take(deltas):
+            self._assembler.take(delta)
+        return b"" if self.is_waiting or self.is_blocked else self._whole()
+
+    def _whole(self) -> bytes:
+        """Write the whole answer as JSON."""
         if self._assembler.stop is None:
             raise UpstreamMalformed(
                 f"The provider {self._provider!r} did not say how its answer ended."
@@ -82,13 +96,13 @@ class Translation:
         adapter = self._adapter
         try:
             for frame in frames:
-                if self.ended:
+                if self.ended or self.is_blocked:
                     break
                 deltas = adapter.deltas(frame)
                 if deltas:
                     self.frames_forwarded += 1
                     self._take(deltas, pieces)
-                if adapter.done and not self.ended:
+                if adapter.done and not (self.ended or self._is_over):
                     self._close(pieces)
         except UpstreamError as error:
             self.failure = error
@@ -97,7 +111,7 @@ class Translation:
 
     def finish(self) -> bytes:
         pieces: list[bytes] = []
-        if not self.ended and self.failure is None:
+        if not (self.ended or self._is_over) and self.failure is None:
             try:
                 self._close(pieces)
             except UpstreamError as error:
@@ -128,6 +142,54 @@ class Translation:
         self._note_end(last)
         return begun + b"".join(map(self._encoder.encode, [*closed, last]))
 
+    # Guarded
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether what is held needs a verdict before anything goes on."""
+        return self._gate is not None and self._gate.is_waiting
+
+    @property
+    def is_blocked(self) -> bool:
+        """Return whether the answer ends here, by the word of a guardrail."""
+        return self._gate is not None and self._gate.is_blocked
+
+    def tell(self) -> None:
+        """Report what was found since the last time."""
+        if self._gate is not None:
+            self._gate.tell()
+
+    async def judged(self) -> bytes:
+        """Wait for the verdict, and write what may go on by it of a stream."""
+        assert self._gate is not None
+        pieces: list[bytes] = []
+        deltas = await self._gate.verdict()
+        try:
+            self._pass(deltas, pieces)
+            if self._is_over and not (self.ended or self.is_blocked or self.is_waiting):
+                raise self._cut()
+        except UpstreamError as error:
+            self.failure = error
+        return b"".join(pieces)
+
+    async def judged_whole(self) -> bytes:
+        """Wait for the verdict, and write the whole answer, unless it is blocked."""
+        assert self._gate is not None
+        for delta in await self._gate.verdict():
+            self._assembler.take(delta)
+        return b"" if self.is_blocked else self._whole()
+
+    def end_blocked(self, usage: Usage, *, as_stream: bool) -> bytes:
+        """End an answer that is blocked, with what was let go of it."""
+        self._assembler.stop = Stop("content_filter")
+        begun = self._begun() if as_stream and not self.has_output else b""
+        *closed, last = self._assembler.end(usage, self._adapter.facts)
+        assert isinstance(last, Ended)
+        self._note_end(last)
+        if not as_stream:
+            return self._encoder.final(last.response)
+        return begun + b"".join(map(self._encoder.encode, [*closed, last]))
+
     @property
     def service_tier(self) -> str | None:
         return self._adapter.facts.get("service_tier")
@@ -150,6 +212,9 @@ class Translation:
         return self._encoder.rewrite_end(self._response)
 
     def _take(self, deltas: list[Delta], pieces: list[bytes]) -> None:
+        if self._gate is not None:
+            self._take_guarded(self._gate, deltas, pieces)
+            return
         assembler, encode = self._assembler, self._encoder.encode
         for delta in deltas:
             if size := size_of(delta):
@@ -161,11 +226,36 @@ class Translation:
         if assembler.stop is not None and not self.ended:
             self._end(pieces)
 
+    def _take_guarded(self, gate: OutputGate, deltas: list[Delta], pieces: list[bytes]) -> None:
+        """Take what the gate lets through. What it holds was generated, and nothing can be tried again."""
+        for delta in deltas:
+            if size := size_of(delta):
+                self.tally.add(size)
+        passed = gate.take(deltas)
+        if gate.has_content and not self.has_output:
+            pieces.append(self._begun())
+        if not gate.is_blocked:
+            self._pass(passed, pieces)
+
+    def _pass(self, deltas: list[Delta], pieces: list[bytes]) -> None:
+        assembler, encode = self._assembler, self._encoder.encode
+        for delta in deltas:
+            for step in assembler.take(delta):
+                if not self.has_output:
+                    pieces.append(self._begun())
+                pieces.append(encode(step))
+        if assembler.stop is not None and not self.ended:
+            self._end(pieces)
+
     def _close(self, pieces: list[bytes]) -> None:
         """End the answer, now that the upstream's stream is over; without a Stop it has failed."""
+        self._is_over = True
         self._take(self._adapter.finish(), pieces)
-        if not self.ended:
-            raise UpstreamCut(f"The provider {self._provider!r} ended the stream too early.")
+        if not (self.ended or self.is_waiting or self.is_blocked):
+            raise self._cut()
+
+    def _cut(self) -> UpstreamCut:
+        return UpstreamCut(f"The provider {self._provider!r} ended the stream too early.")
 
     def _end(self, pieces: list[bytes]) -> None:
         if not self.has_output:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
@@ -18,18 +18,18 @@ from django.urls import URLPattern, path
 from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from routing import cache_policy, cache_purge
 from routing.admin import shown, target_panel
 from routing.admin.owner import owner
 from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
 from routing.reports import upstreams
 from routing.reports.upstreams import AliasFigures
-from routing.route import FALL_BACKS
 from tenants.admin.key_panels import page_address
+from tenants.console.actions import console_action
 from tenants.console.scope import read_scope
 from tenants.console.scoped_admin import (
     Deleted,
@@ -41,7 +41,6 @@ from tenants.console.scoped_admin import (
 )
 from tenants.console.scoped_forms import TenantFormSet
 from tenants.console.search import FoundBy
-from tenants.theme import Checkboxes
 
 FALL_BACK_WORDS = {
     "unavailable": _("It cannot be reached, or fails"),
@@ -85,6 +84,14 @@ class TargetInline(TenantInline):
     ordering = ("position", "pk")
     autocomplete_fields = ("provider_model",)
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Leave out what is not shown to tenants of the platform's targets."""
+        is_guest = (
+            obj is not None and obj.tenant_id is None and not access(request).sees_all_tenants
+        )
+        hidden = TARGETS.hidden_of_platform if is_guest else ()
+        return [name for name in self.fields if name not in hidden]
+
 
 class AliasList(NarrowedList):
     """Aliases, each with the models behind it, its price and its requests."""
@@ -117,22 +124,45 @@ class AliasAdmin(TenantModelAdmin):
     list_filter = ("enabled", "responses_mode", ("tenant", TenantRelatedFilter))
     show_full_result_count = False
     search_fields = ("name",)
-    fields = (
-        "tenant",
-        "name",
-        "platform_alias",
-        "responses_mode",
-        "drop_unsupported",
-        "store_by_default",
-        "resumable_streams",
-        "strategy",
-        "affinity",
-        "affinity_seconds",
-        "max_attempts",
-        "wait_seconds",
-        "fall_back_on",
-        "enabled",
-        "created_at",
+    fieldsets: ClassVar[Any] = (
+        (
+            None,
+            {
+                "fields": (
+                    "tenant",
+                    "name",
+                    "platform_alias",
+                    "responses_mode",
+                    "drop_unsupported",
+                    "store_by_default",
+                    "resumable_streams",
+                    "strategy",
+                    "affinity",
+                    "affinity_seconds",
+                    "max_attempts",
+                    "wait_seconds",
+                    "fall_back_on",
+                    "enabled",
+                    "created_at",
+                )
+            },
+        ),
+        (
+            _("Response cache"),
+            {
+                "description": _(
+                    "An equal request is answered with the answer that was given before, without asking "
+                    "a model. Only answers that are complete are kept, sealed, and never for another "
+                    "tenant. The request list says of each request whether it was answered so."
+                ),
+                "fields": (
+                    "cache_seconds",
+                    "cache_scope",
+                    "cache_any_temperature",
+                    "cache_charge_percent",
+                ),
+            },
+        ),
     )
     readonly_fields = ("created_at",)
     autocomplete_fields = ("tenant",)
@@ -201,17 +231,18 @@ class AliasAdmin(TenantModelAdmin):
                 self.message_user(request, " ".join(error.messages), messages.ERROR)
         return redirect("admin:routing_alias_change", quote(alias.pk))
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """Show kinds of failure as choices to tick."""
-        if db_field.name == "fall_back_on":
-            return forms.MultipleChoiceField(
-                choices=[(kind, FALL_BACK_WORDS[kind]) for kind in FALL_BACKS],
-                widget=Checkboxes,
-                required=False,
-                label=capfirst(db_field.verbose_name),
-                help_text=db_field.help_text,
-            )
-        return super().formfield_for_dbfield(db_field, request, **options)
+    @console_action(
+        _("Purge cached answers"),
+        right="change",
+        asks=_(
+            "Answers that were kept until now are not given again, also under the names of links to this "
+            "alias. Requests ask a model again, at its price."
+        ),
+        shown_for=cache_policy.is_kept,
+    )
+    def purge_cached_answers(self, request: HttpRequest, row: Alias) -> str:
+        cache_purge.purge_by(access(request), row)
+        return gettext("Answers that were kept until now are not given again.")
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **options: Any

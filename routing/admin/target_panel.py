@@ -39,6 +39,7 @@ class TargetRow:
     test: SafeString | str
     may_test: bool
     cost: str
+    when: str
     is_first: bool
     is_last: bool
 
@@ -60,12 +61,6 @@ class TargetRow:
         if not target.weight:
             return _("tier %(tier)s, drained: only when all others have failed") % told
         return _("tier %(tier)s, weight %(weight)s") % told
-
-    @property
-    def when(self) -> str:
-        """Return the conditions as they are written; empty without any."""
-        conditions = self.figures.target.when
-        return json.dumps(conditions, ensure_ascii=False) if conditions else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +93,19 @@ def panel(who: Access, alias: Alias) -> TargetPanel:
                 test=shown.test(each.test),
                 may_test=MODELS.may(who, "change", model),
                 cost=_cost(terms) if who.sees_all_tenants else "",
+                when=_when(who, each.target),
                 is_first=_is_alone_at(0, place, found),
                 is_last=_is_alone_at(len(found) - 1, place, found),
             )
         )
     return TargetPanel(rows, ALIASES.may(who, "change", alias) and len(rows) > 1)
+
+
+def _when(who: Access, target: Target) -> str:
+    """Return the conditions as they are written, to whom they may be shown; empty without any."""
+    if not target.when or "when" in TARGETS.hidden(who, target):
+        return ""
+    return json.dumps(target.when, ensure_ascii=False)
 
 
 def _is_alone_at(end: int, place: int, found: Sequence[TargetFigures]) -> bool:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import errors
-from routing import target_order, testing
+from routing import cache_purge, target_order, testing
 from routing.api.figures import UpstreamTestSerializer, shown_test
 from routing.managed import ALIASES, CREDENTIALS, GRANTS, MAX_SECRET, MODELS, PROVIDERS, TARGETS
 from routing.models import (
@@ -141,16 +141,23 @@ class AliasSerializer(RowSerializer):
 
     class Meta:
         model = Alias
-        fields = ("id", *ALIASES.fields, "created_at")
-        read_only_fields = ("id", "created_at")
+        fields = ("id", *ALIASES.fields, "cache_generation", "created_at")
+        read_only_fields = ("id", "cache_generation", "created_at")
 
 
 class AliasRows(Rows):
     resource, about = ALIASES, "aliases"
     serializer_class = AliasSerializer
     filters: ClassVar[dict[str, str]] = {"tenant": "tenant", "name": "name"}
-    further: ClassVar[dict[str, str]] = {"reorder": "post"}
+    further: ClassVar[dict[str, str]] = {"reorder": "post", "purge_cache": "post"}
     bodies: ClassVar[dict[str, Any]] = {"reorder": OrderSerializer}
+
+    def purge_cache(self, request: Request, key: str) -> Response:
+        """Give none of the answers again that were kept until now; links to the alias are purged with it."""
+        row = self.row(request, key)
+        self.refuse_unless("change", request, row)
+        cache_purge.purge_by(access_of(request), row)
+        return self.answer(self.row(request, key), request)
 
     def reorder(self, request: Request, key: str) -> Response:
         """Let the models behind the alias be tried in another order."""

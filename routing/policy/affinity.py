@@ -15,8 +15,9 @@ from typing import Any
 from msgspec import Struct
 
 MAX_REMEMBERED = 10_000
-# All that is hashed of a call is at most 16 KB.
-MAX_TEXT = 6_000
+# What is hashed of a call.
+MAX_BYTES = 16_384
+MAX_TEXT = 5_000
 MAX_TOOLS = 64
 MAX_TOOL_NAME = 64
 # The first words of the user stand near the beginning, or they are not looked for.
@@ -36,8 +37,8 @@ def key_of_beginning(tenant_id: int, alias: str, body: dict[str, Any]) -> int:
 
 
 def _number(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) or 1
+    raw = text.encode("utf-8", "surrogatepass")[:MAX_BYTES]
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest()) or 1
 
 
 def _beginning(body: dict[str, Any]) -> Iterator[str]:
@@ -49,13 +50,16 @@ def _beginning(body: dict[str, Any]) -> Iterator[str]:
     if not isinstance(said, list):
         yield _text(said)
         return
+    yield _first_text(said, _SYSTEM)
+    yield _first_text(said, ("user",))
+
+
+def _first_text(said: list[Any], roles: tuple[str, ...]) -> str:
+    """Return the first words of somebody, if they stand near the beginning."""
     for item in said[:MAX_ITEMS]:
-        role = item.get("role") if isinstance(item, dict) else None
-        if role in _SYSTEM:
-            yield _text(item.get("content"))
-        elif role == "user":
-            yield _text(item.get("content"))
-            return
+        if isinstance(item, dict) and item.get("role") in roles:
+            return _text(item.get("content"))
+    return ""
 
 
 def _tool_names(tools: Any) -> Iterator[str]:

@@ -13,6 +13,8 @@ from msgspec import Struct
 from routing.policy.facts import CallFacts
 
 NEEDS = ("files", "reasoning", "structured_output", "tools", "vision")
+MAX_CONDITIONS = 20
+MAX_NAME = 64
 MAX_VALUES = 50
 MAX_TEXT = 512
 MAX_TOKENS = 100_000_000
@@ -66,6 +68,8 @@ def read(value: Any) -> Conditions | None:
     """Read a row's JSON; None if it has no conditions. Raise ValueError naming what is wrong."""
     if not isinstance(value, dict):
         raise ValueError("Conditions must be an object.")
+    if len(value) > MAX_CONDITIONS:
+        raise ValueError(f"A target has {MAX_CONDITIONS} conditions at most.")
     found = tuple(_condition(word, demand) for word, demand in value.items())
     if not found:
         return None
@@ -73,7 +77,8 @@ def read(value: Any) -> Conditions | None:
 
 
 def _condition(word: Any, demand: Any) -> Condition:
-    reader = _text if word.startswith(TAG) and len(word) > len(TAG) else _READERS.get(word)
+    is_tag = word.startswith(TAG) and 0 < len(word) - len(TAG) <= MAX_NAME
+    reader = _text if is_tag else _READERS.get(word)
     if reader is None:
         raise ValueError(f"Unknown condition {word[:100]!r}; known are {', '.join(WORDS)}.")
     return reader(word, demand)

@@ -59,7 +59,9 @@ def translate(error: BaseException, target: ResolvedTarget) -> UpstreamError:
         )
     for foreign, ours, what in _TRANSLATIONS:
         if isinstance(error, foreign):
-            return ours(f"The provider {target.provider!r} {what}.")
+            translated = ours(f"The provider {target.provider!r} {what}.")
+            translated.is_ours = foreign is NoConnectionFree
+            return translated
     raise error
 
 
@@ -76,6 +78,11 @@ class UpstreamResponse:
 
     def header(self, name: str) -> str:
         return self._reader.header(name.lower().encode())
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return all headers, their names in lower case."""
+        return self._reader.headers
 
     @property
     def content_type(self) -> str:

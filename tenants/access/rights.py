@@ -28,6 +28,7 @@ class Area(StrEnum):
     PROVIDERS = "providers"
     CREDENTIALS = "credentials"
     WEBHOOKS = "webhooks"
+    GUARDRAILS = "guardrails"  # guardrails, and what they found
     RESPONSES = "responses"  # stored prompts and answers, conversations
     LIMITS = (
         "limits"  # rate limits and budgets; those of a whole tenant are the operators' to change
@@ -55,7 +56,7 @@ _ADMIN = (
     _VIEW_ALL
     | _may([Area.TENANT], "change")  # only operators make and delete tenants
     | _may([Area.MEMBERS, Area.TOKENS, Area.KEYS, Area.ALIASES, Area.WEBHOOKS], *RIGHTS)
-    | _may([Area.PROVIDERS, Area.CREDENTIALS, Area.LIMITS], *RIGHTS)
+    | _may([Area.PROVIDERS, Area.CREDENTIALS, Area.LIMITS, Area.GUARDRAILS], *RIGHTS)
     | _may([Area.RESPONSES], "delete")
 )
 _OWNER = _ADMIN | _may([Area.SIGN_IN, Area.ROLES], *RIGHTS)

@@ -45,6 +45,8 @@ FILTER_LABELS = {
     "code": gettext_lazy("error"),
     "source": gettext_lazy("usage from"),
     "end_user": gettext_lazy("end user"),
+    "guardrail": gettext_lazy("guardrails"),
+    "cache": gettext_lazy("response cache"),
 }
 
 
@@ -64,6 +66,7 @@ class ShownRow:
     key_name: str
     tenant_name: str
     outcome: words.OutcomeWord
+    guardrail: words.OutcomeWord | None
     served_by: str
     first_token: str
     duration: str
@@ -72,6 +75,7 @@ class ShownRow:
     tokens_out: str
     reasoning: str
     charge: str
+    cache_word: words.Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
             key_name=names.keys.get(row.key_public_id, ""),
             tenant_name=names.tenants.get(row.tenant_id or 0, ""),
             outcome=words.outcome(row.status),
+            guardrail=words.guardrail(row.guardrail),
             served_by=f"{row.provider}/{row.upstream_model}" if row.provider else "",
             first_token=words.lasting(row.ttft_ms),
             duration=words.lasting(row.duration_ms),
@@ -122,6 +127,7 @@ def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
             tokens_out=count(row.output_tokens),
             reasoning=count(row.reasoning_tokens) if row.reasoning_tokens else "",
             charge=words.dollars(row.charge_nano),
+            cache_word=words.CACHE_OUTCOMES.get(row.cache_outcome, ""),
         )
         for row in rows
     ]
@@ -173,6 +179,8 @@ class RequestsPage(ConsolePage):
             "about": count(volume.total) if volume else "",
             "shows_tenant": scope.tenant is None,
             "statuses": words.OUTCOMES,
+            "guardrail_outcomes": words.GUARDRAIL_OUTCOMES,
+            "cache_outcomes": words.CACHE_OUTCOMES,
             "periods": periods_of(scope),
             "shows_upstreams": who.sees_upstreams_of(scope.tenant.pk if scope.tenant else None),
             "poll": _poll_address(scope, newest) if is_newest else "",
@@ -288,6 +296,7 @@ def _neighbours(who: Access, scope: Scope, place: LogPlace) -> dict[str, str]:
 
 def _shown_attempt(each: LoggedAttempt, detail: RequestDetail) -> dict[str, Any]:
     is_less = each.rated_nano is not None and each.rated_nano != each.charge_nano
+    is_less = is_less and not detail.summary.saved_nano  # of which a panel tells
     return {
         "told": each,
         "server": f"{each.provider}/{each.upstream_model}" if each.provider else "",
@@ -355,11 +364,20 @@ def chips_of(scope: Scope) -> list[dict[str, str]]:
     return [
         {
             "label": str(FILTER_LABELS[name]),
-            "value": str(words.outcome(value).label) if name == "status" else value,
+            "value": _filter_word(name, value),
             "remove": scope.link(**{name: None}),
         }
         for name, value in scope.filters.items()
     ]
+
+
+def _filter_word(name: str, value: str) -> str:
+    """Return the value of a filter as people read it."""
+    if name == "status":
+        return str(words.outcome(value).label)
+    if name == "guardrail" and (told := words.GUARDRAIL_OUTCOMES.get(value)) is not None:
+        return str(told.label)
+    return str(words.CACHE_OUTCOMES.get(value, value)) if name == "cache" else value
 
 
 def periods_of(scope: Scope) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ AREAS: dict[Area, str | Promise] = {
     Area.PROVIDERS: gettext_lazy("Providers"),
     Area.CREDENTIALS: gettext_lazy("Credentials"),
     Area.WEBHOOKS: gettext_lazy("Webhooks"),
+    Area.GUARDRAILS: gettext_lazy("Guardrails, what they found"),
     Area.RESPONSES: gettext_lazy("Stored responses"),
     Area.LIMITS: gettext_lazy("Budgets and limits of keys"),
     Area.PRICES: gettext_lazy("Prices"),

@@ -19,12 +19,24 @@ from tenants.managed.values import could_be_key, instant
 from tenants.models import Tenant
 from tenants.reports import requests
 from tenants.reports.request_detail import find_request
-from tenants.reports.request_filter import SOURCES, STATUSES, RequestFilter
+from tenants.reports.request_filter import (
+    CACHE_OUTCOMES,
+    GUARDRAIL_OUTCOMES,
+    SOURCES,
+    STATUSES,
+    RequestFilter,
+)
 from tenants.reports.requests import LogPlace
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SPAN = timedelta(days=400)
 MAX_TEXT = 300
+CHOICES = {
+    "status": STATUSES,
+    "source": SOURCES,
+    "guardrail": GUARDRAIL_OUTCOMES,
+    "cache": CACHE_OUTCOMES,
+}
 TEXTS = ("key", "alias", "model", "provider", "code", "end_user")
 
 
@@ -64,6 +76,15 @@ class LoggedRequestSerializer(_Shown):
     is_priced = serializers.BooleanField()
     is_estimated = serializers.BooleanField()
     is_corrected = serializers.BooleanField()
+    guardrail = serializers.ChoiceField(
+        choices=GUARDRAIL_OUTCOMES,
+        allow_blank=True,
+        help_text="The strongest thing that guardrails did; blank where none looked at it.",
+    )
+    cache_outcome = serializers.CharField(help_text="docs/cache.md; blank if it was not asked.")
+    saved_nano = serializers.IntegerField(
+        help_text="What an answer from the cache would have been charged beyond its charge."
+    )
 
     def get_provider(self, row: Any) -> str | None:
         return row.provider or None
@@ -154,6 +175,8 @@ class RequestLogView(ManagementView):
         "until": {"type": "string", "format": "date-time"},
         "status": {"type": "string", "enum": list(STATUSES)},
         "source": {"type": "string", "enum": list(SOURCES)},
+        "guardrail": {"type": "string", "enum": list(GUARDRAIL_OUTCOMES)},
+        "cache": {"type": "string", "enum": list(CACHE_OUTCOMES)},
         **{name: {"type": "string", "maxLength": MAX_TEXT} for name in TEXTS},
     }
 
@@ -195,13 +218,13 @@ def _filter(who: Access, given: dict[str, str]) -> RequestFilter:
         raise errors.InvalidFields({"since": ["It must be before 'until'."]})
     if until - since > MAX_SPAN:
         raise errors.InvalidFields({"since": [f"Ask for at most {MAX_SPAN.days} days."]})
-    for name, values in (("status", STATUSES), ("source", SOURCES)):
+    for name, values in CHOICES.items():
         if name in given and given[name] not in values:
             raise errors.InvalidFields({name: [f"Use one of {', '.join(values)}."]})
     for name in TEXTS:
         if len(given.get(name, "")) > MAX_TEXT or "\0" in given.get(name, ""):
             raise errors.InvalidFields({name: [f"Write at most {MAX_TEXT} characters."]})
-    texts: dict[str, Any] = {name: given.get(name, "") for name in (*TEXTS, "status", "source")}
+    texts: dict[str, Any] = {name: given.get(name, "") for name in (*TEXTS, *CHOICES)}
     return RequestFilter(since, until, _tenants(who, given.get("tenant")), **texts)
 
 

@@ -34,6 +34,7 @@ ACTIONS = (
     "conversation.listed",
     "conversation.deleted",
     "request.stopped",
+    "circuit.reset",
     "playground.opened",
     "billing_period.closed",
     "usage.exported",

@@ -132,7 +132,8 @@ def _ours(first: date, last: date, provider: str | None, named: set[str]) -> Bil
         pass
     start = datetime.combine(first, time(), UTC)
     end = datetime.combine(last, time(), UTC) + timedelta(days=1)
-    days = UsageDay.objects.filter(starts_at__gte=start, starts_at__lt=end)
+    # What no provider answered but the response cache is on no bill.
+    days = UsageDay.objects.filter(starts_at__gte=start, starts_at__lt=end).exclude(provider="")
     if provider is not None:
         days = days.filter(provider=provider)
     names = (*INPUT_CLASSES, *OUTPUT_CLASSES, "cost_nano")

@@ -297,7 +297,7 @@ class BudgetLeases:
 
     async def _sweep_again_and_again(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(aio.seconds_to_tick(SWEEP_SECONDS))
             try:
                 await self.sweep()
             except Exception:

@@ -101,6 +101,8 @@ class _Exporter:
     ) -> Iterator[tuple[str, Any]]:
         for name, each in kind.all_fields.items():
             if isinstance(each, SecretReferenceField):
+                if not kind.reference(row):
+                    continue
                 yield name, {"env": self.variable(kind.reference(row))}
                 continue
             value = each.show(row, scope)

@@ -1,4 +1,4 @@
-"""The console's menu: ten entries in three groups, each with its tabs, those that the person may open."""
+"""The console's menu: eleven entries in three groups, each with its tabs, those that the person may open."""
 
 from __future__ import annotations
 
@@ -131,6 +131,17 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Providers"), "routing.provider"),
             MenuTab(_("Set up"), "provider_setup"),
             MenuTab(_("Credentials"), "routing.credential"),
+            MenuTab(_("Circuits"), "circuits"),
+        ),
+    ),
+    MenuEntry(
+        BUILD,
+        _("Guardrails"),
+        "shield",
+        (
+            MenuTab(_("Guardrails"), "responses_api.guardrail"),
+            MenuTab(_("Events"), "responses_api.guardrailevent"),
+            MenuTab(_("Test bench"), "guardrail_bench"),
         ),
     ),
     MenuEntry(BUILD, _("Playground"), "science", (MenuTab(_("Playground"), "playground"),)),

@@ -22,6 +22,7 @@ NANO_DIGITS = 9
 LEAST_DIGITS = 2
 MICRO_DIGITS = 6  # pico-dollars for one token are micro-dollars for a million
 _STATUS = UsageRow.Status
+_CACHE = UsageRow.CacheOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,23 @@ OUTCOMES: Mapping[str, OutcomeWord] = {
     _STATUS.CANCELLED: OutcomeWord(gettext_lazy("cancelled"), "■", "idle"),
     _STATUS.ABANDONED: OutcomeWord(gettext_lazy("abandoned"), "…", "warn"),
     _STATUS.DEFERRED: OutcomeWord(gettext_lazy("settled later"), "◷", "idle"),
+}
+
+# What guardrails did to a request.
+GUARDRAIL_OUTCOMES: Mapping[str, OutcomeWord] = {
+    "blocked": OutcomeWord(gettext_lazy("blocked"), "⛔", "bad"),
+    "unavailable": OutcomeWord(gettext_lazy("a check was away"), "!", "bad"),
+    "masked": OutcomeWord(gettext_lazy("masked"), "▒", "warn"),
+    "monitored": OutcomeWord(gettext_lazy("found, let through"), "◉", "warn"),
+    "skipped": OutcomeWord(gettext_lazy("check left out"), "↷", "warn"),
+    "passed": OutcomeWord(gettext_lazy("passed"), "✓", "good"),
+}
+
+CACHE_OUTCOMES: Mapping[str, Text] = {
+    _CACHE.HIT: gettext_lazy("from the cache"),
+    _CACHE.SIMILAR: gettext_lazy("similar one from the cache"),
+    _CACHE.MISS: gettext_lazy("not in the cache"),
+    _CACHE.REFRESH: gettext_lazy("asked anew"),
 }
 
 # What is behind the errors that the gateway gives for a provider, for those who cannot see its words.
@@ -69,6 +87,11 @@ _CAUSES: Mapping[str, Text] = {
 
 def outcome(status: str) -> OutcomeWord:
     return OUTCOMES.get(status) or OutcomeWord(status, "•", "idle")
+
+
+def guardrail(outcome: str) -> OutcomeWord | None:
+    """Return what guardrails did, where there is something to tell."""
+    return None if outcome in {"", "passed"} else GUARDRAIL_OUTCOMES.get(outcome)
 
 
 def dollars(nano: int) -> str:

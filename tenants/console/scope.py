@@ -22,7 +22,9 @@ from tenants.access.requests import access
 from tenants.access.rights import Area, Right
 from tenants.models import Tenant
 
-FILTERS = ("key", "alias", "model", "provider", "status", "code", "source", "end_user")
+FILTERS = (
+    "key", "alias", "model", "provider", "status", "code", "source", "end_user", "guardrail", "cache",
+)  # fmt: skip
 PARAMETERS = ("tenant", "period", "from", "to", *FILTERS, "by")
 # Whole days of the zone, today among them; `1h` and `24h` end now.
 _DAYS = {"7d": 7, "30d": 30, "90d": 90}

@@ -42,6 +42,7 @@ class Caller:
     budgets: tuple[BudgetTerms, ...] = ()
     fee_budgets: tuple[BudgetTerms, ...] = ()
     list_budgets: tuple[BudgetTerms, ...] = ()
+    shows_upstreams: bool = False  # its tenant may see which provider and model answered
     end_user: str = ""  # who calls, where that is known better than from what they send
 
     def admit(self, scope: str, client_address: str) -> None:
@@ -146,6 +147,7 @@ def _caller(key: ApiKey, secret_expires_at: datetime | None = None) -> Caller:
         budgets=budgets,
         fee_budgets=tuple(each for each in budgets if not each.counts_list_price),
         list_budgets=tuple(each for each in budgets if each.counts_list_price),
+        shows_upstreams=key.tenant.shows_upstreams,
     )
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from django.db import DataError, models
@@ -33,7 +34,12 @@ AGAIN = 0x100
 HOUR_MS = 3_600_000
 _DEFAULTS = {"corrects": None, "reason": "", "actor": ""}
 # What few rows have a value of. Where none of a batch has one, the database's default is written by itself.
-_SELDOM = {"units": None, "guardrail_outcome": "", "cache_outcome": ""}
+_SELDOM: dict[str, Any] = {
+    "units": None,
+    "guardrail_outcome": "",
+    "cache_outcome": "",
+    "saved_nano": 0,
+}
 _seldom_of = itemgetter(*_SELDOM)
 
 

@@ -110,6 +110,10 @@ def _row(pk: UUID) -> UsageRow:
         raise _refused(
             "The ledger has no such row; rows older than TOLLGATE_USAGE_DAYS are deleted."
         )
+    if row.cache_outcome == UsageRow.CacheOutcome.HIT:
+        raise _refused(
+            "It was answered from the cache, by no provider whose report could be right."
+        )
     if row.corrects is not None:
         raise _refused(f"This is a correction itself; name the call's own row, {row.corrects}.")
     return row

@@ -26,8 +26,10 @@ IDLE_SECONDS = 0.2
 REST_SECONDS = 0.5
 RESTS_AFTER_SECONDS = 10.0
 FAILED_SECONDS = 1.0
-# How long spools that do not grow are not read: whether their process has died shows only then.
+# How long spools that do not grow are not read, and the same once nothing was new for a while: whether
+# their process has died shows only then.
 UNREAD_SECONDS = 2.0
+RESTING_UNREAD_SECONDS = 5.0
 TIDY_SECONDS = 3600.0
 
 
@@ -73,12 +75,16 @@ class Loop:
         self._pulse.beat()
         if pause != IDLE_SECONDS:
             return pause
-        self._look_at = clock.monotonic() + UNREAD_SECONDS
+        unread = RESTING_UNREAD_SECONDS if self._rests else UNREAD_SECONDS
+        self._look_at = clock.monotonic() + unread
         return self._idle_pause()
 
     def _idle_pause(self) -> float:
-        rests = clock.monotonic() - self._new_at > RESTS_AFTER_SECONDS
-        return REST_SECONDS if rests else IDLE_SECONDS
+        return REST_SECONDS if self._rests else IDLE_SECONDS
+
+    @property
+    def _rests(self) -> bool:
+        return clock.monotonic() - self._new_at > RESTS_AFTER_SECONDS
 
     def _tidy(self) -> None:
         if clock.monotonic() - self._tidied_at < TIDY_SECONDS:

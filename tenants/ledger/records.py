@@ -102,7 +102,8 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     charges are what the tenant pays, and `unfunded_nano` what they would have paid beyond what was held, or
     for a call without an answer. `waived_nano` of that is what its budgets pay all the same. `list_nano` is
     what its `list_budgets` pay. `units` and their charges stand beside tokens. `absorbed`: it failed, and
-    another target was tried. The outcomes are those of UsageRow."""
+    another target was tried. The outcomes are those of UsageRow; `saved_nano` is what an answer from the
+    cache would have been charged beyond its charge."""
 
     id: str
     status: str
@@ -124,6 +125,7 @@ class Settled(Struct, frozen=True, tag="settle", omit_defaults=True):
     absorbed: bool = False
     guardrail_outcome: str = ""
     cache_outcome: str = ""
+    saved_nano: int = 0
 
 
 class Refused(Struct, frozen=True, tag="refuse", omit_defaults=True):

@@ -18,7 +18,8 @@ class UsageRow(models.Model):
     so that the legs of a request stand together and the table can be partitioned by time. Amounts are
     nano-dollars: `cost_nano` what the upstream costs us, `charge_nano` what the tenant is charged,
     `unfunded_nano` what it would have been charged beyond what its budgets had reserved, or for a call of
-    which nothing came; the charges by class add up to `charge_nano`. `list_nano` is what budgets that count
+    which nothing came; `saved_nano` what an answer from the cache would have cost its tenant beyond what it
+    did; the charges by class add up to `charge_nano`. `list_nano` is what budgets that count
     list prices took for it, by `list_version`. A missing price version means that there was no price; the
     amount is 0 then.
     """
@@ -92,6 +93,11 @@ class UsageRow(models.Model):
     )
     cache_outcome = models.CharField(
         max_length=16, choices=CacheOutcome.choices, blank=True, default="", db_default=""
+    )
+    saved_nano = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text=_("What an answer from the cache would have been charged beyond its charge."),
     )
     streamed = models.BooleanField(default=False)
     background = models.BooleanField(default=False)

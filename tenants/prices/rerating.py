@@ -31,6 +31,7 @@ class RatedRow(Struct, frozen=True):
     charges: tuple[int, ...]
     units: Quantities = ()
     unit_charges: tuple[int, ...] = ()
+    saved: int = 0
 
     @property
     def usage(self) -> Usage:
@@ -38,9 +39,9 @@ class RatedRow(Struct, frozen=True):
 
 
 class RatingDifference(Struct, frozen=True):
-    """An amount of a row that is not what rating gives: `charge` (with what was unfunded), `cost`, or a class
-    of the registry, for its share of the charge. For `charge version` and `cost version`, `stored` is an id
-    that the books do not have."""
+    """An amount of a row that is not what rating gives: `charge` (with what was unfunded or saved), `cost`,
+    or a class of the registry, for its share of the charge. For `charge version` and `cost version`, `stored`
+    is an id that the books do not have."""
 
     row: UUID
     amount: str
@@ -76,8 +77,9 @@ def compare(call: RatedRow, versions: Mapping[int, Terms]) -> Iterator[RatingDif
     usage = call.usage
     charge = rerated(usage, call.service_tier, _version(call.charge_version, versions))
     cost = rerated(usage, call.service_tier, _version(call.cost_version, versions))
-    if call.charge + call.unfunded != charge.total:
-        yield RatingDifference(call.row, "charge", call.charge + call.unfunded, charge.total)
+    stated = call.charge + call.unfunded + call.saved
+    if stated != charge.total:
+        yield RatingDifference(call.row, "charge", stated, charge.total)
     if call.cost != cost.total:
         yield RatingDifference(call.row, "cost", call.cost, cost.total)
     funded = charge.capped(call.charge)
@@ -101,6 +103,7 @@ def call_of(row: UsageRow) -> RatedRow:
         tuple(getattr(row, f"charge_{name}") for name in TOKEN_CLASSES),
         row.quantities,
         row.unit_charges,
+        row.saved_nano,
     )
 
 

@@ -12,11 +12,13 @@ from tenants.access.access import Access
 from tenants.ledger import row_ids
 from tenants.managed.resource import resource_of
 from tenants.models import RefusedRequest, UsageRow
-from tenants.reports.request_filter import REFUSED
+from tenants.reports.request_filter import REFUSED, REFUSED_BY_GUARDRAILS
 from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES
 
 ESTIMATED = {UsageRow.Source.COUNTED, UsageRow.Source.RESERVED}
 OF_UPSTREAMS = "upstream_"
+_STRONGEST = ("unavailable", "blocked", "masked", "monitored", "skipped", "passed")
+_OF_CODES = {code: outcome for outcome, code in REFUSED_BY_GUARDRAILS.items()}
 CACHE_READ, REASONING = "cache_read", "output_reasoning"
 
 
@@ -32,6 +34,9 @@ class LoggedRequest:
     tokens, charge_nano   of all its calls, corrections included
     cost_nano   None for tenants
     is_estimated   no provider reported some of its tokens
+    guardrail   the strongest thing that guardrails did to any of its calls
+    cache_outcome  what the response cache said; blank if it was not asked
+    saved_nano     what an answer from the cache would have been charged beyond its charge
     """
 
     id: str
@@ -63,6 +68,9 @@ class LoggedRequest:
     is_priced: bool = True
     is_estimated: bool = False
     is_corrected: bool = False
+    guardrail: str = ""
+    cache_outcome: str = ""
+    saved_nano: int = 0
 
     @property
     def is_refused(self) -> bool:
@@ -93,6 +101,7 @@ def of_refusal(who: Access, row: RefusedRequest) -> LoggedRequest:
         message=message_of(who, row),
         websocket=row.websocket,
         background=row.background,
+        guardrail=_OF_CODES.get(row.code, ""),
     )
 
 
@@ -131,7 +140,14 @@ def of_calls(who: Access, rows: Sequence[UsageRow], at: UsageRow) -> LoggedReque
         is_priced=last.charge_version is not None,
         is_estimated=any(row.usage_source in ESTIMATED for row in attempts),
         is_corrected=len(rows) > len(attempts),
+        guardrail=_strongest({row.guardrail_outcome for row in attempts}),
+        cache_outcome=last.cache_outcome,
+        saved_nano=sum(row.saved_nano for row in attempts),
     )
+
+
+def _strongest(outcomes: set[str]) -> str:
+    return next((each for each in _STRONGEST if each in outcomes), "")
 
 
 def _sum(rows: Sequence[UsageRow], names: Sequence[str]) -> int:

@@ -16,6 +16,13 @@ STATUSES = (
     REFUSED,
 )
 SOURCES = tuple(UsageRow.Source.values)
+GUARDRAIL_OUTCOMES = tuple(UsageRow.GuardrailOutcome.values)
+# Requests that a guardrail refused made no call: what their clients were told says it.
+REFUSED_BY_GUARDRAILS = {
+    "blocked": "content_policy_violation",
+    "unavailable": "guardrail_unavailable",
+}
+CACHE_OUTCOMES = tuple(UsageRow.CacheOutcome.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class RequestFilter:
     code: str = ""
     source: str = ""
     end_user: str = ""
+    guardrail: str = ""  # an outcome
+    cache: str = ""
     key_id: int | None = None
     reach: SumsReach = field(default_factory=SumsReach, compare=False, repr=False)
 
@@ -50,6 +59,8 @@ class RequestFilter:
     def finds_nothing(self) -> bool:
         """Tell whether no row can meet the conditions."""
         is_known = self.status in {"", *STATUSES} and self.source in {"", *SOURCES}
+        is_known = is_known and self.guardrail in {"", *GUARDRAIL_OUTCOMES}
+        is_known = is_known and self.cache in {"", *CACHE_OUTCOMES}
         return self.start >= self.end or not is_known or self.tenants == frozenset()
 
     @property
@@ -59,12 +70,13 @@ class RequestFilter:
     @property
     def is_about_attempts(self) -> bool:
         """Tell whether one call of a request can meet the conditions and another not."""
-        return bool(self.names_upstreams or self.code or self.source)
+        return bool(self.names_upstreams or self.code or self.source or self.guardrail)
 
     @property
     def may_be_refused(self) -> bool:
         """Tell whether requests without any call can meet the conditions."""
-        of_calls = self.names_upstreams or self.source or self.end_user
+        of_calls = bool(self.names_upstreams or self.source or self.end_user or self.cache)
+        of_calls = of_calls or self.guardrail not in {"", *REFUSED_BY_GUARDRAILS}
         return self.status in {"", REFUSED} and not of_calls
 
     @property
@@ -83,7 +95,7 @@ class RequestFilter:
     @property
     def is_scan(self) -> bool:
         """Tell whether rows have to be looked through, of which maybe none matches."""
-        return bool(self.end_user or self.code) and not self.is_rare
+        return bool(self.end_user or self.code or self.guardrail or self.cache) and not self.is_rare
 
     def within(self, tenants: frozenset[int] | None) -> RequestFilter:
         return replace(self, tenants=tenants)
@@ -95,5 +107,6 @@ class RequestFilter:
             (self.model, call.upstream_model),
             (self.code, call.error_code),
             (self.source, call.usage_source),
+            (self.guardrail, call.guardrail_outcome),
         )
         return all(given in {"", value} for given, value in wanted)

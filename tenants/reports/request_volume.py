@@ -58,7 +58,8 @@ def volume(who: Access, asked: RequestFilter) -> Volume | None:
 
 
 def _is_in_sums(asked: RequestFilter) -> bool:
-    if asked.end_user or asked.source or asked.status not in {"", REFUSED}:
+    is_of_calls = asked.end_user or asked.source or asked.guardrail or asked.cache
+    if is_of_calls or asked.status not in {"", REFUSED}:
         return False
     # Of errors only refusals are counted, and refusals not by the name that was asked for.
     return (not asked.code or asked.status == REFUSED) and not (

@@ -27,7 +27,12 @@ from tenants.ledger import row_ids
 from tenants.models import ApiKey, RefusedRequest, UsageRow
 from tenants.reports import matching_hours
 from tenants.reports.logged_request import LoggedRequest, of_calls, of_refusal
-from tenants.reports.request_filter import REFUSED, RequestFilter, TimeSpan
+from tenants.reports.request_filter import (
+    REFUSED,
+    REFUSED_BY_GUARDRAILS,
+    RequestFilter,
+    TimeSpan,
+)
 
 PAGE = 50
 # A page gives up looking after so many queries for calls; the next one goes on from there.
@@ -214,6 +219,8 @@ def _matching_calls(asked: RequestFilter) -> QuerySet[UsageRow]:
         "error_code": asked.code,
         "usage_source": asked.source,
         "end_user": asked.end_user,
+        "guardrail_outcome": asked.guardrail,
+        "cache_outcome": asked.cache,
     }
     rows = rows.filter(**{name: value for name, value in exact.items() if value})
     if asked.tenants is not None:
@@ -313,6 +320,8 @@ def _read_refusals(
         rows = rows.filter(model=asked.alias)
     if asked.code:
         rows = rows.filter(code=asked.code)
+    if asked.guardrail:
+        rows = rows.filter(code=REFUSED_BY_GUARDRAILS[asked.guardrail])
     if place is not None:
         rows = rows.filter(_beyond(place, "at", is_up=is_up))
     order = ("at", "pk") if is_up else ("-at", "-pk")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from tenants.sign_in import sessions
 from tests.console import world as worlds
 from tests.console.world import World
 
@@ -33,6 +34,12 @@ def viewer(world: World) -> Client:
 @pytest.fixture
 def operator(db: None) -> Client:
     return worlds.operator()
+
+
+@pytest.fixture(autouse=True)
+def no_session_is_touched_midway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page after a minute notes that its session is used, in a query more than one before or after it."""
+    monkeypatch.setattr(sessions, "TOUCH_SECONDS", 600)
 
 
 @pytest.fixture(autouse=True)

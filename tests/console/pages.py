@@ -9,7 +9,12 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from responses_api.models import Conversation, StoredResponse, WebhookDelivery
+from responses_api.models import (
+    Conversation,
+    GuardrailEvent,
+    StoredResponse,
+    WebhookDelivery,
+)
 from tenants.models import (
     ApiKey,
     AuditEvent,
@@ -33,6 +38,7 @@ WRITTEN_BY_US = {
     BillingPeriod,
     ConsoleSession,
     Conversation,
+    GuardrailEvent,
     Invoice,
     StoredResponse,
     TenantDeletion,
@@ -46,6 +52,7 @@ KEPT_BY_US = {
     AuditEvent,
     BillingPeriod,
     CreditTransaction,
+    GuardrailEvent,
     Invitation,
     Invoice,
     PriceVersion,  # what is published stays

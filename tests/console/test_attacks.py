@@ -23,9 +23,8 @@ from tenants.models import AuditEvent, ConsoleSession, Membership
 from tenants.sign_in import urls as sign_in_urls
 from tests.console import world as worlds
 from tests.console.pages import url
-from tests.console.test_content_policy import ACCOUNT_PAGES
-from tests.console.test_tenant_isolation import REGISTRY
 from tests.console.world import World
+from tests.plugins.tiers import sampled
 
 # The routes where TOLLGATE_SMTP_URL is set, for one test.
 urlpatterns = [path("console/accounts/", include(sign_in_urls.RESET)), *urls.urlpatterns]
@@ -80,7 +79,9 @@ def test_no_form_of_the_console_is_taken_from_another_site(world: World):
     browser.force_login(User.objects.create_superuser("root"))
     before = AuditEvent.objects.count(), ConsoleSession.objects.count()
     tried, wrong = 0, []
-    for place, view in console_patterns():
+    patterns = list(console_patterns())
+    assert len(patterns) > 5 * len(admin.site._registry)
+    for place, view in sampled(patterns, default=60, ci=10_000):
         if getattr(view, "csrf_exempt", False):
             wrong.append(f"{place} is exempt")
         for headers in ({}, {"origin": "https://evil.example"}):
@@ -91,33 +92,8 @@ def test_no_form_of_the_console_is_taken_from_another_site(world: World):
             if answer.status_code != 403 or b"The form was refused" not in answer.content:
                 wrong.append(f"{place}: {answer.status_code}")
     assert wrong == []
-    assert tried > 2 * 5 * len(admin.site._registry)
+    assert tried >= 2 * 60
     assert (AuditEvent.objects.count(), ConsoleSession.objects.count()) == before
-
-
-# Frames and caches
-
-
-def test_no_page_is_framed_or_kept_by_a_cache(world: World):
-    root = User.objects.create_superuser("root", password="for the forms")
-    operator, stranger = worlds.signed_in(root), Client()
-    pages = [reverse("admin:index"), *(reverse(name) for name in ACCOUNT_PAGES)]
-    pages += [url(model, page) for model in REGISTRY for page in ("changelist", "add")]
-    pages += [url(row, "change") for row in world.ours.rows()]
-    _, link = invitations.invite(access_of(root), world.ours.tenant, "viewer", created_by=root)
-    public = [LOGIN, "/console/", reverse("accept_invitation", args=(link.reveal(),)),
-              reverse("accept_invitation", args=("wrong",)), "/console/nothing/"]  # fmt: skip
-    asked = [*((operator, each) for each in pages), *((stranger, each) for each in public)]
-    wrong = []
-    for client, page in asked:
-        answer = client.get(page)
-        if answer["X-Frame-Options"] != "DENY" or answer["X-Content-Type-Options"] != "nosniff":
-            wrong.append(f"{page} may be framed")
-        if answer["Referrer-Policy"] != "same-origin":  # an invitation's address is a secret
-            wrong.append(f"{page} tells other sites its address")
-        if "no-store" not in answer.get("Cache-Control", ""):
-            wrong.append(f"{page} may be kept")
-    assert wrong == []
 
 
 # Redirects

@@ -622,3 +622,23 @@ def test_pages_ask_few_questions_however_much_there_is(world: World, operator: C
     with CaptureQueriesContext(connection) as asked:
         admin.get(addresses[0])
     assert len(asked) <= MOST_QUERIES
+
+
+# Where a request goes
+
+
+def test_the_page_explains_what_its_address_or_its_form_asks(world: World, admin: Client) -> None:
+    address = reverse("admin:explain_route")
+    mine = world.ours.alias
+    page = text(admin.get(address, {"alias": mine.name, "key": world.ours.key.public_id}))
+    assert str(mine.targets.get().provider_model) in page
+    assert "100 %" in page
+    asked = {"alias": mine.name, "body": '{"input": "Hi", "stream": true}'}
+    assert "100 %" in text(admin.post(address, asked))
+    assert "not valid JSON" in text(admin.post(address, {**asked, "body": "{"}))
+    for foreign in (
+        {"alias": world.theirs.alias.name},
+        {**asked, "key": world.theirs.key.public_id},
+    ):
+        page = text(admin.post(address, foreign))
+        assert "100 %" not in page

@@ -62,17 +62,23 @@ REFUSED = {302, 400, 403, 404, 405}
 def addresses(world: World) -> list[str]:
     """Return every page of the console, or a sample of them, as the tier wants it."""
     index, export, *others = all_addresses(world)
-    return [index, export, *sampled(others, default=120, ci=10_000)]
+    pages = sampled(others, default=90, ci=10_000)
+    return [index, export, *pages, *sampled(list(questions(world)), default=30, ci=300)]
+
+
+def some_addresses(world: World) -> list[str]:
+    """Return fewer, for people of whom every page takes the same view."""
+    return sampled([*all_addresses(world), *questions(world)], default=60, ci=300)
 
 
 def all_addresses(world: World) -> Iterator[str]:
-    """Yield the pages for rows of every side, and every question a list may be asked."""
+    """Yield the pages of lists, and of rows of every side."""
     yield reverse("admin:index")
     yield reverse("admin:tenants_auditevent_export")
     for app in {model._meta.app_label for model in REGISTRY}:
         yield reverse("admin:app_list", args=(app,))
     for model in REGISTRY:
-        yield from list_addresses(model, world)
+        yield from list_addresses(model)
         yield url(model, "add")
     for row in (
         *world.ours.rows(),
@@ -83,9 +89,16 @@ def all_addresses(world: World) -> Iterator[str]:
         for page in ("change", "history", "delete"):
             yield url(row, page)
     yield from page_addresses(world)
-    yield from autocomplete_addresses()
     yield reverse("admin:end_support")
     yield from searches(world)
+
+
+def questions(world: World) -> Iterator[str]:
+    """Yield what lists and fields may be asked about each row of another tenant."""
+    for model in REGISTRY:
+        for row in world.theirs.rows():
+            yield f"{url(model, 'changelist')}?{row._meta.model_name}__id__exact={row.pk}"
+    yield from autocomplete_addresses()
 
 
 def searches(world: World) -> Iterator[str]:
@@ -108,14 +121,12 @@ def page_addresses(world: World) -> Iterator[str]:
             yield f"{address}?tenant={side.tenant.slug}&period=90d"
 
 
-def list_addresses(model: type[Model], world: World) -> Iterator[str]:
+def list_addresses(model: type[Model]) -> Iterator[str]:
     page = url(model, "changelist")
     yield page
     yield f"{page}?_facets=True"
     yield f"{page}?q={CANARY[:6]}"
     yield f"{page}?all=&_popup=1"
-    for row in world.theirs.rows():
-        yield f"{page}?{row._meta.model_name}__id__exact={row.pk}"
 
 
 def autocomplete_addresses() -> Iterator[str]:
@@ -135,8 +146,15 @@ def test_no_page_shows_another_tenant_to_tenant_staff(role: str, world: World):
 
     answers = {address: client.get(address) for address in addresses(world)}
 
-    assert [a for a, answer in answers.items() if CANARY in text(answer).lower()] == []
+    hidden = (
+        CANARY,
+        "plat credential",
+        "plat.example",
+    )  # of the platform's, what is its own affair
+    shown = {address: text(answer).lower() for address, answer in answers.items()}
+    assert [address for address, page in shown.items() if any(map(page.__contains__, hidden))] == []
     assert {answer.status_code for answer in answers.values()} <= {200, 302, 403, 404, 405}
+    assert client.get(url(world.platform.credential, "change")).status_code in {403, 404}
 
 
 def test_a_staff_flag_without_a_membership_opens_nothing(world: World):
@@ -144,7 +162,7 @@ def test_a_staff_flag_without_a_membership_opens_nothing(world: World):
     user.user_permissions.set(Permission.objects.all())
     client = worlds.signed_in(user)
 
-    answers = {address: client.get(address) for address in addresses(world)}
+    answers = {address: client.get(address) for address in some_addresses(world)}
 
     assert [address for address, answer in answers.items() if answer.content] == []
     assert {answer.status_code for answer in answers.values()} == {302}
@@ -154,18 +172,12 @@ def test_a_staff_flag_without_a_membership_opens_nothing(world: World):
 
 
 def test_every_page_sends_strangers_to_the_sign_in(world: World):
-    answers = [Client().get(address) for address in addresses(world)]
+    stranger = Client()
+
+    answers = [stranger.get(address) for address in some_addresses(world)]
 
     assert {answer.status_code for answer in answers} == {302}
     assert {answer["Location"].split("?")[0] for answer in answers} == {reverse("admin:login")}
-
-
-def test_the_crawl_would_have_found_the_canary(world: World, operator: Client):
-    """The operator's crawl sees tenant B on every list, so the others' are worth something."""
-    lists = [operator.get(url(model, "changelist")) for model in TENANT_MODELS]
-
-    assert all(CANARY in text(answer).lower() for answer in lists)
-    assert {operator.get(a).status_code for a in addresses(world)} <= {200, *REFUSED}
 
 
 @pytest.mark.parametrize("model", TENANT_MODELS, ids=lambda model: model.__name__)
@@ -705,16 +717,6 @@ def test_tenant_staff_do_not_add_models_to_the_platforms_providers(world: World,
 
     assert "Select a valid choice" in text(answer)
     assert not ProviderModel.objects.filter(upstream_id="more").exists()
-
-
-def test_the_platforms_credentials_and_addresses_are_not_shown(world: World):
-    client = worlds.staff("owner", world.ours.tenant)
-
-    answers = [client.get(address) for address in addresses(world)]
-
-    assert not any("plat credential" in text(answer) for answer in answers)
-    assert not any("plat.example" in text(answer) for answer in answers)
-    assert client.get(url(world.platform.credential, "change")).status_code == 404
 
 
 # Roles

@@ -12,7 +12,14 @@ from django.test import Client
 
 from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
-from responses_api.models import Conversation, StoredResponse, WebhookDelivery, WebhookEndpoint
+from responses_api.models import (
+    Conversation,
+    Guardrail,
+    GuardrailEvent,
+    StoredResponse,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel
@@ -64,6 +71,7 @@ class Platform:
     model: ProviderModel
     alias: Alias
     price: PriceVersion
+    guardrail: Guardrail
 
     def rows(self) -> list[Model]:
         """All rows that have a page."""
@@ -95,6 +103,7 @@ class Side(Platform):
     support: SupportSession
     event: AuditEvent
     identity: IdentityProvider
+    finding: GuardrailEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,7 @@ def _side(name: str) -> Side:
         routes.model,
         routes.alias,
         routes.price,
+        routes.guardrail,
         tenant,
         member,
         key,
@@ -166,6 +176,20 @@ def _side(name: str) -> Side:
             issuer=f"https://login.{name}.example",
             client_id=f"{name}-client",
         ),
+        _finding(name, tenant, routes.guardrail),
+    )
+
+
+def _finding(name: str, tenant: Tenant, guardrail: Guardrail) -> GuardrailEvent:
+    return GuardrailEvent.objects.create(
+        tenant=tenant,
+        request_id=f"req_{name}",
+        guardrail_id=guardrail.pk,
+        guardrail=guardrail.name,
+        revision=1,
+        stage="input",
+        rule=f"{name}-rule",
+        action="blocked",
     )
 
 
@@ -240,7 +264,13 @@ def _platform(name: str, tenant: Tenant | None = None) -> Platform:
     )
     alias = rows.alias(f"{name}-alias", (provider, f"{name}-model"), tenant=tenant)
     model = ProviderModel.objects.get(provider=provider)
-    return Platform(provider, credential, model, alias, _price(name, tenant))
+    guardrail = Guardrail.objects.create(
+        tenant=tenant,
+        name=f"{name}-guardrail",
+        kind="terms",
+        config={"terms": [f"{name} word"]},
+    )
+    return Platform(provider, credential, model, alias, _price(name, tenant), guardrail)
 
 
 def _budget(name: str, tenant: Tenant, key: ApiKey) -> Budget:

@@ -17,12 +17,13 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.patience import GIVE_UP_SECONDS
+
 HERE = Path(__file__).resolve().parent
 CLIENTS = HERE.parents[1] / "var" / "clients"
 NODE = CLIENTS / "node"
 PYTHON = CLIENTS / "python"
 CODEX = NODE / "node_modules" / ".bin" / "codex"
-WAIT_SECONDS = 120
 _KEPT = ("PATH", "LANG", "TMPDIR")
 
 
@@ -45,7 +46,7 @@ def run(command: list[str | Path], home: Path, **environment: str) -> Ended:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=WAIT_SECONDS,
+        timeout=GIVE_UP_SECONDS,
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)

@@ -51,6 +51,7 @@ def test_python_prints_the_answer(example: Example, tmp_path: Path):
 
 
 @pytest.mark.clients
+@pytest.mark.client_programs
 def test_javascript_prints_the_answer(example: Example, tmp_path: Path):
     programs.need_node()
     script = programs.NODE / "pasted-hello.mjs"  # beside its packages, where Node finds them

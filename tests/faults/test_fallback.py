@@ -63,8 +63,9 @@ def text_of(answer: wire.Answer) -> str:
 def test_a_refusing_target_gives_way_to_the_next(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool, fault: str
 ) -> None:
-    model = alias_over(gateway, door, PREFIX + fault, "good")
-    answer = wire.ask(gateway.root_url, door, customer, model, stream=stream)
+    first, second = (upstream(gateway, door, name) for name in ("first", "second"))
+    rows.alias("many", (first, PREFIX + fault), (second, "good"))
+    answer = wire.ask(gateway.root_url, door, customer, "many", stream=stream)
     assert (answer.status, answer.is_whole, text_of(answer)) == (200, True, ANSWER)
     assert asked(gateway) == [PREFIX + fault, "good"]
 

@@ -191,8 +191,11 @@ class Served:
     @property
     def children(self) -> list[int]:
         """Workers and helpers, in the order they were started."""
-        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
+        try:
+            listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            return []
+        return [int(pid) for pid in listed.split()]
 
     @property
     def workers(self) -> list[int]:

@@ -86,7 +86,8 @@ class LiveGateway:
     def _is_at_rest(self) -> bool:
         leases = self.worker.services.budgets
         is_ordering = any(lease.is_returning or lease.ordering.locked() for lease in leases)
-        return not is_ordering and self.worker.runs.run_watcher.is_resting
+        is_keeping = not self.worker.state.answer_cache.is_resting
+        return not (is_ordering or is_keeping) and self.worker.runs.run_watcher.is_resting
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -117,6 +118,8 @@ class LiveGateway:
             self.worker.state = replace(self.worker.state, services=services)
             self.worker.forget()
             services.gate.clear()
+            services.lane_health.clear()
+            services.lane_health.chance = lambda: 0.0  # no test waits by chance
             services.registry.draining = False
             services.writer.try_again()
             self.sandbox.forget()

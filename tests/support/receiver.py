@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-WAIT_SECONDS = 20.0
+from tests.support.patience import GIVE_UP_SECONDS
 
 
 class _Server(ThreadingHTTPServer):
@@ -63,7 +63,7 @@ class Receiver:
 
     def wait_for(self, count: int) -> None:
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.received) >= count, WAIT_SECONDS)
+            assert self._arrived.wait_for(lambda: len(self.received) >= count, GIVE_UP_SECONDS)
 
     def answer(self, received: Received) -> int:
         with self._arrived:
@@ -72,7 +72,7 @@ class Receiver:
             self._arrived.notify_all()
         status = self.statuses[min(place, len(self.statuses) - 1)]
         if status == 0:
-            self._release.wait(WAIT_SECONDS)
+            self._release.wait(GIVE_UP_SECONDS)
         return status or 200
 
 

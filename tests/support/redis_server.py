@@ -56,7 +56,7 @@ class RedisServer:
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(GIVE_UP_SECONDS)
             self._process = None
 
     @contextmanager

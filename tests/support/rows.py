@@ -58,7 +58,8 @@ def provider(
 
 @transaction.atomic
 def alias(name: str, *targets: tuple[Provider, str], **fields: Any) -> Alias:
-    """An alias over (provider, upstream model) pairs, in order of preference."""
+    """An alias over (provider, upstream model) pairs, in order of preference. It waits for no lane."""
+    fields.setdefault("wait_seconds", 0)
     Alias.objects.filter(name=name, tenant=fields.get("tenant")).delete()
     row = Alias.objects.create(name=name, **fields)
     for position, (of, upstream_id) in enumerate(targets):

@@ -210,7 +210,10 @@ def _parent_for(environment: dict[str, str]) -> _Parent:
     tasks = environment.get("TOLLGATE_TASKS", "")
     family = (tasks, environment.get("REDIS_URL", "")) if tasks else ("",)
     if family not in _parents:
-        kept = {name: environment[name] for name in ("PATH", "HOME") if name in environment}
+        inherited = ("PATH", "HOME")
+        kept: dict[str, str] = {
+            name: environment[name] for name in inherited if name in environment
+        }
         chosen = dict(zip(("TOLLGATE_TASKS", "REDIS_URL"), family, strict=False)) if tasks else {}
         _parents[family] = _Parent({**kept, **chosen, "TOLLGATE_LOG_FORMAT": "json"})
     return _parents[family]

@@ -15,7 +15,13 @@ from django.db.models import Model
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.secret import Secret
-from responses_api.models import IdempotentCall, StoredCompletion
+from responses_api.models import (
+    CachedAnswer,
+    Guardrail,
+    GuardrailEvent,
+    IdempotentCall,
+    StoredCompletion,
+)
 from responses_api.webhooks import endpoints, events
 from routing import credentials
 from routing.models import Alias, AliasGrant, Provider, UpstreamTest
@@ -74,6 +80,7 @@ def make(name: str) -> Tenant:
     _routes(tenant, name, word, key)
     _limits(tenant, word, key)
     _refused(tenant, word, key)
+    _guarded(tenant, word, key)
     _said(tenant, word)
     _told(tenant, word)
     _money(tenant, name, word, key)
@@ -179,6 +186,32 @@ def _refused(tenant: Tenant, word: str, key: ApiKey) -> None:
     )
 
 
+def _guarded(tenant: Tenant, word: str, key: ApiKey) -> None:
+    row = Guardrail.objects.create(
+        tenant=tenant,
+        api_key=key,
+        alias=Alias.objects.filter(tenant=tenant, platform_alias=None).first(),
+        provider=Provider.objects.filter(tenant=tenant).first(),
+        name=f"{word}-rule",
+        kind="terms",
+        config={"terms": [word]},
+        url=f"https://{word}.example/check",
+    )
+    GuardrailEvent.objects.create(
+        tenant=tenant,
+        request_id="req_1",
+        key_public_id=key.public_id,
+        guardrail_id=row.pk,
+        guardrail=row.name,
+        revision=1,
+        stage="input",
+        surface="message",
+        rule=word,
+        action="blocked",
+        digest=word,
+    )
+
+
 def _said(tenant: Tenant, word: str) -> None:
     first = kept_rows.response(tenant, said=f"{word} answer", model=f"{word}-model")
     kept_rows.response(tenant, said=f"{word} more", after=first, items=3)
@@ -196,6 +229,16 @@ def _said(tenant: Tenant, word: str) -> None:
         messages=word.encode(),
         body=word.encode(),
         expires_at=clock.now() + timedelta(days=30),
+    )
+    CachedAnswer.objects.create(
+        tenant=tenant,
+        key=ids.random_bytes(32),
+        key_id=1,
+        alias_id=1,
+        generation=0,
+        size=len(word),
+        sealed_answer=f"v1.{word}",
+        expires_at=clock.now() + timedelta(days=1),
     )
     IdempotentCall.objects.create(
         tenant=tenant,

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from responses_api.enforcement import secrets as guardrail_secrets
 from responses_api.webhooks import endpoints
 from routing import credentials, key_rotation
 from tenants.sign_in import identities, second_factor
@@ -27,6 +28,7 @@ class Command(AnsweringCommand):
         rotation = key_rotation.rotate(
             credentials.rewrap_all,
             endpoints.rewrap_all,
+            guardrail_secrets.rewrap_all,
             second_factor.rewrap_all,
             identities.rewrap_all,
             new_key=options["new_key"],

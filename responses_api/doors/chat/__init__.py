@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gateway_project.lib import ids
-from responses_api.doors.chat import canonical, request
+from responses_api.doors.chat import canonical, contents, request
 from responses_api.doors.chat.encoder import ChatEncoder, end_failed_stream
 from responses_api.doors.chat.parameters import PARAMETERS
 from responses_api.doors.chat.relay import ChatRelay
+from responses_api.doors.chat.replay import REPLAY
 from responses_api.doors.door import Door, Native, Stores
 from responses_api.doors.shapes import ModelCall
 from responses_api.stream.upstream_reader import Identity
@@ -24,6 +25,7 @@ DOOR = Door(
     parameters=PARAMETERS,
     decode=request.decode,
     refuse_foreign_ids=request.refuse_foreign_ids,
+    contents=contents.walk,
     canonical=canonical.canonical,
     client_param=canonical.client_param,
     with_output_limit=request.with_output_limit,
@@ -37,6 +39,7 @@ DOOR = Door(
         can_standardise=canonical.has_one_answer,
     ),
     stores=Stores.COMPLETIONS,
+    replay=REPLAY,
     encoder=_encoder,
     failed_stream=end_failed_stream,
     failure_marker=b'data: {"error":{',

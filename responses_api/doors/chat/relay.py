@@ -9,6 +9,7 @@ learned as well (`_Pattern`), and chunks of the same pattern are forwarded witho
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +18,7 @@ from gateway_project.lib.errors import GatewayError, UpstreamCut, UpstreamMalfor
 from gateway_project.lib.json import Json
 from gateway_project.lib.sse import COMMENT, DONE, data_event
 from responses_api.doors.chat.completion import Completion
+from responses_api.doors.replay import MAX_KEPT_BYTES
 from responses_api.doors.shapes import ModelCall
 from responses_api.stream import response as response_object
 from responses_api.stream import written
@@ -55,6 +57,7 @@ class ChatRelay(FrameRelay):
         "_holds_usage",
         "_include_usage",
         "_learned",
+        "_most_bytes",
         "_own_id",
         "_own_model",
         "_pattern",
@@ -73,8 +76,10 @@ class ChatRelay(FrameRelay):
         self._usage_chunk = (
             b""  # held back, because its `usage` is told anew once the charge is known
         )
-        # Only a completion that is to be stored is put together from its chunks.
-        self._completion = Completion(identity) if call.body.get("store") else None
+        # Only a completion that is to be stored or given again is put together from its chunks.
+        is_wanted = call.is_kept or call.body.get("store")
+        self._completion = Completion(identity) if is_wanted else None
+        self._most_bytes = math.inf if call.body.get("store") else MAX_KEPT_BYTES
         self._answer: Json | None = None
         self._own_id = self._own_model = b""  # what replaces them, spelled in the upstream's way
         self._learned: tuple[Any, Any] = (None, None)  # the upstream's id and model ...
@@ -227,6 +232,8 @@ class ChatRelay(FrameRelay):
         """Take notes; False for the usage chunk of a client that did not ask for it."""
         if self._completion is not None:
             self._completion.add(chunk)
+            if self.tally.size > self._most_bytes:
+                self._completion = None
         choices = chunk.get("choices")
         usage = chunk.get("usage")
         if usage is None and "x_groq" in chunk:

@@ -8,6 +8,7 @@ from responses_api.doors.responses import canonical, request
 from responses_api.doors.responses.encoder import ResponsesEncoder, end_failed_stream
 from responses_api.doors.responses.parameters import PARAMETERS
 from responses_api.doors.responses.relay import ResponsesRelay
+from responses_api.doors.responses.replay import REPLAY
 from responses_api.doors.shapes import ModelCall
 from responses_api.stream.upstream_reader import Identity
 from routing.protocols.responses import PROTOCOL
@@ -35,6 +36,7 @@ DOOR = Door(
     is_canonical=True,
     manages_context=True,
     can_be_native_only=True,
+    replay=REPLAY,
     encoder=_encoder,
     failed_stream=end_failed_stream,
     failure_marker=b"event: response.failed\n",

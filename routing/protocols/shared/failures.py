@@ -37,7 +37,18 @@ _OVERLOADS = frozenset({503, 529})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
 # Anthropic tells of an empty account as of a bad request (400, invalid_request_error).
 _QUOTA_WORDS = ("credit balance is too low", "reached your specified API usage limits")
-_TOO_LONG = "prompt is too long"  # Anthropic, where OpenAI has a code that clients act on
+CONTEXT_LENGTH = "context_length_exceeded"
+# Anthropic and vLLM, where OpenAI has a code that clients act on.
+_TOO_LONG = ("prompt is too long", "maximum context length")
+# OpenAI, of a request that no pause makes smaller.
+_TOO_LARGE = "Request too large"
+# OpenAI, of its flex tier alone.
+_NO_FLEX = "resource_unavailable"
+# OpenRouter, of a request whose output limit costs more than what is left.
+_TOO_DEAR = "can only afford"
+_CONTENT_CODES = frozenset(
+    {"content_policy_violation", "content_filter", "bio_policy", "misalignment_policy_violation"}
+)
 # What OpenRouter says in `metadata` of a 403 that is about the input, not about the key.
 _MODERATION = frozenset({"reasons", "flagged_input"})
 _STATUS_OF_CODE = {
@@ -107,7 +118,15 @@ def _status_of(code: Any) -> int | None:
 def of_error(
     target: ResolvedTarget, status: int, error: dict[str, Any], retry_after_seconds: float | None
 ) -> UpstreamError:
-    """Choose the error by a status and the provider's error object."""
+    """Read a status and the provider's error object."""
+    found = _chosen(target, status, error, retry_after_seconds)
+    found.upstream_status = status
+    return found
+
+
+def _chosen(
+    target: ResolvedTarget, status: int, error: dict[str, Any], retry_after_seconds: float | None
+) -> UpstreamError:
     provider = f"The provider {target.provider!r}"
     status = _correct_status(status, error)
     if status in _REJECTIONS:
@@ -115,17 +134,23 @@ def of_error(
     if status in {401, 403}:
         return UpstreamAuthFailed(f"{provider} refused the gateway's credential.")
     if status == 404:
-        return UpstreamModelMissing(
+        missing = UpstreamModelMissing(
             f"{provider} does not offer the model behind this name.", param="model"
         )
+        missing.is_about_model = "model_not_found" in (error.get("code"), error.get("type"))
+        return missing
     if status == 402:
-        return UpstreamQuotaExhausted(
+        exhausted = UpstreamQuotaExhausted(
             f"The gateway's account with {target.provider!r} is exhausted."
         )
+        exhausted.is_about_call = _TOO_DEAR in _words(error)
+        return exhausted
     if status == 429:
-        return UpstreamRateLimited(
+        limited = UpstreamRateLimited(
             f"{provider} limits the rate of calls.", retry_after_seconds=retry_after_seconds
         )
+        limited.is_about_call = _TOO_LARGE in _words(error) or error.get("code") == _NO_FLEX
+        return limited
     if status in _OVERLOADS:
         return UpstreamOverloaded(
             f"{provider} is overloaded.", retry_after_seconds=retry_after_seconds
@@ -139,12 +164,17 @@ def _correct_status(status: int, error: dict[str, Any]) -> int:
     """Correct the status to what happened, where a vendor uses one for two things."""
     if status == 429 and _is_about_quota(error):
         return 402
-    words, metadata = error.get("message"), error.get("metadata")
+    words = error.get("message")
     if status == 400 and isinstance(words, str) and any(said in words for said in _QUOTA_WORDS):
         return 402
-    if status == 403 and isinstance(metadata, dict) and _MODERATION & metadata.keys():
+    if status == 403 and _is_moderated(error):
         return 400
     return status
+
+
+def _is_moderated(error: dict[str, Any]) -> bool:
+    metadata = error.get("metadata")
+    return isinstance(metadata, dict) and bool(_MODERATION & metadata.keys())
 
 
 def _is_about_quota(error: dict[str, Any]) -> bool:
@@ -158,14 +188,17 @@ def _is_about_quota(error: dict[str, Any]) -> bool:
 def _rejection(provider: str, status: int, error: dict[str, Any]) -> UpstreamRejected:
     words = _words(error) or f"{provider} rejected the request."
     code, param = error.get("code"), error.get("param")
-    if _TOO_LONG in words and not isinstance(code, str):
-        code = "context_length_exceeded"
-    return UpstreamRejected(
+    if any(said in words for said in _TOO_LONG) and not isinstance(code, str):
+        code = CONTEXT_LENGTH
+    rejected = UpstreamRejected(
         scrub_text(words)[:MAX_MESSAGE],
         status=status,
         code=code if isinstance(code, str) else None,
         param=param if isinstance(param, str) else None,
     )
+    is_named = isinstance(code, str) and code in _CONTENT_CODES
+    rejected.is_about_content = is_named or _is_moderated(error)
+    return rejected
 
 
 def _words(error: dict[str, Any]) -> str:

@@ -75,7 +75,7 @@ def test_what_never_ran_costs_nothing(
     for model in ("html-chat", "html-responses", "502-anthropic", "500-chat", "away"):
         assert post("chat", model, stream=stream).status_code >= 500
     found = booked()
-    assert [(row.cost_nano, row.charge_nano, row.unfunded_nano) for row in found] == [(0, 0, 0)] * 5
+    assert [(row.cost_nano, row.charge_nano, row.unfunded_nano) for row in found] == [(0, 0, 0)] * 9
     assert {row.usage_source for row in found} == {"none"}
 
 

@@ -31,6 +31,7 @@ from responses_api.process.registry import Registry
 from responses_api.process.response_writer import HttpResponseWriter
 from responses_api.process.timeouts import Timeouts
 from responses_api.stream.upstream_reader import Identity
+from routing.health.table import LaneTable
 from routing.route import Quirks, ResolvedTarget, Route
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -206,6 +207,7 @@ class World:
             timeouts=TIMEOUTS,
             rounds=Rounds(loop),
             request_log=SimpleNamespace(write=write_log),
+            lane_health=LaneTable(chance=lambda: 0.99),
             refusals=SimpleNamespace(write=lambda refused: None),
         )
 

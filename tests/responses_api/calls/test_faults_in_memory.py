@@ -109,6 +109,22 @@ def test_another_target_answers_only_where_there_was_no_output(
         check_moments(call, do)
 
 
+@sample(default=60, ci=200)
+@each_door
+@each_protocol
+@streamed_or_not
+@cases("fault", PLAYED)
+def test_a_call_is_sent_three_times_at_most(
+    door: str, protocol: str, stream: bool, fault: str
+) -> None:
+    call = call_of(door, protocol, stream, fault, *[PREFIX + fault] * 3, SOUND)
+    seen = play(call)
+    check(call, seen)
+    assert len(seen.posts) <= 3
+    told = dict(seen.messages[0]["headers"])[b"x-tollgate-attempts"]
+    assert int(told) == len(seen.posts) or (began_as_stream(seen) and int(told) < len(seen.posts))
+
+
 def moments(turns: int) -> list[int]:
     """Choose among the turns of a call that was left alone, from the first in which it is known to run."""
     every = range(2, turns + 1)

@@ -41,7 +41,7 @@ def why(of: Route, facts: CallFacts, **health: LaneHealth) -> dict[str, tuple[st
 
 
 def firsts(of: Route, *, by_affinity: bool = False) -> Counter[str]:
-    """Who is first in many plans, by lane."""
+    """Count who is first in many plans, by lane."""
     draw = random.Random(7)
     found: Counter[str] = Counter()
     for _ in range(TRIES):

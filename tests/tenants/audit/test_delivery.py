@@ -18,6 +18,7 @@ from gateway_project.lib.syslog import SyslogAddress
 from tenants.audit import chain, delivery, events, export
 from tenants.models import AuditEvent, AuditPosition, Tenant
 from tests.plugins.cases import cases
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
 
@@ -140,7 +141,7 @@ def test_an_event_that_became_visible_late_is_not_skipped(tenant: Tenant, settin
 def test_events_are_sent_as_datagrams(tenant: Tenant, settings):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(10)
+        receiver.settimeout(GIVE_UP_SECONDS)
         settings.AUDIT_SYSLOG = SyslogAddress("udp", "127.0.0.1", receiver.getsockname()[1])
         list(delivery.send_to_syslog())
         found = [HEAD.match(receiver.recv(65536).decode()) for _ in range(4)]

@@ -298,6 +298,43 @@ class IdempotentCall(TenantOwned):
         return f"{self.tenant_id} {self.state}"
 
 
+class CachedAnswer(TenantOwned):
+    """An answer that is given again to equal requests until it expires (docs/cache.md).
+
+    `key` is a digest of all that makes requests equal. The answer is sealed for its tenant and this key.
+    `key_id` is the API key that asked for it; once that is revoked the answer is not given again. Neither
+    that nor `alias_id` is a foreign key, so that writing an answer waits for no row of the configuration.
+    """
+
+    # Its index is part of that below.
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
+    key = models.BinaryField(primary_key=True, max_length=32)
+    key_id = models.BigIntegerField()
+    alias_id = models.BigIntegerField()
+    generation = models.PositiveBigIntegerField(
+        help_text=_("The number of the alias's purges when it was made.")
+    )
+    size = models.PositiveIntegerField(help_text=_("Bytes of the sealed answer."))
+    sealed_answer = models.TextField()
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            # With the size, so that a tenant's sum is read from the index alone.
+            models.Index(fields=("tenant", "created_at", "size"), name="cached_answer_of_tenant"),
+            models.Index(fields=("expires_at",), name="cached_answer_expiry"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(sealed_answer__startswith="v1."), name="cached_answer_is_sealed"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {bytes(self.key).hex()[:12]}"
+
+
 class WebhookEndpoint(TenantOwned, RecordedModel):
     """A tenant's URL that is told of events, such as the end of a background response.
 

@@ -1,0 +1,130 @@
+"""A kept answer as a value, and as the bytes that are sealed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from responses_api.accounting.cache_hit import KeptUsage
+from responses_api.calls.attempt import Attempt
+from responses_api.doors.plan import DROPPED_HEADER
+from responses_api.doors.replay import MAX_KEPT_BYTES, Replay
+from tenants.token_classes import Usage
+
+_OVERHEAD = 512  # of an entry in memory, beside its bytes
+
+
+class CacheEntry(Struct, frozen=True):
+    """An answer that may be given again.
+
+    answer    the finished object without what was its own call's, as JSON
+    headers   what else its client was told, such as the parameters that were dropped
+    counts    the tokens it took, in the order of TOKEN_CLASSES, reported by `source`
+    made_at   in seconds since the epoch
+    """
+
+    answer: bytes
+    provider: str
+    target: str
+    counts: tuple[int, ...]
+    source: str
+    made_at: float
+    headers: dict[str, str] = {}
+
+    @property
+    def size(self) -> int:
+        return len(self.answer) + _OVERHEAD
+
+    @property
+    def used(self) -> KeptUsage:
+        return KeptUsage(Usage.of(self.counts), self.source, self.target)
+
+    def age(self, now: float) -> int:
+        """Return its age in whole seconds."""
+        return max(int(now - self.made_at), 0)
+
+    def is_fresh(self, now: float, seconds: int) -> bool:
+        """Tell whether it may still be given where answers are kept for so long."""
+        return now < self.made_at + seconds
+
+    def read(self) -> dict[str, Any]:
+        """Return the kept object."""
+        answer: dict[str, Any] = orjson.loads(self.answer)
+        return answer
+
+
+def entry_of(attempt: Attempt, replay: Replay, now: float) -> CacheEntry | None:
+    """Return the entry for an attempt that has ended; None if its answer may not be given again."""
+    reader = attempt.reader
+    answer, final = reader.answer(), attempt.final
+    if (
+        answer is None
+        or final is None
+        or reader.status != "completed"
+        or reader.failure is not None
+    ):
+        return None
+    usage, source = final
+    if usage.units or not replay.is_whole(answer):
+        return None
+    try:
+        written = orjson.dumps(replay.kept(answer))
+    except orjson.JSONEncodeError:
+        return None
+    if len(written) > MAX_KEPT_BYTES:
+        return None
+    target = attempt.target
+    return CacheEntry(
+        answer=written,
+        provider=target.provider,
+        target=target.name,
+        counts=usage.counts,
+        source=source,
+        made_at=now,
+        headers={n: v for n, v in attempt.reply_headers.items() if n == DROPPED_HEADER},
+    )
+
+
+class _Packed(Struct, array_like=True):
+    """An entry as it is sealed: its answer stays the JSON it is."""
+
+    answer: msgspec.Raw
+    provider: str
+    target: str
+    counts: tuple[int, ...]
+    source: str
+    made_at: float
+    headers: dict[str, str]
+
+
+_decoder = msgspec.json.Decoder(_Packed)
+
+
+def pack(entry: CacheEntry) -> str:
+    packed = _Packed(
+        msgspec.Raw(entry.answer),
+        entry.provider,
+        entry.target,
+        entry.counts,
+        entry.source,
+        entry.made_at,
+        entry.headers,
+    )
+    return msgspec.json.encode(packed).decode()
+
+
+def unpack(text: str) -> CacheEntry:
+    """Read what `pack` wrote. Raise msgspec.DecodeError for what another version wrote."""
+    packed = _decoder.decode(text)
+    return CacheEntry(
+        bytes(packed.answer),
+        packed.provider,
+        packed.target,
+        packed.counts,
+        packed.source,
+        packed.made_at,
+        packed.headers,
+    )

@@ -1,0 +1,17 @@
+"""Define what keeps a finished answer, so that an equal request can be given it again."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from responses_api.calls.attempt import Attempt
+
+
+class AnswerKeeper(Protocol):
+    """Keeps the answer of one call. `outcome` is what the ledger says of the cache."""
+
+    outcome: str
+
+    def keep(self, attempt: Attempt) -> None:
+        """Keep the answer of an attempt that ended well and was settled, if it is whole. Neither awaits nor
+        raises."""

@@ -1,0 +1,1 @@
+"""Ask guardrails that live outside: moderation services and webhooks."""

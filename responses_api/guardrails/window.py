@@ -1,0 +1,136 @@
+"""Replace what rules find in a text that comes in pieces, and hold back no more of it than is uncertain.
+
+1. At the end of what has come, a run of characters may still become part of a match: it is held. How long it
+   can be follows from the width and the alphabet of each expression, and from the beginnings of terms.
+2. Every match that begins before it is certain. Up to there the text is let go, matches replaced.
+3. The last character that was let go is kept, because an expression may look at it (`\\b`).
+
+However a text is cut into pieces, what is let go is the same; a text as a whole is one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from responses_api.guardrails import folding
+from responses_api.guardrails.scanner import Hit, Scanner
+from responses_api.guardrails.shape import Alphabet
+from responses_api.guardrails.shifts import Shift
+
+MOST_HELD = 4_096
+
+
+class Edit(Shift):
+    """A replaced place, named by the first of the matches that overlap there."""
+
+    __slots__ = ("hit",)
+
+    def __init__(self, hit: Hit, start: int, end: int, after: Shift | None) -> None:
+        super().__init__(start, end, len(hit.label) + 2, after)
+        self.hit = hit
+
+
+class Window:
+    """One text on its way. `edits` are the places that were replaced, `released` is how much of the text was
+    let go."""
+
+    __slots__ = (
+        "_continues", "_covered", "_folded", "_is_masked", "_origin", "_resume", "_scanner", "_start",
+        "_text", "edits",
+    )  # fmt: skip
+
+    def __init__(self, scanner: Scanner, is_masked: Callable[[Hit], bool]) -> None:
+        """`is_masked` tells which matches are replaced."""
+        self._scanner = scanner
+        self._is_masked = is_masked
+        self._text = ""  # what is held, behind the character that was let go last
+        self._start = 0  # where in it what is held begins
+        self._origin = 0  # where in the whole text it stands
+        self._folded = ""
+        self._resume: dict[int, int] = {}
+        self._covered = 0  # up to here the text was replaced, in the whole text
+        self._continues: Alphabet | None = None
+        self.edits: list[Edit] = []
+
+    @property
+    def held(self) -> int:
+        """Return how many characters are held."""
+        return len(self._text) - self._start
+
+    @property
+    def released(self) -> int:
+        return self._origin + self._start
+
+    def feed(self, piece: str, *, is_last: bool = False) -> tuple[str, list[Hit]]:
+        """Take a piece; return what can be let go, and the matches that are certain now, by their
+        place in the whole text."""
+        text = self._text = self._text + piece
+        start = self._start
+        cut, hits = self._scanner.scan(text, start, self._folded, self._resume, is_last=is_last)
+        if (
+            len(text) - cut > MOST_HELD
+        ):  # no match is so long, but for what cannot be seen within it
+            text = self._text = text[:cut] + "".join(filter(folding.fold, text[cut:]))
+        if cut <= start:
+            return "", []
+        if hits or self._covered > self._origin + start or self._continues is not None:
+            out = self._replace(text, start, cut, hits)
+        else:
+            out = text[start:cut]
+        origin = self._origin
+        self._trim(text, start, cut)
+        if hits and origin:
+            hits = [hit._replace(start=origin + hit.start) for hit in hits]
+        return out, hits
+
+    def flush(self) -> tuple[str, list[Hit]]:
+        """Let go what is held: the text ends here."""
+        return self.feed("", is_last=True)
+
+    def _replace(self, text: str, start: int, cut: int, hits: list[Hit]) -> str:
+        pieces: list[str] = []
+        origin, at = self._origin, start
+        for hit in hits:
+            if not self._is_masked(hit):
+                continue
+            self._stretch(text)
+            begin, end = origin + hit.start, origin + hit.end
+            if begin >= self._covered:
+                pieces += text[max(at, self._covered - origin) : hit.start], f"[{hit.label}]"
+                self.edits.append(Edit(hit, begin, end, self.edits[-1] if self.edits else None))
+            if end > self._covered:
+                self._cover(end, hit.continues)
+            at = self._covered - origin
+        self._stretch(text)
+        pieces.append(text[max(at, self._covered - origin) : cut])
+        return "".join(pieces)
+
+    def _cover(self, end: int, continues: Alphabet | None) -> None:
+        self._covered, self._continues = end, continues
+        self.edits[-1].end = end
+
+    def _stretch(self, text: str) -> None:
+        """Let the last replaced place go on over what belongs to it."""
+        continues = self._continues
+        if continues is None:
+            return
+        at, size = self._covered - self._origin, len(text)
+        while at < size and text[at] in continues:
+            at += 1
+        self._cover(self._origin + at, continues if at == size else None)
+
+    def _trim(self, text: str, start: int, cut: int) -> None:
+        gone = cut - 1
+        last = text[gone]
+        if last < "\x80":  # whose case does not matter
+            self._folded = last
+        elif folded := folding.fold(text[start:cut]):
+            self._folded = folded[-1]
+        self._text, self._start = text[gone:], 1
+        if (
+            len(self._text) > MOST_HELD
+        ):  # no match is so long, but for what cannot be seen within it
+            self._text = last + "".join(filter(folding.fold, self._text[1:]))
+        self._origin += gone
+        if self._resume:
+            self._resume = {rule: at - gone for rule, at in self._resume.items() if at > cut}
