@@ -429,7 +429,7 @@ async def planning(bench: Bench) -> list[Figure]:
             "µs",
             took,
             floor.cpu_per_call() * 1000,
-            at_most=FLOOR_THEN_MS * 1000 / 20 if where == "three lanes" else None,
+            at_most=FLOOR_THEN_MS * 1000 / 20 if name.startswith("three lanes: plan") else None,
             floor_then=FLOOR_THEN_MS * 1000,
         )
         for name, took in orjson.loads(said).items()

@@ -32,7 +32,7 @@ def test_a_conversation_that_grows_begins_alike() -> None:
 
 
 def test_what_differs_at_the_beginning_makes_another_number() -> None:
-    body = {"instructions": "Be brief.", "input": "Hi", "tools": TOOLS}
+    body: dict[str, Any] = {"instructions": "Be brief.", "input": "Hi", "tools": TOOLS}
     others = [
         {**body, "instructions": "Be long."},
         {**body, "input": "Hello"},

@@ -36,7 +36,7 @@ def order(of: Route, facts: CallFacts = NO_FACTS, seed: int = 1, **health: LaneH
 
 
 def why(of: Route, facts: CallFacts, **health: LaneHealth) -> dict[str, tuple[str, str]]:
-    dropped = planned(of, facts, **health).dropped
+    dropped = planned(of, facts, 1, **health).dropped
     return {each.lane.model: (each.reason, each.detail) for each in dropped}
 
 
@@ -272,7 +272,7 @@ def test_the_fastest_of_two_choices_is_first_by_time_to_first_output_and_load() 
 def test_a_lane_nothing_is_known_of_counts_as_its_siblings_do() -> None:
     three = route(lane("a"), lane("b"), lane("new"), strategy="fastest")
     known = {"a": LaneHealth(ttft_seconds=1.0), "b": LaneHealth(ttft_seconds=1.0)}
-    found = Counter(order(three, seed=seed * 7919, **known)[0] for seed in range(300))
+    found = Counter(order(three, NO_FACTS, seed * 7919, **known)[0] for seed in range(300))
     assert min(found.values()) > 50
     assert (
         order(route(lane("a"), lane("b"), strategy="fastest"), a=LaneHealth(in_flight=1))[0] == "b"
@@ -282,7 +282,7 @@ def test_a_lane_nothing_is_known_of_counts_as_its_siblings_do() -> None:
 def test_the_least_busy_is_first_in_proportion_to_its_weight() -> None:
     three = route(lane("a", weight=300), lane("b"), lane("c"), strategy="least_busy")
     running = {name: LaneHealth(in_flight=count) for name, count in (("a", 5), ("b", 2), ("c", 1))}
-    assert order(three, **running) == ["c", "a", "b"]
+    assert order(three, NO_FACTS, 1, **running) == ["c", "a", "b"]
     assert {order(three, seed=seed * 7919)[0] for seed in range(100)} == {"a", "b", "c"}
 
 
