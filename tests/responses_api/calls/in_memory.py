@@ -299,7 +299,10 @@ async def _granted(order: Any) -> Any:
 
 def _admitted(call: Call, seen: Seen) -> Admitted:
     door = DOORS[call.door]
-    targets = tuple(_target(call.protocol, model) for model in call.models)
+    targets = tuple(
+        _target(call.protocol, model, f"{number}-{model}")
+        for number, model in enumerate(call.models)
+    )
     return Admitted(
         request_id=REQUEST_ID,
         door=door,
@@ -312,9 +315,9 @@ def _admitted(call: Call, seen: Seen) -> Admitted:
     )
 
 
-def _target(protocol: str, model: str) -> ResolvedTarget:
+def _target(protocol: str, model: str, provider: str) -> ResolvedTarget:
     return ResolvedTarget(
-        provider=model,
+        provider=provider,
         protocol=protocol,
         base_url=OWN_PORTS.get(model.removeprefix(PREFIX), f"http://{HOST}:{SANDBOX}/v1"),
         auth_kind="none",
