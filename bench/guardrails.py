@@ -22,8 +22,8 @@ from responses_api.doors.plan import Plan
 from responses_api.doors.registry import BRIDGES, DOORS
 from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.masks import Masks
-from responses_api.guardrails.spec import GuardrailSpec, RequestContents, Segment
-from responses_api.guardrails.window import Window
+from responses_api.guardrails.spec import GuardrailSpec, RequestContents, RequestSegment
+from responses_api.guardrails.window import HoldBackWindow
 from responses_api.stream.upstream_reader import Identity
 from routing.route import Quirks, ResolvedTarget
 
@@ -111,7 +111,7 @@ def held(guard: Engine) -> tuple[float, int]:
     """Return how many characters wait, on average and at most."""
     filtered = guard.output_guard(Masks(), lambda finding: None)
     assert filtered is not None
-    window, waiting = Window(filtered.scanner, lambda hit: True), []
+    window, waiting = HoldBackWindow(filtered.scanner, lambda hit: True), []
     for piece in pieces(DELTAS):
         window.feed(piece)
         waiting.append(window.held)
@@ -121,7 +121,9 @@ def held(guard: Engine) -> tuple[float, int]:
 def per_kilobyte(guard: Engine) -> float:
     """Return the least microseconds of processor time that a kilobyte of a harmless request took."""
     text = (SENTENCE * 1_000)[: 1_024 * REQUEST_KILOBYTES // 16]
-    contents = RequestContents(tuple(Segment("message", "user", "input", text) for _ in range(16)))
+    contents = RequestContents(
+        tuple(RequestSegment("message", "user", "input", text) for _ in range(16))
+    )
     return _least(lambda: guard.check_request(contents)) / REQUEST_KILOBYTES
 
 

@@ -21,7 +21,7 @@ from responses_api.enforcement.external.judging import (
 from responses_api.enforcement.external.protocol import CheckQuestion, MaskSpan, apply_spans
 from responses_api.enforcement.policies import compile_policy
 from responses_api.enforcement.specs import AppliedGuardrail
-from responses_api.guardrails.spec import EXTERNAL, STRONGEST, Outcome, Segment, Stage
+from responses_api.guardrails.spec import EXTERNAL, STRONGEST, Outcome, RequestSegment, Stage
 from responses_api.models import Guardrail
 from routing.upstream.transport import Transport
 from tenants.access.access import Access
@@ -176,7 +176,7 @@ def _ask(applied: Sequence[AppliedGuardrail], question: BenchQuestion, text: str
         tenant="",
         key="",
         alias="",
-        segments=(Segment("message", "user", "", text),),
+        segments=(RequestSegment("message", "user", "", text),),
     )
     return asyncio.run(_ask_all([ExternalCheck(one.spec, one.endpoint) for one in applied], about))
 

@@ -19,10 +19,10 @@ from responses_api.enforcement.policies import GuardrailPolicy
 from responses_api.enforcement.recording import EventRecord, EventWriter
 from responses_api.guardrails.spec import (
     STRONGEST,
-    Finding,
+    GuardrailFinding,
     OutputSegment,
     OutputVerdict,
-    Segment,
+    RequestSegment,
     Stage,
 )
 from tenants.keys.caller import Caller
@@ -81,7 +81,7 @@ class CallGuardrails:
         told = [f"{name}={how}" for name, how in sorted(self._found.items()) if how in _TOLD]
         return {HEADER: ", ".join(told)[:MAX_HEADER]} if told else {}
 
-    def report(self, finding: Finding) -> None:
+    def report(self, finding: GuardrailFinding) -> None:
         """Take what was found: for the call's own record, and as an event."""
         name, outcome = finding.guardrail.name, finding.outcome
         if outcome == "passed":
@@ -91,7 +91,7 @@ class CallGuardrails:
             self._found[name] = outcome
         self._events.write(self._event(finding, self._measured.pop(id(finding), None)))
 
-    def _event(self, finding: Finding, judged: Judged | None) -> EventRecord:
+    def _event(self, finding: GuardrailFinding, judged: Judged | None) -> EventRecord:
         spec, caller = finding.guardrail, self._caller
         made, at = recording.new_id()
         value = finding.value.reveal()
@@ -132,7 +132,7 @@ class CallGuardrails:
         self,
         applied: Sequence[ExternalCheck],
         stage: Stage,
-        segments: Iterable[Segment],
+        segments: Iterable[RequestSegment],
         *,
         may_mask: bool = True,
     ) -> list[Judged]:
@@ -171,7 +171,7 @@ class ExternalOutputJudge:
 
     async def judge(self, segments: tuple[OutputSegment, ...], *, is_last: bool) -> OutputVerdict:
         """Return the verdict on what is held back."""
-        asked = [Segment(each.surface, "assistant", "", each.text) for each in segments]
+        asked = [RequestSegment(each.surface, "assistant", "", each.text) for each in segments]
         judged = await self._guardrails.ask(self._applied, "output", asked)
         findings = tuple(each.finding for each in judged if each.finding is not None)
         spans = merged_spans(judged)

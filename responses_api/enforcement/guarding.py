@@ -29,7 +29,7 @@ from responses_api.enforcement.recording import EventWriter
 from responses_api.guardrails import reading
 from responses_api.guardrails.engine import Engine, RequestVerdict
 from responses_api.guardrails.masks import Masks
-from responses_api.guardrails.spec import Finding, RequestContents, Segment, Stage
+from responses_api.guardrails.spec import GuardrailFinding, RequestContents, RequestSegment, Stage
 from routing.upstream.transport import Transport
 from tenants.keys.caller import Caller
 
@@ -162,7 +162,9 @@ def _counts_tokens(engine: Engine) -> bool:
     return any("max_tokens" in spec.config for spec in engine.specs)
 
 
-def _settle(guardrails: CallGuardrails, call: ModelCall, findings: Iterable[Finding]) -> None:
+def _settle(
+    guardrails: CallGuardrails, call: ModelCall, findings: Iterable[GuardrailFinding]
+) -> None:
     """Report what was found. Raise the refusal of the first finding that ends the call."""
     found = list(findings)
     for finding in found:
@@ -238,7 +240,7 @@ def _not_passed(applied: list[ExternalCheck], passed: Mapping[int, int]) -> list
 
 def _segments_of(
     contents: RequestContents, texts: tuple[str, ...], stage: Stage
-) -> list[tuple[int, Segment]]:
+) -> list[tuple[int, RequestSegment]]:
     """Return the texts that a stage looks at, as they would be sent, each with its number."""
     return [
         (number, structs.replace(segment, text=text))
@@ -247,7 +249,7 @@ def _segments_of(
     ]
 
 
-def _findings(judged: Iterable[Judged]) -> list[Finding]:
+def _findings(judged: Iterable[Judged]) -> list[GuardrailFinding]:
     return [each.finding for each in judged if each.finding is not None]
 
 

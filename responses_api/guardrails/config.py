@@ -21,7 +21,7 @@ from responses_api.guardrails import credentials, pii
 from responses_api.guardrails.expression import InvalidExpression
 from responses_api.guardrails.shape import read_shape
 from responses_api.guardrails.spec import Kind
-from responses_api.guardrails.terms import MAX_TERM, MAX_TERMS, Terms
+from responses_api.guardrails.terms import MAX_TERM, MAX_TERMS, TermList
 
 MAX_PATTERNS = 100
 MAX_NAMES = 200
@@ -68,7 +68,7 @@ def _check_terms(config: dict[str, Any]) -> None:
     if not terms:
         raise InvalidConfig("terms", "must hold at least one word or phrase")
     for position, term in enumerate(terms):
-        if not Terms([term]).width:
+        if not TermList([term]).width:
             raise InvalidConfig(f"terms[{position}]", "holds no visible character")
     label = config.get("label", "REDACTED")
     if not isinstance(label, str) or not _LABEL.match(label):

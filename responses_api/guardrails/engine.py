@@ -23,22 +23,22 @@ from responses_api.guardrails.spec import (
     EXTERNAL,
     STRONGEST,
     Detection,
-    Finding,
+    GuardrailFinding,
     GuardrailSpec,
     Outcome,
     OutputJudge,
     Reporter,
     RequestContents,
-    Segment,
+    RequestSegment,
     Stage,
 )
-from responses_api.guardrails.window import Edit, Window
+from responses_api.guardrails.window import Edit, HoldBackWindow
 
 _DEFINITION = "tool_definition"
 
 
 class RequestVerdict(Struct, frozen=True):
-    """What local guardrails say of a request.
+    """The word of local guardrails on a request.
 
     texts     its segments as they are sent on, in their order
     kept      the same as they are stored: masks that are to be put back are not in them, because every turn
@@ -46,7 +46,7 @@ class RequestVerdict(Struct, frozen=True):
     masks     what was replaced and is to be put back into the answer
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[GuardrailFinding, ...]
     texts: tuple[str, ...]
     kept: tuple[str, ...]
     masks: Masks
@@ -56,7 +56,7 @@ class RequestVerdict(Struct, frozen=True):
         return strongest(finding.outcome for finding in self.findings)
 
     @property
-    def refusal(self) -> Finding | None:
+    def refusal(self) -> GuardrailFinding | None:
         """Return the finding that refuses the request, if one does."""
         return next((one for one in self.findings if one.outcome in ENDING), None)
 
@@ -119,7 +119,7 @@ class Engine:
         texts = tuple(text for text, _ in checked)
         return RequestVerdict(tuple(findings), texts, tuple(kept for _, kept in checked), masks)
 
-    def _check_parts(self, contents: RequestContents, tokens: int) -> Iterator[Finding]:
+    def _check_parts(self, contents: RequestContents, tokens: int) -> Iterator[GuardrailFinding]:
         for spec in _at(self.specs, "input"):
             yield from request_checks.check_opaque(spec, contents)
         for spec in self._limits:
@@ -132,7 +132,7 @@ class Engine:
     def _is_reversible(self) -> bool:
         return any(spec.reversible and spec.action == "mask" for spec in self.specs)
 
-    def _may_find(self, segments: Sequence[Segment]) -> bool:
+    def _may_find(self, segments: Sequence[RequestSegment]) -> bool:
         """Tell quickly whether anything may be found in any of the texts. Almost always they are one to look
         at: what divides them cannot be part of a word, or hide one."""
         stages: tuple[tuple[Stage, bool], ...] = (("input", False), ("tools", True))
@@ -146,7 +146,7 @@ class Engine:
         return False
 
     def _check_segment(
-        self, segment: Segment, masks: Masks, findings: list[Finding]
+        self, segment: RequestSegment, masks: Masks, findings: list[GuardrailFinding]
     ) -> tuple[str, str]:
         """Return a text as it is sent on and as it is stored, and add what was found in it."""
         text = segment.text
@@ -154,14 +154,14 @@ class Engine:
         scanner = self._scanner(stage)
         if not scanner.may_find(text):
             return text, text
-        window = Window(scanner, _is_masked)
+        window = HoldBackWindow(scanner, _is_masked)
         sent, hits = window.feed(text, is_last=True)
         if not hits:
             return text, text
         findings += findings_of(hits, stage, segment.surface, segment.param)
         if not any(edit.hit.guardrail.reversible for edit in window.edits):
             return sent, sent
-        again = Window(scanner, _is_masked_for_good)
+        again = HoldBackWindow(scanner, _is_masked_for_good)
         kept, _ = again.feed(text, is_last=True)
         return _with_numbers(text, window.edits, masks), kept
 
@@ -183,7 +183,7 @@ class Engine:
     def detect(self, text: str, stage: Stage, piece: int = 0) -> tuple[str, list[Detection]]:
         """Return a text as a guardrail's test shows it, and what was found, as if it came in pieces of so
         many characters; 0: as a whole."""
-        window = Window(self._scanner(stage), _is_masked)
+        window = HoldBackWindow(self._scanner(stage), _is_masked)
         out: list[str] = []
         found: list[Detection] = []
         step = piece if piece > 0 else max(len(text), 1)

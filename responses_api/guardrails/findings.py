@@ -6,18 +6,20 @@ from collections.abc import Iterable
 
 from gateway_project.lib.secret import Secret
 from responses_api.guardrails.scanner import Hit
-from responses_api.guardrails.spec import Action, Finding, Outcome, Stage
+from responses_api.guardrails.spec import Action, GuardrailFinding, Outcome, Stage
 
 OUTCOMES: dict[Action, Outcome] = {"block": "blocked", "mask": "masked", "monitor": "monitored"}
 
 
-def findings_of(hits: Iterable[Hit], stage: Stage, surface: str, param: str = "") -> list[Finding]:
+def findings_of(
+    hits: Iterable[Hit], stage: Stage, surface: str, param: str = ""
+) -> list[GuardrailFinding]:
     """Sum up the matches in one text by rule."""
     by_rule: dict[tuple[int, str], list[Hit]] = {}
     for hit in hits:
         by_rule.setdefault((id(hit.guardrail), hit.rule), []).append(hit)
     return [
-        Finding(
+        GuardrailFinding(
             guardrail=first.guardrail,
             rule=first.rule,
             stage=stage,

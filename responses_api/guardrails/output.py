@@ -20,14 +20,14 @@ from responses_api.guardrails.request_checks import denied_tool
 from responses_api.guardrails.scanner import Hit, Scanner
 from responses_api.guardrails.spec import (
     DefinedTool,
-    Finding,
+    GuardrailFinding,
     GuardrailSpec,
     OutputJudge,
     Reporter,
 )
 from responses_api.guardrails.text_blocks import TextBlocks, Words
 from responses_api.guardrails.unmasking import UnmaskingWindow
-from responses_api.guardrails.window import Window
+from responses_api.guardrails.window import HoldBackWindow
 from responses_api.stream.written import text_bytes
 from routing.protocols.shared.deltas import (
     Delta,
@@ -45,7 +45,7 @@ _WITH_CONTENT = (*_WORDS, ToolCall, Opaque)
 
 
 class OutputGuard(Struct, frozen=True):
-    """What may change the answer of a call. Each attempt begins a filter of its own with it."""
+    """Everything that may change the answer of a call. Each attempt begins a filter of its own with it."""
 
     scanner: Scanner
     specs: tuple[GuardrailSpec, ...]  # all that look at answers
@@ -67,7 +67,7 @@ class OutputFilter:
 
     def __init__(self, guard: OutputGuard, toolbox: Toolbox) -> None:
         self._report = guard.report
-        self._found: list[Finding] = []
+        self._found: list[GuardrailFinding] = []
         self._local = LocalStage(structs.replace(guard, report=self._found.append), toolbox)
         self._judged = JudgedStage(guard.judge) if guard.judge is not None else None
         self._unmask = UnmaskStage(guard.masks, toolbox) if guard.masks else None
@@ -136,7 +136,7 @@ class LocalStage:
             for spec in guard.specs
         )
         self._texts = TextBlocks(
-            partial(Window, guard.scanner, _is_masked),
+            partial(HoldBackWindow, guard.scanner, _is_masked),
             self._found,
             is_passive=not guard.scanner.changes,
         )
@@ -224,7 +224,7 @@ class LocalStage:
         """Report what is wrong with a call as a whole: it is blocked, or only noticed."""
         is_noticed = spec.action == "monitor"
         outcome = OUTCOMES["monitor" if is_noticed else "block"]
-        self._guard.report(Finding(spec, rule, "output", "tool_call", outcome, count))
+        self._guard.report(GuardrailFinding(spec, rule, "output", "tool_call", outcome, count))
         self.is_blocked = self.is_blocked or not is_noticed
 
     # Texts as a whole
@@ -253,7 +253,7 @@ class LocalStage:
         scanner = self._guard.scanner
         if not text or not scanner.may_find(text):
             return text
-        out, hits = Window(scanner, _is_masked).feed(text, is_last=True)
+        out, hits = HoldBackWindow(scanner, _is_masked).feed(text, is_last=True)
         self._found(hits, surface)
         return out
 

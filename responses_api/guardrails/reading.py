@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway_project.lib.json import Json
 from responses_api.guardrails import json_text
-from responses_api.guardrails.spec import DefinedTool, Opaque, RequestContents, Segment
+from responses_api.guardrails.spec import DefinedTool, RequestContents, RequestSegment, Unreadable
 
 # Fields that hold an id, a word of the protocol, or what only its maker can read.
 NO_TEXT = frozenset(
@@ -32,9 +32,9 @@ class Visitor:
 
     def __init__(self, texts: Iterator[str] | None = None) -> None:
         self._texts = texts
-        self._segments: list[Segment] = []
+        self._segments: list[RequestSegment] = []
         self._tools: list[DefinedTool] = []
-        self._opaque: list[Opaque] = []
+        self._opaque: list[Unreadable] = []
         self._roles: list[tuple[str, str]] = []
         self._images = 0
         self._files = 0
@@ -58,7 +58,7 @@ class Visitor:
             return text
         if self._texts is not None:
             return next(self._texts)
-        self._segments.append(Segment(surface, role, param, text))
+        self._segments.append(RequestSegment(surface, role, param, text))
         return text
 
     def json(self, surface: str, role: str, param: str, raw: Any) -> Any:
@@ -108,7 +108,7 @@ class Visitor:
         self._tools.append(DefinedTool(kind, name, server, param))
 
     def opaque(self, kind: Any, of: Any, param: str) -> None:
-        self._opaque.append(Opaque(kind, str(of), param))
+        self._opaque.append(Unreadable(kind, str(of), param))
 
     def image(self, role: str, param: str, url: Any) -> Any:
         """Visit an image: its address may be a text, the image itself cannot be read."""

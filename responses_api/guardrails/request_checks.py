@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from responses_api.guardrails.spec import DefinedTool, Finding, GuardrailSpec, RequestContents
+from responses_api.guardrails.spec import (
+    DefinedTool,
+    GuardrailFinding,
+    GuardrailSpec,
+    RequestContents,
+)
 
 # Kinds that read texts, and so depend on everything being readable.
 READS_TEXTS = frozenset({"terms", "pattern", "pii", "secrets"})
@@ -16,7 +21,7 @@ def is_mandatory(spec: GuardrailSpec) -> bool:
     return spec.action != "monitor" and spec.on_failure == "closed"
 
 
-def check_opaque(spec: GuardrailSpec, contents: RequestContents) -> Iterator[Finding]:
+def check_opaque(spec: GuardrailSpec, contents: RequestContents) -> Iterator[GuardrailFinding]:
     """Find what cannot be read: items of types nobody knows, and with `opaque: refuse` all else, too."""
     if spec.kind not in READS_TEXTS:
         return
@@ -26,7 +31,9 @@ def check_opaque(spec: GuardrailSpec, contents: RequestContents) -> Iterator[Fin
             yield _finding(spec, f"opaque_{opaque.kind}", opaque.param, "input")
 
 
-def check_limits(spec: GuardrailSpec, contents: RequestContents, tokens: int) -> Iterator[Finding]:
+def check_limits(
+    spec: GuardrailSpec, contents: RequestContents, tokens: int
+) -> Iterator[GuardrailFinding]:
     """Find what exceeds the limits of an input; `tokens` is an estimate."""
     limits = spec.config
     for rule, count in (
@@ -42,7 +49,7 @@ def check_limits(spec: GuardrailSpec, contents: RequestContents, tokens: int) ->
             yield _finding(spec, "denied_roles", param, "input")
 
 
-def check_tools(spec: GuardrailSpec, contents: RequestContents) -> Iterator[Finding]:
+def check_tools(spec: GuardrailSpec, contents: RequestContents) -> Iterator[GuardrailFinding]:
     """Find tools that a request may not bring."""
     for tool in contents.tools:
         if rule := denied_tool(spec, tool):
@@ -66,7 +73,9 @@ def _denied(spec: GuardrailSpec, what: str, name: str) -> str:
     return f"allowed_{what}" if allowed is not None and name not in allowed else ""
 
 
-def _finding(spec: GuardrailSpec, rule: str, param: str, stage: str, count: int = 1) -> Finding:
+def _finding(
+    spec: GuardrailSpec, rule: str, param: str, stage: str, count: int = 1
+) -> GuardrailFinding:
     outcome = "monitored" if spec.action == "monitor" else "blocked"
     surface = "tool_definition" if stage == "tools" else "request"
-    return Finding(spec, rule, stage, surface, outcome, count, param=param)  # type: ignore[arg-type]
+    return GuardrailFinding(spec, rule, stage, surface, outcome, count, param=param)  # type: ignore[arg-type]

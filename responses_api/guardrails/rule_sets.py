@@ -6,23 +6,23 @@ from collections.abc import Iterable, Iterator
 
 from responses_api.guardrails import credentials, pii
 from responses_api.guardrails.rule import Rule
-from responses_api.guardrails.scanner import Bound, BoundTerms, Scanner
+from responses_api.guardrails.scanner import BoundRule, BoundTerms, Scanner
 from responses_api.guardrails.shape import read_shape
 from responses_api.guardrails.spec import GuardrailSpec
-from responses_api.guardrails.terms import Terms
+from responses_api.guardrails.terms import TermList
 
 
 def build_scanner(specs: Iterable[GuardrailSpec]) -> Scanner:
     """Compile everything that guardrails look for in texts; of two alike the first guardrail's is taken."""
-    rules: list[Bound] = []
+    rules: list[BoundRule] = []
     terms: list[BoundTerms] = []
     for spec in specs:
         order = len(rules) + len(terms)
         if spec.kind == "terms":
-            found = Terms(spec.config["terms"])
+            found = TermList(spec.config["terms"])
             terms.append(BoundTerms(spec, found, order, spec.config.get("label", "REDACTED")))
         else:
-            rules += [Bound(spec, rule, order + n) for n, rule in enumerate(_rules(spec))]
+            rules += [BoundRule(spec, rule, order + n) for n, rule in enumerate(_rules(spec))]
     return Scanner(rules, terms)
 
 

@@ -12,10 +12,10 @@ from responses_api.guardrails.expression import Expression, ExpressionSet, encod
 from responses_api.guardrails.rule import Rule
 from responses_api.guardrails.shape import ASCII, Alphabet
 from responses_api.guardrails.spec import GuardrailSpec
-from responses_api.guardrails.terms import Terms, is_edge
+from responses_api.guardrails.terms import TermList, is_edge
 
 
-class Bound(Struct, frozen=True):
+class BoundRule(Struct, frozen=True):
     """A rule as a guardrail of the call uses it. `order` tells which is taken first of two alike."""
 
     guardrail: GuardrailSpec
@@ -27,7 +27,7 @@ class BoundTerms(Struct, frozen=True):
     """A list of terms as a guardrail of the call uses it."""
 
     guardrail: GuardrailSpec
-    terms: Terms
+    terms: TermList
     order: int
     label: str
 
@@ -56,7 +56,7 @@ class Hit(NamedTuple):
 class Scanner:
     """The rules of a call, compiled. Shared by calls: what differs between two is theirs to keep."""
 
-    def __init__(self, rules: Sequence[Bound], terms: Sequence[BoundTerms]) -> None:
+    def __init__(self, rules: Sequence[BoundRule], terms: Sequence[BoundTerms]) -> None:
         self._rules = tuple(rules)
         self._terms = tuple(terms)
         self._alone = [Expression(bound.rule.pattern) for bound in self._rules]
@@ -261,7 +261,7 @@ def _order(hit: Hit) -> tuple[int, int, int]:
 
 
 class _Wait(NamedTuple):
-    """What matches of some rules are made of, how they begin, and how wide they can be."""
+    """The characters of which matches of some rules are made, how they begin, and how wide they can be."""
 
     width: int
     alphabet: Alphabet
@@ -274,7 +274,7 @@ def _in(waits: Sequence[_Wait], char: str) -> tuple[int, int]:
     return within, sum(1 << bit for bit, wait in enumerate(waits) if char in wait.first)
 
 
-def _waits(rules: Sequence[Bound]) -> tuple[_Wait, ...]:
+def _waits(rules: Sequence[BoundRule]) -> tuple[_Wait, ...]:
     """Return for each alphabet and beginning how many characters may be uncertain at most."""
     widest: dict[tuple[Alphabet, Alphabet], int] = {}
     for bound in rules:

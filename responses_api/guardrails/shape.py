@@ -50,7 +50,7 @@ NOTHING = Alphabet(frozenset())
 
 
 class Shape(Struct, frozen=True):
-    """What is known of matches without looking for them.
+    """Everything that is known of matches without looking for them.
 
     width         the widest, in characters
     alphabet      what they are made of

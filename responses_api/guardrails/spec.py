@@ -59,7 +59,7 @@ class Detection(Struct, frozen=True):
     replacement: str = ""
 
 
-class Segment(Struct, frozen=True):
+class RequestSegment(Struct, frozen=True):
     """A text of a request: what kind of thing it is (`surface`), whose it is, and the client's field."""
 
     surface: str
@@ -68,7 +68,7 @@ class Segment(Struct, frozen=True):
     text: str
 
 
-class Opaque(Struct, frozen=True):
+class Unreadable(Struct, frozen=True):
     """Something of a request that cannot be read: `kind` is `encrypted`, `file`, `image`, `audio` or
     `item`, which is an item of a type nobody knows."""
 
@@ -89,16 +89,16 @@ class DefinedTool(Struct, frozen=True):
 class RequestContents(Struct, frozen=True):
     """Everything of a request that guardrails look at, as a door reads it (`Door.contents`)."""
 
-    segments: tuple[Segment, ...]
+    segments: tuple[RequestSegment, ...]
     tools: tuple[DefinedTool, ...] = ()
-    opaque: tuple[Opaque, ...] = ()
+    opaque: tuple[Unreadable, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
     images: int = 0
     files: int = 0
 
 
-class Finding(Struct, frozen=True):
-    """What one rule found in one place, to be recorded: how often, and where first. `value` is the first
+class GuardrailFinding(Struct, frozen=True):
+    """One rule's matches in one place, to be recorded: how often, and where first. `value` is the first
     text it found, only there to be made a HMAC of; `param` is the client's field, of an input."""
 
     guardrail: GuardrailSpec
@@ -114,10 +114,11 @@ class Finding(Struct, frozen=True):
 
 
 class OutputVerdict(Struct, frozen=True):
-    """What external checks say of an output: `findings` are recorded; one that is `blocked` ends the answer,
-    one that is `unavailable` makes it fail; `texts` are the segments as they may go on, None: as they are."""
+    """The word of external checks on an output: `findings` are recorded; one that is `blocked` ends the answer
+    and one that is `unavailable` makes it fail; `texts` are the segments as they may go on, None: as they
+    are."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[GuardrailFinding, ...] = ()
     texts: tuple[str, ...] | None = None
 
     @property
@@ -149,4 +150,4 @@ class OutputJudge(Protocol):
 class Reporter(Protocol):
     """Take what was found in the output of a call, while it flows."""
 
-    def __call__(self, finding: Finding, /) -> None: ...
+    def __call__(self, finding: GuardrailFinding, /) -> None: ...

@@ -38,7 +38,7 @@ def is_edge(folded: str, at: int) -> bool:
     return not (_is_word(folded[at - 1]) and _is_word(folded[at]))
 
 
-class Terms:
+class TermList:
     """A list of terms, folded and sorted.
 
     width        the length of the longest

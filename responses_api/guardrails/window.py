@@ -30,7 +30,7 @@ class Edit(Shift):
         self.hit = hit
 
 
-class Window:
+class HoldBackWindow:
     """One text on its way. `edits` are the places that were replaced, `released` is how much of the text was
     let go."""
 

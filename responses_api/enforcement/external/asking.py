@@ -26,7 +26,7 @@ from responses_api.enforcement.external.protocol import (
     MalformedVerdict,
     MaskSpan,
 )
-from responses_api.guardrails.spec import GuardrailSpec, Segment
+from responses_api.guardrails.spec import GuardrailSpec, RequestSegment
 from responses_api.webhooks import signing
 from routing.upstream.transport import Transport, UpstreamResponse
 
@@ -195,7 +195,7 @@ async def _read(
         raise CheckUnavailable(f"malformed: {error}", is_down=False) from None
 
 
-def _parts(segments: tuple[Segment, ...]) -> Iterable[tuple[int, int]]:
+def _parts(segments: tuple[RequestSegment, ...]) -> Iterable[tuple[int, int]]:
     """Cut texts into as many as may be asked for at once."""
     start = size = 0
     for n, segment in enumerate(segments):
@@ -207,7 +207,7 @@ def _parts(segments: tuple[Segment, ...]) -> Iterable[tuple[int, int]]:
         yield start, len(segments)
 
 
-def _digest(spec: GuardrailSpec, question: CheckQuestion, segment: Segment) -> bytes:
+def _digest(spec: GuardrailSpec, question: CheckQuestion, segment: RequestSegment) -> bytes:
     """Digest a text with everything its verdict may depend on."""
     place = (spec.id, spec.revision, question.stage, question.tenant, question.key, question.alias)
     about = repr((place, segment.surface, segment.role)).encode()

@@ -15,7 +15,7 @@ from responses_api.enforcement.external.protocol import (
     ExternalVerdict,
     MaskSpan,
 )
-from responses_api.guardrails.spec import Finding, GuardrailSpec, Outcome, Stage
+from responses_api.guardrails.spec import GuardrailFinding, GuardrailSpec, Outcome, Stage
 
 UNREACHABLE = "no_credential"
 
@@ -30,7 +30,7 @@ class ExternalCheck(Struct, frozen=True):
 class Judged(Struct, frozen=True):
     """The end of one check: a finding if there is anything to tell, and what it masks, by segment."""
 
-    finding: Finding | None = None
+    finding: GuardrailFinding | None = None
     spans: Mapping[int, tuple[MaskSpan, ...]] = {}
     latency_ms: int = 0
     failure: str = ""
@@ -66,7 +66,7 @@ def _failed(spec: GuardrailSpec, question: CheckQuestion, reason: str) -> Judged
     """Return an outage. What only watches stops nothing."""
     passes = spec.on_failure == "open" or spec.action == "monitor"
     outcome: Outcome = "skipped" if passes else "unavailable"
-    finding = Finding(spec, "", _stage(question), "", outcome)
+    finding = GuardrailFinding(spec, "", _stage(question), "", outcome)
     return Judged(finding, failure=reason[:200])
 
 
@@ -91,11 +91,11 @@ def _found(
 
 def _finding(
     spec: GuardrailSpec, question: CheckQuestion, verdict: ExternalVerdict, outcome: Outcome
-) -> Finding:
+) -> GuardrailFinding:
     """Say where the first span is; a verdict without spans is about everything that was asked."""
     for number in sorted(verdict.spans):
         segment, first = question.segments[number], verdict.spans[number][0]
-        return Finding(
+        return GuardrailFinding(
             spec,
             verdict.rule,
             _stage(question),
@@ -107,7 +107,7 @@ def _finding(
             value=Secret(segment.text[first.start : first.end]),
             param=segment.param,
         )
-    return Finding(spec, verdict.rule, _stage(question), "", outcome)
+    return GuardrailFinding(spec, verdict.rule, _stage(question), "", outcome)
 
 
 def _stage(question: CheckQuestion) -> Stage:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from gateway_project.lib.secret import Secret
-from responses_api.guardrails.spec import Segment, Stage
+from responses_api.guardrails.spec import RequestSegment, Stage
 from routing.route import ResolvedTarget
 
 MAX_SPANS = 10_000
@@ -30,7 +30,7 @@ class CheckQuestion(Struct, frozen=True):
     tenant: str
     key: str
     alias: str
-    segments: tuple[Segment, ...]
+    segments: tuple[RequestSegment, ...]
 
 
 class MaskSpan(Struct, frozen=True):

@@ -11,13 +11,13 @@ from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.output import OutputFilter, OutputGuard
 from responses_api.guardrails.spec import (
-    Finding,
+    GuardrailFinding,
     GuardrailSpec,
     OutputJudge,
     RequestContents,
-    Segment,
+    RequestSegment,
 )
-from responses_api.guardrails.window import Window
+from responses_api.guardrails.window import HoldBackWindow
 from routing.protocols.shared.deltas import Delta, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.shared.tools import Toolbox
 
@@ -87,7 +87,9 @@ def words(action: str = "mask", **fields: Any) -> Engine:
 
 def sent(engine: Engine, text: str) -> str:
     """A text of a message as it is sent on."""
-    verdict = engine.check_request(RequestContents((Segment("message", "user", "input", text),)))
+    verdict = engine.check_request(
+        RequestContents((RequestSegment("message", "user", "input", text),))
+    )
     return verdict.texts[0]
 
 
@@ -99,7 +101,7 @@ def as_whole(engine: Engine, text: str) -> tuple[str, list[tuple[int, int]]]:
 def in_pieces(engine: Engine, pieces: Iterable[str]) -> tuple[str, list[tuple[int, int]]]:
     guard = engine.output_guard(Masks(), lambda finding: None)
     assert guard is not None
-    window = Window(guard.scanner, lambda hit: True)
+    window = HoldBackWindow(guard.scanner, lambda hit: True)
     out = [window.feed(piece)[0] for piece in pieces]
     out.append(window.flush()[0])
     return "".join(out), [(edit.start, edit.end) for edit in window.edits]
@@ -122,7 +124,7 @@ class Answer:
     masks: Masks = field(default_factory=Masks)
     judge: OutputJudge | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[GuardrailFinding] = field(default_factory=list)
     passed: list[Delta] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -132,7 +134,7 @@ class Answer:
         self.filter: OutputFilter = guard.begin(toolbox)
 
     def say(self, *deltas: Delta | str) -> list[Delta]:
-        """What comes out of these deltas; a text stands for one of the message."""
+        """Return what comes out of these deltas; a text stands for one of the message."""
         given = [Text("t", one) if isinstance(one, str) else one for one in deltas]
         out = self.filter.take(given)
         self.filter.tell()

@@ -1,4 +1,4 @@
-"""What each kind finds and what it leaves alone, and which configurations are refused."""
+"""Each kind finds what it should and leaves the rest alone; wrong configurations are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes out of an answer's filter: texts, calls, annotations, blocks, verdicts, and masks put back."""
+"""Answers on their way through a filter: texts, calls, annotations, blocks, verdicts, and masks put back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway_project.lib.errors import GuardrailUnavailable, UpstreamMalformed
 from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.held_calls import MAX_HELD_BYTES
 from responses_api.guardrails.masks import Masks
-from responses_api.guardrails.spec import Finding, OutputSegment, OutputVerdict
+from responses_api.guardrails.spec import GuardrailFinding, OutputSegment, OutputVerdict
 from routing.protocols.shared.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from tests.plugins.cases import cases
 from tests.responses_api.guardrails.engines import Answer, spec, words
@@ -149,7 +149,7 @@ def test_calls_that_come_at_once_leave_in_their_order_and_before_what_follows():
     assert [type(one).__name__ for one in answer.passed] == ["ToolCall", "ToolCall", "Text", "Stop"]
     assert [one.arguments for one in answer.calls] == ['{"a":1}', '{"b":2}']
     with pytest.raises(UpstreamMalformed):
-        answer.filter._local.take([ToolCall("1", "more")])
+        answer.say(ToolCall("1", "more"))
 
 
 def test_a_blocked_call_was_never_begun():
@@ -264,7 +264,9 @@ class Judge:
         self.lasts.append(is_last)
         texts = tuple(one.text.replace("old", "new") for one in segments)
         bad = any("bad" in one.text for one in segments)
-        findings = (Finding(spec("webhook"), "", "output", "text", self.outcome),) if bad else ()
+        findings = (
+            (GuardrailFinding(spec("webhook"), "", "output", "text", self.outcome),) if bad else ()
+        )
         return OutputVerdict(findings, texts)
 
 

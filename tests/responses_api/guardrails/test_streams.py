@@ -68,7 +68,7 @@ def upstream(protocol: str) -> sandbox.Protocol:
 
 
 def streamed(plan: Plan, protocol: str, answer: AnswerPlan, seed: int) -> tuple[bytes, Translation]:
-    """What a client gets of a stream whose bytes come in pieces cut anywhere."""
+    """Return what a client gets of a stream whose bytes come in pieces cut anywhere."""
     events = upstream(protocol).events
     assert events is not None
     frames = events(plan.body, answer, Stamp("x", 1, "m"), StreamTally())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from responses_api.guardrails.engine import compile_guardrails
 from responses_api.guardrails.masks import Masks
-from responses_api.guardrails.window import Window
+from responses_api.guardrails.window import HoldBackWindow
 from tests.plugins.cases import cases
 from tests.plugins.tiers import examples
 from tests.responses_api.guardrails.engines import (
@@ -62,7 +62,7 @@ def test_prose_waits_for_the_current_word_only():
     engine = compile_guardrails([spec("terms", config=terms), spec("pii"), spec("secrets")])
     guard = engine.output_guard(Masks(), lambda finding: None)
     assert guard is not None
-    window, held, said = Window(guard.scanner, lambda hit: True), [], ""
+    window, held, said = HoldBackWindow(guard.scanner, lambda hit: True), [], ""
     for piece in torn(prose, 1):
         said += piece
         window.feed(piece)
@@ -77,7 +77,7 @@ def test_prose_waits_for_the_current_word_only():
 def test_no_text_makes_much_be_held(stuff: str):
     guard = ENGINE.output_guard(Masks(), lambda finding: None)
     assert guard is not None
-    window = Window(guard.scanner, lambda hit: True)
+    window = HoldBackWindow(guard.scanner, lambda hit: True)
     for piece in torn(stuff, 3, longest=50):
         window.feed(piece)
         assert window.held <= 1_200
@@ -86,7 +86,7 @@ def test_no_text_makes_much_be_held(stuff: str):
 def test_what_cannot_be_seen_within_a_term_is_not_held_for_ever():
     guard = ENGINE.output_guard(Masks(), lambda finding: None)
     assert guard is not None
-    window, out = Window(guard.scanner, lambda hit: True), []
+    window, out = HoldBackWindow(guard.scanner, lambda hit: True), []
     for piece in ["a fo", *["\u200b" * 1_000] * 50, "o bar."]:
         out.append(window.feed(piece)[0])
         assert window.held <= 4_096 + 1_000
