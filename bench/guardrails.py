@@ -66,8 +66,8 @@ def engine(*kinds: str) -> Engine:
 
 def pieces(count: int) -> list[str]:
     """Tear prose into pieces as long as tokens are."""
-    chance, text, made = random.Random(1), SENTENCE * count, []  # no secret
-    at = 0
+    chance, text, at = random.Random(1), SENTENCE * count, 0  # no secret
+    made: list[str] = []
     while len(made) < count:
         size = chance.choice((3, 4, 5, 6))
         made.append(text[at : at + size])

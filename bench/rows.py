@@ -37,6 +37,7 @@ for provider in {providers!r}:
     PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
 """
 # Every local kind, in the largest size, over requests and answers; finds nothing in the bench's texts.
+# Every local kind, in the largest size, over requests and answers; they find nothing in the bench's texts.
 GUARDED = """
 from bench.guardrails import KINDS
 from responses_api.models import Guardrail

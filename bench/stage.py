@@ -86,8 +86,8 @@ def counting_in_redis(beside: Stage, redis_url: str) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def guarded(beside: Stage) -> Iterator[tuple[Server, Server]]:
-    """Run another gateway before the same sandbox; the first key is of a tenant with guardrails, the second
-    of one without."""
+    """Run another gateway before the same sandbox; the first key is of a tenant with guardrails, the
+    second of one without."""
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
         data_dir = Path(folder)
         log = data_dir / "gateway.log"

@@ -85,8 +85,8 @@ async def _recovered(providers: list[Provider], since: float) -> float | None:
         await asyncio.sleep(0.5)
         start = now - WINDOW_SECONDS
         counts = [each.asked(start, now) for each in providers]
-        is_whole = start >= since - WINDOW_SECONDS / 2
-        if is_whole and sum(counts) and counts[0] / sum(counts) >= IS_BACK * SHARE:
+        total, is_whole = sum(counts), start >= since - WINDOW_SECONDS / 2
+        if is_whole and total and counts[0] / total >= IS_BACK * SHARE:
             return now - since
     return None
 

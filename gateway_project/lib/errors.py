@@ -573,15 +573,18 @@ class UpstreamRejected(UpstreamError):
 
 
 class UpstreamRateLimited(UpstreamError):
-    """`is_about_size`: the request alone is larger than the limit, which says nothing about others."""
+    """`is_about_call`: by its size or the tier it asks for the request meets a limit that others do not."""
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
-    is_about_size = False
+    is_about_call = False
 
 
 class UpstreamQuotaExhausted(UpstreamError):
+    """`is_about_call`: what is left does not pay for this request, but may for smaller ones."""
+
     status, type, code = 429, "rate_limit_error", "upstream_quota_exhausted"
     retry = False
+    is_about_call = False
 
 
 class UpstreamOverloaded(UpstreamError):

@@ -81,7 +81,8 @@ class CacheHit:
         self._tier = tier
         self._version = version
         self._whole = whole
-        self._charge = whole.capped(whole.total * asked.charge_percent // 100)
+        percent = asked.charge_percent
+        self._charge = whole.capped(whole.total * percent // 100) if percent else NOTHING
         self._hold: Hold | None = None
         self._began = clock.monotonic()
 
@@ -124,15 +125,13 @@ class CacheHit:
         if ownership is not None and not ownership.holds:
             self._charge = NOTHING
         try:
-            spool_writer.open(self._opened())
+            spool_writer.book(self._opened(), self._settled(ttft_ms))
         except SpoolFailed as error:
-            self.release()
             message = "The gateway cannot write its ledger; try again."
             raise Unavailable(message, retry_after_seconds=2) from error
         if self._hold is not None:
             self._hold.charge(self.charge_nano)
         self.release()
-        spool_writer.settle(self._settled(ttft_ms))
 
     def _opened(self) -> Opened:
         asked, hold = self._asked, self._hold
@@ -149,7 +148,7 @@ class CacheHit:
             alias=asked.route.alias,
             provider="",
             upstream_model="",
-            input_estimate=0,  # if the process dies before the next record
+            input_estimate=0,
             service_tier=self._tier,
             charge_version=self._version,
             held_nano=None if hold is None else hold.held,

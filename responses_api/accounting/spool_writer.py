@@ -49,6 +49,12 @@ class SpoolWriter:
             raise SpoolFailed("the spool cannot be written; new calls are refused")
         self._spool.append(record)
 
+    def book(self, opened: Opened, settled: Settled) -> None:
+        """Write a call that begins and ends at once, whole or not at all. Raise SpoolFailed."""
+        if not self.is_healthy:
+            raise SpoolFailed("the spool cannot be written; new calls are refused")
+        self._spool.append(opened, settled)
+
     def note(self, record: Noted) -> None:
         try:
             self._spool.append(record)

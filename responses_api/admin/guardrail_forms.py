@@ -22,6 +22,7 @@ from tenants.console.scoped_forms import TenantForm
 from tenants.theme import Checkboxes, LinesField, NumberInput, PasswordInput, Select, TextInput
 
 Text = str | Promise
+Label = Any  # a text or its promise, of which the stubs know only their own kind
 Kind = Guardrail.Kind
 PREFIX = "config_"
 
@@ -103,13 +104,13 @@ class ConfigField:
 _ONE_A_LINE = gettext_lazy("One a line.")
 
 
-def _lines(label: Text, help_text: Text = _ONE_A_LINE, rows: int = 4) -> ConfigField:
+def _lines(label: Label, help_text: Label = _ONE_A_LINE, rows: int = 4) -> ConfigField:
     return ConfigField(
         lambda: LinesField(label=label, help_text=help_text, rows=rows, required=False)
     )
 
 
-def _number(label: Text, help_text: Text = "") -> ConfigField:
+def _number(label: Label, help_text: Label = "") -> ConfigField:
     return ConfigField(
         lambda: forms.IntegerField(
             label=label, help_text=help_text, required=False, min_value=0, widget=NumberInput
@@ -117,7 +118,7 @@ def _number(label: Text, help_text: Text = "") -> ConfigField:
     )
 
 
-def _ticked(label: Text, names: Mapping[str, Any], help_text: Text) -> ConfigField:
+def _ticked(label: Label, names: Mapping[str, Any], help_text: Label) -> ConfigField:
     return ConfigField(
         lambda: forms.MultipleChoiceField(
             label=label,
@@ -129,7 +130,7 @@ def _ticked(label: Text, names: Mapping[str, Any], help_text: Text) -> ConfigFie
     )
 
 
-def _chosen(label: Text, choices: list[tuple[str, Text]], help_text: Text = "") -> ConfigField:
+def _chosen(label: Label, choices: list[tuple[str, Text]], help_text: Label = "") -> ConfigField:
     return ConfigField(
         lambda: forms.ChoiceField(
             label=label, choices=choices, required=False, widget=Select, help_text=help_text
@@ -137,7 +138,7 @@ def _chosen(label: Text, choices: list[tuple[str, Text]], help_text: Text = "") 
     )
 
 
-def _text(label: Text, help_text: Text = "") -> ConfigField:
+def _text(label: Label, help_text: Label = "") -> ConfigField:
     return ConfigField(
         lambda: forms.CharField(
             label=label, help_text=help_text, required=False, max_length=200, widget=TextInput

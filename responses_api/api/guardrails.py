@@ -86,7 +86,8 @@ class GuardrailEventRows(Rows):
 class BenchBodySerializer(serializers.Serializer[Any]):
     """A text to try, and on what: one guardrail, or all that apply to calls of a key for a model."""
 
-    text = serializers.CharField(max_length=bench.MAX_TEXT)
+    # Places are counted in the text as it was given.
+    text = serializers.CharField(max_length=bench.MAX_TEXT, trim_whitespace=False)
     guardrail = serializers.IntegerField(required=False)
     key = serializers.CharField(required=False, help_text="A key's public id.")
     model = serializers.CharField(required=False)

@@ -48,11 +48,10 @@ def key_of(
 
 def digest(parts: Iterable[bytes]) -> bytes:
     """Return the SHA-256 of these parts, each with its length."""
-    hasher = sha256()
+    pieces: list[bytes] = []
     for part in parts:
-        hasher.update(len(part).to_bytes(8, "big"))
-        hasher.update(part)
-    return hasher.digest()
+        pieces += (b"%d:" % len(part), part)
+    return sha256(b"".join(pieces)).digest()
 
 
 def _who(admitted: Admitted, policy: CachePolicy) -> tuple[str, ...]:

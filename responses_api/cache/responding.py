@@ -39,7 +39,9 @@ async def respond(
         told = {HEADER: OFF, REASON_HEADER: how.reason}
         await make(structs.replace(admitted, told=told))
         return
-    found = await LookUp(services, admitted, reply).find(cache, how, presence)
+    found: CacheEntry | Lead | None = cache.at_hand(how)
+    if found is None:
+        found = await LookUp(services, admitted, reply).find(cache, how, presence)
     if isinstance(found, CacheEntry):
         await serve(HitServed(services, admitted, how, found, reply))
         return
@@ -70,8 +72,6 @@ class LookUp:
         self, cache: AnswerCache, use: CacheUse, presence: Presence
     ) -> CacheEntry | Lead:
         """Return a kept answer, or the lead of the request. Raise GatewayError or ClientGone."""
-        if (at_hand := cache.at_hand(use)) is not None:
-            return at_hand
         if not self._survives_client:
             presence.watch(lambda: self.interrupt(Interruption.CLIENT_GONE))
         self._registry.add(self)

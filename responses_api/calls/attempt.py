@@ -8,6 +8,8 @@ settle   once, without awaiting, however it ended
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec import Struct
 
 from gateway_project.lib import clock
@@ -41,6 +43,7 @@ from tenants.token_classes import Usage
 _MAY_HAVE_RUN = (UpstreamCut, UpstreamTimeout, UpstreamMalformed)
 # These end a call through no fault of its client, although the upstream may have run it.
 _NOT_THE_CLIENTS = (UpstreamError, Unavailable, Internal)
+SHORT_ANSWER_BYTES = 64 * 1024
 CONTENT_FILTER = "content_filter"
 _NOT_A_STREAM = frozenset({"application/json", "text/html"})
 
@@ -114,8 +117,9 @@ class Attempt:
             raise await upstream_errors.of_status(response)
         raw = await response.body()
         self._progress.heard_at = clock.monotonic()
-        out = self.reader.body(raw)
-        return out if self._guarded is None else await self._whole_guarded(self._guarded, out)
+        if self._guarded is not None:
+            return await self._whole_guarded(self._guarded, raw)
+        return self.reader.body(raw)
 
     async def whole_for_us(self) -> bytes:
         """Send the call and return a whole answer that only we wait for; funded, settled and closed. Raise
@@ -143,8 +147,9 @@ class Attempt:
 
     async def pull(self) -> bytes:
         """Wait for the upstream's next bytes and return what they become; possibly nothing."""
-        out = await self._pull()
-        return out if self._guarded is None else await self._pull_guarded(self._guarded, out)
+        if self._guarded is not None:
+            return await self._pull_guarded(self._guarded)
+        return await self._pull()
 
     async def _pull(self) -> bytes:
         response = self._upstream.response
@@ -165,9 +170,13 @@ class Attempt:
         self._metered.note(reader.tally.tokens, progress.ttft_ms)
         return out
 
-    async def _pull_guarded(self, guarded: Translation, out: bytes) -> bytes:
+    async def _pull_guarded(self, guarded: Translation) -> bytes:
         """Return what the upstream's bytes became, and what a verdict adds; nothing more is read before it.
         An answer that is blocked ends here, and its upstream is left."""
+        try:
+            out = await self._pull()
+        finally:
+            guarded.tell()
         while guarded.is_waiting:
             out += await guarded.judged()
         if guarded.is_blocked and not guarded.ended:
@@ -175,8 +184,14 @@ class Attempt:
             self.close()
         return out
 
-    async def _whole_guarded(self, guarded: Translation, out: bytes) -> bytes:
-        """Return a whole answer once it may go out."""
+    async def _whole_guarded(self, guarded: Translation, raw: bytes) -> bytes:
+        """Return a whole answer once it may go out. A long one is searched in a thread, so that others are
+        served meanwhile."""
+        try:
+            is_long = len(raw) > SHORT_ANSWER_BYTES
+            out = await asyncio.to_thread(guarded.body, raw) if is_long else guarded.body(raw)
+        finally:
+            guarded.tell()
         if guarded.is_waiting:
             out = await guarded.judged_whole()
         if guarded.is_blocked:

@@ -298,6 +298,7 @@ def _choice(
         admitted.targets,
         progress,
         all_open=admitted.all_open,
+        streams=call.stream,
         commit_seconds=timeouts.total_stream if is_background else commit,
         wait_seconds=BACKGROUND_WAIT_SECONDS if is_background else policy.wait_seconds,
     )

@@ -50,7 +50,8 @@ class LaneChoice:
 
     __slots__ = (
         "_all_open", "_asked", "_caller", "_deadline", "_errors", "_failed", "_has_begun",
-        "_kind", "_planned", "_policy", "_progress", "_refused", "_suspects", "_table", "_waited",
+        "_kind", "_planned", "_policy", "_progress", "_refused", "_streams", "_suspects", "_table",
+        "_waited",
         "_waits", "outcomes", "waiting_for",
     )  # fmt: skip
 
@@ -63,6 +64,7 @@ class LaneChoice:
         progress: Progress,
         *,
         all_open: bool,
+        streams: bool,
         commit_seconds: float,
         wait_seconds: float,
     ) -> None:
@@ -76,6 +78,7 @@ class LaneChoice:
         self._waits = wait_seconds
         self._planned = lanes
         self._all_open = all_open
+        self._streams = streams
         self._has_begun = False
         self._asked: list[ResolvedTarget] = []
         self._suspects: list[Passage] = []
@@ -94,7 +97,7 @@ class LaneChoice:
         if not self._has_begun:
             self._has_begun = True
             if not self._all_open:
-                passage = self._table.enter(self._planned[0], self._caller)
+                passage = self._enter(self._planned[0])
                 if passage is not None and not passage.probes:  # as almost always
                     return self._entered(passage)
                 if passage is not None and await self._table.confirm(passage):
@@ -114,11 +117,14 @@ class LaneChoice:
                 return passage
         return await self._last_resort()
 
+    def _enter(self, lane: ResolvedTarget) -> Passage | None:
+        return self._table.enter(lane, self._caller, streams=self._streams)
+
     async def _of_the_others(self) -> Passage | None:
         """Enter the first lane of the plan that was not asked and may take the call now."""
         for lane in self._planned:
             if self._is_left(lane):
-                passage = self._table.enter(lane, self._caller)
+                passage = self._enter(lane)
                 if passage is not None and await self._table.confirm(passage):
                     if self._may_retry(lane):
                         return self._entered(passage)
@@ -155,9 +161,7 @@ class LaneChoice:
         if not self._table.retries.spend(_provider(lane)):
             return None
         await self._sleep(lane, pause)
-        passage = self._table.enter(lane, self._caller) or self._table.enter_open(
-            lane, self._caller
-        )
+        passage = self._enter(lane) or self._table.enter_open(lane, self._caller)
         if passage is None or not await self._table.confirm(passage):
             return None
         return self._entered(passage)

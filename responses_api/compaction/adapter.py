@@ -48,6 +48,7 @@ def filter_deltas(adapter: Adapter, gate: OutputGate) -> Rewritten:
 
     def rewrite(found: list[Delta]) -> list[Delta]:
         passed = gate.take(found)
+        gate.tell()
         return [Stop("content_filter")] if gate.is_blocked else passed
 
     return Rewritten(adapter, rewrite)

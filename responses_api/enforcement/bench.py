@@ -134,13 +134,13 @@ def try_text(
     outside = [each for each in policy.external if question.stage in each.spec.stages]
     asked = [each for each in outside if question.asks_external and _may_ask(who, each)]
     judged = _ask(asked, question, masked) if asked else []
-    told = [_check_of(*pair) for pair in zip(asked, judged, strict=True)]
-    done = [*(_DONE[each.action] for each in spans), *(each.outcome for each in told)]
+    checks = [_check_of(*pair) for pair in zip(asked, judged, strict=True)]
+    done = [*(_DONE[each.action] for each in spans), *(each.outcome for each in checks)]
     return BenchResult(
         outcome=next((each for each in STRONGEST if each in done), "passed"),
         text=_masked(masked, merged_spans(judged).get(0, ())),
         spans=spans,
-        checks=told,
+        checks=checks,
         not_asked=[each.spec.name for each in outside if each not in asked],
     )
 

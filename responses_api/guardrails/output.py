@@ -63,11 +63,12 @@ class OutputGuard(Struct, frozen=True):
 class OutputFilter:
     """An `OutputGate`: the stages an answer goes through, one after the other."""
 
-    __slots__ = ("_judged", "_local", "_report", "_unmask", "has_content", "is_blocked")
+    __slots__ = ("_found", "_judged", "_local", "_report", "_unmask", "has_content", "is_blocked")
 
     def __init__(self, guard: OutputGuard, toolbox: Toolbox) -> None:
         self._report = guard.report
-        self._local = LocalStage(guard, toolbox)
+        self._found: list[Finding] = []
+        self._local = LocalStage(structs.replace(guard, report=self._found.append), toolbox)
         self._judged = JudgedStage(guard.judge) if guard.judge is not None else None
         self._unmask = UnmaskStage(guard.masks, toolbox) if guard.masks else None
         self.has_content = False
@@ -90,6 +91,12 @@ class OutputFilter:
             self._judged.take(passed)
             return []
         return passed if self._unmask is None else self._unmask.take(passed)
+
+    def tell(self) -> None:
+        if self._found:
+            for finding in self._found:
+                self._report(finding)
+            self._found.clear()
 
     async def verdict(self) -> list[Delta]:
         """Ask for the verdict and return what may go on. Raise GuardrailUnavailable where nobody could give
@@ -176,16 +183,17 @@ class LocalStage:
             yield from self._texts.take_answer(delta)
             return
         yield from self._texts.close()
-        yield from self._release_calls(beside=delta.key)
+        if delta.key not in self._calls:
+            yield from self._release_calls()
         if not self._calls.add(delta):
             yield delta
         if self._calls.size > MAX_HELD_BYTES:
             yield from self._too_large()
 
-    def _release_calls(self, *, is_end: bool = False, beside: Hashable = None) -> Iterator[Delta]:
+    def _release_calls(self, *, is_end: bool = False) -> Iterator[Delta]:
         if not self._calls:
             return
-        for call in self._calls.release(is_end=is_end, beside=beside):
+        for call in self._calls.release(is_end=is_end):
             self._check_call(call)
             arguments = self._search_json("tool_call", call.arguments)
             yield structs.replace(call, arguments=arguments)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from gateway_project.lib.json import Json
 
 
 class Shift:
-    """A replaced place of a text, in code points, and the length of what is there now. `end` may still
-    grow."""
+    """A replaced place of a text, in code points, and the length of what is there now.
 
-    __slots__ = ("end", "length", "start")
+    `end` may still grow while it is the last one; `before` is by how much those before it moved the text.
+    """
 
-    def __init__(self, start: int, end: int, length: int) -> None:
+    __slots__ = ("before", "end", "length", "start")
+
+    def __init__(self, start: int, end: int, length: int, after: Shift | None) -> None:
         self.start = start
         self.end = end
         self.length = length
+        self.before = 0 if after is None else after.moves
+
+    @property
+    def moves(self) -> int:
+        """Return by how much the text behind it has moved."""
+        return self.before + self.length - (self.end - self.start)
 
 
 def end_of(annotation: Json) -> int:
@@ -30,7 +39,12 @@ def move(annotation: Json, shifts: Sequence[Shift]) -> Json | None:
     start, end = annotation.get("start_index"), annotation.get("end_index")
     if not shifts or start.__class__ is not int or end.__class__ is not int:
         return annotation
-    if any(shift.start < end and start < shift.end for shift in shifts):
+    behind = bisect_right(shifts, start, key=_end)  # the first that ends behind where it begins
+    if behind < len(shifts) and shifts[behind].start < end:
         return None
-    by = sum(shift.length - (shift.end - shift.start) for shift in shifts if shift.end <= start)
+    by = shifts[behind - 1].moves if behind else 0
     return {**annotation, "start_index": start + by, "end_index": end + by}
+
+
+def _end(shift: Shift) -> int:
+    return shift.end

@@ -158,7 +158,8 @@ class TextBlocks:
 
     def _annotations(self, block: _Block, *, is_last: bool) -> tuple[Json, ...]:
         """Return the annotations of text that was let go, moved along with it."""
-        released, waiting = block.window.released, []
+        released = block.window.released
+        waiting: list[Json] = []
         ready: list[Json] = []
         for annotation in block.annotations:
             if waiting or (not is_last and end_of(annotation) > released):

@@ -24,6 +24,7 @@ class UnmaskingWindow:
         cut = len(text) - (0 if is_last else masks.tail(text))
         ready, self._text = text[:cut], text[cut:]
         for start, end, length in masks.places(ready):
-            self.edits.append(Shift(self.released + start, self.released + end, length))
+            before = self.edits[-1] if self.edits else None
+            self.edits.append(Shift(self.released + start, self.released + end, length, before))
         self.released += cut
         return masks.unmask(ready), []

@@ -17,14 +17,16 @@ from responses_api.guardrails.scanner import Hit, Scanner
 from responses_api.guardrails.shape import Alphabet
 from responses_api.guardrails.shifts import Shift
 
+MOST_HELD = 4_096
+
 
 class Edit(Shift):
     """A replaced place, named by the first of the matches that overlap there."""
 
     __slots__ = ("hit",)
 
-    def __init__(self, hit: Hit, start: int, end: int, length: int) -> None:
-        super().__init__(start, end, length)
+    def __init__(self, hit: Hit, start: int, end: int, after: Shift | None) -> None:
+        super().__init__(start, end, len(hit.label) + 2, after)
         self.hit = hit
 
 
@@ -65,6 +67,10 @@ class Window:
         text = self._text = self._text + piece
         start = self._start
         cut, hits = self._scanner.scan(text, start, self._folded, self._resume, is_last=is_last)
+        if (
+            len(text) - cut > MOST_HELD
+        ):  # no match is so long, but for what cannot be seen within it
+            text = self._text = text[:cut] + "".join(filter(folding.fold, text[cut:]))
         if cut <= start:
             return "", []
         if hits or self._covered > self._origin + start or self._continues is not None:
@@ -91,7 +97,7 @@ class Window:
             begin, end = origin + hit.start, origin + hit.end
             if begin >= self._covered:
                 pieces += text[max(at, self._covered - origin) : hit.start], f"[{hit.label}]"
-                self.edits.append(Edit(hit, begin, end, len(hit.label) + 2))
+                self.edits.append(Edit(hit, begin, end, self.edits[-1] if self.edits else None))
             if end > self._covered:
                 self._cover(end, hit.continues)
             at = self._covered - origin
@@ -121,6 +127,10 @@ class Window:
         elif folded := folding.fold(text[start:cut]):
             self._folded = folded[-1]
         self._text, self._start = text[gone:], 1
+        if (
+            len(self._text) > MOST_HELD
+        ):  # no match is so long, but for what cannot be seen within it
+            self._text = last + "".join(filter(folding.fold, self._text[1:]))
         self._origin += gone
         if self._resume:
             self._resume = {rule: at - gone for rule, at in self._resume.items() if at > cut}

@@ -25,7 +25,11 @@ class OutputGate(Protocol):
     def is_blocked(self) -> bool: ...
 
     def take(self, deltas: list[Delta]) -> list[Delta]:
-        """Take the upstream's deltas and return those that may go on."""
+        """Take the upstream's deltas and return those that may go on. Of a long answer it may run in a
+        thread."""
+
+    def tell(self) -> None:
+        """Report what was found since the last time; called in the event loop."""
 
     async def verdict(self) -> list[Delta]:
         """Ask for the verdict and return what may go on."""

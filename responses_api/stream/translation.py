@@ -154,6 +154,11 @@ class Translation:
         """Return whether the answer ends here, by the word of a guardrail."""
         return self._gate is not None and self._gate.is_blocked
 
+    def tell(self) -> None:
+        """Report what was found since the last time."""
+        if self._gate is not None:
+            self._gate.tell()
+
     async def judged(self) -> bytes:
         """Wait for the verdict, and write what may go on by it of a stream."""
         assert self._gate is not None

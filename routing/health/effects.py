@@ -70,6 +70,8 @@ def _rejected(error: UpstreamError) -> tuple[Effect, ...]:
 
 
 def _quota(error: UpstreamError) -> tuple[Effect, ...]:
+    if isinstance(error, UpstreamQuotaExhausted) and error.is_about_call:
+        return NO_SAMPLE
     return (_account(error),)
 
 
@@ -108,8 +110,8 @@ def _account(error: GatewayError) -> Effect:
 
 
 def _rate_limited(error: UpstreamError) -> tuple[Effect, ...]:
-    if isinstance(error, UpstreamRateLimited) and error.is_about_size:
-        return NO_SAMPLE  # this call is larger than the limit; others are not
+    if isinstance(error, UpstreamRateLimited) and error.is_about_call:
+        return NO_SAMPLE
     asked = _asked(error)
     if asked is not None:
         return (Effect("credential_model", error.code, asked),)

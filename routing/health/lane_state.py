@@ -12,6 +12,10 @@ from routing.route import ResolvedTarget
 HALF_LIFE_SECONDS = 60.0
 LEAST_WEIGHT = 0.01
 MOST_VOUCHERS = 64
+LEAST_WAITING = 2
+LEAST_SILENT_SECONDS = 0.5
+SILENT_TIMES = 4.0
+USUAL_TTFT_SECONDS = 2.0
 
 Circuits = tuple[Circuit, Circuit, Circuit, Circuit]
 
@@ -20,7 +24,8 @@ class LaneState:
     """The state of a lane. `circuits` are in the order of `scopes.KINDS`."""
 
     __slots__ = (
-        "_sampled_at", "account", "circuits", "in_flight", "limits", "secret", "ttft_seconds", "vouchers",
+        "_sampled_at", "account", "circuits", "in_flight", "limits", "secret", "silent_since",
+        "ttft_seconds", "vouchers", "waiting",
     )  # fmt: skip
 
     def __init__(self, circuits: Circuits, account: AccountUse, secret: Secret | None) -> None:
@@ -32,6 +37,8 @@ class LaneState:
         self.limits = UpstreamLimits()
         self.secret = secret
         self.in_flight = 0
+        self.waiting = 0  # streams that have not begun
+        self.silent_since = 0.0  # when the oldest of them was sent, or another began since
         self.ttft_seconds: float | None = None
         self._sampled_at = 0.0
 
@@ -69,9 +76,17 @@ class LaneState:
         self._sampled_at = now
 
     def is_tight(self, lane: ResolvedTarget, now: float) -> bool:
-        if self.limits.tight_until > now:
+        if self.limits.tight_until > now or self.is_silent(now):
             return True
         return lane.limits is not None and self.account.is_full(lane.limits, now)
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether streams wait for it while it begins none, for longer than it usually takes. It may
+        have stalled, which is known for sure only once they have run out of time."""
+        if self.waiting < LEAST_WAITING:
+            return False
+        usual = USUAL_TTFT_SECONDS if self.ttft_seconds is None else self.ttft_seconds
+        return now - self.silent_since > max(SILENT_TIMES * usual, LEAST_SILENT_SECONDS)
 
     def seen(self, lane: ResolvedTarget, now: float, *, is_same_secret: bool = True) -> LaneHealth:
         """Return the lane at this instant. With another secret than before, nothing is held against it."""

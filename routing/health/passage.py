@@ -31,7 +31,8 @@ class Passage:
     """
 
     __slots__ = (
-        "_is_over", "_keeper", "_suspicions", "caller", "lane", "probes", "sample", "state", "trials",
+        "_is_over", "_is_waiting", "_keeper", "_suspicions", "caller", "lane", "probes", "sample",
+        "state", "trials",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +44,10 @@ class Passage:
         now: float,
         probes: tuple[Circuit, ...] = (),
         trials: tuple[Circuit, ...] = (),
+        *,
+        streams: bool = False,
     ) -> None:
+        """`streams`: its first output is its beginning, not its whole answer."""
         self._keeper = keeper
         self._is_over = False
         self._suspicions: tuple[Effect, ...] = ()
@@ -54,6 +58,11 @@ class Passage:
         self.trials = trials
         self.sample: Sample | None = None
         state.in_flight += 1
+        self._is_waiting = streams
+        if streams:
+            if not state.waiting:
+                state.silent_since = now
+            state.waiting += 1
         state.account.in_flight += 1
         if lane.limits is not None:
             state.account.take(lane.limits, now)
@@ -75,6 +84,7 @@ class Passage:
     def answered(self, seconds: float | None) -> None:
         """Note the first output, so many seconds after the lane was asked."""
         self._keeper.answered(self, seconds)
+        self._wait_no_longer()
         self._give_back()
 
     def failed(self, error: GatewayError | None) -> None:
@@ -100,6 +110,7 @@ class Passage:
         if self._is_over:
             return
         self._is_over = True
+        self._wait_no_longer()
         state = self.state
         state.in_flight -= 1
         state.account.in_flight -= 1
@@ -109,6 +120,11 @@ class Passage:
             circuit.trials -= 1
         if not self._suspicions:
             self._give_back()
+
+    def _wait_no_longer(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self.state.waiting -= 1
 
     def _give_back(self) -> None:
         if self.probes:

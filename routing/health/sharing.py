@@ -190,24 +190,22 @@ def _client(url: Secret) -> redis.asyncio.Redis:
 
 async def _read_open(client: redis.asyncio.Redis) -> list[CircuitMessage] | None:
     try:
-        rows: Any = await client.eval(_LIST, 1, INDEX, PREFIX, MOST_READ)  # type: ignore[misc]
+        rows: Any = await client.eval(_LIST, 1, INDEX, PREFIX, MOST_READ)
     except (redis.RedisError, OSError) as error:
         logger.warning("redis: %s; open circuits were not read", type(error).__name__)
         return None
-    return [message for row in rows if (message := _read_row(row)) is not None]
+    return [_read_row(row) for row in rows]
 
 
-def _read_row(row: Any) -> CircuitMessage | None:
+def _read_row(row: Any) -> CircuitMessage:
     scope, seconds, openings, opened_by, reason = (
         each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in row
     )
-    if opened_by not in {"failures", "hold"}:
-        return None
     return CircuitMessage(
         "open",
         scope,
         seconds=float(seconds),
         openings=int(openings),
-        opened_by=opened_by,
+        opened_by="hold" if opened_by == "hold" else "failures",
         reason=reason,
     )

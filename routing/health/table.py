@@ -112,7 +112,9 @@ class LaneTable:
 
     # Use a lane
 
-    def enter(self, lane: ResolvedTarget, caller: CallerId) -> Passage | None:
+    def enter(
+        self, lane: ResolvedTarget, caller: CallerId, *, streams: bool = False
+    ) -> Passage | None:
         """Begin an attempt; None if a circuit is open for it. Where one may be tried again, this attempt
         has the lease of this process to find out, and `confirm` asks the others."""
         state = self._state(lane)
@@ -126,7 +128,7 @@ class LaneTable:
                 return None
             for circuit in probes:
                 circuit.lease(now, self._failure_seconds)
-        return Passage(self, state, lane, caller, now, probes)
+        return Passage(self, state, lane, caller, now, probes, streams=streams)
 
     def enter_open(self, lane: ResolvedTarget, caller: CallerId) -> Passage | None:
         """Begin an attempt at a lane whose circuit is open, because there is no other. Those that failed
@@ -181,6 +183,7 @@ class LaneTable:
         now, state = self.now(), passage.state
         if seconds is not None:
             state.sample(seconds, now)
+        state.silent_since = now
         sample = passage.sample = Sample(now, passage.caller)
         state.vouch(passage.caller, now)
         for circuit in state.circuits:

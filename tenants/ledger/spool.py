@@ -70,9 +70,9 @@ class Spool:
         """Tell whether new calls can be recorded, as of the last `check`."""
         return self._has_room and not self.failed
 
-    def append(self, record: Record) -> None:
-        """Write a record, whole or not at all. Raise SpoolFailed."""
-        frame = framed(record)
+    def append(self, *records: Record) -> None:
+        """Write records, whole or not at all. Raise SpoolFailed."""
+        frame = framed(records[0]) if len(records) == 1 else b"".join(map(framed, records))
         try:
             if self._file < 0 or self._size >= self._file_bytes:
                 self._next_file()

@@ -75,7 +75,7 @@ class RequestFilter:
     @property
     def may_be_refused(self) -> bool:
         """Tell whether requests without any call can meet the conditions."""
-        of_calls = self.names_upstreams or self.source or self.end_user or self.cache
+        of_calls = bool(self.names_upstreams or self.source or self.end_user or self.cache)
         of_calls = of_calls or self.guardrail not in {"", *REFUSED_BY_GUARDRAILS}
         return self.status in {"", REFUSED} and not of_calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,21 @@ def refusal(*arguments: str) -> str:
     return str(error.value)
 
 
-def process(
-    data_dir: Path, *arguments: str, starts_cold: bool = False, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def process(data_dir: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`manage.py …` on a data directory, with SQLite and nothing of this environment's settings."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return _run(data_dir, arguments, variables, is_cold=False)
+
+
+def cold_process(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same by a Python that has imported nothing: it reads the settings where an operator's does."""
+    return _run(data_dir, arguments, {}, is_cold=True)
+
+
+def _run(
+    data_dir: Path, arguments: Sequence[str], variables: Mapping[str, str], *, is_cold: bool
+) -> subprocess.CompletedProcess[str]:
+    inherited: dict[str, str] = {
+        name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ
+    }
     environment = {**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables}
-    return warm.run(["manage.py", *arguments], environment, GIVE_UP_SECONDS, is_cold=starts_cold)
+    return warm.run(["manage.py", *arguments], environment, GIVE_UP_SECONDS, is_cold=is_cold)

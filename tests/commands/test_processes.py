@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.running import process
+from tests.commands.running import cold_process, process
 from tests.plugins.cases import cases
 from tests.support.databases import copy_migrated
 from tests.support.patience import GIVE_UP_SECONDS
@@ -72,7 +72,7 @@ def test_only_its_owner_can_read_the_database(
     made = stat.S_IMODE(file.stat().st_mode)
     file.chmod(0o644)  # as an earlier version left it
 
-    process(tmp_path, "create_tenant", "Acme", starts_cold=True)
+    cold_process(tmp_path, "create_tenant", "Acme")
 
     assert made == stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077] == []

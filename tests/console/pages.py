@@ -52,6 +52,7 @@ KEPT_BY_US = {
     AuditEvent,
     BillingPeriod,
     CreditTransaction,
+    GuardrailEvent,
     Invitation,
     Invoice,
     PriceVersion,  # what is published stays

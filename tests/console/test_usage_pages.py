@@ -121,7 +121,11 @@ def test_the_first_steps_test_the_provider_that_one_may_change(
     Provider.objects.create(name="platform", protocol="chat", base_url="https://b.example/v1")
     assert "/do/test_provider/" not in get(owner, "admin:overview")  # the platform's is not theirs
     own = Provider.objects.create(
-        tenant=tenant, name="own", protocol="chat", base_url="https://a.example/v1"
+        tenant=tenant,
+        name="own",
+        protocol="chat",
+        base_url="https://a.example/v1",
+        auth_kind="none",
     )
     address = f'action="{url(own, "change").replace("/change/", "/do/test_provider/")}"'
     assert address in get(owner, "admin:overview")

@@ -11,8 +11,9 @@ import pytest
 from gateway_project.lib import env, hosts
 from gateway_project.lib.env import Env, SettingError
 from gateway_project.lib.hosts import AllowedHosts
-from tests.commands.running import ROOT, process
+from tests.commands.running import process
 from tests.plugins.cases import cases
+from tests.support.warm import ROOT
 
 FILE = str(ROOT / "manage.py")
 REFUSED = [

@@ -42,6 +42,10 @@ CONTEXT_LENGTH = "context_length_exceeded"
 _TOO_LONG = ("prompt is too long", "maximum context length")
 # OpenAI, of a request that no pause makes smaller.
 _TOO_LARGE = "Request too large"
+# OpenAI, of its flex tier alone.
+_NO_FLEX = "resource_unavailable"
+# OpenRouter, of a request whose output limit costs more than what is left.
+_TOO_DEAR = "can only afford"
 _CONTENT_CODES = frozenset(
     {"content_policy_violation", "content_filter", "bio_policy", "misalignment_policy_violation"}
 )
@@ -136,14 +140,16 @@ def _chosen(
         missing.is_about_model = "model_not_found" in (error.get("code"), error.get("type"))
         return missing
     if status == 402:
-        return UpstreamQuotaExhausted(
+        exhausted = UpstreamQuotaExhausted(
             f"The gateway's account with {target.provider!r} is exhausted."
         )
+        exhausted.is_about_call = _TOO_DEAR in _words(error)
+        return exhausted
     if status == 429:
         limited = UpstreamRateLimited(
             f"{provider} limits the rate of calls.", retry_after_seconds=retry_after_seconds
         )
-        limited.is_about_size = _TOO_LARGE in _words(error)
+        limited.is_about_call = _TOO_LARGE in _words(error) or error.get("code") == _NO_FLEX
         return limited
     if status in _OVERLOADS:
         return UpstreamOverloaded(

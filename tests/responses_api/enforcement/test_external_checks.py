@@ -86,7 +86,7 @@ def test_a_service_masks_in_code_points(gateway: LiveGateway, acme: Customer):
     assert (event.offset, event.length, len(event.digest)) == (2, 3, 32)
 
 
-MALFORMED = (
+MALFORMED: tuple[Any, ...] = (
     {"action": "perhaps"},
     {"action": "mask"},
     {"action": "mask", "segments": []},

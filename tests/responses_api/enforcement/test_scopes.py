@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 
@@ -22,7 +24,7 @@ def asked(gateway: LiveGateway, who: Customer, text: str, model: str = "sandbox-
     return ask(gateway, "chat", who, model, text).status_code
 
 
-def words(name: str, word: str, **fields: object) -> Guardrail:
+def words(name: str, word: str, **fields: Any) -> Guardrail:
     return guardrails.guardrail(name, config={"terms": [word]}, **fields)
 
 

@@ -56,18 +56,11 @@ BITS = [
 ]  # fmt: skip
 
 
-def spec(kind: str, action: str = "mask", number: int = 1, **fields: Any) -> GuardrailSpec:
+def spec(kind: Any, action: Any = "mask", number: int = 1, **fields: Any) -> GuardrailSpec:
     """A guardrail of all stages, named like its kind."""
     fields.setdefault("config", {})
     fields.setdefault("stages", ALL_STAGES)
-    return GuardrailSpec(
-        id=number,
-        name=kind,
-        revision=1,
-        kind=kind,
-        action=action,
-        **fields,  # type: ignore[arg-type]
-    )
+    return GuardrailSpec(id=number, name=kind, revision=1, kind=kind, action=action, **fields)
 
 
 def every_kind(action: str = "mask") -> Engine:
@@ -142,6 +135,7 @@ class Answer:
         """What comes out of these deltas; a text stands for one of the message."""
         given = [Text("t", one) if isinstance(one, str) else one for one in deltas]
         out = self.filter.take(given)
+        self.filter.tell()
         self.passed += out
         return out
 

@@ -179,7 +179,7 @@ def test_calls_that_are_too_large_to_be_searched_end_the_answer():
     ],
 )
 def test_calls_of_tools_may_be_denied(config: dict[str, Any], rule: str | None):
-    tools = [
+    tools: list[dict[str, Any]] = [
         {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "send"}]},
         {"type": "function", "name": "send"},
     ]

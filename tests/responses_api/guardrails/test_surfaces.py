@@ -211,13 +211,13 @@ def test_a_field_is_named_as_the_body_has_it():
 
 def test_an_item_nobody_knows_is_refused_by_what_must_look_at_everything():
     body = item(type="brand_new", text="harmless")
-    for action, fields, refused in (
-        ("block", {}, True),
-        ("mask", {}, True),
-        ("mask", {"on_failure": "open"}, False),
-        ("monitor", {}, False),
+    for action, on_failure, refused in (
+        ("block", "closed", True),
+        ("mask", "closed", True),
+        ("mask", "open", False),
+        ("monitor", "closed", False),
     ):
-        engine = compile_guardrails([spec("pii", action, **fields)])
+        engine = compile_guardrails([spec("pii", action, on_failure=on_failure)])
         refusal = check("responses", body, engine)[2].refusal
         assert (refusal is not None and refusal.rule == "opaque_item") is refused
         assert refusal is None or refusal.param == "input[0]"

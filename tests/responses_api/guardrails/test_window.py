@@ -83,6 +83,17 @@ def test_no_text_makes_much_be_held(stuff: str):
         assert window.held <= 1_200
 
 
+def test_what_cannot_be_seen_within_a_term_is_not_held_for_ever():
+    guard = ENGINE.output_guard(Masks(), lambda finding: None)
+    assert guard is not None
+    window, out = Window(guard.scanner, lambda hit: True), []
+    for piece in ["a fo", *["\u200b" * 1_000] * 50, "o bar."]:
+        out.append(window.feed(piece)[0])
+        assert window.held <= 4_096 + 1_000
+    out.append(window.flush()[0])
+    assert "".join(out) == "a [REDACTED]."
+
+
 def test_a_key_is_masked_however_long_it_is():
     key = "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQ+/\n" * 400 + "-----END PRIVATE KEY-----"
     text = f"Here: {key}\nKeep it safe."

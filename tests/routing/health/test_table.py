@@ -107,9 +107,11 @@ def test_a_hold_opens_at_once_for_as_long_as_it_says(
         of_status(408),
         of_status(409),
         failures.of_response(lane(), 429, b'{"error": {"message": "Request too large for m"}}', ""),
+        failures.of_response(lane(), 402, b'{"error": {"message": "You can only afford 12"}}', ""),
+        of_status(429, code="resource_unavailable"),
         UpstreamAuthFailed("no credential"),
     ],
-    ids=["ours", "400", "422", "408", "409", "429-size", "none"],
+    ids=["ours", "400", "422", "408", "409", "429-size", "402-size", "429-flex", "none"],
 )
 def test_a_storm_of_clients_faults_changes_nothing(error: GatewayError) -> None:
     fleet = Fleet(2)
@@ -347,3 +349,29 @@ def test_what_is_kept_is_bounded() -> None:
         passage.answered(0.1)
         passage.leave()
     assert table.size <= 10_000
+
+
+def test_a_lane_that_begins_nothing_while_streams_wait_is_tight() -> None:
+    fleet = Fleet(1)
+    (table,) = fleet.tables
+    for _ in range(3):
+        passage = table.enter(lane(), caller(1), streams=True)
+        assert passage is not None
+        passage.answered(0.25)
+        passage.leave()
+    waiting = [table.enter(lane(), caller(number), streams=True) for number in range(2)]
+    whole = table.enter(lane(provider="beta"), caller(1))
+    fleet.now += 1.0
+    assert not table.of(lane(), fleet.now).is_tight
+    fleet.now += 0.1
+    assert table.of(lane(), fleet.now).is_tight
+    assert not table.of(lane(provider="beta"), fleet.now).is_tight
+    (first, second) = waiting
+    assert first is not None
+    assert second is not None
+    assert whole is not None
+    first.answered(0.25)
+    assert not table.of(lane(), fleet.now).is_tight
+    second.leave()
+    fleet.now += 60.0
+    assert not table.of(lane(), fleet.now).is_tight
