@@ -50,7 +50,8 @@ def _beginning(body: dict[str, Any]) -> Iterator[str]:
     if not isinstance(said, list):
         yield _text(said)
         return
-    yield _first_text(said, _SYSTEM)
+    if system := _first_text(said, _SYSTEM):
+        yield system
     yield _first_text(said, ("user",))
 
 

@@ -31,6 +31,13 @@ def test_a_conversation_that_grows_begins_alike() -> None:
     assert of(first) == of(later)
 
 
+def test_a_text_begins_as_the_item_that_is_made_of_it() -> None:
+    item = {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
+    answer = {"role": "assistant", "content": "Hello"}
+    said = {"instructions": "Be brief.", "input": "Hi"}
+    assert of(said) == of({**said, "input": [item, answer, {"role": "user", "content": "More"}]})
+
+
 def test_what_differs_at_the_beginning_makes_another_number() -> None:
     body: dict[str, Any] = {"instructions": "Be brief.", "input": "Hi", "tools": TOOLS}
     others = [
