@@ -53,3 +53,46 @@ def test_wrong_input_is_named(monkeypatch: pytest.MonkeyPatch):
     assert "sk-guard" not in text("add_guardrail", "mod", *common, "--secret-env", "GUARD_KEY")
     made = answer("add_guardrail", "hook", "--kind", "webhook", "--url", "https://h.example")
     assert made["secret"].startswith("whsec_")
+
+
+def test_a_file_makes_guardrails_and_an_export_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TOLLGATE_CREDENTIAL_MOD", "sk-mod")
+    rows.customer()
+    file = tmp_path / "tollgate.yaml"
+    file.write_text(
+        "platform:\n"
+        "  guardrails:\n"
+        "  - name: no-secrets\n"
+        "    kind: secrets\n"
+        "    action: block\n"
+        "    stages: [input, output]\n"
+        "  - name: mod\n"
+        "    kind: moderation\n"
+        "    action: monitor\n"
+        "    stages: [input]\n"
+        "    url: https://m.example/v1/moderations\n"
+        "    secret: {env: TOLLGATE_CREDENTIAL_MOD}\n"
+        "tenants:\n"
+        "- slug: acme\n"
+        "  guardrails:\n"
+        "  - name: names\n"
+        "    kind: terms\n"
+        "    action: mask\n"
+        "    stages: [input]\n"
+        "    config: {terms: [apollo]}\n"
+    )
+    text("apply", str(file))
+    assert set(Guardrail.objects.values_list("name", "tenant__slug")) == {
+        ("no-secrets", None),
+        ("mod", None),
+        ("names", "acme"),
+    }
+    exported = text("export_config")
+    assert "no-secrets" in exported
+    assert "sk-mod" not in exported
+    assert "guardrail_mod" in exported.lower()
+    before = dict(Guardrail.objects.values_list("name", "revision"))
+    text("apply", str(file))  # nothing differs
+    assert dict(Guardrail.objects.values_list("name", "revision")) == before

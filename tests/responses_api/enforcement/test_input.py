@@ -35,7 +35,7 @@ def test_a_blocked_request_is_refused_by_name_and_costs_nothing(
         "no-words",
         "blocked",
         "input",
-        "term",
+        "terms",
     )
 
 

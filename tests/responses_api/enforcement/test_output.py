@@ -1,4 +1,4 @@
-"""What a model wrote is looked at before a client sees it, by checks of ours and by checks outside."""
+"""A model's words are looked at before a client sees them, by checks of ours and by checks outside."""
 
 from __future__ import annotations
 

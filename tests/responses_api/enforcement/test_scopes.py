@@ -1,4 +1,4 @@
-"""Which guardrails apply to a call, and that a lower level adds to a higher one and takes nothing away."""
+"""Guardrails hold together: a lower level adds to a higher one and takes nothing away."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def test_a_tenants_service_lies_behind_no_private_address_and_costs_the_platform
     gateway: LiveGateway, acme: Customer
 ):
     owner = access_as(acme.tenant, "owner")
-    platforms = rows.provider("chat", "https://mod.example/v1", name="mod", secret="sk-1")
+    closed = {"secret": "sk-1", "allow_tenant_credentials": False}
+    platforms = rows.provider("chat", "https://mod.example/v1", name="mod", **closed)
     given = {"tenant": acme.tenant, "name": "x", "kind": "webhook"}
     wrong = (
         {"url": "http://127.0.0.1:1/x"},
