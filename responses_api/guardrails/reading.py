@@ -13,7 +13,12 @@ from typing import Any
 
 from gateway_project.lib.json import Json
 from responses_api.guardrails import json_text
-from responses_api.guardrails.spec import DefinedTool, RequestContents, RequestSegment, Unreadable
+from responses_api.guardrails.spec import (
+    DefinedTool,
+    RequestContents,
+    RequestSegment,
+    UnreadableContent,
+)
 
 # Fields that hold an id, a word of the protocol, or what only its maker can read.
 NO_TEXT = frozenset(
@@ -34,7 +39,7 @@ class Visitor:
         self._texts = texts
         self._segments: list[RequestSegment] = []
         self._tools: list[DefinedTool] = []
-        self._opaque: list[Unreadable] = []
+        self._opaque: list[UnreadableContent] = []
         self._roles: list[tuple[str, str]] = []
         self._images = 0
         self._files = 0
@@ -108,7 +113,7 @@ class Visitor:
         self._tools.append(DefinedTool(kind, name, server, param))
 
     def opaque(self, kind: Any, of: Any, param: str) -> None:
-        self._opaque.append(Unreadable(kind, str(of), param))
+        self._opaque.append(UnreadableContent(kind, str(of), param))
 
     def image(self, role: str, param: str, url: Any) -> Any:
         """Visit an image: its address may be a text, the image itself cannot be read."""

@@ -68,7 +68,7 @@ class RequestSegment(Struct, frozen=True):
     text: str
 
 
-class Unreadable(Struct, frozen=True):
+class UnreadableContent(Struct, frozen=True):
     """Something of a request that cannot be read: `kind` is `encrypted`, `file`, `image`, `audio` or
     `item`, which is an item of a type nobody knows."""
 
@@ -91,7 +91,7 @@ class RequestContents(Struct, frozen=True):
 
     segments: tuple[RequestSegment, ...]
     tools: tuple[DefinedTool, ...] = ()
-    opaque: tuple[Unreadable, ...] = ()
+    opaque: tuple[UnreadableContent, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
     images: int = 0
     files: int = 0
@@ -114,9 +114,11 @@ class GuardrailFinding(Struct, frozen=True):
 
 
 class OutputVerdict(Struct, frozen=True):
-    """The word of external checks on an output: `findings` are recorded; one that is `blocked` ends the answer
-    and one that is `unavailable` makes it fail; `texts` are the segments as they may go on, None: as they
-    are."""
+    """The word of external checks on an output.
+
+    findings   are recorded; a blocked one ends the answer, an unavailable one makes it fail
+    texts      the segments as they may go on; None: as they are
+    """
 
     findings: tuple[GuardrailFinding, ...] = ()
     texts: tuple[str, ...] | None = None

@@ -44,7 +44,7 @@ def surface_of(delta: Words) -> str:
     return _SURFACES[type(delta)]
 
 
-class _Block:
+class _OpenText:
     """The text that is open. `last` is the delta whose place what is held will take."""
 
     __slots__ = ("annotations", "last", "name", "surface", "window")
@@ -70,15 +70,18 @@ class TextBlocks:
         self._begin = begin
         self._report = report
         self._is_passive = is_passive
-        self._block: _Block | None = None
+        self._block: _OpenText | None = None
 
     def take(self, delta: Words) -> list[Delta]:
         """Take a piece of a text."""
-        block, name = self._block, name_of(delta)
-        if block is not None and block.name == name and self._is_plain(block, delta):
+        block = self._block
+        if block is not None and isinstance(delta, Text) and self._goes_on(block, delta):
             block.last = delta
-            out = self._feed(block, delta.text)
-            return self._deltas(block, out, delta) if out else []
+            out, hits = block.window.feed(delta.text)
+            if hits:
+                self._report(hits, block.surface)
+            return [Text(delta.key, out, (), (), delta.phase)] if out else []
+        name = name_of(delta)
         before = self.close() if block is not None and block.name != name else []
         if delta.text or (isinstance(delta, Text) and delta.annotations):
             before += self._take(name, delta)
@@ -89,16 +92,18 @@ class TextBlocks:
             before.append(structs.replace(delta, text=""))
         return before
 
-    def _is_plain(self, block: _Block, delta: Words) -> bool:
-        """Tell whether a piece of the open text is nothing but text, as almost every delta is."""
-        if self._is_passive or block.annotations or delta.__class__ is not Text:
+    def _goes_on(self, block: _OpenText, delta: Text) -> bool:
+        """Tell whether a delta is more of the open text and nothing else, as almost every one is."""
+        last = block.last
+        if not isinstance(last, Text) or self._is_passive:
             return False
-        return not delta.annotations
+        is_same = last.key == delta.key and last.phase == delta.phase
+        return is_same and not (delta.annotations or block.annotations)
 
     def _take(self, name: Hashable, delta: Words) -> list[Delta]:
         block = self._block
         if block is None:
-            block = self._block = _Block(name, delta, self._begin())
+            block = self._block = _OpenText(name, delta, self._begin())
         block.last = delta
         out = self._feed(block, delta.text)
         if self._is_passive:
@@ -114,7 +119,7 @@ class TextBlocks:
         block = self._block
         is_first = block is None
         if block is None:
-            block = self._block = _Block(name, delta, self._begin())
+            block = self._block = _OpenText(name, delta, self._begin())
         out = self._feed(block, delta.arguments)
         if self._is_passive:
             before.append(delta)
@@ -137,14 +142,14 @@ class TextBlocks:
             return [ToolCall(last.key, out)] if out else []
         return self._deltas(block, out, last, is_last=True)
 
-    def _feed(self, block: _Block, text: str) -> str:
+    def _feed(self, block: _OpenText, text: str) -> str:
         out, hits = block.window.feed(text)
         if hits:
             self._report(hits, block.surface)
         return out
 
     def _deltas(
-        self, block: _Block, out: str, delta: Words, *, is_last: bool = False
+        self, block: _OpenText, out: str, delta: Words, *, is_last: bool = False
     ) -> list[Delta]:
         """Put what is let go into a delta like the one that brought it."""
         if isinstance(delta, Text):
@@ -156,7 +161,7 @@ class TextBlocks:
             return [Reasoning(delta.key, out, delta.kind, delta.part)] if out else []
         return [Refusal(delta.key, out)] if out else []
 
-    def _annotations(self, block: _Block, *, is_last: bool) -> tuple[Json, ...]:
+    def _annotations(self, block: _OpenText, *, is_last: bool) -> tuple[Json, ...]:
         """Return the annotations of text that was let go, moved along with it."""
         released = block.window.released
         waiting: list[Json] = []
