@@ -19,7 +19,7 @@ RECOVERS_WITHIN_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What happens to the first lane, in the words of the sandbox's faults, and for how long."""
+    """Script what happens to the first lane, in the words of the sandbox's faults, and for how long."""
 
     name: str
     fault: str

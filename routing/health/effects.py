@@ -35,7 +35,7 @@ MISSING_MODEL_SECONDS = 600.0
 
 
 class Effect(Struct, frozen=True):
-    """What an event does to the circuit of one scope.
+    """Say what an event does to the circuit of one scope.
 
     hold_seconds  leave it alone for so long; 0: it is a failure. With `most_seconds`, twice as long each
                   time in a row, up to that

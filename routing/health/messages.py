@@ -15,7 +15,7 @@ MOST_REASON = 100
 
 
 class CircuitMessage(Struct, frozen=True, omit_defaults=True):
-    """What a process found out about the circuit `scope`.
+    """Hold what a process found out about the circuit `scope`.
 
     open    it is open for `seconds` from now on; `openings` in a row, by what, and why
     close   it works again, or an operator says so

@@ -11,8 +11,8 @@ KINDS: tuple[ScopeKind, ...] = ("provider", "model", "credential", "credential_m
 NO_CREDENTIAL = "-"
 
 
-class Scope(NamedTuple):
-    """What one circuit is for. `model` and `credential` are empty where they do not matter."""
+class FailureScope(NamedTuple):
+    """Name what one circuit is for. `model` and `credential` are empty where they do not matter."""
 
     kind: ScopeKind
     provider_id: int
@@ -28,19 +28,21 @@ class Scope(NamedTuple):
         return "/".join(words)
 
 
-def scopes_of(lane: ResolvedTarget) -> tuple[Scope, Scope, Scope, Scope]:
+def scopes_of(
+    lane: ResolvedTarget,
+) -> tuple[FailureScope, FailureScope, FailureScope, FailureScope]:
     """Return the four scopes of a lane, in the order of `KINDS`."""
     at = lane.provider_id, lane.provider
     credential = lane.credential_id or NO_CREDENTIAL
     return (
-        Scope("provider", *at),
-        Scope("model", *at, "", lane.model),
-        Scope("credential", *at, credential),
-        Scope("credential_model", *at, credential, lane.model),
+        FailureScope("provider", *at),
+        FailureScope("model", *at, "", lane.model),
+        FailureScope("credential", *at, credential),
+        FailureScope("credential_model", *at, credential, lane.model),
     )
 
 
-def read_scope(name: str) -> Scope | None:
+def read_scope(name: str) -> FailureScope | None:
     """Read the name of a scope; None if it is none. The name of a model may contain slashes."""
     kind, _, rest = name.partition("/")
     provider_id, _, rest = rest.partition("/")
@@ -49,12 +51,12 @@ def read_scope(name: str) -> Scope | None:
         return None
     at = int(provider_id), provider
     if kind == "provider":
-        return None if rest else Scope("provider", *at)
+        return None if rest else FailureScope("provider", *at)
     if kind == "model":
-        return Scope("model", *at, "", rest) if rest else None
+        return FailureScope("model", *at, "", rest) if rest else None
     credential, _, model = rest.partition("/")
     if kind == "credential" and credential and not model:
-        return Scope("credential", *at, credential)
+        return FailureScope("credential", *at, credential)
     if kind == "credential_model" and credential and model:
-        return Scope("credential_model", *at, credential, model)
+        return FailureScope("credential_model", *at, credential, model)
     return None

@@ -16,7 +16,7 @@ from routing.health.lane_state import LaneState
 from routing.health.messages import CircuitMessage
 from routing.health.passage import Passage
 from routing.health.retry_budget import RetryBudget
-from routing.health.scopes import Scope
+from routing.health.scopes import FailureScope
 from routing.health.upstream_limits import AccountUse
 from routing.policy.lane_health import HEALTHY, LaneHealth
 from routing.route import ResolvedTarget
@@ -42,7 +42,7 @@ GiveBack = Callable[[Sequence[str]], None]
 class OpenCircuit:
     """An open circuit as people see it; `seconds` until it may be tried again, 0 once it may."""
 
-    scope: Scope
+    scope: FailureScope
     seconds: float
     openings: int
     opened_by: OpenedBy
@@ -321,7 +321,7 @@ class LaneTable:
             self._lanes[key] = state
         return state
 
-    def _circuit(self, scope: Scope) -> Circuit:
+    def _circuit(self, scope: FailureScope) -> Circuit:
         circuit = self._circuits.get(scope.name)
         if circuit is None:
             if len(self._circuits) >= MAX_CIRCUITS:

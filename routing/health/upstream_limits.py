@@ -38,7 +38,7 @@ _MOST_TEXT = 40
 
 
 class UpstreamLimits:
-    """What one account has left for one model. `tight_until` is when it is said to have more again. Of a
+    """Keep what one account has left for one model. `tight_until` is when it is said to have more again. Of a
     provider that has not said anything so far, one answer in sixteen is looked at."""
 
     __slots__ = ("_says", "_unread", "tight_until")
@@ -102,7 +102,7 @@ def _reset_seconds(text: str, now: float) -> float:
 
 
 class AccountUse:
-    """How much of the limits that an operator gave for an account this process has used: a bucket that
+    """Count how much of the limits that an operator gave for an account this process has used: a bucket that
     drains at the limit's rate (GCRA). It counts its own calls only."""
 
     __slots__ = ("_requests_until", "_tokens_until", "in_flight")

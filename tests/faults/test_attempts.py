@@ -1,4 +1,4 @@
-"""Which lanes a call is sent to, how often, and what its client is told of that."""
+"""Test which lanes a call is sent to, how often, and what its client is told of that."""
 
 from __future__ import annotations
 

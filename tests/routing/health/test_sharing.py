@@ -1,4 +1,4 @@
-"""What one process finds out the others know, through a real Redis."""
+"""See that what one process finds out is known to the others, through a real Redis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway_project.lib.errors import UpstreamRateLimited, UpstreamUnreachable
 from gateway_project.lib.secret import Secret
 from routing.health import sharing
 from routing.health.passage import Passage
-from routing.health.scopes import Scope
+from routing.health.scopes import FailureScope
 from routing.health.sharing import CircuitSharing
 from routing.health.table import LaneTable
 from routing.route import ResolvedTarget
@@ -80,7 +80,7 @@ def is_open(table: LaneTable, place: ResolvedTarget) -> bool:
     return table.of(place, table.now()).is_open
 
 
-def is_of(place: ResolvedTarget, scope: Scope) -> bool:
+def is_of(place: ResolvedTarget, scope: FailureScope) -> bool:
     return scope.provider_id == place.provider_id
 
 

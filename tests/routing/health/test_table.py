@@ -1,4 +1,4 @@
-"""What happens on one lane changes that lane, those that share what failed, and nothing else."""
+"""See that what happens on one lane changes that lane, those that share what failed, and nothing else."""
 
 from __future__ import annotations
 
