@@ -238,7 +238,7 @@ class _Look:
             if begin >= cut:
                 return
             end = start + offsets[last - self._before - 1] + 1
-            made = (bound.guardrail, "term", bound.label, None, self._text[begin:end])
+            made = (bound.guardrail, "terms", bound.label, None, self._text[begin:end])
             found.append(Hit(begin, begin - end, bound.order, *made))
 
     def _spans(self) -> Iterable[tuple[int, int]]:

@@ -213,7 +213,7 @@ def test_nothing_of_what_is_blocked_is_let_go(at: int):
     assert answer.filter.is_blocked
     assert "f" not in answer.text
     assert [(one.rule, one.outcome, one.start) for one in answer.findings] == [
-        ("term", "blocked", 6)
+        ("terms", "blocked", 6)
     ]
 
 
