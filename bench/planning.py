@@ -65,7 +65,7 @@ class _Attempt:
 
         table, caller, lanes = LaneTable(), CallerId(1, 1), (_lane(0),)
         progress: Any = SimpleNamespace(opened_at=time.monotonic())
-        self._choice = lambda: LaneChoice(
+        self._choice: Any = lambda: LaneChoice(
             table, USUAL_POLICY, caller, lanes, progress,
             all_open=False, streams=True, commit_seconds=15.0, wait_seconds=5.0,
         )  # fmt: skip

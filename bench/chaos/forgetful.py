@@ -63,5 +63,5 @@ def _forget(self: Spool) -> None:
     _close(self)
 
 
-Spool.append = _remember  # type: ignore[method-assign]
+Spool.append = _remember  # type: ignore[method-assign, assignment]
 Spool.close = _forget  # type: ignore[method-assign]

@@ -125,14 +125,16 @@ def _shown(found: list[OpenCircuit], who: Access) -> list[ShownCircuit]:
             "pk", "tenant_id"
         )
     )
-    accounts = {_id(each.scope.credential) for each in found} - {None}
+    accounts = {made for each in found if (made := _id(each.scope.credential)) is not None}
     named = {row.pk: row.name for row in Credential.objects.filter(pk__in=accounts)}
     shown = []
     for each in found:
         provider_id = each.scope.provider_id
         if provider_id in owners and who.may("view", Area.PROVIDERS, owners[provider_id]):
             may_reset = who.may("change", Area.PROVIDERS, owners[provider_id])
-            shown.append(ShownCircuit(each, named.get(_id(each.scope.credential), ""), may_reset))
+            account = _id(each.scope.credential)
+            name = "" if account is None else named.get(account, "")
+            shown.append(ShownCircuit(each, name, may_reset))
     return shown
 
 

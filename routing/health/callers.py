@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class CallerId(NamedTuple):
-    """Whose call it was."""
+    """Name the tenant and the key that a call was made with."""
 
     tenant_id: int
     key_id: int

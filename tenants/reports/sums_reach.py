@@ -11,7 +11,7 @@ from tenants.models import SumsBackfill
 
 
 class SumsReach:
-    """What is known of it. Copies of a filter share one."""
+    """Keep what is known of it. Copies of a filter share one."""
 
     __slots__ = ("_is_read", "_reached")
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Public by their own documentation, whatever they are called.
 NOT_OURS = {
     *("_replace", "_asdict", "_fields"),  # of named tuples
-    *("_meta", "_default_manager", "_raw_delete", "_registry"),  # Django
+    *("_meta", "_default_manager", "_raw_delete", "_registry", "_wrapped"),  # Django
     "_request_id",  # the OpenAI SDK
 }
 # What else is read: of other libraries (support/tls.py, budgets/bank.py, lib/test_rounds.py), and where tests

@@ -30,7 +30,7 @@ CAN_FORK = hasattr(os, "pidfd_open") and TIER is not Tier.PROOF
 
 
 class Running(Protocol):
-    """What tests use of `subprocess.Popen`, with text for streams."""
+    """Name what tests use of `subprocess.Popen`, with text for streams."""
 
     stdin: IO[str] | None
     stdout: IO[str] | None

@@ -50,7 +50,7 @@ FURTHER = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is to be run: the arguments of a Python, its environment and its standard files."""
+    """Describe what is to be run: the arguments of a Python, its environment and its standard files."""
 
     arguments: list[str]
     environment: dict[str, str]

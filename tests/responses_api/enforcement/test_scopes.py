@@ -95,7 +95,7 @@ def test_a_tenants_service_lies_behind_no_private_address_and_costs_the_platform
     gateway: LiveGateway, acme: Customer
 ):
     owner = access_as(acme.tenant, "owner")
-    closed = {"secret": "sk-1", "allow_tenant_credentials": False}
+    closed: dict[str, Any] = {"secret": "sk-1", "allow_tenant_credentials": False}
     platforms = rows.provider("chat", "https://mod.example/v1", name="mod", **closed)
     given = {"tenant": acme.tenant, "name": "x", "kind": "webhook"}
     wrong = (
