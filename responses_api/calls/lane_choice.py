@@ -43,6 +43,13 @@ _REFUSALS: dict[str, type[GatewayError]] = {
     )
 }  # fmt: skip
 
+_WHY: dict[type[GatewayError], str] = {
+    UpstreamRateLimited: "; the one that is free soonest limits the rate",
+    UpstreamQuotaExhausted: "; the one that is free soonest has used up its quota",
+    UpstreamAuthFailed: "; the one that is free soonest refuses the gateway's credential",
+    UpstreamModelMissing: "; the one that is free soonest does not know the model",
+}
+
 
 class LaneChoice:
     """The lanes of one call. `outcomes` names those that were asked or passed over, in order, each with
@@ -227,7 +234,8 @@ class LaneChoice:
         state = self._state(self._soonest())
         rest = max((state.open_until or 0.0) - clock.timestamp(), 1.0)
         kind = _REFUSALS.get(state.reason, UpstreamOverloaded)
-        error = kind("No provider of this model can take a call now.", retry_after_seconds=rest)
+        message = f"No provider of this model can take a call now{_WHY.get(kind, '')}."
+        error = kind(message, retry_after_seconds=rest)
         self.outcomes += [(lane.name, self._state(lane).reason) for lane in self._planned]
         return error
 
