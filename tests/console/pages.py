@@ -135,7 +135,13 @@ def provider_form(**fields: Any) -> dict[str, Any]:
 
 
 def credential_form(**fields: Any) -> dict[str, Any]:
-    return {"name": "new credential", "secret": "sk-posted-secret-12345", "enabled": "on", **fields}
+    return {
+        "name": "new credential",
+        "secret": "sk-posted-secret-12345",
+        "weight": 100,
+        "enabled": "on",
+        **fields,
+    }
 
 
 def endpoint_form(**fields: Any) -> dict[str, Any]:
@@ -146,8 +152,16 @@ def alias_form(*targets: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {
         "name": "new-alias",
         "responses_mode": "auto",
+        "strategy": "weighted",
+        "affinity": "cache",
+        "affinity_seconds": 600,
+        "max_attempts": 3,
+        "wait_seconds": 5,
+        "cache_seconds": 0,
+        "cache_scope": "key",
+        "cache_charge_percent": 0,
         "enabled": "on",
-        **formset("targets", *targets),
+        **formset("targets", *({"weight": 100, "enabled": "on", **each} for each in targets)),
         **fields,
     }
 

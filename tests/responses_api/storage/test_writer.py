@@ -129,7 +129,7 @@ def test_the_records_of_the_gateway_have_one_order():
     names = [each.__qualname__ for kind in RECORD_KINDS for each in kind.types]
     assert names == [
         "ResponseRecord", "CompletionRecord", "Begin", "Append", "Finish", "RunRenewal", "KeyClaim",
-        "KeyRenewal", "EndedCall", "Draw", "GiveBack",
+        "KeyRenewal", "EndedCall", "Draw", "GiveBack", "EventRecord", "SealedAnswer",
     ]  # fmt: skip
 
 
