@@ -39,6 +39,7 @@ FAULTS_TO_PLAY = [
     if not fault.has_own_port and "silence" not in fault.name
 ]
 ENDLESS = {"never-ending", "comments-only", "huge-event", "header-bomb", "slow-drip"}
+LEFT_ALONE = "401"  # opens a circuit: the second call may find out, the third is kept back
 
 SETUP = """
 import json
@@ -49,8 +50,13 @@ upstream = {upstream!r}
 for door in ("chat", "responses"):
     for name, secret in upstream.items():
         row = rows.provider(door, {url!r}, f"{{name}}-{{door}}", secret=secret)
-        for model in {models!r}:
+        for model in ("good", {refusing!r}):
             ProviderModel.objects.create(provider=row, upstream_id=model)
+    for fault in {faults!r}:
+        for form in ("json", "stream"):
+            name = f"plain-{{door}}-{{fault}}-{{form}}"
+            row = rows.provider(door, {url!r}, name, secret=upstream["plain"])
+            ProviderModel.objects.create(provider=row, upstream_id={prefix!r} + fault)
     gone = rows.provider(door, "http://127.0.0.1:9/v1", f"gone-{{door}}", secret=upstream["plain"])
     ProviderModel.objects.create(provider=gone, upstream_id="any")
 from tenants.keys import play_tokens
@@ -91,8 +97,13 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
         "TOLLGATE_TOTAL_STREAM_SECONDS": "1",
         "TOLLGATE_LOG_LEVEL": "DEBUG",
     }
-    models = ["good", *(PREFIX + name for name in FAULTS_TO_PLAY)]
-    script = SETUP.format(url=provider.base_url, upstream=UPSTREAM, models=models)
+    script = SETUP.format(
+        url=provider.base_url,
+        upstream=UPSTREAM,
+        refusing=f"{PREFIX}400",
+        faults=FAULTS_TO_PLAY,
+        prefix=PREFIX,
+    )
     gone_through = Run(*shell(variables, script))
     with Served(variables) as served:
         with httpx.Client(
@@ -126,12 +137,15 @@ def everything(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
 
 def good_and_faulty(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
     bearer = {"authorization": f"Bearer {key}"}
-    models = ["good", *(PREFIX + name for name in FAULTS_TO_PLAY if name not in ENDLESS)]
     for door in PATHS:
-        targets = [f"plain-{door}/{model}" for model in models]
-        targets += [f"shaped-{door}/good", f"shaped-{door}/{PREFIX}400", f"gone-{door}/any"]
-        for target in targets:
-            for stream in (False, True):
+        for stream in (False, True):
+            targets = [f"plain-{door}/good", f"shaped-{door}/good", f"shaped-{door}/{PREFIX}400"]
+            targets += [f"gone-{door}/any"]
+            targets += [
+                faulty(door, name, stream) for name in FAULTS_TO_PLAY if name not in ENDLESS
+            ]
+            targets += [faulty(door, LEFT_ALONE, stream)] * 2
+            for target in targets:
                 yield sent(client, door, bearer, json.dumps(question(door, target, PROMPT, stream)))
         unstored = question(door, f"plain-{door}/good", NOT_TO_BE_STORED, False) | {"store": False}
         yield sent(client, door, bearer, json.dumps(unstored))
@@ -139,8 +153,14 @@ def good_and_faulty(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
             client,
             door,
             bearer,
-            json.dumps(question(door, f"plain-{door}/{PREFIX}never-ending", "", True)),
+            json.dumps(question(door, faulty(door, "never-ending", True), "", True)),
         )
+
+
+def faulty(door: str, fault: str, stream: bool) -> str:
+    """The target that plays a fault for one call. It has a provider of its own: the circuit that the fault
+    opens must keep no other call from the provider."""
+    return f"plain-{door}-{fault}-{'stream' if stream else 'json'}/{PREFIX}{fault}"
 
 
 def refused(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
@@ -224,6 +244,9 @@ def test_the_run_went_through_good_and_bad(run: Run) -> None:
     assert {200, 400, 401, 404, 405, 413, 422, 429, 502, 503} <= statuses
     assert 500 not in statuses
     assert len(run.answers) > 150
+    # Every other call was sent: what is looked at below is what providers led to.
+    kept_back = [answer for answer in run.answers if b"can take a call now" in answer.content]
+    assert len(kept_back) == 2 * len(PATHS)
 
 
 def test_no_secret_is_in_the_log_or_on_the_terminal(run: Run) -> None:

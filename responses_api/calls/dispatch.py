@@ -290,7 +290,9 @@ def _choice(
 ) -> LaneChoice:
     call, policy, caller = admitted.call, admitted.route.policy, admitted.caller
     is_background = bool(call.body.get("background"))
-    commit = timeouts.commit if call.stream else timeouts.first_byte
+    # A pause that the watchdog would cut off hides the error that the last attempt ended with.
+    whole = timeouts.total_stream if call.stream else timeouts.total
+    commit = min(whole, timeouts.commit if call.stream else timeouts.first_byte)
     return LaneChoice(
         table,
         policy,

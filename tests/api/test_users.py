@@ -85,6 +85,7 @@ def test_what_is_wrong_with_an_account_is_named(world: World, operator: Api):
 
 
 def test_whoever_is_deactivated_is_out_of_every_session_and_token(world: World, operator: Api):
+    person("who stays an operator")
     user = person()
     api, client = of_person(user), worlds.signed_in(user)
     assert client.get("/console/").status_code == api.get("keys").status_code == 200
@@ -98,6 +99,7 @@ def test_whoever_is_deactivated_is_out_of_every_session_and_token(world: World, 
 
 
 def test_a_role_of_the_platform_is_given_and_taken(world: World, operator: Api):
+    person("who stays an operator")
     user = User.objects.create_user("ada")
     place = f"users/{user.pk}"
     for role in ("operator", "auditor", "", "auditor", "operator", ""):

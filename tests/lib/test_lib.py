@@ -689,12 +689,16 @@ def test_a_target_whose_credential_cannot_be_opened_is_not_called(
         "chat", gateway.sandbox.base_url, "locked", secret="secret-of-locked-1"
     )
     rows.alias("locked", (provider, "any"))
+    first = Credential.objects.get(provider=provider)
     other = credentials.create(provider, Secret("another-secret-0001"), name="other")
-    for row in Credential.objects.exclude(pk=other.pk):
-        Credential.objects.filter(pk=other.pk).update(sealed_secret=row.sealed_secret)
+    # Neither of the pool opens: each has what was sealed for the other.
+    for row, moved in ((first, other), (other, first)):
+        Credential.objects.filter(pk=row.pk).update(sealed_secret=moved.sealed_secret)
     body = {"model": "locked", "messages": [{"role": "user", "content": "Hi"}]}
     answer = httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=acme.headers)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_auth_failed")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (502, "upstream_auth_failed")
+    assert "no usable credential" in error["message"]
     assert len(gateway.sandbox.calls) == 0
 
 

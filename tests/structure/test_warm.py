@@ -55,3 +55,19 @@ def test_one_that_needs_what_was_read_while_importing_to_be_different_is_started
     found, _ = told(tmp_path, TOLLGATE_DEBUG="true")
     assert found["starter"] != FORKED
     assert found["settings"][1] is True
+
+
+def test_one_whose_settings_cannot_be_read_fails_as_python_does(tmp_path: Path) -> None:
+    for wrong in ({"TOLLGATE_DRAIN_SECONDS": "soon"}, {"TOLLGATE_TASKS": "threads"}):
+        chosen = environment(tmp_path, **wrong)
+        forked, cold = (
+            warm.run(["manage.py", "check"], chosen, GIVE_UP_SECONDS, is_cold=is_cold)
+            for is_cold in (False, True)
+        )
+        assert cold.returncode != 0
+        assert next(iter(wrong)) in cold.stderr
+        assert (forked.returncode, forked.stdout, forked.stderr) == (
+            cold.returncode,
+            cold.stdout,
+            cold.stderr,
+        )

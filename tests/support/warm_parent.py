@@ -6,7 +6,8 @@ program ended and what it cost into a pipe of that program.
 
 What a program does is what it does when Python starts it, as long as nothing that was imported has read
 another environment than its own: the settings are read anew, and where one of those that were read during the
-imports is not the same now, Python is started after all.
+imports is not the same now, Python is started after all. So it is where this process could not read them
+itself: what is wrong with them each program says.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import django
 from django.conf import Settings, settings
 
 from gateway_project.lib import database_url
+from gateway_project.lib.env import SettingError
 
 OURS = "gateway_project.settings"
 # Read during the imports, and given to those who keep them once more.
@@ -61,13 +63,22 @@ class Program:
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for those who are tested
-    django.setup()
+    is_warm = _import_everything()
+    if (program := _start_programs(control)) is not None:
+        _run(program, is_warm)
+
+
+def _import_everything() -> bool:
+    """Return whether the settings of this family of programs can be read, without which nothing can be."""
+    try:
+        django.setup()
+    except SettingError:
+        return False
     for name in FURTHER:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    if (program := _start_programs(control)) is not None:
-        _run(program)
+    return True
 
 
 def _start_programs(control: socket.socket) -> Program | None:
@@ -121,7 +132,7 @@ def _tell_end(watch: int, pid: int, told: int) -> None:
     os.close(watch)
 
 
-def _run(program: Program) -> None:
+def _run(program: Program, is_warm: bool) -> None:
     """Become the program; what it raises ends this process as it would end Python."""
     *files, told = program.files
     os.close(told)
@@ -136,7 +147,7 @@ def _run(program: Program) -> None:
     random.seed()
     is_module = program.arguments[0] == "-m"
     sys.argv = program.arguments[is_module:]
-    if not _are_settings_renewed():
+    if not is_warm or not _are_settings_renewed():
         os.execve(sys.executable, [sys.executable, *program.arguments], program.environment)
     if is_module:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

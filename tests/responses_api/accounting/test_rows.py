@@ -70,16 +70,20 @@ def test_a_stream_that_is_cut_is_charged_for_what_passed_by(
 def test_a_call_the_provider_refused_has_a_row_that_costs_nothing(
     post: Post, booked: Rows, buyer: Customer, door: str, protocol: str, fault: str
 ) -> None:
+    """The only lane is asked again where it was overloaded: then each attempt has such a row."""
     answer = post(door, f"{fault}-{protocol}", stream=True)
     assert answer.status_code >= 400
-    (row,) = booked()
-    assert (row.status, row.usage_source, row.charge_nano, sum(row.tokens)) == (
-        "failed",
-        "none",
-        0,
-        0,
-    )
-    assert row.error_code
+    made = booked()
+    for row in made:
+        assert (row.status, row.usage_source) == ("failed", "none")
+        assert (row.charge_nano, row.cost_nano, sum(row.tokens)) == (0, 0, 0)
+        assert row.error_code
+        assert request_id_of(row.id) == answer.headers["x-request-id"]
+    assert [row.leg for row in made] == list(range(len(made)))
+    *before, last = made
+    assert all(row.absorbed for row in before)
+    assert not last.absorbed
+    assert len(made) <= (3 if last.error_code == "upstream_overloaded" else 1)
 
 
 def test_each_attempt_of_a_fallback_has_a_row_of_its_own(
