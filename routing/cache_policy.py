@@ -11,7 +11,7 @@ from routing.models import Alias
 from routing.route import CachePolicy, CacheScope, ResolvedTarget
 
 # Facts of conditions that are not part of what makes requests equal.
-DECIDING = frozenset({"stream", "tags"})
+DECIDING = frozenset({"key", "stream", "tags"})
 
 
 def of_alias(alias: Alias, targets: Sequence[ResolvedTarget]) -> CachePolicy | None:

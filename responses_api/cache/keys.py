@@ -79,7 +79,11 @@ def _named(who: object) -> str:
 def _deciding(admitted: Admitted, policy: CachePolicy) -> dict[str, object]:
     """Return what makes no difference to an answer, but chooses the model by a condition of the alias."""
     body = admitted.call.body
-    facts = {"stream": admitted.call.stream, "tags": body.get("metadata")}
+    facts = {
+        "key": admitted.caller.key_public_id,
+        "stream": admitted.call.stream,
+        "tags": body.get("metadata"),
+    }
     return {name: facts[name] for name in policy.deciding}
 
 

@@ -194,6 +194,7 @@ def test_every_part_of_who_asks_whom_makes_another_key() -> None:
         of(policy=replace(POLICY, generation=1)),
         of(policy=replace(POLICY, alias_id=2)),
         of(policy=replace(POLICY, deciding=frozenset({"tags"}))),
+        of(policy=replace(POLICY, deciding=frozenset({"key"}))),
         of(policy=replace(POLICY, deciding=frozenset({"stream"}))),
         of(policy=replace(POLICY, scope="tenant")),
         of(policy=replace(POLICY, scope="end_user")),

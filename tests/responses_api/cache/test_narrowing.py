@@ -252,6 +252,18 @@ def test_what_chooses_the_model_by_a_condition_counts(ask, gateway, condition, o
     assert said == ["miss", "miss", "hit", "hit"]
 
 
+def test_a_condition_on_keys_keeps_their_answers_apart_although_a_tenant_shares_them(
+    ask, gateway, kept
+):
+    other, provider = another_key(kept), Provider.objects.get(name="sandbox-chat")
+    rules = {"cache_seconds": 60, "cache_scope": "tenant"}
+    alias = rows.alias("by-key", (provider, "sandbox-1"), (provider, "sandbox-2"), **rules)
+    alias.targets.filter(position=0).update(when={"key": kept.key.public_id})
+    gateway.catch_up()
+    said = [cached(ask("chat", by=by, model="by-key")) for by in (kept, other, kept, other)]
+    assert said == ["miss", "miss", "hit", "hit"]
+
+
 def test_a_purge_takes_every_answer_with_it_also_those_under_a_link(ask, gateway, kept):
     platforms = Alias.objects.get(name="sandbox-chat")
     Alias.objects.create(name="mine", tenant=kept.tenant, platform_alias=platforms)
