@@ -13,6 +13,7 @@ from responses_api.background import order, runs
 from responses_api.background.journal import PATIENCE_SECONDS, Journal
 from responses_api.background.local import LocalRuns
 from responses_api.background.response_writers import BackgroundResponseWriter, RunStore
+from responses_api.background.run_watcher import RunState
 from responses_api.background.runs import Order, Owned
 from responses_api.calls.admission import Admitted, GenerationRequest, admit_call
 from responses_api.calls.exchange import Exchange
@@ -41,13 +42,31 @@ async def run(services: Services, here: LocalRuns, tenant_id: int, response_id: 
     admitted, failure = await _admit(services, queued, request, call, charged)
     if services.registry.draining:
         return
+    # What becomes of it is known from before its start: whoever follows it may hear that it was cancelled,
+    # and leave, before there is a call to end.
+    with here.run_watcher.watching(tenant_id, response_id, _wait_for_call):
+        await _start(services, here, queued, request, admitted, failure)
+
+
+def _wait_for_call(state: RunState | None) -> None:
+    """Do nothing yet; the call asks what is known once it begins."""
+
+
+async def _start(
+    services: Services,
+    here: LocalRuns,
+    queued: Order,
+    request: GenerationRequest,
+    admitted: Admitted | None,
+    failure: GatewayError | None,
+) -> None:
     started = await in_database_thread(runs.start, queued, here.owner)
     if started is None:
         return
     journal = Journal(
         services.writer,
         here.run_watcher,
-        Owned(tenant_id, response_id, here.owner),
+        Owned(queued.tenant_id, queued.response_id, here.owner),
         stores_events=queued.streams,
         last_number=started.last,
         patience_seconds=PATIENCE_SECONDS,

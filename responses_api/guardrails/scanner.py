@@ -248,10 +248,8 @@ class _Look:
         return [(at, end) for at in self._places if (end := terms.end(folded, at))]
 
     def _offsets(self) -> Sequence[int]:
-        if (
-            len(self._folded) - self._before == len(self._text) - self._start
-            and self._folded.isascii()
-        ):
+        # Equal lengths prove nothing: one character may have become two, and another none.
+        if self._text.isascii():
             return range(len(self._folded) + 1)
         return folding.offsets(self._text[self._start :])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responses_api.guardrails.engine import compile_guardrails
@@ -25,6 +25,7 @@ TEXTS = st.lists(st.sampled_from(BITS) | st.text(max_size=3), min_size=1, max_si
 
 
 @settings(max_examples=examples(3_000))
+@example("straße.NET\u200b", 0)  # folded it is as long as it was
 @given(TEXTS, st.integers(0, 2**32))
 def test_a_torn_text_is_redacted_as_the_whole(text: str, seed: int):
     whole = as_whole(ENGINE, text)
