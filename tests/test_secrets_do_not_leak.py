@@ -89,6 +89,17 @@ class Run:
         return [*ours, *UPSTREAM.values(), *headers]
 
 
+def setup(url: str) -> str:
+    """Return the script that makes a customer, and a provider at `url` for every way a call can go."""
+    return SETUP.format(
+        url=url,
+        upstream=UPSTREAM,
+        refusing=f"{PREFIX}400",
+        faults=FAULTS_TO_PLAY,
+        prefix=PREFIX,
+    )
+
+
 @pytest.fixture(scope="module")
 def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa: F811
     data_dir = tmp_path_factory.mktemp("leaks")
@@ -97,14 +108,7 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
         "TOLLGATE_TOTAL_STREAM_SECONDS": "1",
         "TOLLGATE_LOG_LEVEL": "DEBUG",
     }
-    script = SETUP.format(
-        url=provider.base_url,
-        upstream=UPSTREAM,
-        refusing=f"{PREFIX}400",
-        faults=FAULTS_TO_PLAY,
-        prefix=PREFIX,
-    )
-    gone_through = Run(*shell(variables, script))
+    gone_through = Run(*shell(variables, setup(provider.base_url)))
     with Served(variables) as served:
         with httpx.Client(
             base_url=served.root_url, headers=CLIENT, timeout=GIVE_UP_SECONDS

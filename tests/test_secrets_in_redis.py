@@ -26,11 +26,10 @@ from tests.support.redis_server import RedisServer
 from tests.test_secrets_do_not_leak import (
     CLIENT,
     PROMPT,
-    SETUP,
-    UPSTREAM,
     Run,
     everything,
     played,
+    setup,
 )
 
 pytestmark = [pytest.mark.redis, pytest.mark.long]
@@ -77,8 +76,7 @@ def traces(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def _went(server: RedisServer, variables: dict[str, str], upstream: str) -> Traces:
     """Go through everything; return what was planted, and what of it could be in Redis."""
-    script = SETUP.format(url=upstream, upstream=UPSTREAM, models=["good"])
-    planted = Run(*shell(variables, script))
+    planted = Run(*shell(variables, setup(upstream)))
     secrets = [*planted.own_secrets, TYPED, PROMPT, shell(variables, WEBHOOK)]
     made = json.loads(manage(variables, "create_token", "--name", "ci", "--json"))
     grace = json.loads(manage(variables, "create_operator", "grace", "--json"))
