@@ -14,7 +14,7 @@ from routing.route import ResolvedTarget
 
 
 class Keeper(Protocol):
-    """Whatever keeps the circuits, as an attempt sees it."""
+    """Keep the circuits that an attempt tells of its end."""
 
     def answered(self, passage: Passage, seconds: float | None) -> None: ...
 

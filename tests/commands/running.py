@@ -56,7 +56,7 @@ def process(data_dir: Path, *arguments: str, **variables: str) -> subprocess.Com
 
 
 def cold_process(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The same by a Python that has imported nothing: it reads the settings where an operator's does."""
+    """Do the same with a Python that has imported nothing: it reads the settings where an operator's does."""
     return _run(data_dir, arguments, {}, is_cold=True)
 
 

@@ -1,4 +1,4 @@
-"""Whatever a button of the console does, a route of the management API does by the same function.
+"""Each button of the console has a route of the management API that does the same by the same function.
 
 Both sides are read from the code: pages and their actions from the console's site, views from the API's
 routes, and from each what functions of the domain they lead to. Nobody has to keep a list up to date.

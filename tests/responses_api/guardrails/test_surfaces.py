@@ -1,4 +1,4 @@
-"""Whatever part of a request a text stands in, it is read, and what is written back takes its place."""
+"""A text is read whatever part of a request it stands in, and what is written back takes its place."""
 
 from __future__ import annotations
 

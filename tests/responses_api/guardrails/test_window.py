@@ -1,4 +1,4 @@
-"""However a text is torn, what is let go of it is what redacting the whole gives."""
+"""A torn text is let go as redacting the whole gives it, however it is torn."""
 
 from __future__ import annotations
 
