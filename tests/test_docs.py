@@ -58,6 +58,11 @@ def test_every_command_stands_in_the_table() -> None:
     assert [name for name in OUR_COMMANDS if f"| [`{name}`](#{name}) |" not in COMMANDS] == []
 
 
+def test_no_guarantee_stands_twice() -> None:
+    rows = re.findall(r"(?m)^\| \w.{40,}$", GUARANTEES)
+    assert len(rows) == len(set(rows))
+
+
 def test_every_guarantee_names_the_tier_that_proves_it() -> None:
     rows = [line for line in GUARANTEES.splitlines() if re.match(r"\| [^-]", line)][1:]
     tiers = [re.split(r"(?<!\\)\|", row)[4:-1] for row in rows]
@@ -78,8 +83,8 @@ def test_every_command_has_a_section(name: str) -> None:
 
 
 @cases("name", VARIABLES)
-def test_every_variable_of_the_settings_has_a_row(name: str) -> None:
-    assert f"\n| `{name}` |" in SETTINGS
+def test_every_variable_of_the_settings_has_one_row(name: str) -> None:
+    assert SETTINGS.count(f"\n| `{name}` |") == 1
 
 
 @cases("vendor", VENDORS, ids=lambda vendor: vendor.name)

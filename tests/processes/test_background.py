@@ -78,8 +78,15 @@ def place(request: pytest.FixtureRequest, provider: SandboxServer) -> Place:
 
 
 @pytest.fixture(scope="module")
-def shared(place: Place) -> Iterator[Shared]:
+def standing() -> list[Shared]:
+    """The clusters that may be running: their makers take whatever is asked for in their place."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def shared(place: Place, standing: list[Shared]) -> Iterator[Shared]:
     found = Shared(place)
+    standing.append(found)
     yield found
     found.stop()
 
@@ -253,7 +260,12 @@ def test_a_maker_that_is_told_to_stop_ends_what_it_makes_with_the_reason(start: 
 
 
 @pytest.fixture
-def celery(request: pytest.FixtureRequest, provider: SandboxServer) -> Place:
+def celery(
+    request: pytest.FixtureRequest, provider: SandboxServer, standing: list[Shared]
+) -> Place:
+    """The place with PostgreSQL, Redis and Celery, in which nothing runs yet."""
+    for each in standing:
+        each.stop()
     variables, secret = request.getfixturevalue("on_postgres")
     provider.calls.clear()
     return Place(variables, secret, provider, is_celery=True)
