@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from tenants import triggers
+
+# An advisory lock's number is chosen by whoever uses the database; this is "tollgate" in ASCII.
+LOCK_NUMBER = int.from_bytes(b"tollgate", "big")
+RETRY_SECONDS = 0.5
 
 
 def pending() -> list[str]:
@@ -24,3 +35,52 @@ def migrate() -> list[str]:
     else:
         triggers.install()
     return names
+
+
+@contextmanager
+def one_at_a_time(say_waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold this database's migrations for ourselves; whoever comes second waits, and says so once.
+
+    Two that migrate at once, as the first containers of an installation would, make each other fail on tables
+    that exist already. The lock ends with the process that holds it, however that ends.
+    """
+    is_postgres = connection.vendor == "postgresql"
+    with _advisory_lock(say_waiting) if is_postgres else _file_lock(say_waiting):
+        yield
+
+
+@contextmanager
+def _advisory_lock(say_waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold a lock of the database's session.
+
+    It is asked for again and again: a session that waits inside one statement holds a snapshot, for which an
+    index that is built concurrently waits in turn, and `lock_timeout` would end it.
+    """
+    has_waited = False
+    while not _ask("SELECT pg_try_advisory_lock(%s)"):
+        if not has_waited:
+            say_waiting()
+        has_waited = True
+        time.sleep(RETRY_SECONDS)
+    try:
+        yield
+    finally:
+        if connection.is_usable():  # a session that is gone has let go of it
+            _ask("SELECT pg_advisory_unlock(%s)")
+
+
+def _ask(question: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(question, [LOCK_NUMBER])
+        return bool(cursor.fetchone()[0])
+
+
+@contextmanager
+def _file_lock(say_waiting: Callable[[], object]) -> Iterator[None]:
+    with Path(settings.DATA_DIR, ".migrate.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say_waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
