@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from gateway_project import migrating
+from gateway_project.backup import record
 from gateway_project.lib import clock
 from gateway_project.lib.hosts import AllowedHosts
 from gateway_project.lib.keyring import KeyringError
@@ -54,6 +55,7 @@ SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.
 SUBJECTS = (
     gettext_noop("aliases"),
     gettext_noop("allowed hosts"),
+    gettext_noop("backup"),
     gettext_noop("configuration"),
     gettext_noop("console"),
     gettext_noop("credentials"),
@@ -538,6 +540,22 @@ def _tenants() -> Findings:
         yield Finding("hint", f"tenant {kept.slug}", message)
 
 
+def _backups() -> Findings:
+    """Check that the installation is backed up, and lately."""
+    last = record.last()
+    if last is None:
+        message = _("never made; manage.py backup makes one while the gateway serves")
+        yield Finding("hint", "backup", message)
+    elif clock.now() - last > settings.BACKUP_MAX_AGE:
+        message = _("the last one is of %(last)s, which is older than TOLLGATE_BACKUP_MAX_AGE") % {
+            "last": format(last, "%Y-%m-%d %H:%M UTC")
+        }
+        yield Finding("hint", "backup", message)
+    else:
+        message = _("the last one is of %(last)s") % {"last": format(last, "%Y-%m-%d %H:%M UTC")}
+        yield Finding("ok", "backup", message)
+
+
 Check = Callable[[], Findings]
 BASIC_CHECKS: tuple[Check, ...] = (
     _versions,
@@ -558,6 +576,7 @@ ROW_CHECKS: tuple[Check, ...] = (
     _webhooks,
     _spools,
     _partitions,
+    _backups,
     _providers,
     _aliases,
     _tenants,

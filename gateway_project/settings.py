@@ -19,7 +19,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 ONLY_HELPS = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 # These import the console's pages when one is first asked for, if ever (gateway_project/console_urls.py).
 LATE_CONSOLE = not {"serve", "background_worker", "beat"}.isdisjoint(sys.argv[1:2])
-DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not ONLY_HELPS)
+# A restore finds an empty directory, and brings the keys.
+LEAVES_NO_TRACE = ONLY_HELPS or sys.argv[1:2] == ["restore"]
+DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not LEAVES_NO_TRACE)
 
 
 def _secret_key() -> str:
@@ -27,9 +29,9 @@ def _secret_key() -> str:
     given = env.secret("TOLLGATE_SECRET_KEY")
     if given is not None:
         return given.reveal()
-    if ONLY_HELPS:
-        return ids.base62(60)
     path = DATA_DIR / "secret_key"
+    if ONLY_HELPS or (LEAVES_NO_TRACE and not path.exists()):
+        return ids.base62(60)
     try:
         if not path.exists():
             keyring.create_private(path, ids.base62(60))
@@ -148,7 +150,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
-if not ONLY_HELPS:
+if not LEAVES_NO_TRACE:
     STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 # WhiteNoise streams files synchronously; that they are read whole first is fine for the console's few.
@@ -275,6 +277,8 @@ if TASKS == "celery" and REDIS_URL is None:
 SPOOL_DIR = env.directory("TOLLGATE_SPOOL_DIR", DATA_DIR / "spool")
 SPOOL_LEAST_FREE_PERCENT = env.integer("TOLLGATE_SPOOL_LEAST_FREE_PERCENT", 5, at_most=100)
 SPOOL_ARCHIVE_DAYS = env.integer("TOLLGATE_SPOOL_ARCHIVE_DAYS", 35, at_most=36_500)
+BACKUP_PASSPHRASE = env.secret("TOLLGATE_BACKUP_PASSPHRASE")
+BACKUP_MAX_AGE = env.duration("TOLLGATE_BACKUP_MAX_AGE", "26h")
 DURABILITY: Any = env.choice("TOLLGATE_DURABILITY", ("process", "power"), "process")
 BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
 BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)
