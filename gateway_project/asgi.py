@@ -36,6 +36,7 @@ from gateway_project.lib.hosts import AllowedHosts  # noqa: E402
 from gateway_project.lib.prefixes import PREFIXES, is_api, is_management  # noqa: E402
 from gateway_project.serving import guard, worker  # noqa: E402
 from gateway_project.serving.bounded import Bounded  # noqa: E402
+from gateway_project.serving.metrics import route as metrics_route  # noqa: E402
 from responses_api import app_state  # noqa: E402
 from responses_api.background import follow  # noqa: E402
 from responses_api.calls.request_log import RequestLine  # noqa: E402
@@ -76,6 +77,7 @@ def _handle_unlisted(scope: Scope) -> ASGIApp:
         TABLE.get((scope["method"], path))
         or WRONG_METHOD.get(path)
         or HEALTH.get(path)
+        or METRICS.get(path)
         or (FOLLOW if follow.is_asked_for(scope) else _with_request_id)
     )
 
@@ -160,6 +162,12 @@ async def _ask_django(
     await _django(asked, bounded.receive, send_with_id)
 
 
+async def _metrics(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve the metrics; who may not read them is told what is told of any unknown path."""
+    if not await metrics_route.answer(scope, send, app_state.of(scope).services.doorkeeper):
+        await _with_request_id(scope, receive, send)
+
+
 async def _console_socket(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve the console's socket. The first one imports its modules and the pages whose topics it tells, in a
     thread: calls are answered meanwhile.
@@ -207,4 +215,5 @@ WRONG_METHOD: dict[str, Any] = {
     )
     for _, path in TABLE
 }
+METRICS: dict[str, ASGIApp] = {} if settings.METRICS_TOKEN is None else {"/metrics": _metrics}
 HEALTH: dict[str, ASGIApp] = {"/healthz": health.alive, "/readyz": health.ready}

@@ -357,6 +357,19 @@ if AUDIT_WEBHOOK is not None and AUDIT_WEBHOOK_SECRET is None:
 AUDIT_SYSLOG = env.syslog_address("TOLLGATE_AUDIT_SYSLOG")
 TRUSTED_PROXIES = TrustedProxies(env.networks("TOLLGATE_TRUSTED_PROXIES"))
 
+# Metrics for Prometheus (docs/observability.md)
+
+METRICS_PORT = env.port("TOLLGATE_METRICS_PORT")
+METRICS_HOST = env.text("TOLLGATE_METRICS_HOST", "127.0.0.1")
+METRICS_TOKEN = env.secret("TOLLGATE_METRICS_TOKEN")
+if METRICS_TOKEN is not None and len(METRICS_TOKEN.reveal()) < 16:
+    raise SettingError("TOLLGATE_METRICS_TOKEN is shorter than 16 characters.")
+METRICS_TENANTS = env.integer("TOLLGATE_METRICS_TENANTS", 0, at_most=1000)
+METRICS_GEN_AI = env.boolean("TOLLGATE_METRICS_GEN_AI")
+METRICS_SERIES = env.integer("TOLLGATE_METRICS_SERIES", 10_000, at_least=100, at_most=1_000_000)
+METRICS_DIR = DATA_DIR / "metrics"
+IS_MEASURED = METRICS_PORT is not None or METRICS_TOKEN is not None
+
 LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
 LOG_LEVEL = env.choice("TOLLGATE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 LOGGING: dict[str, Any] = {

@@ -153,6 +153,7 @@ def _lane(model: ProviderModel, sent: Opened | None) -> ResolvedTarget:
         model_id=model.pk,
         limits=_limits(provider),
         target_spread=_spread(f"model {model.pk}"),
+        is_tenants=provider.tenant_id is not None,
     )
     if sent is None:
         return lane

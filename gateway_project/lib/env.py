@@ -93,6 +93,12 @@ class Env:
     def integer(self, name: str, default: int, *, at_least: int = 0, at_most: int = 2**53) -> int:
         return self._number(name, default, int, "a whole number", at_least, at_most)
 
+    def port(self, name: str) -> int | None:
+        """Read a port; None if none is set. In a pod beside a service of that name Kubernetes sets a URL."""
+        if _is_kubernetes(name, self.text(name)):
+            return None
+        return self.integer(name, 0, at_least=1, at_most=65_535) or None
+
     def seconds(
         self, name: str, default: float, *, at_least: float = 0.0, at_most: float = MAX_SECONDS
     ) -> float:

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.conf import settings
 
 from gateway_project.serving import resources, sandbox
+from gateway_project.serving.metrics import port as metrics_port
 from gateway_project.serving.supervisor import Supervisor, bind
 from tenants.ledger.ingester import run_forever
 
@@ -59,6 +60,7 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
     resources.raise_file_limit()
     resources.share_one_arena()
     listener = bind(host, port)
+    metrics = metrics_port.helper()
     # Of several workers, each would come to hold the console for itself.
     load_application(with_console=workers > 1)
     prepare_models()
@@ -71,7 +73,7 @@ def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> Non
     def ingest() -> None:
         run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
 
-    helpers = {"ingester": ingest, **sandbox.helper()}
+    helpers = {"ingester": ingest, **sandbox.helper(), **metrics}
     gc.collect()
     gc.freeze()  # no collection of a child writes to what was loaded here, so that it stays shared
     Supervisor(listener, workers, announce).run(helpers)

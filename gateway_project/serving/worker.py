@@ -11,11 +11,14 @@ from django.conf import settings
 
 from gateway_project.lib.heartbeat import SharedHeartbeat
 from gateway_project.lib.log import CallLog, RequestLog, wants_json
+from gateway_project.lib.metrics.tables import Tables
 from gateway_project.lib.renewals import Leases
 from gateway_project.lib.rounds import Rounds
 from gateway_project.lib.writer import Writer
+from gateway_project.serving.metrics_writer import MetricsWriter
 from gateway_project.serving.peers import Peers
 from gateway_project.serving.record_kinds import RECORD_KINDS
+from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.accounting.refusal_writer import RefusalWriter
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.app_state import AppState
@@ -88,6 +91,7 @@ class Worker:
         self.leases.add(calls.renewal)
         self.periodic = Periodic(settings.TASKS)
         self.peers = Peers(settings.TASKS)
+        self.metrics_writer = self._metrics_writer() if settings.IS_MEASURED else None
 
     @property
     def services(self) -> Services:
@@ -115,6 +119,8 @@ class Worker:
         self.runs.start()
         self.live_answers.start()
         self.periodic.start()
+        if self.metrics_writer is not None:
+            self.metrics_writer.start()
 
     async def stop(self) -> None:
         services = self.services
@@ -136,6 +142,8 @@ class Worker:
         await services.gate.stop()
         services.refusals.flush()
         await services.spool_writer.stop()
+        if self.metrics_writer is not None:
+            await self.metrics_writer.stop()
 
     def forget(self) -> None:
         """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
@@ -159,6 +167,17 @@ class Worker:
             "accepting": not services.registry.draining,
         }
 
+    def _metrics_writer(self) -> MetricsWriter:
+        services = self.services
+        return MetricsWriter(
+            settings.METRICS_DIR,
+            services.metrics,
+            services.registry,
+            services.lane_health,
+            lambda: self.ready,
+            tenants=settings.METRICS_TENANTS,
+        )
+
     async def _make_run(self, tenant_id: int, response_id: str) -> None:
         await runner.run(self.services, self.runs, tenant_id, response_id)
 
@@ -171,6 +190,7 @@ def _services(
     writer = Writer(loop, RECORD_KINDS)
     spool_writer = SpoolWriter(spool_from_settings())
     transport = _transport()
+    metrics = CallMetrics(Tables(settings.METRICS_SERIES), gen_ai=settings.METRICS_GEN_AI)
     call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
     return Services(
         loop=loop,
@@ -192,7 +212,7 @@ def _services(
         registry=Registry(),
         rounds=Rounds(loop),
         held=HeldBytes(),
-        guardrails=Guardrails(loop, transport, writer),
+        guardrails=Guardrails(loop, transport, writer, metrics),
         writer=writer,
         watcher=watcher,
         spool_writer=spool_writer,
@@ -200,6 +220,7 @@ def _services(
         budgets=BudgetLeases(writer.write, spool_writer.name),
         call_log=call_log,
         request_log=RequestLog(call_log),
+        metrics=metrics,
     )
 
 

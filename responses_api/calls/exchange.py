@@ -26,8 +26,9 @@ from responses_api.calls import leaving
 from responses_api.calls.admission import Admitted
 from responses_api.calls.attempt import Attempt
 from responses_api.calls.dispatch import Dispatch
+from responses_api.calls.ending import end_request
 from responses_api.calls.life_signs import LifeSigns
-from responses_api.calls.outcome import Outcome, describe_call, log_outcome
+from responses_api.calls.outcome import Outcome
 from responses_api.calls.progress import Phase, Progress
 from responses_api.calls.refusals import write_refusal
 from responses_api.calls.watchdog import Watchdog
@@ -162,7 +163,7 @@ class Exchange:
     def describe(self) -> RunningCall:
         """Describe the call to somebody who asks what is running."""
         admitted, dispatch = self._admitted, self._dispatch
-        attempt, channel = dispatch.attempt, self._channel
+        attempt, channel = dispatch.attempt, self.channel
         return RunningCall(
             request_id=admitted.request_id,
             tenant_id=admitted.caller.tenant_id,
@@ -181,7 +182,8 @@ class Exchange:
         )
 
     @property
-    def _channel(self) -> Channel:
+    def channel(self) -> Channel:
+        """Return how its client waits for it."""
         if self._admitted.call.body.get("background"):
             return "background"
         if self._admitted.socket is not None:
@@ -461,7 +463,7 @@ class Exchange:
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
         admitted.ticket.settle(self._costs.used_tokens)
-        log_outcome(self._services.request_log, describe_call(admitted, admitted.route), outcome)
+        end_request(self._services, admitted, outcome, error, self._costs.calls)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:
         attempt, progress = self._dispatch.attempt, self.progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import islice
 from typing import Protocol, cast
 
@@ -55,6 +56,10 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._running)
+
+    def count_by_channel(self) -> dict[str, int]:
+        """Count what runs, by how its client waits for it; `waiting` is what waits for another's answer."""
+        return dict(Counter(getattr(each, "channel", "waiting") for each in self._running.values()))
 
     @property
     def running(self) -> tuple[Running, ...]:
