@@ -26,8 +26,8 @@ from tenants.sign_in import factors
 class HolderRows(Rows):
     """Rows that have a role: a built-in one as `role`, or one of the tenant's own as `custom_role`."""
 
-    def values(self, request: Request) -> dict[str, Any]:
-        return dict(with_one_role(super().values(request)))
+    def completed(self, values: dict[str, Any]) -> dict[str, Any]:
+        return dict(with_one_role(values))
 
 
 class MemberSerializer(RowSerializer):
