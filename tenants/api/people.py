@@ -125,6 +125,10 @@ class InvitationRows(HolderRows):
     def revealed(self, row: Invitation, secret: Secret, request: Request) -> dict[str, Any]:
         """Send the link, now that all is stored, and show it."""
         asked = request.build_absolute_uri("/").rstrip("/")  # the console may be at another host
-        base = console_address.of(otherwise=asked)
-        link = base + reverse("accept_invitation", args=(secret.reveal(),))
-        return {"link": link, "mail": send_invitation(row, link)}
+        return link_of(row, secret, console_address.of(otherwise=asked))
+
+
+def link_of(row: Invitation, token: Secret, base: str) -> dict[str, Any]:
+    """Send the link of an invitation, and return it with what became of the mail."""
+    link = base + reverse("accept_invitation", args=(token.reveal(),))
+    return {"link": link, "mail": send_invitation(row, link)}
