@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import actor, errors
+from tenants.access.access import Access
 from tenants.access.rights import Area
 from tenants.api.accounts import text_of
 from tenants.api.base import access_of, body_of
@@ -154,8 +155,7 @@ class PeriodRows(Rows):
 
     def usage(self, request: Request, key: str) -> Response:
         """Tell how many calls a period has so far, and their charge."""
-        period = self.row(request, key)
-        return Response(PeriodUsageSerializer(reports.usage_of([period])[period.pk]).data)
+        return Response(period_usage(self.row(request, key)))
 
     def close(self, request: Request, key: str) -> Response:
         """Close a month that is over: it becomes a draft invoice. Only operators may."""
@@ -168,6 +168,11 @@ class PeriodRows(Rows):
             raise errors.Conflict("The period is closed already.")
         periods.close(period, force=force)
         return self.answer(self.row(request, key), request)
+
+
+def period_usage(period: BillingPeriod) -> dict[str, Any]:
+    """Return how many calls a period has so far, and their charge."""
+    return dict(PeriodUsageSerializer(reports.usage_of([period])[period.pk]).data)
 
 
 def _refuse_unless_operator(request: Request, what: str) -> None:
@@ -225,8 +230,8 @@ class InvoiceRows(Rows):
         "csv": "text/csv",
     }
 
-    def seen(self, request: Request) -> QuerySet[Any]:
-        return super().seen(request).defer("canonical")
+    def seen(self, who: Access) -> QuerySet[Any]:
+        return super().seen(who).defer("canonical")
 
     def pdf(self, request: Request, key: str) -> HttpResponse:
         """Get the finalized invoice as PDF."""

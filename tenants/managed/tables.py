@@ -40,6 +40,7 @@ class TenantResource(Resource):
     """Tenants. Operators make and remove them; owners and admins may rename their own."""
 
     model = Tenant
+    named_by = ("slug",)
     area = Area.TENANT
     fields = (
         "name",
@@ -78,6 +79,7 @@ class KeyResource(Resource):
     """API keys, of which the secret is returned once. They are rotated and revoked in tenants/keys."""
 
     model = ApiKey
+    named_by = ("name",)
     area = Area.KEYS
     key = "public_id"
     fields = ("tenant", "name", "scopes", "all_aliases", "allowed_networks", "expires_at")
@@ -112,6 +114,7 @@ class LimitResource(Bound):
 
 class BudgetResource(Bound):
     model = Budget
+    named_by = ("name",)
     fields = (
         "tenant",
         "api_key",
@@ -189,6 +192,7 @@ class CreditResource(Resource):
     """Movements of prepaid credit. Operators grant; nothing is changed or deleted."""
 
     model = CreditTransaction
+    named_by = ("reference",)
     area = Area.BILLING
     rights = frozenset({"view", "add"})
     fields = ("tenant", "reference", "expires_at", "priority", "reason")

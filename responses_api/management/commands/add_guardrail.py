@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from responses_api.enforcement import setup
 from responses_api.models import Guardrail
-from routing import provider_options
+from tenants.managed import typed
 
 
 class Command(AnsweringCommand):
@@ -50,7 +50,7 @@ class Command(AnsweringCommand):
         )  # fmt: skip
         given = {name: options[name] for name in names}
         given["config"] = setup.read_config(options["config"])
-        given |= setup.secret_of(provider_options.secret(options["secret_env"]))
+        given |= setup.secret_of(typed.secret(options["secret_env"]))
         made = setup.add(options["name"], options["tenant"], given)
         fields = setup.fields_of(made.row)
         text = f"Added {setup.in_words(made.row)}."

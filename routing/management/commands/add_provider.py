@@ -11,6 +11,7 @@ from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import catalogue, provider_advice, provider_options
 from routing.protocols import PROTOCOLS
 from tenants import directory
+from tenants.managed import typed
 
 
 class Command(AnsweringCommand):
@@ -45,7 +46,7 @@ class Command(AnsweringCommand):
             auth_kind=options["auth"] or provider_options.usual_auth(options["protocol"]),
             quirks=provider_options.quirks(options["quirk"]),
             allow_private_network=options["allow_private"],
-            secret=provider_options.secret(options["secret_env"]),
+            secret=typed.secret(options["secret_env"]),
             tenant=directory.tenant_or_platform(options["tenant"]),
         )
         provider = catalogue.add_provider(new)
