@@ -95,6 +95,7 @@ check-rest:
 	$(RUN) -m ruff check .
 	$(VENV)/bin/lint-imports --cache-dir var/cache/import-linter
 	$(MANAGE) makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m tests.structure.migration_lint
 	$(MANAGE) check
 
 format: $(DEV_STAMP) ## format and fix what can be fixed
