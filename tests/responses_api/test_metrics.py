@@ -1,4 +1,4 @@
-"""What calls leave in the metrics: each end of each request once, and no name but the operator's."""
+"""Metrics of calls: each end of each request is counted once, under no name but the operator's."""
 
 from __future__ import annotations
 
