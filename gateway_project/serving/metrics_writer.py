@@ -71,27 +71,27 @@ class MetricsWriter:
         except OSError as error:
             logger.error("metrics cannot be written: %s", error)
             return
-        self._task = aio.hold(self._write_often(self._file), "metrics")
+        self._task = aio.hold(self._write_often(), "metrics")
 
     async def stop(self) -> None:
         """Write once more, and leave the file to whoever adds up."""
         await aio.end(self._task)
         if self._file is not None:
-            await self._write(self._file)
+            await self.write_changes()
             self._file.close()
 
-    async def _write_often(self, file: SnapshotFile) -> None:
+    async def _write_often(self) -> None:
         while True:
             await self._look_at_tenants()
-            await self._write(file)
+            await self.write_changes()
             await asyncio.sleep(aio.seconds_to_tick(EVERY_SECONDS))
 
-    async def _write(self, file: SnapshotFile) -> None:
+    async def write_changes(self) -> None:
         """Write what was counted, if that or anything else has changed. What is written is put together at
         once, so that numbers belong together; a slow disk holds nobody up."""
         state = self._state()
-        tables = self._metrics.tables
-        if not tables.is_changed and state == self._told:
+        tables, file = self._metrics.tables, self._file
+        if file is None or not (tables.is_changed or state != self._told):
             return
         tables.is_changed = False
         in_flight, ready, circuits = state

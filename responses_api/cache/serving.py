@@ -23,9 +23,9 @@ from responses_api.accounting.cache_hit import HIT, CacheHit, HitAsked
 from responses_api.cache.asking import AGE_HEADER, HEADER, CacheUse
 from responses_api.cache.entries import CacheEntry
 from responses_api.calls.admission import Admitted
-from responses_api.calls.ending import end_request
+from responses_api.calls.ending import count_request
 from responses_api.calls.exchange import new_identity
-from responses_api.calls.outcome import Outcome
+from responses_api.calls.outcome import Outcome, describe_call, log_outcome
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.services import Services
 from responses_api.storage.pieces import LARGE_BYTES
@@ -70,7 +70,8 @@ async def serve(served: HitServed) -> None:
     await _give(served, answer, identity)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
     services.metrics.cache_charge(admitted.route, hit.charge_nano)
-    end_request(services, admitted, outcome)
+    log_outcome(services.request_log, describe_call(admitted, admitted.route), outcome)
+    count_request(services, admitted, outcome)
 
 
 def _asked(served: HitServed) -> HitAsked:

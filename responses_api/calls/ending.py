@@ -22,24 +22,28 @@ def end_request(
     calls: Sequence[MeteredCall] = (),
 ) -> None:
     """Log and count a request that has ended; `calls` are those that were made for it."""
-    route = known.route if isinstance(known, Admitted) else None
-    log_outcome(services.request_log, describe_call(known, route), outcome)
-    _count(services, known, route, outcome, error, calls)
+    log_outcome(services.request_log, describe_call(known, _route(known)), outcome)
+    count_request(services, known, outcome, error, calls)
 
 
-def _count(
+def count_request(
     services: Services,
     known: GenerationRequest | Admitted,
-    route: Route | None,
     outcome: Outcome,
-    error: GatewayError | None,
-    calls: Sequence[MeteredCall],
+    error: GatewayError | None = None,
+    calls: Sequence[MeteredCall] = (),
 ) -> None:
+    """Count a request that has ended."""
     metrics, caller = services.metrics, known.caller
     tenant_id = None if caller is None else caller.tenant_id
     seconds = outcome.duration_ms / 1000
-    metrics.ended(known.door.name, route, outcome.status, seconds, calls, tenant_id)
+    door = known.door.name
+    metrics.ended(door, _route(known), outcome.status, seconds, calls, tenant_id)
     if outcome.error_code is not None and outcome.status in FAILED:
         metrics.failed(outcome.error_code)
         if error is not None and error.limit:
             metrics.refused_by_limit(error.limit)
+
+
+def _route(known: GenerationRequest | Admitted) -> Route | None:
+    return known.route if isinstance(known, Admitted) else None

@@ -48,7 +48,7 @@ class Columns(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """What is counted for one set of labels."""
+    """A kind of row: its labels, and the numbers that are counted for them."""
 
     name: str
     labels: tuple[str, ...]

@@ -11,7 +11,7 @@ _UTIME, _STIME, _STARTED, _RSS = 13, 14, 21, 23
 
 
 class ProcessUse(Struct, frozen=True):
-    """What a process takes. `started_ticks` is counted from the machine's start."""
+    """The resources a process takes. `started_ticks` is counted from the machine's start."""
 
     cpu_seconds: float
     resident_bytes: int

@@ -43,7 +43,7 @@ class TableRows(Struct):
 
 
 class Snapshot(Struct):
-    """What a process counted until it wrote this, and what was so at that moment.
+    """The counts of a process when it wrote this, and its state at that moment.
 
     `started` is the kernel's number for the process's begin, by which its id is told from a later process's.
     """

@@ -18,7 +18,7 @@ MOST_SERIES = 10_000
 
 
 class Tables:
-    """What one process has counted. `most_series` bounds what it tells: further rows are counted in
+    """The counts of one process. `most_series` bounds what it tells: further rows are counted in
     `dropped`, and nowhere else."""
 
     def __init__(self, most_series: int = MOST_SERIES) -> None:

@@ -35,7 +35,7 @@ Found = dict[str, Values]
 
 
 class _Answer(Struct, frozen=True):
-    """What the database said last; `providers` are the platform's."""
+    """The database's last answer; `providers` are the platform's."""
 
     at: float
     values: Found
