@@ -353,6 +353,9 @@ if AUDIT_WEBHOOK is not None and AUDIT_WEBHOOK_SECRET is None:
 AUDIT_SYSLOG = env.syslog_address("TOLLGATE_AUDIT_SYSLOG")
 TRUSTED_PROXIES = TrustedProxies(env.networks("TOLLGATE_TRUSTED_PROXIES"))
 
+OTLP_ENDPOINT = env.otlp_endpoint("TOLLGATE_OTLP_ENDPOINT", "TOLLGATE_OTLP_HEADERS")
+TRACES_RATIO = env.ratio("TOLLGATE_TRACES_RATIO", 0.1)
+
 LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
 LOG_LEVEL = env.choice("TOLLGATE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
 LOGGING: dict[str, Any] = {

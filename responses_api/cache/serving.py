@@ -68,7 +68,8 @@ async def serve(served: HitServed) -> None:
     _tell(served, hit)
     await _give(served, answer, identity)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
-    log_outcome(services.request_log, describe_call(admitted, admitted.route), outcome)
+    known = {**describe_call(admitted, admitted.route), "cache": HIT}
+    log_outcome(services.request_log, known, outcome)
 
 
 def _asked(served: HitServed) -> HitAsked:

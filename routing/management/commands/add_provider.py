@@ -28,6 +28,11 @@ class Command(AnsweringCommand):
         parser.add_argument(
             "--allow-private", action="store_true", help="may be at a private or loopback address"
         )
+        parser.add_argument(
+            "--forward-trace-context",
+            action="store_true",
+            help="its calls carry traceparent and tracestate",
+        )
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument(
             "--quirk",
@@ -45,6 +50,7 @@ class Command(AnsweringCommand):
             auth_kind=options["auth"] or provider_options.usual_auth(options["protocol"]),
             quirks=provider_options.quirks(options["quirk"]),
             allow_private_network=options["allow_private"],
+            forward_trace_context=options["forward_trace_context"],
             secret=provider_options.secret(options["secret_env"]),
             tenant=directory.tenant_or_platform(options["tenant"]),
         )
