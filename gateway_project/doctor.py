@@ -41,6 +41,8 @@ from tenants.walls import walls
 
 Level = Literal["ok", "hint", "broken"]
 REDIS_SECONDS = 2.0
+OTLP_SECONDS = 2.0
+OTLP_GRPC_PORT = 4317
 UNREAD_AFTER = timedelta(minutes=1)  # many times longer than an ingester lets a spool be
 MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
 
@@ -77,6 +79,7 @@ SUBJECTS = (
     gettext_noop("spools"),
     gettext_noop("tasks"),
     gettext_noop("tenants"),
+    gettext_noop("traces"),
     gettext_noop("triggers"),
     gettext_noop("trusted origins"),
 )
@@ -324,6 +327,23 @@ def _web_settings() -> Findings:
         yield Finding("ok", "allowed hosts", ", ".join(settings.ALLOWED_HOSTS))
 
 
+def _traces() -> Findings:
+    """Check that the collector of traces takes an export, which is empty."""
+    endpoint = settings.OTLP_ENDPOINT
+    if endpoint is None:
+        return
+    answer = endpoint.post(b'{"resourceSpans":[]}', timeout_seconds=OTLP_SECONDS)
+    if not answer.problem:
+        yield Finding("ok", "traces", str(endpoint))
+        return
+    told = {"endpoint": endpoint, "problem": answer.problem}
+    message = _("%(endpoint)s does not take traces: %(problem)s") % told
+    yield Finding("hint", "traces", message)
+    if endpoint.port == OTLP_GRPC_PORT:
+        message = _("4317 is the usual port of OTLP over gRPC; that of OTLP over HTTP is 4318")
+        yield Finding("hint", "traces", message)
+
+
 def _versions() -> Findings:
     for name, floor in VERSION_FLOORS.items():
         version = metadata.version(name)
@@ -565,6 +585,7 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _origins,
     _variables,
     _redis,
+    _traces,
     _tasks,
     _database,
 )

@@ -176,6 +176,7 @@ DERIVED = (
     gettext_noop("finalized by"),
     gettext_noop("finished at"),
     gettext_noop("first token, ms"),
+    gettext_noop("forward trace context"),
     gettext_noop("grant"),
     gettext_noop("group claim"),
     gettext_noop("group roles"),

@@ -369,6 +369,8 @@ METRICS_GEN_AI = env.boolean("TOLLGATE_METRICS_GEN_AI")
 METRICS_SERIES = env.integer("TOLLGATE_METRICS_SERIES", 10_000, at_least=100, at_most=1_000_000)
 METRICS_DIR = DATA_DIR / "metrics"
 IS_MEASURED = METRICS_PORT is not None or METRICS_TOKEN is not None
+OTLP_ENDPOINT = env.otlp_endpoint("TOLLGATE_OTLP_ENDPOINT", "TOLLGATE_OTLP_HEADERS")
+TRACES_RATIO = env.ratio("TOLLGATE_TRACES_RATIO", 0.1)
 
 LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
 LOG_LEVEL = env.choice("TOLLGATE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")

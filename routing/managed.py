@@ -36,6 +36,7 @@ class ProviderResource(Resource):
         "quirks",
         "allow_private_network",
         "allow_tenant_credentials",
+        "forward_trace_context",
         "limits",
         "enabled",
     )

@@ -29,6 +29,11 @@ class Command(AnsweringCommand):
         parser.add_argument(
             "--allow-private", action="store_true", help="may be at a private or loopback address"
         )
+        parser.add_argument(
+            "--forward-trace-context",
+            action="store_true",
+            help="its calls carry traceparent and tracestate",
+        )
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument(
             "--quirk",
@@ -47,6 +52,7 @@ class Command(AnsweringCommand):
             quirks=provider_options.quirks(options["quirk"]),
             allow_private_network=options["allow_private"],
             secret=typed.secret(options["secret_env"]),
+            forward_trace_context=options["forward_trace_context"],
             tenant=directory.tenant_or_platform(options["tenant"]),
         )
         provider = catalogue.add_provider(new)
