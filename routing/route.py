@@ -119,8 +119,8 @@ class ResolvedTarget:
     target has its `weight`, and among the lanes of one target each has its `credential_weight`. A weight of
     0 means drained: it is tried when all else has failed. `is_pooled`: its target has other lanes, too.
     `when`: the calls it is for; None: all of them. `forward_trace_context`: it is told which trace a call is
-    part of. `target_spread` and `credential_spread` are numbers by which calls are spread, and `lane_id` names
-    the lane, alike in every process. `is_tenants`: its provider is the tenant's own.
+    part of. `target_spread` and `credential_spread` are numbers by which calls are spread, and `lane_id`
+    names the lane, alike in every process. `is_tenants`: its provider is the tenant's own.
     """
 
     provider: str
