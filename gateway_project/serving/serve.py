@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import socket
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -11,8 +12,10 @@ from types import ModuleType
 from django.apps import apps
 from django.conf import settings
 
-from gateway_project.serving import resources, sandbox
-from gateway_project.serving.supervisor import Supervisor, bind
+from gateway_project.serving import handover, resources, sandbox, systemd
+from gateway_project.serving.handover import Endpoint, Predecessor
+from gateway_project.serving.succession import Succession
+from gateway_project.serving.supervisor import Supervisor, bind, prepare
 from tenants.ledger.ingester import run_forever
 
 # What rest_framework imports for features of its own that are not used here, because it is installed. With
@@ -54,24 +57,51 @@ def prepare_models() -> None:
         str(model._base_manager.all().query)
 
 
-def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> None:
-    """Serve until told to stop. Raise PortInUse."""
+def run(
+    host: str, port: int, workers: int, say: Callable[[str], object], *, takes_over: bool = False
+) -> None:
+    """Serve until told to stop, or until another gateway takes over. With `takes_over` the one that serves
+    there is followed, if there is one.
+
+    Raise PortInUse, HandoverRefused, TakeoverFailed or UnusableSocket.
+    """
     resources.raise_file_limit()
     resources.share_one_arena()
-    listener = bind(host, port)
+    path = handover.socket_path(settings.DATA_DIR, host, port)
+    predecessor = handover.ask(path) if takes_over else None
+    listener, is_activated = _listen(host, port, predecessor)
     # Of several workers, each would come to hold the console for itself.
     load_application(with_console=workers > 1)
     prepare_models()
 
     def announce() -> None:
-        where = address(host, listener.getsockname()[1])
+        where = address(*listener.getsockname()[:2])
         say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
         sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
     def ingest() -> None:
         run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
 
-    helpers = {"ingester": ingest, **sandbox.helper()}
+    inherited = None if predecessor is None else predecessor.listeners.get("sandbox")
+    listeners = {"api": listener}
+    if (beside := sandbox.listen(inherited)) is not None:
+        listeners["sandbox"] = beside
+    helpers = {"ingester": ingest, **sandbox.helper(beside)}
+    path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])
+    endpoint = Endpoint(path, listeners, is_activated=is_activated)
     gc.collect()
     gc.freeze()  # no collection of a child writes to what was loaded here, so that it stays shared
-    Supervisor(listener, workers, announce).run(helpers)
+    succession = Succession(endpoint, predecessor, is_activated)
+    Supervisor(listener, workers, announce, succession).run(helpers)
+
+
+def _listen(host: str, port: int, predecessor: Predecessor | None) -> tuple[socket.socket, bool]:
+    """Return the predecessor's listening socket, else systemd's, else one of our own; and whether it is
+    systemd's.
+    """
+    if predecessor is not None:
+        return prepare(predecessor.listeners["api"]), predecessor.is_activated
+    passed = systemd.listener()
+    if passed is not None:
+        return prepare(passed), True
+    return bind(host, port), False
