@@ -12,11 +12,13 @@ from types import ModuleType
 from django.apps import apps
 from django.conf import settings
 
+from gateway_project.lib import public_address
 from gateway_project.serving import handover, resources, sandbox, systemd
 from gateway_project.serving.handover import Endpoint, Predecessor
 from gateway_project.serving.succession import Succession
 from gateway_project.serving.supervisor import Supervisor, bind, prepare
 from tenants.ledger.ingester import run_forever
+from tenants.members import console_address
 
 # What rest_framework imports for features of its own that are not used here, because it is installed. With
 # what these import it is a tenth of a gateway's memory at rest.
@@ -76,7 +78,12 @@ def run(
 
     def announce() -> None:
         where = address(*listener.getsockname()[:2])
-        say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
+        console, reached = where, ""
+        if settings.PUBLIC_URL:
+            console, reached = console_address.of(), f", reached at {public_address.api_url()}"
+        say(
+            f"Tollgate serves {where}/v1{reached}, console at {console}/console/ (stop with Ctrl-C)."
+        )
         sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
     def ingest() -> None:

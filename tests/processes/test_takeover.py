@@ -57,10 +57,7 @@ def kept(prepared: Prepared) -> bytes:
 CALLS = by_tier(300, 1000, 5000)
 DEPLOYS = by_tier(3, 10, 30)
 # Streams for a third of a second, JSON after half of that: as in life, most of it is the upstream's.
-KINDS = {
-    "json": {"text": "[wait=150]", "stream": False},
-    "stream": {"text": "[chunks=15] [pace=20]", "stream": True},
-}
+KINDS = {"json": "[wait=150]", "stream": "[chunks=15] [pace=20]"}
 
 
 class Calls:
@@ -75,7 +72,7 @@ class Calls:
         self.connections_closed = 0
 
     async def ask_on(self, door: str, kind: str, *, keeps_alive: bool) -> None:
-        body = question(door, f"sandbox-{door}", KINDS[kind]["text"], bool(KINDS[kind]["stream"]))
+        body = question(door, f"sandbox-{door}", KINDS[kind], kind == "stream")
         headers = {} if keeps_alive else {"connection": "close"}
         while not self.is_over:
             try:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from gateway_project import preflight, quickstart
+from gateway_project.lib import public_address
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.serving import serve
 from gateway_project.serving.detach import detach
@@ -88,6 +89,6 @@ class Command(BaseCommand):
 
     def _quickstart(self, address: str) -> None:
         preflight.refuse_without_database()
-        ready = quickstart.ensure(f"{address}/v1")
+        ready = quickstart.ensure(public_address.api_url(otherwise=address))
         if ready.first_boot or ready.reissued:
             self.stdout.write(quickstart.announce(ready))
