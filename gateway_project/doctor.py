@@ -310,10 +310,23 @@ def _origins() -> Findings:
         yield Finding("hint", "allowed hosts", message)
     elif not settings.SESSION_COOKIE_SECURE and not settings.CSRF_TRUSTED_ORIGINS:
         message = _(
-            "if a proxy terminates TLS, console forms are refused until TOLLGATE_TRUSTED_ORIGINS or "
-            "TOLLGATE_SECURE_COOKIES is set"
+            "if a proxy terminates TLS, console forms are refused until TOLLGATE_PUBLIC_URL, "
+            "TOLLGATE_TRUSTED_ORIGINS or TOLLGATE_SECURE_COOKIES is set"
         )
         yield Finding("hint", "trusted origins", message)
+
+
+def _public_url() -> Findings:
+    """Check that what is printed for clients and sent to people names an address that they can reach."""
+    is_behind_proxy = bool(settings.TRUSTED_PROXIES) or settings.SECURE_COOKIES
+    if settings.PUBLIC_URL is None and is_behind_proxy:
+        message = _(
+            "TOLLGATE_PUBLIC_URL is not set although a proxy stands in front: snippets, profiles and "
+            "links may name an address that nobody outside can reach"
+        )
+        yield Finding("hint", "public url", message)
+    elif settings.PUBLIC_URL is not None:
+        yield Finding("ok", "public url", settings.PUBLIC_URL)
 
 
 def _web_settings() -> Findings:
@@ -583,6 +596,7 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _data_directory,
     _web_settings,
     _origins,
+    _public_url,
     _variables,
     _redis,
     _traces,

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gateway_project.lib import database_url, ids, keyring, mail_url, structure
+from gateway_project.lib import database_url, ids, keyring, mail_url, public_address, structure
 from gateway_project.lib.client_address import TrustedProxies
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.env import environment as env
@@ -83,14 +83,18 @@ for _variable in ("TOLLGATE_KEY_PEPPERS", "TOLLGATE_KEY_ENCRYPTION_KEYS"):
 
 SECRET_KEY = _secret_key()
 DEBUG = env.boolean("TOLLGATE_DEBUG", default=False)
+PUBLIC_URL = env.origin("TOLLGATE_PUBLIC_URL")
 CONSOLE_HOSTS = env.host_names("TOLLGATE_CONSOLE_HOSTS", ())
 ALLOWED_HOSTS = [
     *env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
     *CONSOLE_HOSTS,
+    *([public_address.host_of(PUBLIC_URL)] if PUBLIC_URL else []),
 ]
 CSRF_FAILURE_VIEW = "gateway_project.csrf.refused"
 CSRF_TRUSTED_ORIGINS = env.origins("TOLLGATE_TRUSTED_ORIGINS")
-API_ORIGIN = env.origins("TOLLGATE_API_ORIGIN")[:1]
+if PUBLIC_URL:
+    CSRF_TRUSTED_ORIGINS += public_address.implied_origins(PUBLIC_URL, CONSOLE_HOSTS)
+API_ORIGIN = env.origins("TOLLGATE_API_ORIGIN")[:1] or ([PUBLIC_URL] if PUBLIC_URL else [])
 
 INSTALLED_APPS = [
     # First, so that its runserver replaces Django's. It brings twisted, which costs every other
@@ -176,7 +180,9 @@ USE_TZ = True
 # Shown on every page of the console, so that nobody takes one installation for another.
 ENVIRONMENT_LABEL = env.text("TOLLGATE_ENVIRONMENT_LABEL")[:40]
 
-SECURE_COOKIES = env.boolean("TOLLGATE_SECURE_COOKIES", default=False)
+SECURE_COOKIES = env.boolean(
+    "TOLLGATE_SECURE_COOKIES", default=(PUBLIC_URL or "").startswith("https://")
+)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 LANGUAGE_COOKIE_SECURE = SECURE_COOKIES

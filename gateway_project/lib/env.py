@@ -141,6 +141,15 @@ class Env:
         """Read origins such as https://gateway.example.com."""
         return self._each(name, hosts.origin, self.words(name))
 
+    def origin(self, name: str) -> str | None:
+        """Read one origin that is no pattern, such as https://gateway.example.com."""
+        origins = self.origins(name)
+        if len(origins) > 1 or any("*" in each for each in origins):
+            raise SettingError(
+                f"{name} is {self.text(name)!r}; expected one origin such as https://gateway.example.com."
+            )
+        return origins[0] if origins else None
+
     def mail_address(self, name: str, default: str) -> str:
         """Read an e-mail address such as tollgate@example.com, or Tollgate <tollgate@example.com>."""
         value = self.text(name, default)

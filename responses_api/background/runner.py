@@ -44,7 +44,7 @@ async def run(services: Services, here: LocalRuns, tenant_id: int, response_id: 
     headers = request.scope["headers"]
     current_request.enter(request.id, headers, services.tracer, trace_parts.RUN_NUMBER)
     admitted, failure = await _admit(services, queued, request, call, charged)
-    if services.registry.draining:
+    if not services.registry.begins_runs:
         return
     # What becomes of it is known from before its start: whoever follows it may hear that it was cancelled,
     # and leave, before there is a call to end.

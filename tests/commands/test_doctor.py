@@ -179,6 +179,11 @@ def test_who_cannot_get_into_the_console_or_be_told_is_pointed_out(settings: Set
     ((level, message), _) = about(found, "allowed hosts")[-2:]
     assert (level, "list it in TOLLGATE_ALLOWED_HOSTS" in message) == ("ok", False)
     assert "requests to other.example:8443 are refused" in about(found, "allowed hosts")[1][1]
+    assert about(found, "public url") == []
+    settings.SECURE_COOKIES = True  # so that a proxy ends TLS
+    assert "TOLLGATE_PUBLIC_URL is not set" in about(failed_answer("doctor"), "public url")[0][1]
+    settings.PUBLIC_URL = "https://gate.example"
+    assert about(failed_answer("doctor"), "public url") == [("ok", "https://gate.example")]
     settings.CSRF_TRUSTED_ORIGINS = []
     settings.ALLOWED_HOSTS = ["localhost"]
     settings.UNKNOWN_VARIABLES = ["TOLLGATE_X is not a setting and changes nothing."]

@@ -89,12 +89,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing: it is asked every few seconds."""
 
 
-def helper() -> dict[str, Callable[[], None]]:
-    """Return the port as a process to keep alive, if it is asked for. Raise PortInUse."""
-    if settings.METRICS_PORT is None:
-        return {}
-    listener = bind(settings.METRICS_HOST, settings.METRICS_PORT)
-    return {"metrics": lambda: serve_forever(listener)}
+def listen(inherited: socket.socket | None) -> socket.socket | None:
+    """Return where metrics are asked for, or None where there is no such port. `inherited`: where those of a
+    gateway are that we take over from. Raise PortInUse.
+    """
+    wanted = (settings.METRICS_HOST, settings.METRICS_PORT)
+    if inherited is not None:
+        if inherited.getsockname()[:2] == wanted:
+            return inherited
+        inherited.close()
+    return (
+        None
+        if settings.METRICS_PORT is None
+        else bind(settings.METRICS_HOST, settings.METRICS_PORT)
+    )
+
+
+def helper(listener: socket.socket | None) -> dict[str, Callable[[], None]]:
+    """Return the port as a process to keep alive."""
+    return {} if listener is None else {"metrics": lambda: serve_forever(listener)}
 
 
 def serve_forever(listener: socket.socket) -> None:
