@@ -154,6 +154,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Invoices"), "tenants.invoice"),
             MenuTab(_("Periods"), "tenants.billingperiod"),
             MenuTab(_("Credit"), "tenants.credittransaction"),
+            MenuTab(_("Billing details"), "tenants.billingdetails"),
         ),
     ),
     MenuEntry(

@@ -19,6 +19,7 @@ from tenants.managed.resource import Resource, Row, Values, register
 from tenants.managed.values import cleaned
 from tenants.models import (
     ApiKey,
+    BillingDetails,
     BillingPeriod,
     Budget,
     CreditTransaction,
@@ -282,6 +283,30 @@ class InvoiceResource(Resource):
     fixed = ()
 
 
+class BillingDetailsResource(Resource):
+    """Billing details: of the issuer, by operators, and of those whom invoices are addressed to.
+
+    What is added to an invoice, and by when it is due, is not the customer's to set.
+    """
+
+    model = BillingDetails
+    area = Area.BILLING_DETAILS
+    fields = (
+        "tenant",
+        "name",
+        "address",
+        "tax_id",
+        "email",
+        "reference",
+        "payment",
+        "terms_days",
+        "tax_name",
+        "tax_basis_points",
+        "note",
+    )
+    of_operators = ("payment", "terms_days", "tax_name", "tax_basis_points", "note")
+
+
 TENANTS = register(TenantResource())
 KEYS = register(KeyResource())
 LIMITS = register(LimitResource())
@@ -293,3 +318,4 @@ USAGE_HOURS = register(UsageHourResource())
 USAGE_DAYS = register(UsageDayResource())
 PERIODS = register(PeriodResource())
 INVOICES = register(InvoiceResource())
+BILLING_DETAILS = register(BillingDetailsResource())
