@@ -111,6 +111,18 @@ def errors_of(field: str) -> Iterator[None]:
         raise ValidationError({field: error.messages}) from error
 
 
+@contextmanager
+def errors_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Call fields by other names in ValidationErrors raised within the block: as the options are called."""
+    try:
+        yield
+    except ValidationError as error:
+        if not hasattr(error, "error_dict"):
+            raise
+        told = {names.get(name, name): found for name, found in error.error_dict.items()}
+        raise ValidationError(told) from error
+
+
 def parse_field(field: str, parse: Callable[[str], T], text: str) -> T:
     """Call `parse(text)` and turn its ValueError into a ValidationError that names the field."""
     try:

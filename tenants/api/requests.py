@@ -195,7 +195,8 @@ class RequestLogView(ManagementView):
             who, asked, before=_place(given.get("cursor")), limit=_limit(given.get("limit"))
         )
         next_cursor = None if found.older is None else str(found.older)
-        return dict(RequestLogSerializer({"data": found.rows, "next_cursor": next_cursor}).data)
+        shown = RequestLogSerializer({"data": found.rows, "next_cursor": next_cursor}).data
+        return dict(shown)
 
 
 class RequestView(ManagementView):
@@ -215,7 +216,7 @@ class RequestView(ManagementView):
         return Response(RequestDetailSerializer(found).data)
 
 
-def _filter(who: Access, given: dict[str, str]) -> RequestFilter:
+def _filter(who: Access, given: Mapping[str, str]) -> RequestFilter:
     until = _instant("until", given.get("until"), clock.now())
     since = _instant("since", given.get("since"), until - timedelta(days=1))
     if since >= until:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from argparse import BooleanOptionalAction
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.management.base import CommandParser
 from django.db.models import BooleanField, DateTimeField, Field, ForeignKey, IntegerField, JSONField
 from rest_framework import serializers
@@ -101,7 +101,7 @@ class RowOption:
             case _ if choices:
                 return "|".join(choices)
             case ForeignKey():
-                return _metavar_of_link(self.name, self.field.remote_field.model)
+                return _metavar_of_link(self.field.remote_field.model)
             case JSONField():
                 return "a,b" if typed.holds_list(self.field) else "JSON"
             case DateTimeField():
@@ -125,11 +125,29 @@ def options_of(
     """Return an option for each field that is written: of a new row, or of one that there is."""
     resource = rows.resource
     shown = rows.serializer_class().fields
-    left = {"tenant"} if is_new else set(resource.fixed)
+    left = {"tenant"} if is_new else {"tenant", *resource.fixed}
     names = (*resource.fields, *resource.extra, *beside)
     return [
         RowOption(name, _column(rows, name), shown.get(name)) for name in names if name not in left
     ]
+
+
+def values_of(
+    options: Sequence[RowOption], given: Mapping[str, Any], tenant: Tenant | None
+) -> dict[str, Any]:
+    """Return what is to be written. Raise ValidationError that names every wrong option."""
+    found: dict[str, Any] = {}
+    wrong: dict[str, Any] = {}
+    for option in options:
+        if (text := given[option.name]) is None:
+            continue
+        try:
+            found[option.name] = option.read(text, tenant)
+        except ValidationError as error:
+            wrong[option.label] = error.messages
+    if wrong:
+        raise ValidationError(wrong)
+    return found
 
 
 def _column(rows: type[ShownRows], name: str) -> Field[Any, Any] | None:
@@ -142,8 +160,9 @@ def _column(rows: type[ShownRows], name: str) -> Field[Any, Any] | None:
     return found if isinstance(found, Field) else None
 
 
-def _metavar_of_link(name: str, model: Any) -> str:
+def _metavar_of_link(model: Any) -> str:
     if key_of(model) != "pk":
         return "ID"
     columns = named_by(model)
-    return "PROVIDER/MODEL" if len(columns) > 1 else (name.upper() if columns else "ID")
+    word = str(model._meta.verbose_name).rpartition(" ")[2].upper()
+    return "PROVIDER/MODEL" if len(columns) > 1 else (word if columns else "ID")

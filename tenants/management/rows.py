@@ -7,6 +7,7 @@ What rows there are and how they look the management API says (`ShownRows`), wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,14 +17,14 @@ from django.core.management.base import CommandParser
 from django.db.models import BooleanField, ForeignKey, Model
 
 from gateway_project.lib import command_text
-from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_of
+from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_as, errors_of
 from gateway_project.lib.secret import Secret
 from tenants import directory, managed
 from tenants.access import ownership
 from tenants.access.access import OPERATOR
 from tenants.api.shown import DEFAULT_LIMIT, ShownRows, filtered_field, note_secret
 from tenants.managed import naming, typed
-from tenants.management.row_options import RowOption, options_of
+from tenants.management.row_options import RowOption, options_of, values_of
 from tenants.models import Tenant
 
 MOST_ROWS = 1000
@@ -61,7 +62,8 @@ class RowsCommand(AnsweringCommand):
     def tell(self, row: Model, once: Json | None = None) -> Json:
         """Return a row as the API shows it, with the names of what it points at."""
         shown = {**self.view.represented(row, OPERATOR), **(once or {})}
-        return plain({**shown, "names": naming.names_of_links([row], shown)[0]})
+        told: Json = plain({**shown, "names": naming.names_of_links([row], shown)[0]})
+        return told
 
 
 class OneRowCommand(RowsCommand):
@@ -190,17 +192,11 @@ class ValuesOfRow(RowsCommand):
 
     def values(self, options: Mapping[str, Any], tenant: Tenant | None) -> Json:
         """Return what is to be written. Raise ValidationError that names every wrong option."""
-        found, wrong = {}, {}
-        for option in self.options():
-            if (given := options[option.name]) is None:
-                continue
-            try:
-                found[option.name] = option.read(given, tenant)
-            except ValidationError as error:
-                wrong[option.label] = error.messages
-        if wrong:
-            raise ValidationError(wrong)
-        return found
+        return values_of(self.options(), options, tenant)
+
+    def named_as_options(self) -> AbstractContextManager[None]:
+        """Return a block in which errors name options in place of fields."""
+        return errors_as({option.name: option.label for option in self.options()})
 
 
 class AddRow(ValuesOfRow):
@@ -220,7 +216,8 @@ class AddRow(ValuesOfRow):
         values = self.values(options, tenant)
         if "tenant" in self.rows.resource.fields:
             values["tenant"] = tenant
-        made = self.view.make(OPERATOR, self.view.completed(values))
+        with self.named_as_options():
+            made = self.view.make(OPERATOR, self.view.completed(values))
         row = self.view.one(OPERATOR, str(getattr(made.row, self.rows.resource.key)))
         once, text = ({}, "") if made.secret is None else _shown_once(row, made.secret)
         return CommandResult(self.tell(row, once), f"Added {in_one_line(row)}. {text}".rstrip())
@@ -242,7 +239,8 @@ class SetRow(ValuesOfRow, OneRowCommand):
         values = self.values(options, _owner(row))
         if not values:
             raise ValidationError("Nothing to change was named; --help lists what there is.")
-        self.view.alter(OPERATOR, row, self.view.completed(values))
+        with self.named_as_options():
+            self.view.alter(OPERATOR, row, self.view.completed(values))
         told = self.tell(self.again(row))
         return CommandResult(told, command_text.fields(in_words(told, in_full=True)))
 

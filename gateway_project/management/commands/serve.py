@@ -34,13 +34,22 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
-        parser.add_argument("--workers", type=int, default=settings.WORKERS)
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="the address to listen on; 127.0.0.1 by default"
+        )
+        parser.add_argument(
+            "--port", type=int, default=8000, help="the port to listen on; 8000 by default"
+        )
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=settings.WORKERS,
+            help="how many processes; TOLLGATE_WORKERS by default, several need REDIS_URL",
+        )
         parser.add_argument(
             "--quickstart",
             action="store_true",
-            help="Migrate and seed first, as `quickstart` does.",
+            help="migrate and seed first, as `quickstart` does.",
         )
         parser.add_argument(
             "--takeover",

@@ -16,11 +16,17 @@ from tenants.managed import typed
 
 class Command(AnsweringCommand):
     help = "Add an upstream. Its secret is read from an environment variable, never from an option."
+    routes = ("POST providers",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("name", help="lower-case, used as provider/model")
-        parser.add_argument("--protocol", required=True, metavar="|".join(PROTOCOLS))
+        parser.add_argument(
+            "--protocol",
+            required=True,
+            metavar="|".join(PROTOCOLS),
+            help="which the upstream speaks",
+        )
         parser.add_argument("--base-url", required=True, help="up to and including /v1")
         parser.add_argument(
             "--secret-env", metavar="VAR", help="variable (or VAR_FILE) with the key"
