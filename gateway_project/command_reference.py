@@ -87,7 +87,8 @@ SUBJECTS = {
     "Billing": (
         *("list_billing_periods", "show_billing_period", "close_period", "issue_invoices"),
         *("list_invoices", "show_invoice", "set_issuer", "show_issuer", "set_billing_details"),
-        "show_billing_details",
+        *("show_billing_details", "remove_billing_details", "finalize_invoice"),
+        "issue_credit_note",
         *("grant_credit", "list_credits", "show_credit", "reconcile", "ledger_check"),
     ),
     "Guardrails": (

@@ -21,19 +21,11 @@ from tests.plugins.cases import cases
 METHODS = {
     "list": "GET", "retrieve": "GET", "create": "POST", "partial_update": "PATCH", "destroy": "DELETE",
 }  # fmt: skip
-INVOICES = "issue_invoices finalizes them all; one by one they are for the console and the API"
 # What has no command, with the reason.
 WITHOUT_COMMAND = {
     "GET docs/": "a page that shows the schema",
     "GET openapi.yaml": "a file of the repository: docs/openapi/management.yaml",
     "PATCH grants/{key}": "neither of its fields changes; one is added or removed",
-    "GET invoices": INVOICES,
-    "GET invoices/{key}": INVOICES,
-    "GET invoices/{key}/csv": INVOICES,
-    "GET invoices/{key}/html": INVOICES,
-    "GET invoices/{key}/pdf": INVOICES,
-    "POST invoices/{key}/credit-note": INVOICES,
-    "POST invoices/{key}/finalize": INVOICES,
     "POST support-sessions": "a person acts as a tenant, whom its people are told; a command is none",
 }
 COMMANDS = {name: load_command_class(app, name) for name, app in our_commands().items()}
