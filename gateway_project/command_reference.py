@@ -28,7 +28,17 @@ MOST_CHOICES = 60  # characters of choices that a usage line spells out
 
 SUBJECTS = {
     "Running it": (
-        *("quickstart", "serve", "doctor", "show_system", "ingest", "background_worker", "beat"),
+        *(
+            "quickstart",
+            "serve",
+            "doctor",
+            "show_system",
+            "show_metrics",
+            "serve_metrics",
+            "ingest",
+            "background_worker",
+            "beat",
+        ),
         *("migrate", "backup", "restore", "sandbox", "seed_demo"),
     ),
     "Tenants": (
