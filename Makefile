@@ -36,7 +36,7 @@ NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --logle
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install up schema test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
+.PHONY: help install up schema commands test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -99,6 +99,7 @@ check-rest:
 	$(RUN) -m ruff check .
 	$(VENV)/bin/lint-imports --cache-dir var/cache/import-linter
 	$(MANAGE) makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m tests.structure.migration_lint
 	$(MANAGE) check
 
 check-deploy: $(DEV_STAMP) $(DEPLOY_STAMP) ## lint, render and validate image, compose file and chart
@@ -171,6 +172,10 @@ lock: ## compute requirements/*.lock and the clients' package-lock.json again (U
 schema: $(DEV_STAMP) ## write the management API's OpenAPI schema anew (docs/openapi/management.yaml)
 	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m gateway_project.openapi > var/management.yaml
 	@mv var/management.yaml docs/openapi/management.yaml
+
+commands: $(DEV_STAMP) ## write the page of the commands anew (docs/commands.md)
+	@$(RUN) -m gateway_project.command_reference > var/commands.page
+	@mv var/commands.page docs/commands.md
 
 clean: ## remove the environment and the caches, not the data
 	rm -rf .venv var/cache var/clients var/deploy var/hypothesis var/lock

@@ -109,15 +109,17 @@ def _long_call() -> Any:
     return ModelCall("responses", "m", False, False, body, len(orjson.dumps(body)))
 
 
-def microseconds(work: Callable[[], Any]) -> float:
+def microseconds(
+    work: Callable[[], Any], batches: int = BATCHES, calls: int = CALLS_OF_BATCH
+) -> float:
     """Return the processor time of one call of `work`."""
     work()
     took = []
-    for _ in range(BATCHES):
+    for _ in range(batches):
         began = time.process_time_ns()
-        for _ in range(CALLS_OF_BATCH):
+        for _ in range(calls):
             work()
-        took.append((time.process_time_ns() - began) / CALLS_OF_BATCH / 1000)
+        took.append((time.process_time_ns() - began) / calls / 1000)
     return median(took)
 
 

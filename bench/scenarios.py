@@ -437,6 +437,26 @@ async def planning(bench: Bench) -> list[Figure]:
     ]
 
 
+async def metrics(bench: Bench) -> list[Figure]:
+    """Measure what metrics cost, in a process of its own; the floor is that of a JSON call."""
+    call = json_call(RELAYS[0], 1_000)
+    floor = await bench.sample(bench.stage.floor, call, bench.scale.json_calls, JSON_CONCURRENCY)
+    return [
+        Figure(
+            "metrics",
+            where,
+            what,
+            "µs",
+            took,
+            floor.cpu_per_call() * 1000,
+            at_most=FLOOR_THEN_MS * 1000 / 50 if name == "a call: counted" else None,
+            floor_then=FLOOR_THEN_MS * 1000,
+        )
+        for name, took in (await _told_by("bench.counting")).items()
+        for where, what in (name.split(": "),)
+    ]
+
+
 def _added(when: str, gateway: Server, before: float) -> Figure:
     added = meters.rss_megabytes(gateway.pid) - before
     return Figure("sockets", f"{IDLE_SOCKETS} {when}", "RSS added", "MB", added, at_most=10)
@@ -508,6 +528,7 @@ SCENARIOS: dict[str, Scenario] = {
     "sockets": sockets,
     "accounting": accounting,
     "planning": planning,
+    "metrics": metrics,
     "guarded": guarded,
     "guardrails": guardrails,
 }

@@ -36,6 +36,7 @@ from gateway_project.lib.hosts import AllowedHosts  # noqa: E402
 from gateway_project.lib.prefixes import PREFIXES, is_api, is_management  # noqa: E402
 from gateway_project.serving import guard, worker  # noqa: E402
 from gateway_project.serving.bounded import Bounded  # noqa: E402
+from gateway_project.serving.metrics import route as metrics_route  # noqa: E402
 from responses_api import app_state  # noqa: E402
 from responses_api.background import follow  # noqa: E402
 from responses_api.calls.request_log import RequestLine  # noqa: E402
@@ -76,6 +77,7 @@ def _handle_unlisted(scope: Scope) -> ASGIApp:
         TABLE.get((scope["method"], path))
         or WRONG_METHOD.get(path)
         or HEALTH.get(path)
+        or METRICS.get(path)
         or (FOLLOW if follow.is_asked_for(scope) else _with_request_id)
     )
 
@@ -107,16 +109,11 @@ async def _send_error(
 ) -> None:
     """Send an error in the format of the route that was asked for."""
     note(scope, error=error.code)
-    if _is_logged(scope["path"]):
-        line.write(error.http_status)
+    line.write(error.http_status)
     if is_management(scope["path"]):
         await reply.problem(error)
     else:
         await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
-
-
-def _is_logged(path: str) -> bool:
-    return is_api(path) or is_management(path)
 
 
 async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,8 +140,7 @@ async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
         await _send_error(scope, reply, line, Internal())
     finally:
         bounded.end()
-        if _is_logged(scope["path"]):
-            line.write(reply.status)
+        line.write(reply.status)
 
 
 async def _ask_django(
@@ -153,11 +149,19 @@ async def _ask_django(
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             await guard.note_answer(asked, message["status"])
-        elif not message.get("more_body") and _is_logged(asked["path"]):
-            line.write(reply.status)
+        else:
+            line.bytes_out = (line.bytes_out or 0) + len(message.get("body", b""))
+            if not message.get("more_body"):
+                line.write(reply.status)
         await bounded.send(message)
 
     await _django(asked, bounded.receive, send_with_id)
+
+
+async def _metrics(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve the metrics; who may not read them is told what is told of any unknown path."""
+    if not await metrics_route.answer(scope, send, app_state.of(scope).services.doorkeeper):
+        await _with_request_id(scope, receive, send)
 
 
 async def _console_socket(scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,4 +211,5 @@ WRONG_METHOD: dict[str, Any] = {
     )
     for _, path in TABLE
 }
+METRICS: dict[str, ASGIApp] = {} if settings.METRICS_TOKEN is None else {"/metrics": _metrics}
 HEALTH: dict[str, ASGIApp] = {"/healthz": health.alive, "/readyz": health.ready}

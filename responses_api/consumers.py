@@ -10,7 +10,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from gateway_project.lib import clock, ids
+from gateway_project.lib import clock, current_request, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, note
 from gateway_project.lib.errors import Draining, GatewayError, Internal, PermissionDenied
 from gateway_project.lib.presence import Presence, of_client
@@ -20,13 +20,9 @@ from responses_api.background import entry, follow
 from responses_api.cache.responding import respond
 from responses_api.calls import counting
 from responses_api.calls.admission import Admitted, GenerationRequest, admit_call, read
+from responses_api.calls.ending import end_request
 from responses_api.calls.exchange import Exchange
-from responses_api.calls.outcome import (
-    describe_call,
-    log_outcome,
-    refused_outcome,
-    unbilled_outcome,
-)
+from responses_api.calls.outcome import refused_outcome, unbilled_outcome
 from responses_api.calls.refusals import record_refusal
 from responses_api.calls.request_log import RequestLine
 from responses_api.doors.door import Door, Stores
@@ -62,6 +58,7 @@ class LeanHttpConsumer(AsyncConsumer):
     ) -> None:
         request_id = ids.request_id()
         services = app_state.of(scope).services
+        current_request.enter(request_id, scope["headers"], services.tracer)
         stall = services.timeouts.send_stall
         reply = HttpResponseWriter(send, request_id, services.held, stall, self.render_error)
         try:
@@ -93,11 +90,7 @@ class GenerationConsumer(LeanHttpConsumer):
         try:
             await self.answer(here, request, receive, reply)
         except ClientGone:
-            log_outcome(
-                here.services.request_log,
-                describe_call(request),
-                refused_outcome("client_gone", 0, None),
-            )
+            end_request(here.services, request, refused_outcome("client_gone", 0, None))
         except GatewayError as error:
             record_refusal(here.services, request, error)
             await reply.error(error)
@@ -243,7 +236,7 @@ class CountingConsumer(GenerationConsumer):
         finally:
             admitted.ticket.settle(0)  # counting uses no tokens
         outcome = unbilled_outcome(200, clock.monotonic() - began)
-        log_outcome(here.services.request_log, describe_call(admitted, admitted.route), outcome)
+        end_request(here.services, admitted, outcome)
         headers = {**admitted.ticket.headers, **count.headers}
         await reply.json(200, self.door.write_count(count.tokens), headers)
 

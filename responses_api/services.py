@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from gateway_project.lib.current_request import Tracer
 from gateway_project.lib.log import CallLog, RequestLog
 from gateway_project.lib.rounds import Rounds
 from gateway_project.lib.structure import Caps
 from gateway_project.lib.writer import Writer
+from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.accounting.refusal_writer import RefusalWriter
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.enforcement.guarding import Guardrails
@@ -68,3 +70,5 @@ class Services:
     budgets: BudgetLeases
     call_log: CallLog
     request_log: RequestLog
+    metrics: CallMetrics
+    tracer: Tracer | None  # none is needed where no collector is named

@@ -142,6 +142,7 @@ def _route_of_alias(alias: Alias, caller: Caller) -> Route:
         wants=wants,
         budget_used_percent=used,
         cache=cache_policy.of_alias(alias, found.usable),
+        is_tenants=source.tenant_id is not None,
     )
 
 
@@ -181,6 +182,7 @@ def _direct_route(caller: Caller, model: str) -> Route | None:
         targets=found.usable,
         requested_model="" if model == str(row) else model,
         wants=wanted(found.usable, USUAL_POLICY),
+        is_tenants=row.provider.tenant_id is not None,
     )
 
 

@@ -118,8 +118,9 @@ class ResolvedTarget:
     of a provider without credentials both are empty. Lanes of a lower `tier` are tried first; within it a
     target has its `weight`, and among the lanes of one target each has its `credential_weight`. A weight of
     0 means drained: it is tried when all else has failed. `is_pooled`: its target has other lanes, too.
-    `when`: the calls it is for; None: all of them. `target_spread` and `credential_spread` are
-    numbers by which calls are spread, and `lane_id` names the lane, alike in every process.
+    `when`: the calls it is for; None: all of them. `forward_trace_context`: it is told which trace a call is
+    part of. `target_spread` and `credential_spread` are numbers by which calls are spread, and `lane_id`
+    names the lane, alike in every process. `is_tenants`: its provider is the tenant's own.
     """
 
     provider: str
@@ -148,8 +149,10 @@ class ResolvedTarget:
     is_pooled: bool = False
     when: Conditions | None = None
     limits: ProviderLimits | None = None
+    forward_trace_context: bool = False
     target_spread: int = 0
     credential_spread: int = 0
+    is_tenants: bool = False
     lane_id: str = field(init=False, default="")
 
     @property
@@ -227,7 +230,8 @@ class Route:
     if it differs: a tenant's own name for the alias, or `provider@model`. `left_out`: lanes that take no
     call at all. `wants`: the facts about a call that decide between the lanes (routing/policy/wants.py).
     `budget_used_percent`: of the caller's budget that is used most, when the route was read; None if the
-    route does not want it. `cache` is None where no answer is kept.
+    route does not want it. `cache` is None where no answer is kept. `is_tenants`: its name is the
+    tenant's own, which is nothing to tell others.
     """
 
     alias: str
@@ -242,3 +246,4 @@ class Route:
     wants: frozenset[str] = frozenset()
     budget_used_percent: int | None = None
     cache: CachePolicy | None = None
+    is_tenants: bool = False

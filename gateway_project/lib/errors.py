@@ -76,6 +76,7 @@ class GatewayError(Exception):
     code: ClassVar[str] = "internal_error"
     retry: ClassVar[bool | None] = None
     another_target_may_do: ClassVar[bool] = False
+    limit: str = ""  # which of ours refused it, in a word
 
     def __init__(
         self,
@@ -364,6 +365,7 @@ class RateLimited(GatewayError):
         message: str,
         wait_seconds: float | None = None,
         limit_headers: dict[str, str] | None = None,
+        limit: str = "other",
     ) -> None:
         if wait_seconds is not None:
             wait_seconds = math.ceil(wait_seconds * 1000) / 1000  # what is told is what is meant
@@ -371,6 +373,7 @@ class RateLimited(GatewayError):
             message = f"{message} Please try again in {shown}s."
         super().__init__(message, retry_after_seconds=wait_seconds)
         self._limit_headers = limit_headers or {}
+        self.limit = limit
 
     def headers(self) -> dict[str, str]:
         never = {"x-should-retry": "false"} if self.retry_after_seconds is None else {}
@@ -395,6 +398,7 @@ class BudgetExhausted(GatewayError):
 
     status, type, code = 429, "insufficient_quota", "insufficient_quota"
     retry = False
+    limit = "budget"
 
     def __init__(self, budget: str, until: str) -> None:
         self.budget = budget

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from gateway_project.lib import ids
 from gateway_project.lib.heartbeat import SharedHeartbeat
 from gateway_project.lib.log import CallLog, RequestLog, wants_json
+from gateway_project.lib.metrics.tables import Tables
+from gateway_project.lib.otlp import AttributeValue
 from gateway_project.lib.renewals import Leases
 from gateway_project.lib.rounds import Rounds
+from gateway_project.lib.trace_exporter import TraceExporter
+from gateway_project.lib.version import VERSION
 from gateway_project.lib.writer import Writer
+from gateway_project.serving.metrics_writer import MetricsWriter
 from gateway_project.serving.peers import Peers
 from gateway_project.serving.record_kinds import RECORD_KINDS
+from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.accounting.refusal_writer import RefusalWriter
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.app_state import AppState
@@ -23,6 +32,7 @@ from responses_api.background import runner
 from responses_api.background.local import LocalRuns
 from responses_api.background.run_watcher import RunWatcher
 from responses_api.cache.answers import AnswerCache, CacheLimits
+from responses_api.calls.trace_spans import spans_of
 from responses_api.enforcement.guarding import Guardrails
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.answering import LiveAnswers
@@ -64,7 +74,8 @@ class Worker:
             poll_seconds=settings.REVISION_POLL_SECONDS,
             redis_url=settings.REDIS_URL,
         )
-        services = _services(self.loop, self.authenticator, self.watcher)
+        self.tracer = _trace_exporter()
+        services = _services(self.loop, self.authenticator, self.watcher, self.tracer)
         self.circuits = _circuit_sharing(services.lane_health)
         self.run_watcher = RunWatcher(settings.REDIS_URL)
         runs = LocalRuns(
@@ -88,6 +99,7 @@ class Worker:
         self.leases.add(calls.renewal)
         self.periodic = Periodic(settings.TASKS)
         self.peers = Peers(settings.TASKS)
+        self.metrics_writer = self._metrics_writer() if settings.IS_MEASURED else None
 
     @property
     def services(self) -> Services:
@@ -107,6 +119,8 @@ class Worker:
         self.leases.start()
         services.gate.start()
         services.spool_writer.start()
+        if self.tracer is not None:
+            self.tracer.start()
         services.budgets.start()
         self.watcher.start()
         self.run_watcher.start()
@@ -115,6 +129,8 @@ class Worker:
         self.runs.start()
         self.live_answers.start()
         self.periodic.start()
+        if self.metrics_writer is not None:
+            self.metrics_writer.start()
 
     async def stop(self) -> None:
         services = self.services
@@ -136,6 +152,10 @@ class Worker:
         await services.gate.stop()
         services.refusals.flush()
         await services.spool_writer.stop()
+        if self.metrics_writer is not None:
+            await self.metrics_writer.stop()
+        if self.tracer is not None:
+            await self.tracer.stop()
 
     def forget(self) -> None:
         """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
@@ -159,18 +179,33 @@ class Worker:
             "accepting": not services.registry.draining,
         }
 
+    def _metrics_writer(self) -> MetricsWriter:
+        services = self.services
+        return MetricsWriter(
+            settings.METRICS_DIR,
+            services.metrics,
+            services.registry,
+            services.lane_health,
+            lambda: self.ready,
+            tenants=settings.METRICS_TENANTS,
+        )
+
     async def _make_run(self, tenant_id: int, response_id: str) -> None:
         await runner.run(self.services, self.runs, tenant_id, response_id)
 
 
 def _services(
-    loop: asyncio.AbstractEventLoop, authenticator: Authenticator, watcher: RevisionWatcher
+    loop: asyncio.AbstractEventLoop,
+    authenticator: Authenticator,
+    watcher: RevisionWatcher,
+    tracer: TraceExporter | None,
 ) -> Services:
     """Build what calls are made with; nothing of it has started."""
     rate_limits = gate.from_settings()
     writer = Writer(loop, RECORD_KINDS)
     spool_writer = SpoolWriter(spool_from_settings())
     transport = _transport()
+    metrics = CallMetrics(Tables(settings.METRICS_SERIES), gen_ai=settings.METRICS_GEN_AI)
     call_log = CallLog(sys.stderr.fileno(), as_json=wants_json(settings.LOG_FORMAT))
     return Services(
         loop=loop,
@@ -192,7 +227,7 @@ def _services(
         registry=Registry(),
         rounds=Rounds(loop),
         held=HeldBytes(),
-        guardrails=Guardrails(loop, transport, writer),
+        guardrails=Guardrails(loop, transport, writer, metrics),
         writer=writer,
         watcher=watcher,
         spool_writer=spool_writer,
@@ -200,7 +235,22 @@ def _services(
         budgets=BudgetLeases(writer.write, spool_writer.name),
         call_log=call_log,
         request_log=RequestLog(call_log),
+        metrics=metrics,
+        tracer=tracer,
     )
+
+
+def _trace_exporter() -> TraceExporter | None:
+    if settings.OTLP_ENDPOINT is None:
+        return None
+    resource: dict[str, AttributeValue] = {
+        "service.name": "tollgate",
+        "service.version": VERSION,
+        "service.instance.id": str(ids.uuid7()),
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+    }
+    return TraceExporter(settings.OTLP_ENDPOINT, settings.TRACES_RATIO, resource, spans_of)
 
 
 def _doorkeeper(rate_limits: RateLimiter, authenticator: Authenticator) -> Doorkeeper:

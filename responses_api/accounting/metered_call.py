@@ -55,7 +55,9 @@ class MeteredCall(CallHold):
         "charge_nano",
         "failed",
         "guardrails",
+        "is_at_tenants",
         "ownership",
+        "record",
         "sent_at",
         "settled",
         "used_tokens",
@@ -87,11 +89,26 @@ class MeteredCall(CallHold):
         # Known once it is settled: the charge, and the usage it is for, if any.
         self.charge_nano = 0
         self.billed: Usage | None = None
+        self.record: Settled | None = None
+        self.is_at_tenants = False  # its provider is the tenant's own
 
     @property
     def price_version(self) -> int | None:
         """Return the price version that the call is charged by; None if it has no price."""
         return self._opened.charge_version
+
+    @property
+    def provider(self) -> str:
+        return self._opened.provider
+
+    @property
+    def upstream_model(self) -> str:
+        return self._opened.upstream_model
+
+    @property
+    def opened(self) -> Opened:
+        """Return the record of its beginning."""
+        return self._opened
 
     @property
     def input_estimate(self) -> int:
@@ -175,7 +192,7 @@ class MeteredCall(CallHold):
                 waived = (self._hold.held if is_unseen else counted) - charge.total
         self.charge_nano = charge.total
         self.pay(charge.total + waived)
-        record = Settled(
+        record = self.record = Settled(
             id=self._opened.id,
             status=status,
             usage_source=usage_source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 from msgspec import structs
@@ -92,6 +93,11 @@ class RequestCosts:
     def has_calls(self) -> bool:
         """Return whether the ledger has a call of the request."""
         return bool(self._calls)
+
+    @property
+    def calls(self) -> Sequence[MeteredCall]:
+        """Return the calls of the request, in the order in which they were made."""
+        return self._calls
 
     @property
     def used_tokens(self) -> int:
@@ -210,6 +216,7 @@ class RequestCosts:
         if listed is not None:
             opened = listed.add_to_record(opened)
         metered = self._begin(opened, hold, charge, cost, need, listed)
+        metered.is_at_tenants = target.is_tenants
         is_bound = hold.held is not None and need.pico > 0
         if listed is not None:
             is_bound = is_bound or listed.is_bound

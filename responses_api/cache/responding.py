@@ -9,6 +9,7 @@ from msgspec import structs
 
 from gateway_project.lib.asgi import ClientGone, Headers
 from gateway_project.lib.presence import Presence
+from responses_api.accounting.cache_hit import HIT
 from responses_api.cache.answers import AnswerCache, Lead
 from responses_api.cache.asking import HEADER, OFF, REASON_HEADER, CacheUse, NoUse, asked
 from responses_api.cache.entries import CacheEntry
@@ -36,6 +37,7 @@ async def respond(
     GatewayError if nothing was begun, ClientGone for a request that was abandoned."""
     how = await asked(admitted, policy, headers)
     if isinstance(how, NoUse):
+        services.metrics.cache(admitted.route, OFF)
         told = {HEADER: OFF, REASON_HEADER: how.reason}
         await make(structs.replace(admitted, told=told))
         return
@@ -43,8 +45,10 @@ async def respond(
     if found is None:
         found = await LookUp(services, admitted, reply).find(cache, how, presence)
     if isinstance(found, CacheEntry):
+        services.metrics.cache(admitted.route, HIT)
         await serve(HitServed(services, admitted, how, found, reply))
         return
+    services.metrics.cache(admitted.route, found.outcome)
     call = structs.replace(admitted.call, is_kept=True)
     told = {HEADER: found.outcome}
     try:

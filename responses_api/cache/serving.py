@@ -23,6 +23,7 @@ from responses_api.accounting.cache_hit import HIT, CacheHit, HitAsked
 from responses_api.cache.asking import AGE_HEADER, HEADER, CacheUse
 from responses_api.cache.entries import CacheEntry
 from responses_api.calls.admission import Admitted
+from responses_api.calls.ending import count_request
 from responses_api.calls.exchange import new_identity
 from responses_api.calls.outcome import Outcome, describe_call, log_outcome
 from responses_api.process.response_writer import ResponseWriter
@@ -68,7 +69,10 @@ async def serve(served: HitServed) -> None:
     _tell(served, hit)
     await _give(served, answer, identity)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
-    log_outcome(services.request_log, describe_call(admitted, admitted.route), outcome)
+    services.metrics.cache_charge(admitted.route, hit.charge_nano)
+    known = {**describe_call(admitted, admitted.route), "cache": HIT}
+    log_outcome(services.request_log, known, outcome)
+    count_request(services, admitted, outcome)
 
 
 def _asked(served: HitServed) -> HitAsked:

@@ -22,12 +22,13 @@ from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Internal
 from gateway_project.lib.presence import Presence
 from responses_api.accounting.request_costs import RequestCosts
-from responses_api.calls import leaving
+from responses_api.calls import leaving, trace_parts
 from responses_api.calls.admission import Admitted
 from responses_api.calls.attempt import Attempt
 from responses_api.calls.dispatch import Dispatch
+from responses_api.calls.ending import end_request
 from responses_api.calls.life_signs import LifeSigns
-from responses_api.calls.outcome import Outcome, describe_call, log_outcome
+from responses_api.calls.outcome import Outcome
 from responses_api.calls.progress import Phase, Progress
 from responses_api.calls.refusals import write_refusal
 from responses_api.calls.watchdog import Watchdog
@@ -50,8 +51,8 @@ class Exchange:
     """The exchange of one request."""
 
     __slots__ = (
-        "_admitted", "_beside", "_costs", "_dispatch", "_interruption", "_is_settled", "_life_signs",
-        "_reading_on", "_reply", "_services", "_task", "progress",
+        "_admitted", "_beside", "_bytes_out", "_costs", "_dispatch", "_interruption", "_is_settled",
+        "_life_signs", "_reading_on", "_reply", "_services", "_task", "progress",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +94,7 @@ class Exchange:
         self._interruption: Interruption | None = None
         self._reading_on: leaving.TrailingRead | None = None
         self._is_settled = False
+        self._bytes_out = 0  # of the answer, without what shows life
 
     # The whole of it
 
@@ -162,7 +164,7 @@ class Exchange:
     def describe(self) -> RunningCall:
         """Describe the call to somebody who asks what is running."""
         admitted, dispatch = self._admitted, self._dispatch
-        attempt, channel = dispatch.attempt, self._channel
+        attempt, channel = dispatch.attempt, self.channel
         return RunningCall(
             request_id=admitted.request_id,
             tenant_id=admitted.caller.tenant_id,
@@ -181,7 +183,8 @@ class Exchange:
         )
 
     @property
-    def _channel(self) -> Channel:
+    def channel(self) -> Channel:
+        """Return how its client waits for it."""
         if self._admitted.call.body.get("background"):
             return "background"
         if self._admitted.socket is not None:
@@ -301,6 +304,7 @@ class Exchange:
         """Send a piece. Pull model: nothing more is read from the upstream until the client takes it."""
         progress = self.progress
         progress.enter(Phase.SENDING)
+        self._bytes_out += len(out)
         await self._reply.send(out, more=True)
         progress.enter(Phase.STREAMING)
         progress.last_sent = progress.since
@@ -313,6 +317,7 @@ class Exchange:
         if attempt.is_held:
             await attempt.fund()
         status = attempt.reader.status
+        trace_parts.note_answered()
         self._dispatch.settle(status, None, attempt.end_code, 200)
         self._costs.end()
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
@@ -324,6 +329,7 @@ class Exchange:
             self._reply.headers.update(self._costs.charge_headers())
         reader, provider = attempt.reader, attempt.target.provider
         out = await self._store_answer(reader, provider, self._with_usage(reader, out))
+        self._bytes_out += len(out)
         self._settle(status, attempt.end_code, 200)
         return out
 
@@ -461,7 +467,7 @@ class Exchange:
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
         admitted.ticket.settle(self._costs.used_tokens)
-        log_outcome(self._services.request_log, describe_call(admitted, admitted.route), outcome)
+        end_request(self._services, admitted, outcome, error, self._costs.calls)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:
         attempt, progress = self._dispatch.attempt, self.progress
@@ -477,6 +483,7 @@ class Exchange:
             targets=tuple(self._dispatch.tried),
             frames=attempt.reader.frames_forwarded if attempt is not None else 0,
             frames_dropped=attempt.reader.frames_dropped if attempt is not None else 0,
+            bytes_out=self._bytes_out,
         )
 
 

@@ -6,7 +6,8 @@ from gateway_project.lib import clock
 from gateway_project.lib.errors import GatewayError, Unauthenticated
 from gateway_project.lib.log import scrub_text
 from responses_api.calls.admission import Admitted, GenerationRequest
-from responses_api.calls.outcome import describe_call, log_outcome, refused_outcome
+from responses_api.calls.ending import end_request
+from responses_api.calls.outcome import refused_outcome
 from responses_api.services import Services
 from tenants.keys.authentication import claimed_id
 from tenants.ledger.records import Refused
@@ -27,9 +28,7 @@ def record_refusal(
     """Record a request of which no Exchange was made. `background`: its client has left with the promise of
     an answer, so that nobody is sent an HTTP status now; `claimed` is the id of the key it came with then."""
     told = 0 if background else error.http_status
-    log_outcome(
-        services.request_log, describe_call(request), refused_outcome(status, told, error.code)
-    )
+    end_request(services, request, refused_outcome(status, told, error.code), error)
     write_refusal(services, request, error, background=background, claimed=claimed)
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 
 from gateway_project.lib.errors import ContentPolicyViolation, GuardrailUnavailable
 from gateway_project.lib.writer import Writer
+from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.accounting.estimates import estimate
 from responses_api.doors.door import Door
 from responses_api.doors.shapes import ModelCall
@@ -58,11 +59,15 @@ class Guardrails:
     """The guardrails of one worker. `is_idle`: there are none, so nothing needs to be looked up."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, transport: Transport, writer: Writer
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: Transport,
+        writer: Writer,
+        metrics: CallMetrics,
     ) -> None:
         self.policies = GuardrailPolicies(loop)
         self._checks = ExternalChecks(transport)
-        self._events = EventWriter(writer)
+        self._events = EventWriter(writer, metrics)
 
     @property
     def is_idle(self) -> bool:

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from gateway_project.lib import clock, ids
 from gateway_project.lib.writer import Writer
+from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.models import GuardrailEvent
 from tenants.keys import peppers
 from tenants.models import TenantDeletion
@@ -79,8 +80,9 @@ def write_events(cursor: CursorWrapper, records: Sequence[EventRecord]) -> Seque
 class EventWriter:
     """The events of one worker, so many a minute and tenant; what is beyond is counted in the log."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, metrics: CallMetrics) -> None:
         self._writer = writer
+        self._metrics = metrics
         self._minute = 0
         self._singly: dict[int, int] = {}
         # Each is counted up by one thread alone.
@@ -89,6 +91,8 @@ class EventWriter:
 
     def write(self, record: EventRecord) -> None:
         """Write a record that nobody waits for."""
+        is_ours = record.is_platforms
+        self._metrics.guardrail(record.guardrail, record.action, is_platforms=is_ours)
         minute = int(clock.monotonic() / MINUTE_SECONDS)
         if minute != self._minute:
             self._begin(minute)

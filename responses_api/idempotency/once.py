@@ -9,7 +9,8 @@ from msgspec import structs
 from gateway_project.lib.errors import GatewayError, IdempotencyMismatch
 from gateway_project.lib.presence import Presence
 from responses_api.calls.admission import Admitted, GenerationRequest, admit_call
-from responses_api.calls.outcome import describe_call, log_outcome, refused_outcome
+from responses_api.calls.ending import end_request
+from responses_api.calls.outcome import refused_outcome
 from responses_api.calls.refusals import record_refusal
 from responses_api.idempotency.calls import IdempotentCalls, Key
 from responses_api.idempotency.joining import Joiner
@@ -67,7 +68,7 @@ async def _join(
         return False
     await joiner.replay(ending)
     outcome = refused_outcome("replayed", ending.http_status, None)
-    log_outcome(services.request_log, describe_call(request), outcome)
+    end_request(services, request, outcome)
     return True
 
 

@@ -94,6 +94,7 @@ class LargeBodies:
             f"{limits.in_all} in all may be read at once, if they have more than {limits.size} bytes or very "
             "many items. Try again.",
             RETRY_SECONDS,
+            limit="large_bodies",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import islice
 from typing import Protocol, cast
 
@@ -43,6 +44,7 @@ class Registry:
         self._dropped: set[asyncio.Task[None]] = set()
         self.sockets = Sockets()
         self.draining = False
+        self.retiring = False
 
     def add(self, running: Running) -> None:
         self._running[running.request_id] = running
@@ -55,6 +57,10 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._running)
+
+    def count_by_channel(self) -> dict[str, int]:
+        """Count what runs, by how its client waits for it; `waiting` is what waits for another's answer."""
+        return dict(Counter(getattr(each, "channel", "waiting") for each in self._running.values()))
 
     @property
     def running(self) -> tuple[Running, ...]:
@@ -93,6 +99,20 @@ class Registry:
         if running is not None:
             running.interrupt(why)
         return running is not None
+
+    @property
+    def begins_runs(self) -> bool:
+        """Tell whether background responses are begun here, rather than left to others."""
+        return not (self.draining or self.retiring)
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._running) or len(self.sockets) > 0
+
+    def retire(self) -> None:
+        """Go on answering what comes over open connections; leave to the successor what can be left."""
+        self.retiring = True
+        self.sockets.drain()
 
     def start_draining(self) -> None:
         """Take no new work. Incomplete uploads are dropped now: nothing was sent for them."""

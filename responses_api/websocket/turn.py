@@ -8,18 +8,14 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from gateway_project.lib import clock
+from gateway_project.lib import clock, current_request
 from gateway_project.lib.asgi import Scope
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Internal
 from responses_api.calls.admission import Admitted, GenerationRequest, admit_call, authenticate_turn
+from responses_api.calls.ending import end_request
 from responses_api.calls.exchange import Exchange
-from responses_api.calls.outcome import (
-    describe_call,
-    log_outcome,
-    refused_outcome,
-    unbilled_outcome,
-)
+from responses_api.calls.outcome import refused_outcome, unbilled_outcome
 from responses_api.calls.refusals import record_refusal
 from responses_api.doors.plan import check_writable
 from responses_api.doors.registry import RESPONSES
@@ -64,6 +60,8 @@ class SocketTurn:
 
     async def run(self, memory: ConnectionMemory, refusal: Refusal) -> None:
         """Answer it, whatever happens. `refusal` says why no turn may begin any more."""
+        asked = self._request
+        current_request.enter(asked.id, asked.scope["headers"], self._services.tracer)
         of_turn = TurnMemory(memory, self._lane)
         try:
             await self._answer(of_turn, refusal)
@@ -155,7 +153,7 @@ class SocketTurn:
             logger.error("not stored: %s", error, extra={"request_id": self._request.id})
             done = {**done, "store": False}
         outcome = unbilled_outcome(200, clock.monotonic() - began)
-        log_outcome(self._services.request_log, describe_call(admitted, admitted.route), outcome)
+        end_request(self._services, admitted, outcome)
         await reply.send(response_events.terminal(1, done), more=False)
 
     async def _refuse(self, error: GatewayError) -> None:
@@ -165,11 +163,7 @@ class SocketTurn:
 
     def _record_departure(self) -> None:
         if self._exchange is None:
-            log_outcome(
-                self._services.request_log,
-                describe_call(self._request),
-                refused_outcome("client_gone", 0, None),
-            )
+            end_request(self._services, self._request, refused_outcome("client_gone", 0, None))
 
 
 def request(request_id: str, scope: Scope, socket_id: str) -> GenerationRequest:

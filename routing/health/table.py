@@ -96,8 +96,10 @@ class LaneTable:
         now = self.now()
         found = []
         for name, circuit in list(self._circuits.items()):
+            if circuit.until is None:
+                continue  # as almost all
             scope = scopes.read_scope(name)
-            if circuit.until is not None and scope is not None:
+            if scope is not None:
                 rest = max(circuit.until - now, 0.0)
                 found.append(
                     OpenCircuit(scope, rest, circuit.openings, circuit.opened_by, circuit.reason)

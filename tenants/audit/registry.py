@@ -72,6 +72,7 @@ RECORDED: Mapping[str, Recorded] = {
     "tenants.Budget": Recorded("budget"),
     "tenants.PriceVersion": Recorded("price"),
     "tenants.PriceLine": Recorded("price_line", plain=_only("token_class", "pico_per_token")),
+    "tenants.BillingDetails": Recorded("billing_details"),
     "tenants.Invoice": Recorded("invoice", noise=_only("canonical", "sha256")),
     "tenants.CreditTransaction": Recorded("credit"),
     "tenants.CreditEntry": Recorded("credit_entry"),

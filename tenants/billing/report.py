@@ -38,6 +38,11 @@ def table(found: Sequence[dict[str, Any]], by: str) -> str:
     if found:
         summed: dict[str, Any] = {name: sum(row[name] for row in found) for name in _columns()}
         lines.append(_cells({by: "total", **summed}, by, used))
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as columns, all but the first to the right."""
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     return "\n".join(
         "  ".join(

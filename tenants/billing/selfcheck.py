@@ -16,6 +16,7 @@ from tenants import triggers, units
 from tenants.billing import charges, unit_sums
 from tenants.billing.money import cents
 from tenants.billing.sums import in_utc
+from tenants.billing.tax import tax_of
 from tenants.models import (
     BillingPeriod,
     CreditEntry,
@@ -49,6 +50,7 @@ def examine() -> list[str]:
         *_rows_and_their_classes(),
         *_rows_and_lines(),
         *_lines_and_totals(),
+        *_tax(),
         *_entries(),
         *_numbers(),
         *_hashes(),
@@ -158,8 +160,25 @@ def _lines_and_totals() -> Iterator[str]:
     for invoice in Invoice.objects.annotate(of_lines=Sum("lines__amount_cents")).iterator():
         if invoice.subtotal_cents != (invoice.of_lines or 0):
             yield f"Invoice {invoice.pk} is {invoice.subtotal_cents} cents, its lines {invoice.of_lines}."
-        if invoice.total_cents != invoice.subtotal_cents - invoice.credit_cents:
-            yield f"Invoice {invoice.pk} is not its subtotal less its credit."
+        if invoice.total_cents != invoice.gross_cents - invoice.credit_cents:
+            yield f"Invoice {invoice.pk} is not its subtotal and tax less its credit."
+
+
+def _tax() -> Iterator[str]:
+    """Compare the tax of invoices, less what credit notes took back, with that of what is left of them."""
+    of_notes: dict[str, Any] = {
+        f"noted_{name}": Sum(
+            f"credit_notes__{name}", filter=Q(credit_notes__state="finalized"), default=0
+        )
+        for name in ("subtotal_cents", "tax_cents")
+    }
+    for invoice in Invoice.objects.filter(kind="invoice").annotate(**of_notes).iterator():
+        left: Any = invoice
+        expected = tax_of(
+            invoice.subtotal_cents + left.noted_subtotal_cents, invoice.tax_basis_points
+        )
+        if invoice.tax_cents + left.noted_tax_cents != expected:
+            yield f"The tax of invoice {invoice.pk} and its credit notes is not {expected} cents."
 
 
 def _entries() -> Iterator[str]:

@@ -205,4 +205,5 @@ def _busy(refusal: BudgetExhausted) -> RateLimited:
     return RateLimited(
         f"The rest of budget {refusal.budget!r} is reserved by calls that are still running.",
         wait_seconds=5,
+        limit=refusal.limit,
     )

@@ -88,6 +88,7 @@ KEPT = {
     "tenants.ModelHour": "sums of the ledger; no end user and no tag is in them",
     "tenants.ModelDay": "sums of the ledger; no end user and no tag is in them",
     "tenants.BillingPeriod": "months that were or will be invoiced",
+    "tenants.BillingDetails": "whom the invoices of its last months are addressed to",
     "tenants.InvoiceSequence": "the last number of its invoices",
     "tenants.Invoice": "finalized documents must be kept, and never change",
     "tenants.InvoiceLine": "lines of invoices, which name aliases and units",

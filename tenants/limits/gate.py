@@ -178,11 +178,13 @@ def _refusal(limits: RateLimits, verdict: Verdict, tokens: int) -> RateLimited:
             f"Rate limit {whose} reached: {limit.amount} {limit.metric} per {limit.window}, "
             f"{left} left{asked}."
         )
-    return RateLimited(what, verdict.wait, headers.of(limits, verdict.levels))
+    told = headers.of(limits, verdict.levels)
+    return RateLimited(what, verdict.wait, told, f"{limit.owner}_{limit.metric}")
 
 
 def _too_large(limit: Limit, tokens: int) -> RateLimited:
     return RateLimited(
         f"The request may take {tokens} tokens, more than the limit {_WHOSE[limit.owner]} ever allows: "
-        f"{limit.amount} per {limit.window}. Send less, or lower 'max_output_tokens'."
+        f"{limit.amount} per {limit.window}. Send less, or lower 'max_output_tokens'.",
+        limit=f"{limit.owner}_{limit.metric}",
     )

@@ -23,6 +23,7 @@ from tenants.models.billing import (
     InvoiceSequence,
     RetentionHorizon,
 )
+from tenants.models.billing_details import BillingDetails
 from tenants.models.budgets import Budget, BudgetAlert, BudgetLease, BudgetWindow
 from tenants.models.deletion import TenantDeletion
 from tenants.models.identity import ExternalIdentity, IdentityDomain, IdentityProvider
@@ -64,6 +65,7 @@ __all__ = [
     "AuditCheckpoint",
     "AuditEvent",
     "AuditPosition",
+    "BillingDetails",
     "BillingPeriod",
     "Budget",
     "BudgetAlert",

@@ -22,9 +22,11 @@ ALLOWED = {
     "responses_api/admin/": "a page of the console that is called 'responses'",
     "tenants/console/navigation.py": "the same page, in the menu",
     "responses_api/api/urls.py": "a route of the management API that is called 'responses'",
+    "responses_api/accounting/call_metrics.py": "a word of OpenTelemetry's conventions",
     "gateway_project/openapi": "OpenAPI's own word",
     "gateway_project/demo": "made-up providers and calls",
     "responses_api/resources/codex_profile.py": "Codex's own word, in a file for Codex",
+    "responses_api/calls/trace_spans.py": "OpenTelemetry's own words",
     "tenants/prices/generate_starter.py": "a vendor's name in a price list",
 }
 

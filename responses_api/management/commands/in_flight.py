@@ -31,6 +31,7 @@ def calls_elsewhere() -> InFlightCalls:
 
 class Command(AnsweringCommand):
     help = "List the calls that are running, oldest first."
+    routes = ("GET in-flight",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -18,6 +18,7 @@ from tenants.reports.request_detail import find_request
 
 class Command(AnsweringCommand):
     help = "Tell what became of a request, answered or refused."
+    routes = ("GET requests/{key}",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

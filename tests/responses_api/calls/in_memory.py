@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from gateway_project.lib.metrics.tables import Tables
 from gateway_project.lib.presence import Presence
 from gateway_project.lib.rounds import Rounds
 from gateway_project.lib.structure import Caps
 from gateway_project.sandbox.connection import SandboxConnection
 from gateway_project.sandbox.faults import PREFIX
 from gateway_project.sandbox.server import SandboxServer
+from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.calls.admission import Admitted
 from responses_api.calls.exchange import Exchange
@@ -209,6 +211,7 @@ class World:
             request_log=SimpleNamespace(write=write_log),
             lane_health=LaneTable(chance=lambda: 0.99),
             refusals=SimpleNamespace(write=lambda refused: None),
+            metrics=CallMetrics(Tables()),
         )
 
     def _do(

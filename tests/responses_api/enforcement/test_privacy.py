@@ -77,7 +77,8 @@ def test_a_flood_of_findings_is_bounded(gateway: LiveGateway, acme: Customer):
         },
         id=event.pk,
     )
-    writer = recording.EventWriter(gateway.worker.services.writer)
+    services = gateway.worker.services
+    writer = recording.EventWriter(services.writer, services.metrics)
 
     def flood() -> None:
         for _ in range(recording.SINGLY_A_MINUTE * 2):

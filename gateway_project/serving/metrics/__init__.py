@@ -1,0 +1,1 @@
+"""Metrics of all processes of a host: adding them up, and where Prometheus reads them."""
