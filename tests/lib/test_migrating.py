@@ -1,4 +1,4 @@
-"""Of several that migrate one database, one works and the others wait."""
+"""A database is migrated by one process at a time; the others wait."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def holder() -> Iterator[Holder]:
 
 
 class Told(io.StringIO):
-    """What `migrate` says; the other one ends once it is said."""
+    """Holds what `migrate` says; the other one ends once it is said."""
 
     def __init__(self, holder: Holder) -> None:
         super().__init__()
