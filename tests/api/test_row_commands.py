@@ -25,6 +25,12 @@ from tests.console.world import SECRET, World
 from tests.structure.test_commands_of_routes import COMMANDS
 
 pytestmark = pytest.mark.django_db
+LINES = json.dumps(
+    [
+        {"token_class": "input_fresh", "pico_per_token": 1},
+        {"token_class": "output_visible", "pico_per_token": 2},
+    ]
+)
 # What a new row is given, by command; names are looked up in the tenant "ours".
 NEW: dict[str, tuple[str, ...]] = {
     "add_credential": ("--provider", "ours-provider", "--name", "new", "--secret-env", "NEW_SECRET"),
@@ -42,8 +48,7 @@ NEW: dict[str, tuple[str, ...]] = {
     "add_price_version": (
         "--book", "charge", "--model", "m", "--effective-from", "30d",
          "--lines",
-        '[{"token_class": "input_fresh", "pico_per_token": 1},'
-        ' {"token_class": "output_visible", "pico_per_token": 2}]',
+        LINES,
     ),
     "add_target": ("--alias", "ours-alias", "--provider-model", "ours-provider/second"),
     "add_webhook": ("--url", "https://new.example/hook", "--events", "response.completed"),
