@@ -127,6 +127,12 @@ def our_commands() -> dict[str, str]:
     return {name: str(app) for name, app in sorted(found) if str(app) in PACKAGES}
 
 
+def unexplained(command: Any, name: str) -> list[str]:
+    """Return the arguments and options of a command that do not say what they are for."""
+    parser = command.create_parser("manage.py", name)
+    return [action.dest for action in parser._actions if not action.help]
+
+
 def document() -> str:
     """Write the page: an introduction, a table for each subject, a section for each command."""
     apps = our_commands()
