@@ -12,7 +12,7 @@ SECONDS_BETWEEN = 0.5
 
 
 class ProgressLine:
-    """A line that is written over on a terminal, and one after another elsewhere. Without a stream, silent."""
+    """A line that is written over on a terminal, one after another elsewhere; silent without a stream."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream

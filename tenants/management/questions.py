@@ -40,6 +40,7 @@ class AskCommand(AnsweringCommand):
 
     view: ClassVar[type[Any]]  # an AskedView
     columns: ClassVar[tuple[str, ...]] = ()  # of the table that people see
+    for_programs: ClassVar[tuple[str, ...]] = ()  # what is too long for people
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -64,7 +65,8 @@ class AskCommand(AnsweringCommand):
         view: AskedView = self.view()
         told = plain(view.told(OPERATOR, given))
         if not self.columns:
-            return CommandResult(told, told_in_lines(told))
+            people = {name: value for name, value in told.items() if name not in self.for_programs}
+            return CommandResult(told, told_in_lines(people))
         names = naming.names_of_ids(told["data"])
         told["data"] = [{**row, "names": n} for row, n in zip(told["data"], names, strict=True)]
         text = command_text.table(self.columns, [in_words(row) for row in told["data"]])

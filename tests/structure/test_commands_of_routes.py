@@ -34,7 +34,7 @@ WITHOUT_COMMAND = {
     "POST invoices/{key}/finalize": INVOICES,
     "POST support-sessions": "a person acts as a tenant, whom its people are told; a command is none",
 }
-COMMANDS = {
+COMMANDS: dict[str, Any] = {
     name: load_command_class(app, name) for name, app in command_reference.our_commands().items()
 }
 
