@@ -12,7 +12,7 @@ from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors
 from tenants import directory
 from tenants.access.access import OPERATOR, Access
 from tenants.managed import naming, typed
-from tenants.management.rows import in_words, plain, told_in_lines
+from tenants.management.rows import flat, in_words, plain, told_in_lines
 
 TOLD = {
     "cursor": "go on after a page: its next_cursor",
@@ -69,7 +69,7 @@ class AskCommand(AnsweringCommand):
             return CommandResult(told, told_in_lines(people))
         names = naming.names_of_ids(told["data"])
         told["data"] = [{**row, "names": n} for row, n in zip(told["data"], names, strict=True)]
-        text = command_text.table(self.columns, [in_words(row) for row in told["data"]])
+        text = command_text.table(self.columns, [in_words(flat(row)) for row in told["data"]])
         more = ""
         if cursor := told.get("next_cursor"):
             more = f"\nThere are more: --cursor {cursor}"
