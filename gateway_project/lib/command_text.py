@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDEST = 60
+_FRACTION = re.compile(r"(?<=^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+(?=Z$)")  # of a second
 NANO, CENTS = 10**9, 100
 
 
@@ -25,7 +27,7 @@ def cell(name: str, value: Any) -> str:
             return ",".join(map(str, value))
         case dict() | list():
             return json.dumps(value, ensure_ascii=False)
-    return " ".join(str(value).split()) or "-"
+    return _FRACTION.sub("", " ".join(str(value).split())) or "-"
 
 
 def heading(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gateway_project.lib.actor import Actor, acting
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.errors import GatewayError
 from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.progress import ProgressLine, progress_for
 from gateway_project.lib.sealing import SealError
 
 T = TypeVar("T")
@@ -77,6 +79,21 @@ class AnsweringCommand(BaseCommand):
                 f"The database cannot be used: {str(error).strip()}. "
                 "Run 'manage.py migrate' if it is new, or 'manage.py doctor' to see what is missing."
             ) from error
+
+
+def add_progress_option(parser: CommandParser) -> None:
+    """Let people say whether they are told how far long work is."""
+    parser.add_argument(
+        "--progress",
+        action=BooleanOptionalAction,
+        default=None,
+        help="tell on stderr how far it is; on a terminal unless told otherwise",
+    )
+
+
+def progress_of(options: Mapping[str, Any]) -> ProgressLine:
+    """Return what tells how far a command is: nothing where nobody looks."""
+    return progress_for(sys.stderr, options["progress"])
 
 
 def inert(text: str) -> str:

@@ -195,7 +195,7 @@ class RequestLogView(ManagementView):
             who, asked, before=_place(given.get("cursor")), limit=_limit(given.get("limit"))
         )
         next_cursor = None if found.older is None else str(found.older)
-        shown = RequestLogSerializer({"data": found.rows, "next_cursor": next_cursor}).data
+        shown: Any = RequestLogSerializer({"data": found.rows, "next_cursor": next_cursor}).data
         return dict(shown)
 
 

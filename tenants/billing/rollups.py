@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Max, Min
 
+from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import units
 from tenants.billing import model_sums, sum_sql, unit_sums
 from tenants.billing.instants import ceil_day, floor_day, floor_hour
@@ -66,13 +67,17 @@ def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
     return len(marks)
 
 
-def rebuild(start: datetime | None = None, end: datetime | None = None) -> int:
+def rebuild(
+    start: datetime | None = None,
+    end: datetime | None = None,
+    progress: ProgressLine = SILENT,
+) -> int:
     """Recompute all sums of the days from `start` until `end`, and return how many days that were.
 
     Days whose rows may have been deleted keep their sums, which are all that is left of them.
     """
     days = list(_days(start, end))
-    for day in days:
+    for day in progress.over(days, "days", len(days)):
         with transaction.atomic():
             _lock()
             DirtyHour.objects.filter(hour__gte=day, hour__lt=day + DAY).delete()

@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Count, Model, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
+from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import triggers, units
 from tenants.billing import charges, unit_sums
 from tenants.billing.money import cents
@@ -42,20 +43,23 @@ DAY = timedelta(days=1)
 MAX_FOUND = 100
 
 
-def examine() -> list[str]:
+def examine(progress: ProgressLine = SILENT) -> list[str]:
     """Return a sentence for each difference; empty when everything agrees."""
-    checks = (
-        *(f"{sentence}" for sentence in triggers.differences()),
-        *_rows_and_sums(),
-        *_rows_and_their_classes(),
-        *_rows_and_lines(),
-        *_lines_and_totals(),
-        *_tax(),
-        *_entries(),
-        *_numbers(),
-        *_hashes(),
+    checks: tuple[Callable[[], Iterable[object]], ...] = (
+        triggers.differences,
+        _rows_and_sums,
+        _rows_and_their_classes,
+        _rows_and_lines,
+        _lines_and_totals,
+        _tax,
+        _entries,
+        _numbers,
+        _hashes,
     )
-    return list(checks[:MAX_FOUND])
+    found: list[str] = []
+    for check in progress.over(checks, "checks", len(checks)):
+        found += map(str, check())
+    return found[:MAX_FOUND]
 
 
 def _rows_and_sums() -> Iterator[str]:

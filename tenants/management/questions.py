@@ -12,7 +12,7 @@ from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors
 from tenants import directory
 from tenants.access.access import OPERATOR, Access
 from tenants.managed import naming, typed
-from tenants.management.rows import in_words, plain, told_in_lines
+from tenants.management.rows import flat, in_words, plain, told_in_lines
 
 TOLD = {
     "cursor": "go on after a page: its next_cursor",
@@ -40,6 +40,7 @@ class AskCommand(AnsweringCommand):
 
     view: ClassVar[type[Any]]  # an AskedView
     columns: ClassVar[tuple[str, ...]] = ()  # of the table that people see
+    for_programs: ClassVar[tuple[str, ...]] = ()  # what is too long for people
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -64,10 +65,11 @@ class AskCommand(AnsweringCommand):
         view: AskedView = self.view()
         told = plain(view.told(OPERATOR, given))
         if not self.columns:
-            return CommandResult(told, told_in_lines(told))
+            people = {name: value for name, value in told.items() if name not in self.for_programs}
+            return CommandResult(told, told_in_lines(people))
         names = naming.names_of_ids(told["data"])
         told["data"] = [{**row, "names": n} for row, n in zip(told["data"], names, strict=True)]
-        text = command_text.table(self.columns, [in_words(row) for row in told["data"]])
+        text = command_text.table(self.columns, [in_words(flat(row)) for row in told["data"]])
         more = ""
         if cursor := told.get("next_cursor"):
             more = f"\nThere are more: --cursor {cursor}"

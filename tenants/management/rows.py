@@ -301,6 +301,14 @@ def in_words(told: Mapping[str, Any], *, in_full: bool = False) -> dict[str, str
     return found
 
 
+def flat(row: Mapping[str, Any]) -> Json:
+    """Return the fields of a row, with those of objects within it beside them."""
+    found: Json = {}
+    for name, value in row.items():
+        found |= value if isinstance(value, dict) and name != "names" and value else {name: value}
+    return found
+
+
 def in_one_line(row: Model) -> str:
     """Return what a row is, as the end of a sentence."""
     what = str(row._meta.verbose_name)
@@ -384,7 +392,7 @@ def _filter_value(model: type[Model], condition: str, text: str, tenant: Tenant 
 
 def _indented(part: Any) -> str:
     if isinstance(part, dict) and isinstance(part.get("data"), list):
-        rows = [in_words(row) for row in part["data"]]
+        rows = [in_words(flat(row)) for row in part["data"]]
         text = command_text.table(tuple(rows[0]), rows) if rows else "none"
     else:
         text = told_in_lines(in_words(part) if "names" in part else part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 from django.core.management import load_command_class
@@ -16,8 +17,30 @@ from gateway_project import command_reference
 from gateway_project.api_urls import urlpatterns
 from tenants.api.rows import Rows
 from tenants.management.questions import AskCommand
+from tenants.management.rows import ShowRow
 from tests.plugins.cases import cases
+from tests.support.call_graph import plain, reached
 
+# What does so by functions of its own, with the reason.
+APART = {
+    "add_alias": "makes or replaces an alias with its targets, modes and models in one go",
+    "add_provider": "makes a provider with its credential, as quickstart does",
+    "create_tenant": "makes a tenant as quickstart does",
+    "list_guardrails": "lists those that apply to a tenant, in the order in which they do",
+    "list_guardrail_events": "lists the newest last, as a log is read",
+}
+OF_RESOURCES = ("insert", "update", "remove", "prepare", "finish", "check_removal")
+WORDS = (
+    *(
+        "gateway_project.lib",
+        "tenants.access",
+        "tenants.audit",
+        "tenants.models",
+        "tenants.directory",
+    ),
+    *("tenants.managed.naming", "tenants.managed.values", "tenants.managed.typed"),
+    *("routing.models", "responses_api.models"),
+)
 METHODS = ("get", "post", "patch", "delete")
 # What has no command, with the reason.
 WITHOUT_COMMAND = {
@@ -26,7 +49,7 @@ WITHOUT_COMMAND = {
     "PATCH grants/{key}": "neither of its fields changes; one is added or removed",
     "POST support-sessions": "a person acts as a tenant, whom its people are told; a command is none",
 }
-COMMANDS = {
+COMMANDS: dict[str, Any] = {
     name: load_command_class(app, name) for name, app in command_reference.our_commands().items()
 }
 
@@ -68,6 +91,40 @@ def test_every_route_has_a_command_or_a_reason() -> None:
     assert sorted(done - known) == []  # no command names a route that is none
     assert sorted(WITHOUT_COMMAND.keys() & done) == []
     assert sorted(WITHOUT_COMMAND.keys() - known) == []
+
+
+def is_domain(function: FunctionType) -> bool:
+    """Tell whether a function does something, or knows it: not how it is asked for, said, or looked up."""
+    module = function.__module__
+    return not module.startswith(WORDS) and module.split(".")[1] not in {"api", "management"}
+
+
+def deeds(start: Any, owner: type) -> set[FunctionType]:
+    function = plain(start)
+    assert function is not None, start
+    found = set(reached(function, owner))
+    if (resource := getattr(owner, "resource", None)) is not None:
+        kind = type(resource)
+        methods = (plain(getattr(kind, name)) for name in OF_RESOURCES)
+        found |= {each for method in filter(None, methods) for each in reached(method, kind)}
+    return {each for each in found if is_domain(each)}
+
+
+def test_a_command_does_what_its_route_does_by_the_same_function() -> None:
+    served = {
+        route: deeds(getattr(view, action), view)
+        for route, view, action in routes()
+        if view is not object
+    }
+    apart = [
+        name
+        for name, command in COMMANDS.items()
+        for route in getattr(command, "routes", ())
+        if not isinstance(command, AskCommand | ShowRow)  # whose functions are values of the class
+        and not deeds(type(command).answer, type(command)) & served[route]
+    ]
+    assert sorted(apart) == sorted(APART)
+    assert {each.__name__ for each in served["POST keys/{key}/rotate"]} >= {"rotate"}
 
 
 def test_a_command_asks_the_view_of_the_route_it_names() -> None:

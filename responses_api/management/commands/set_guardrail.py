@@ -9,6 +9,7 @@ from django.db.models import Model
 
 from responses_api.api.guardrails import GuardrailRows
 from responses_api.enforcement import setup
+from responses_api.models import Guardrail
 from tenants.management.rows import SetRow
 
 
@@ -26,5 +27,5 @@ class Command(SetRow):
         )
 
     def tell(self, row: Model, once: dict[str, Any] | None = None) -> dict[str, Any]:
-        assert isinstance(row, GuardrailRows.resource.model)
+        assert isinstance(row, Guardrail)
         return {**super().tell(row, once), **setup.fields_of(row)}

@@ -8,4 +8,13 @@ from tenants.management.rows import ListRows
 
 class Command(ListRows):
     rows = WholeKeyRows
-    columns = ("tenant", "name", "scopes", "aliases", "expires_at", "revoked_at", "last_used_at")
+    columns = (
+        "tenant",
+        "name",
+        "scopes",
+        "all_aliases",
+        "aliases",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+    )

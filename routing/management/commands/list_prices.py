@@ -9,5 +9,16 @@ from tenants.management.questions import AskCommand
 class Command(AskCommand):
     help = "List the prices that hold now; for a tenant what it pays."
     view = EffectivePricesView
-    columns = ("book", "provider", "model", "tenant", "kind", "price", "effective_from", "unpriced")
+    columns = (
+        "book",
+        "provider",
+        "model",
+        "tenant",
+        "kind",
+        "input_fresh",
+        "cache_read",
+        "output_visible",
+        "effective_from",
+        "unpriced",
+    )
     routes = ("GET effective-prices",)

@@ -9,5 +9,15 @@ from tenants.management.questions import AskCommand
 class Command(AskCommand):
     help = "List how providers are doing: calls of this hour and the last, and the newest test."
     view = ProviderFiguresView
-    columns = ("id", "name", "credentials", "models", "calls", "failed", "last_test")
+    columns = (
+        "id",
+        "name",
+        "credentials",
+        "models",
+        "calls",
+        "failed",
+        "tested_at",
+        "ok",
+        "latency_ms",
+    )
     routes = ("GET providers/figures",)
