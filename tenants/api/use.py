@@ -73,6 +73,7 @@ SUMMED = (
     "failed",
     "estimated",
     "unpriced",
+    "hits",
     "input_fresh",
     "input_audio",
     "cache_read",
@@ -85,6 +86,7 @@ SUMMED = (
     "cost_nano",
     "charge_nano",
     "unfunded_nano",
+    "saved_nano",
 )
 
 

@@ -141,7 +141,7 @@ def backfill() -> bool:
 
 def _sum_hours(span: SumSpan) -> None:
     sums = [f"SUM({sum_sql.number(name)})" for name in COUNTS]
-    sums += [f"SUM({name})" for name in QUANTITIES]
+    sums += [f"SUM({sum_sql.quantity(name)})" for name in QUANTITIES]
     _replace(_Step(UsageHour, UsageRow, "opened_at", "hour", "quantity"), sums, span)
     model_sums.sum_hours(span)
 

@@ -15,7 +15,8 @@ from django.db.models.functions import TruncDay
 from tenants import triggers, units
 from tenants.billing import charges, unit_sums
 from tenants.billing.money import cents
-from tenants.billing.sums import in_utc
+from tenants.billing.sum_sql import QUANTITIES
+from tenants.billing.sums import IS_HIT, in_utc
 from tenants.billing.tax import tax_of
 from tenants.models import (
     BillingPeriod,
@@ -37,7 +38,7 @@ from tenants.models.rollups import UsageSum
 from tenants.token_classes import TOKEN_CLASSES
 
 _CALL = ~Q(status=UsageRow.Status.CORRECTION)
-_SUMMED = (*TOKEN_CLASSES, "cost_nano", "charge_nano", "unfunded_nano")
+_SUMMED = QUANTITIES
 DAY = timedelta(days=1)
 MAX_FOUND = 100
 
@@ -101,7 +102,11 @@ def _figures(
     of_units: Callable[..., Iterable[tuple[Any, ...]]],
 ) -> dict[tuple[int, datetime], tuple[Any, ...]]:
     """Calls, tokens by class and amounts, and quantities of units beside tokens that are not zero."""
-    sums: dict[str, Any] = {f"of_{name}": Sum(name) for name in _SUMMED}
+    unless_hit = ~IS_HIT if rows.model is UsageRow else None
+    sums: dict[str, Any] = {
+        f"of_{name}": Sum(name, filter=unless_hit if name in TOKEN_CLASSES else None, default=0)
+        for name in _SUMMED
+    }
     of_day = rows.order_by().annotate(of_day=TruncDay(instant, tzinfo=UTC))
     found: Any = of_day.values_list("tenant_id", "of_day").annotate(of_calls=calls, **sums)
     figures = {(tenant, day): tuple(figures) for tenant, day, *figures in found}

@@ -32,7 +32,8 @@ class DirtyHour(models.Model):
 class UsageSum(models.Model):
     """`requests` are what clients asked, each counted where its first call went; `calls` are upstream calls;
     `failed` those without an answer, `absorbed` those of them after which another target was tried;
-    `estimated` those whose usage no provider reported; `unpriced` those without a price."""
+    `estimated` those whose usage no provider reported; `unpriced` those without a price. `hits` of the calls
+    were answered by the response cache, which saved `saved_nano`; their tokens are not among those summed."""
 
     tenant = models.ForeignKey(
         Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
@@ -48,6 +49,7 @@ class UsageSum(models.Model):
     absorbed = models.BigIntegerField(default=0, db_default=0)
     estimated = models.BigIntegerField(default=0)
     unpriced = models.BigIntegerField(default=0)
+    hits = models.BigIntegerField(default=0, db_default=0)
     input_fresh = models.BigIntegerField(default=0)
     input_audio = models.BigIntegerField(default=0)
     cache_read = models.BigIntegerField(default=0)
@@ -63,6 +65,7 @@ class UsageSum(models.Model):
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
     unfunded_nano = models.BigIntegerField(default=0)
+    saved_nano = models.BigIntegerField(default=0, db_default=0)
 
     SUBJECT: ClassVar = (
         "tenant",
@@ -125,6 +128,7 @@ class ModelSum(models.Model):
     absorbed = models.BigIntegerField(default=0)
     estimated = models.BigIntegerField(default=0)
     unpriced = models.BigIntegerField(default=0)
+    hits = models.BigIntegerField(default=0, db_default=0)
     incomplete = models.BigIntegerField(default=0)
     client_gone = models.BigIntegerField(default=0)
     cancelled = models.BigIntegerField(default=0)
@@ -140,6 +144,7 @@ class ModelSum(models.Model):
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
     unfunded_nano = models.BigIntegerField(default=0)
+    saved_nano = models.BigIntegerField(default=0, db_default=0)
 
     SUBJECT: ClassVar = ("tenant", "starts_at", "alias", "provider", "upstream_model")
 

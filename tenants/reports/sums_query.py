@@ -36,7 +36,7 @@ TOKENS: Mapping[str, str] = {
     "output": "output_visible + output_audio",
     "reasoning": "output_reasoning",
 }
-AMOUNTS = ("charge_nano", "cost_nano")
+AMOUNTS = ("charge_nano", "cost_nano", "saved_nano")
 FIGURES = (*sum_sql.COUNTS, *sum_sql.ENDINGS, *TOKENS, *AMOUNTS)
 LARGEST = 7
 MAX_GROUPS = 1_000
@@ -311,7 +311,7 @@ def _part(
 def _figure(name: str, *, is_rows: bool) -> str:
     """Return the SQL of a figure of a row or sum."""
     if name in TOKENS:
-        return TOKENS[name]
+        return sum_sql.quantity(TOKENS[name]) if is_rows else TOKENS[name]
     if not is_rows or name in AMOUNTS:
         return name
     if name in histograms.CONDITIONS:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.apps import apps
 from django.db import connection
 
-from tenants.billing import rollups, sums
+from tenants.access.access import OPERATOR
+from tenants.billing import rollups, selfcheck, sums
 from tenants.models import DirtyHour, RetentionHorizon, Tenant, UsageDay, UsageHour
+from tenants.reports.freshness import freshness
+from tenants.reports.usage_series import SeriesQuestion, usage_series
 from tests.support.usage_rows import AT, usage
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
@@ -192,3 +196,28 @@ def test_an_upgrade_counts_the_requests_of_sums_that_are_there(tenant: Tenant):
     rollups.recompute_dirty(100)
     assert [hour.requests for hour in UsageHour.objects.order_by("starts_at")] == [1, 1]
     assert UsageDay.objects.get().requests == 2
+
+
+def test_answers_of_the_cache_are_counted_and_their_tokens_are_nobodys(tenant: Tenant):
+    start = datetime(2026, 10, 15, tzinfo=UTC)
+    end = start + timedelta(days=1)
+    asked = SeriesQuestion(tenant.pk, start, end)
+    usage(tenant, AT)
+    usage(
+        tenant, AT, charges={"input_fresh": 5}, cache_outcome="hit", saved_nano=9_995, provider=""
+    )
+
+    def found() -> tuple[int, ...]:
+        (total,) = sums.totals(tenant.pk, start, end, None)
+        names = ("requests", "hits", "input_fresh", "output_visible", "charge_nano", "saved_nano")
+        return tuple(total[name] for name in names)
+
+    of_rows = found()
+    assert of_rows == (2, 1, 20, 10, 10_005, 9_995)
+    rollups.recompute_dirty()
+    assert found() == of_rows
+    assert selfcheck.examine() == []
+    shown = usage_series(OPERATOR, asked, freshness(AT)).total
+    assert (shown.hits, shown.saved_nano, shown.tokens) == (1, 9_995, 30)
+    by_end_user = usage_series(OPERATOR, replace(asked, by="end_user"), freshness(AT)).total
+    assert by_end_user == shown
