@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Min
 
 from tenants import units
-from tenants.billing import model_sums, sum_sql, unit_sums
+from tenants.billing import key_sums, model_sums, sum_sql, unit_sums
 from tenants.billing.instants import ceil_day, floor_day, floor_hour
 from tenants.billing.sum_sql import COUNTS, QUANTITIES, SumSpan
 from tenants.models import (
@@ -149,6 +149,7 @@ def _sum_hours(span: SumSpan) -> None:
 def _sum_days(span: SumSpan) -> None:
     sums = [f"SUM({name})" for name in _SUMMED]
     _replace(_Step(UsageDay, UsageHour, "starts_at", "day", "total"), sums, span)
+    key_sums.sum_days(span)
     model_sums.sum_days(span)
 
 

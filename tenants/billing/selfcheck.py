@@ -26,6 +26,7 @@ from tenants.models import (
     Invoice,
     InvoiceLine,
     InvoiceSequence,
+    KeyDay,
     ModelDay,
     ModelHour,
     RetentionHorizon,
@@ -65,7 +66,7 @@ def _rows_and_sums() -> Iterator[str]:
     since = horizon.before if horizon is not None else datetime(1970, 1, 1, tzinfo=UTC)
     rows = UsageRow.objects.filter(opened_at__gte=since)
     of_rows = _figures(rows, "opened_at", Count("pk", filter=_CALL), unit_sums.of_rows)
-    hours, days = (_of_sums(model, since) for model in (UsageHour, UsageDay))
+    hours, days, of_keys = (_of_sums(model, since) for model in (UsageHour, UsageDay, KeyDay))
     reached = SumsBackfill.objects.order_by("-reached").values_list("reached", flat=True).first()
     by_model = [_of_sums(model, max(since, reached or since)) for model in (ModelHour, ModelDay)]
     # Read after the rows and sums: what came while they were read is marked.
@@ -76,9 +77,11 @@ def _rows_and_sums() -> Iterator[str]:
         tenant, day = subject
         if not found[0] == found[1] == found[2]:
             yield f"Rows, hours and days of tenant {tenant} on {day:%Y-%m-%d} differ: {found}."
+        # Sums by key alone, and those by model, have no units beside tokens.
+        plain = (found[1] or ())[: 1 + len(_SUMMED)]
+        if of_keys.get(subject, ()) != plain:
+            yield f"Sums by key of tenant {tenant} on {day:%Y-%m-%d} differ from its hours."
         if reached is None or day >= reached:
-            # Sums by model have no units beside tokens.
-            plain = (found[1] or ())[: 1 + len(_SUMMED)]
             of_models = [figures.get(subject) for figures in by_model]
             if any((figures or ()) != plain for figures in of_models):
                 yield (
