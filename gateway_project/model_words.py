@@ -188,6 +188,7 @@ DERIVED = (
     gettext_noop("guardrails"),
     gettext_noop("hash"),
     gettext_noop("held, nano-dollars"),
+    gettext_noop("hits"),
     gettext_noop("hourly usage"),
     gettext_noop("id"),
     gettext_noop("identity domain"),

@@ -74,6 +74,7 @@ SUMMED = (
     "failed",
     "estimated",
     "unpriced",
+    "hits",
     "input_fresh",
     "input_audio",
     "cache_read",
@@ -86,6 +87,7 @@ SUMMED = (
     "cost_nano",
     "charge_nano",
     "unfunded_nano",
+    "saved_nano",
 )
 
 

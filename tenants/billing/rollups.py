@@ -17,7 +17,7 @@ from django.db.models import Max, Min
 
 from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import units
-from tenants.billing import model_sums, sum_sql, unit_sums
+from tenants.billing import key_sums, model_sums, sum_sql, unit_sums
 from tenants.billing.instants import ceil_day, floor_day, floor_hour
 from tenants.billing.sum_sql import COUNTS, QUANTITIES, SumSpan
 from tenants.models import (
@@ -146,7 +146,7 @@ def backfill() -> bool:
 
 def _sum_hours(span: SumSpan) -> None:
     sums = [f"SUM({sum_sql.number(name)})" for name in COUNTS]
-    sums += [f"SUM({name})" for name in QUANTITIES]
+    sums += [f"SUM({sum_sql.quantity(name)})" for name in QUANTITIES]
     _replace(_Step(UsageHour, UsageRow, "opened_at", "hour", "quantity"), sums, span)
     model_sums.sum_hours(span)
 
@@ -154,6 +154,7 @@ def _sum_hours(span: SumSpan) -> None:
 def _sum_days(span: SumSpan) -> None:
     sums = [f"SUM({name})" for name in _SUMMED]
     _replace(_Step(UsageDay, UsageHour, "starts_at", "day", "total"), sums, span)
+    key_sums.sum_days(span)
     model_sums.sum_days(span)
 
 

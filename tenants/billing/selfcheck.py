@@ -16,7 +16,8 @@ from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import triggers, units
 from tenants.billing import charges, unit_sums
 from tenants.billing.money import cents
-from tenants.billing.sums import in_utc
+from tenants.billing.sum_sql import QUANTITIES
+from tenants.billing.sums import IS_HIT, in_utc
 from tenants.billing.tax import tax_of
 from tenants.models import (
     BillingPeriod,
@@ -26,6 +27,7 @@ from tenants.models import (
     Invoice,
     InvoiceLine,
     InvoiceSequence,
+    KeyDay,
     ModelDay,
     ModelHour,
     RetentionHorizon,
@@ -38,7 +40,7 @@ from tenants.models.rollups import UsageSum
 from tenants.token_classes import TOKEN_CLASSES
 
 _CALL = ~Q(status=UsageRow.Status.CORRECTION)
-_SUMMED = (*TOKEN_CLASSES, "cost_nano", "charge_nano", "unfunded_nano")
+_SUMMED = QUANTITIES
 DAY = timedelta(days=1)
 MAX_FOUND = 100
 
@@ -68,7 +70,7 @@ def _rows_and_sums() -> Iterator[str]:
     since = horizon.before if horizon is not None else datetime(1970, 1, 1, tzinfo=UTC)
     rows = UsageRow.objects.filter(opened_at__gte=since)
     of_rows = _figures(rows, "opened_at", Count("pk", filter=_CALL), unit_sums.of_rows)
-    hours, days = (_of_sums(model, since) for model in (UsageHour, UsageDay))
+    hours, days, of_keys = (_of_sums(model, since) for model in (UsageHour, UsageDay, KeyDay))
     reached = SumsBackfill.objects.order_by("-reached").values_list("reached", flat=True).first()
     by_model = [_of_sums(model, max(since, reached or since)) for model in (ModelHour, ModelDay)]
     # Read after the rows and sums: what came while they were read is marked.
@@ -79,9 +81,11 @@ def _rows_and_sums() -> Iterator[str]:
         tenant, day = subject
         if not found[0] == found[1] == found[2]:
             yield f"Rows, hours and days of tenant {tenant} on {day:%Y-%m-%d} differ: {found}."
+        # Sums by key alone, and those by model, have no units beside tokens.
+        plain = (found[1] or ())[: 1 + len(_SUMMED)]
+        if of_keys.get(subject, ()) != plain:
+            yield f"Sums by key of tenant {tenant} on {day:%Y-%m-%d} differ from its hours."
         if reached is None or day >= reached:
-            # Sums by model have no units beside tokens.
-            plain = (found[1] or ())[: 1 + len(_SUMMED)]
             of_models = [figures.get(subject) for figures in by_model]
             if any((figures or ()) != plain for figures in of_models):
                 yield (
@@ -105,7 +109,11 @@ def _figures(
     of_units: Callable[..., Iterable[tuple[Any, ...]]],
 ) -> dict[tuple[int, datetime], tuple[Any, ...]]:
     """Calls, tokens by class and amounts, and quantities of units beside tokens that are not zero."""
-    sums: dict[str, Any] = {f"of_{name}": Sum(name) for name in _SUMMED}
+    unless_hit = ~IS_HIT if rows.model is UsageRow else None
+    sums: dict[str, Any] = {
+        f"of_{name}": Sum(name, filter=unless_hit if name in TOKEN_CLASSES else None, default=0)
+        for name in _SUMMED
+    }
     of_day = rows.order_by().annotate(of_day=TruncDay(instant, tzinfo=UTC))
     found: Any = of_day.values_list("tenant_id", "of_day").annotate(of_calls=calls, **sums)
     figures = {(tenant, day): tuple(figures) for tenant, day, *figures in found}

@@ -85,6 +85,7 @@ KEPT = {
     "tenants.TenantDeletion": "says that it was deleted, when and by whom",
     "tenants.UsageHour": "sums of the ledger; no end user and no tag is in them",
     "tenants.UsageDay": "sums of the ledger; no end user and no tag is in them",
+    "tenants.KeyDay": "sums of the ledger; no end user and no tag is in them",
     "tenants.ModelHour": "sums of the ledger; no end user and no tag is in them",
     "tenants.ModelDay": "sums of the ledger; no end user and no tag is in them",
     "tenants.BillingPeriod": "months that were or will be invoiced",
@@ -102,6 +103,7 @@ NEVER_LOGGED = frozenset(
     {
         "tenants.UsageHour",
         "tenants.UsageDay",
+        "tenants.KeyDay",
         "tenants.ModelHour",
         "tenants.ModelDay",
         "tenants.CreditEntry",

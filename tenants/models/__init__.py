@@ -44,6 +44,7 @@ from tenants.models.prices import PriceLine, PriceVersion
 from tenants.models.refusals import RefusalHour, RefusedRequest
 from tenants.models.rollups import (
     DirtyHour,
+    KeyDay,
     ModelDay,
     ModelHour,
     SumsBackfill,
@@ -86,6 +87,7 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceSequence",
+    "KeyDay",
     "KeyFingerprint",
     "KeySecret",
     "LastOwner",
