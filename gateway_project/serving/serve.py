@@ -14,7 +14,7 @@ from django.conf import settings
 
 from gateway_project.lib import public_address
 from gateway_project.serving import handover, resources, sandbox, systemd
-from gateway_project.serving.handover import Endpoint, Predecessor
+from gateway_project.serving.handover import HandoverSocket, Predecessor
 from gateway_project.serving.succession import Succession
 from gateway_project.serving.supervisor import Supervisor, bind, prepare
 from tenants.ledger.ingester import run_forever
@@ -95,7 +95,7 @@ def run(
         listeners["sandbox"] = beside
     helpers = {"ingester": ingest, **sandbox.helper(beside)}
     path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])
-    endpoint = Endpoint(path, listeners, is_activated=is_activated)
+    endpoint = HandoverSocket(path, listeners, is_activated=is_activated)
     gc.collect()
     gc.freeze()  # no collection of a child writes to what was loaded here, so that it stays shared
     succession = Succession(endpoint, predecessor, is_activated)
