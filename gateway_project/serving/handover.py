@@ -82,8 +82,8 @@ def ask(path: Path) -> Predecessor | None:
     return Predecessor(listeners, bool(told.get("activated")), line)
 
 
-class Endpoint:
-    """Where a gateway is asked for its listening sockets, by one successor at a time."""
+class HandoverSocket:
+    """Offers a gateway's listening sockets to its successor, one at a time."""
 
     def __init__(
         self, path: Path, listeners: dict[str, socket.socket], *, is_activated: bool

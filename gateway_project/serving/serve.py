@@ -14,7 +14,7 @@ from django.conf import settings
 
 from gateway_project.lib import public_address
 from gateway_project.serving import handover, resources, sandbox, systemd
-from gateway_project.serving.handover import Endpoint, Predecessor
+from gateway_project.serving.handover import HandoverSocket, Predecessor
 from gateway_project.serving.metrics import port as metrics_port
 from gateway_project.serving.succession import Succession
 from gateway_project.serving.supervisor import Supervisor, bind, prepare
@@ -103,7 +103,7 @@ def run(
     }
     path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])
     handed_over = {name: each for name, each in listeners.items() if each is not None}
-    endpoint = Endpoint(path, handed_over, is_activated=is_activated)
+    endpoint = HandoverSocket(path, handed_over, is_activated=is_activated)
     gc.collect()
     gc.freeze()  # no collection of a child writes to what was loaded here, so that it stays shared
     succession = Succession(endpoint, predecessor, is_activated)

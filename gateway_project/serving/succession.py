@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway_project.serving import systemd
-from gateway_project.serving.handover import Endpoint, Predecessor
+from gateway_project.serving.handover import HandoverSocket, Predecessor
 
 logger = logging.getLogger("tollgate.serve")
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("tollgate.serve")
 class Succession:
     """`is_activated`: the listening socket is systemd's, and stays open when nobody serves."""
 
-    endpoint: Endpoint
+    endpoint: HandoverSocket
     predecessor: Predecessor | None
     is_activated: bool
     has_successor: bool = False
