@@ -59,7 +59,7 @@ class _Builder:
         self._policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
 
     def run(self, *arguments: str | Path) -> str:
-        places = ["--root", self._work / "store", "--runroot", self._work / "run"]
+        places: list[str | Path] = ["--root", self._work / "store", "--runroot", self._work / "run"]
         command = ["buildah", *places, "--storage-driver", "vfs", *arguments]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
