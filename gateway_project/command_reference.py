@@ -28,7 +28,17 @@ MOST_CHOICES = 60  # characters of choices that a usage line spells out
 
 SUBJECTS = {
     "Running it": (
-        *("quickstart", "serve", "doctor", "show_system", "ingest", "background_worker", "beat"),
+        *(
+            "quickstart",
+            "serve",
+            "doctor",
+            "show_system",
+            "show_metrics",
+            "serve_metrics",
+            "ingest",
+            "background_worker",
+            "beat",
+        ),
         *("migrate", "backup", "restore", "sandbox", "seed_demo"),
     ),
     "Tenants": (
@@ -87,7 +97,8 @@ SUBJECTS = {
     "Billing": (
         *("list_billing_periods", "show_billing_period", "close_period", "issue_invoices"),
         *("list_invoices", "show_invoice", "set_issuer", "show_issuer", "set_billing_details"),
-        "show_billing_details",
+        *("show_billing_details", "remove_billing_details", "finalize_invoice"),
+        "issue_credit_note",
         *("grant_credit", "list_credits", "show_credit", "reconcile", "ledger_check"),
     ),
     "Guardrails": (
@@ -114,6 +125,12 @@ def our_commands() -> dict[str, str]:
     """Return the application of each of our commands, by name."""
     found = get_commands().items()
     return {name: str(app) for name, app in sorted(found) if str(app) in PACKAGES}
+
+
+def unexplained(command: Any, name: str) -> list[str]:
+    """Return the arguments and options of a command that do not say what they are for."""
+    parser = command.create_parser("manage.py", name)
+    return [action.dest for action in parser._actions if not action.help]
 
 
 def document() -> str:

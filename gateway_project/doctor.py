@@ -49,6 +49,7 @@ MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
 # Below these, known holes are open: Django CVE-2025-14550 and CVE-2026-5766, Daphne CVE-2026-44545 and
 # CVE-2026-44546; httptools' floor is the release our client was tested with.
 VERSION_FLOORS = {"django": (5, 2, 14), "daphne": (4, 2, 2), "httptools": (0, 6, 4)}
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.json")
 
@@ -70,6 +71,7 @@ SUBJECTS = (
     gettext_noop("key peppers"),
     gettext_noop("key-encryption keys"),
     gettext_noop("mail"),
+    gettext_noop("metrics"),
     gettext_noop("migrations"),
     gettext_noop("partitions"),
     gettext_noop("processes"),
@@ -264,6 +266,23 @@ def _tasks() -> Findings:
         yield Finding("hint", "tasks", message)
     else:
         yield Finding("ok", "tasks", _("serve does background and periodic work itself"))
+
+
+def _metrics() -> Findings:
+    """Tell where Prometheus reads, and whether strangers may."""
+    if not settings.IS_MEASURED:
+        message = _("nobody can read them; set TOLLGATE_METRICS_PORT or TOLLGATE_METRICS_TOKEN")
+        yield Finding("ok", "metrics", message)
+        return
+    if settings.METRICS_PORT is None:
+        yield Finding("ok", "metrics", _("at /metrics of the gateway, with the token"))
+        return
+    address = f"{settings.METRICS_HOST}:{settings.METRICS_PORT}"
+    if settings.METRICS_TOKEN is None and settings.METRICS_HOST not in LOOPBACK:
+        message = _("whoever reaches %(address)s can read them; set TOLLGATE_METRICS_TOKEN")
+        yield Finding("hint", "metrics", message % {"address": address})
+        return
+    yield Finding("ok", "metrics", _("at %(address)s/metrics") % {"address": address})
 
 
 def _processes() -> Findings:
@@ -601,6 +620,7 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _redis,
     _traces,
     _tasks,
+    _metrics,
     _database,
 )
 ROW_CHECKS: tuple[Check, ...] = (

@@ -80,3 +80,8 @@ def enter(
     request = CurrentRequest(request_id, trace, tracer, clock.monotonic())
     _current.set(request)
     return request
+
+
+def leave() -> None:
+    """End the request in a task that goes on without it, whose context would hold it."""
+    _current.set(None)

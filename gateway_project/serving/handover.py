@@ -75,6 +75,8 @@ def ask(path: Path) -> Predecessor | None:
         line.close()
         raise HandoverRefused(str(told["refused"]))
     line.setblocking(False)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     listeners = dict(zip(told["names"], sockets, strict=True))
     return Predecessor(listeners, bool(told.get("activated")), line)

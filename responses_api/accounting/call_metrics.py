@@ -84,11 +84,9 @@ class CallMetrics:
         attempts[0] += 1
         if record.ttft_ms is not None and call.is_streamed:
             observe(row, names.FIRST_TOKEN_SECONDS, record.ttft_ms / 1000, _FIRST_TOKEN)
-        place = _TOKENS
-        for tokens in record.tokens:
+        for place, tokens in enumerate(record.tokens, _TOKENS):
             if tokens:
                 row[place] += tokens
-            place += 1
         row[_COST] += record.cost_nano
         row[_CHARGE] += call.charge_nano
         if record.overhead_us:

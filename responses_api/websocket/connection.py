@@ -85,6 +85,7 @@ class SocketConnection:
             self._task = None
             self._leave()
             self._record()
+            current_request.leave()
 
     # Open
 

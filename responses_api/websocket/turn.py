@@ -76,6 +76,7 @@ class SocketTurn:
         finally:
             if self._parent_id and not of_turn.has_remembered:
                 memory.forget_failed(self._parent_id, self._lane)
+            current_request.leave()
 
     def interrupt(self, why: Interruption) -> bool:
         """End it from outside; return False if it cannot be ended yet."""

@@ -302,28 +302,10 @@ class InvoiceRows(Rows):
         row = self.row(request, key)
         _refuse_unless_operator(request, "write credit notes")
         body = body_of(request, ("reason", "lines"))
-        amounts = _credited(row, body.get("lines"))
+        amounts = invoices.lines_to_credit(row, body.get("lines"))
         reason = text_of("reason", body.get("reason"))[:300]
         note = invoices.credit_note(row.pk, amounts, reason, actor.current().name[:200])
         return self.answer(self.row(request, str(note.pk)), request, status=201)
-
-
-def _credited(invoice: Invoice, lines: object) -> dict[int, int]:
-    """Return the cents asked for by the ids of lines. Raise ValidationError."""
-    told = "Write a list of objects with position and amount_cents, each line once."
-    if not isinstance(lines, list) or not lines:
-        raise ValidationError({"lines": told})
-    ids, found = dict(invoice.lines.values_list("position", "pk")), dict[int, int]()
-    for line in lines:
-        position, amount = (
-            (line.get("position"), line.get("amount_cents")) if isinstance(line, dict) else (0, 0)
-        )
-        if type(position) is not int or type(amount) is not int or ids.get(position) in found:
-            raise ValidationError({"lines": told})
-        if position not in ids:
-            raise ValidationError({"lines": f"The invoice has no line {position}."})
-        found[ids[position]] = amount
-    return found
 
 
 class CreditSerializer(RowSerializer):

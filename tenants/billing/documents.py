@@ -8,7 +8,7 @@ issuer and no tax, go on looking as they did.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -81,7 +81,8 @@ def written(canonical_json: str, kind: str) -> str | bytes:
     """Write the document as a file of this kind."""
     if kind == "json":
         return canonical_json
-    return pdf(canonical_json) if kind == "pdf" else csv(canonical_json)
+    write: dict[str, Callable[[str], str | bytes]] = {"pdf": pdf, "html": html, "csv": csv}
+    return write[kind](canonical_json)
 
 
 def file_name(invoice: Invoice, kind: str) -> str:

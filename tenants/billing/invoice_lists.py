@@ -1,10 +1,10 @@
-"""Find invoices by what people type, and tell them as commands print them."""
+"""Find invoices by what people type, finalize and credit them, and tell them as commands print them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,16 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from gateway_project.lib.commands import CommandResult
+from gateway_project.lib import actor
+from gateway_project.lib.commands import CommandResult, parse_field
 from tenants.audit import events
-from tenants.billing import documents, report
+from tenants.billing import documents, invoices, report
 from tenants.billing.instants import parsed_month
 from tenants.billing.money import dollars
 from tenants.models import Invoice, Tenant
 
 MOST_LISTED = 10_000
+KINDS = ("pdf", "html", "csv")
 _NUMBERED = re.compile(r"(.+)-([1-9]\d{0,8})\Z")
 _ID = re.compile(r"[1-9]\d{0,17}\Z")
 _HEADINGS = (
@@ -107,16 +109,50 @@ def shown(invoice: Invoice) -> CommandResult:
     return CommandResult({**fields(invoice), "document": document}, _in_words(invoice, document))
 
 
-def write_pdf(invoice: Invoice, file: str) -> CommandResult:
-    """Write the document of a finalized invoice into a file."""
+def write(invoice: Invoice, files: Mapping[str, str]) -> CommandResult:
+    """Write the document of a finalized invoice into files, by their kind."""
     if invoice.state != Invoice.State.FINALIZED:
-        raise ValidationError({"id": "It is a draft, which has no document: issue_invoices."})
-    try:
-        Path(file).write_bytes(documents.pdf(invoice.canonical))
-    except OSError as error:
-        raise ValidationError({"pdf": f"{file} cannot be written: {error.strerror}."}) from error
-    _record_export(invoice, "pdf")
-    return CommandResult({**fields(invoice), "file": file}, f"{file} is written.")
+        raise ValidationError({"id": "It is a draft, which has no document: finalize_invoice."})
+    for kind, file in files.items():
+        written = documents.written(invoice.canonical, kind)
+        content = written.encode() if isinstance(written, str) else written
+        try:
+            Path(file).write_bytes(content)
+        except OSError as error:
+            raise ValidationError({kind: f"{file} cannot be written: {error.strerror}."}) from error
+        _record_export(invoice, kind)
+    paths = ", ".join(files.values())
+    return CommandResult({**fields(invoice), "files": dict(files)}, f"Written: {paths}.")
+
+
+def finalize(text: str) -> CommandResult:
+    """Give a draft its number, and close it."""
+    draft = find(text)
+    if draft.state != Invoice.State.DRAFT:
+        raise ValidationError({"id": "The invoice is finalized already."})
+    if invoices.finalize(draft.pk, _who()) is None:
+        raise ValidationError({"id": "The ledger leaves nothing to invoice for its period."})
+    return shown(find(str(draft.pk)))
+
+
+def credit(text: str, lines: Sequence[str], reason: str) -> CommandResult:
+    """Take back cents of lines, each given as POSITION=CENTS, by a credit note."""
+    invoice = find(text)
+    asked = [parse_field("line", _line_to_credit, line) for line in lines]
+    amounts = invoices.lines_to_credit(invoice, asked)
+    note = invoices.credit_note(invoice.pk, amounts, reason[:300], _who())
+    return shown(find(str(note.pk)))
+
+
+def _line_to_credit(text: str) -> dict[str, int]:
+    match = re.fullmatch(r"([0-9]{1,9})=([0-9]{1,18})", text)
+    if match is None:
+        raise ValueError(f"{text[:80]!r} is not a position and cents, such as 1=250.")
+    return {"position": int(match[1]), "amount_cents": int(match[2])}
+
+
+def _who() -> str:
+    return actor.current().name[:200]
 
 
 def _record_export(invoice: Invoice, kind: str) -> None:

@@ -94,6 +94,24 @@ def issue(tenant: Tenant | None = None) -> list[Invoice]:
     return [invoice for invoice in done if invoice is not None]
 
 
+def lines_to_credit(invoice: Invoice, lines: object) -> dict[int, int]:
+    """Return the cents asked for by the ids of lines. Raise ValidationError."""
+    told = "Write a list of objects with position and amount_cents, each line once."
+    if not isinstance(lines, list) or not lines:
+        raise ValidationError({"lines": told})
+    ids, found = dict(invoice.lines.values_list("position", "pk")), dict[int, int]()
+    for line in lines:
+        position, amount = (
+            (line.get("position"), line.get("amount_cents")) if isinstance(line, dict) else (0, 0)
+        )
+        if type(position) is not int or type(amount) is not int or ids.get(position) in found:
+            raise ValidationError({"lines": told})
+        if position not in ids:
+            raise ValidationError({"lines": f"The invoice has no line {position}."})
+        found[ids[position]] = amount
+    return found
+
+
 def credit_note(
     invoice_id: int, amounts: Mapping[int, int], reason: str, actor: str = ""
 ) -> Invoice:

@@ -12,6 +12,7 @@ from gateway_project.lib.commands import CommandResult, parse_field
 from tenants.access.access import OPERATOR
 from tenants.billing.details import lines_of
 from tenants.billing.tax import parsed_percent, percent
+from tenants.managed import rows
 from tenants.managed.setting import put
 from tenants.managed.tables import BILLING_DETAILS
 from tenants.models import BillingDetails, Tenant
@@ -58,9 +59,22 @@ def store(tenant: Tenant | None, options: Mapping[str, Any]) -> CommandResult:
 
 def show(tenant: Tenant | None) -> CommandResult:
     """Tell the details of a tenant or, without one, of the issuer."""
+    details = _of(tenant)
+    return CommandResult(fields(details), in_words(details))
+
+
+def remove(tenant: Tenant) -> CommandResult:
+    """Remove the details of a tenant."""
+    details = _of(tenant)
+    told = fields(details)
+    rows.remove(OPERATOR, details)
+    return CommandResult({**told, "removed": True}, f"Billing details of {tenant.slug!r} removed.")
+
+
+def _of(tenant: Tenant | None) -> BillingDetails:
     details = BillingDetails.objects.select_related("tenant").filter(tenant=tenant).first()
     if details is not None:
-        return CommandResult(fields(details), in_words(details))
+        return details
     command = "set_issuer" if tenant is None else "set_billing_details"
     whose = "the issuer" if tenant is None else f"tenant {tenant.slug!r}"
     raise ValidationError(f"There are no billing details of {whose} yet: {command} writes them.")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -49,6 +50,10 @@ def keep(exporter: TraceExporter, name: str = "x", *, failed: bool = False) -> N
     exporter.keep(request, name, failed=failed, is_known=True)
 
 
+def has_dropped(exporter: TraceExporter, spans: int) -> bool:
+    return exporter.unsent == spans
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
@@ -75,7 +80,7 @@ def test_what_it_refuses_for_good_is_dropped_counted_and_logged_once(
         for dropped in (1, 2):
             keep(exporter)
             exporter.send_now()
-            until(lambda expected=dropped: exporter.unsent == expected)
+            until(partial(has_dropped, exporter, dropped))
     assert len(receiver.received) == 2
     lines = [record for record in caplog.records if record.name == "tollgate.traces"]
     assert len(lines) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,36 +11,14 @@ import httpx
 import pytest
 
 from gateway_project.sandbox import SandboxServer
+from tests.processes.callers import BOOKS, CALLERS, ROWS, Callers, rows_of
 from tests.processes.conftest import Prepared, new_database
 from tests.processes.served import Served, environment, manage, shell
 from tests.support.client import question
 from tests.support.databases import url_of
-from tests.support.patience import GIVE_UP_SECONDS, until
 
-CALLERS = 4
 CALLS = 30  # before the backup, and again after it
 PASSPHRASE = "correct horse battery staple"
-ROWS = """
-import json
-from tenants.models import Budget
-from tests.responses_api.accounting.conftest import price
-from tests.support import rows
-customer = rows.customer("spender")
-Budget.objects.create(
-    tenant=customer.tenant, name="all", amount_nano=10**12, period="total")
-upstream = rows.provider("chat", {url!r}, "vendor", secret="vendor-key-0123456789")
-rows.alias("dear", (upstream, "sandbox-1"))
-price("vendor", "sandbox-1")
-print(json.dumps(customer.secret))
-"""
-BOOKS = """
-import json
-from tenants.models import BudgetLease, BudgetWindow, UsageRow
-names = ("id", "status", "charge_nano", "cost_nano", "input_fresh", "output_visible", "tenant_slug")
-rows = [[str(value) for value in row] for row in UsageRow.objects.order_by("id").values_list(*names)]
-windows = list(BudgetWindow.objects.values_list("spent_nano", "reserved_nano"))
-print(json.dumps({"rows": rows, "windows": windows, "leases": BudgetLease.objects.count()}))
-"""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -55,44 +32,6 @@ def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, s
     return environment(prepared.data_dir, **more)
 
 
-class Callers:
-    """Clients that ask again and again; `ended` are the requests they saw the end of, in order."""
-
-    def __init__(self, served: Served, secret: str) -> None:
-        self.ended: list[str] = []
-        self._refused: list[str] = []
-        self._url = f"{served.root_url}/v1/chat/completions"
-        self._headers = {"authorization": f"Bearer {secret}"}
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
-
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._stopped.set()
-            for thread in self._threads:
-                thread.join(GIVE_UP_SECONDS)
-
-    def wait_for(self, more: int) -> None:
-        wanted = len(self.ended) + more
-        until(lambda: bool(self._refused) or len(self.ended) >= wanted)
-        assert self._refused == []
-
-    def _call(self) -> None:
-        with httpx.Client(headers=self._headers, timeout=GIVE_UP_SECONDS, trust_env=False) as http:
-            while not self._stopped.is_set():
-                body = question("chat", "dear", "[chunks=5]", stream=True)
-                answer = http.post(self._url, json=body)
-                if answer.status_code != 200:
-                    self._refused.append(answer.text)
-                    return
-                self.ended.append(answer.headers["x-request-id"].removeprefix("req_"))
-
-
 def books(variables: dict[str, str]) -> dict[str, Any]:
     """Read everything, and check that it adds up."""
     manage(variables, "ingest", "--once")
@@ -102,10 +41,6 @@ def books(variables: dict[str, str]) -> dict[str, Any]:
     assert spent == sum(int(row[2]) for row in found["rows"])
     assert (reserved, found["leases"]) == (0, 0)
     return found
-
-
-def rows_of(found: dict[str, Any]) -> dict[str, list[str]]:
-    return {row[0].replace("-", ""): row for row in found["rows"]}
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def kept(prepared: Prepared) -> bytes:
 
 CALLS = by_tier(300, 1000, 5000)
 DEPLOYS = by_tier(3, 10, 30)
-# Streams for a third of a second, JSON after half of that: as in life, most of it is the upstream's.
-KINDS = {"json": "[wait=150]", "stream": "[chunks=15] [pace=20]"}
+# As in life, most of the time is the upstream's.
+KINDS = {"json": "[wait=300]", "stream": "[chunks=12] [pace=40]"}
 
 
 class Calls:

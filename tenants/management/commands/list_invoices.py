@@ -14,6 +14,7 @@ from tenants.models import Invoice
 
 
 class Command(AnsweringCommand):
+    routes = ("GET invoices",)
     help = "List invoices and credit notes, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:

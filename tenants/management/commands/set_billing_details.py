@@ -14,6 +14,7 @@ from tenants.managed import billing_details
 
 class Command(AnsweringCommand):
     help = "Say whom a tenant's invoices are addressed to; what is not given stays as it is."
+    routes = ("POST billing-details", "PATCH billing-details/{key}")
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

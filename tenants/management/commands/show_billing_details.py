@@ -14,6 +14,7 @@ from tenants.managed import billing_details
 
 class Command(AnsweringCommand):
     help = "Show whom a tenant's invoices are addressed to."
+    routes = ("GET billing-details", "GET billing-details/{key}")
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

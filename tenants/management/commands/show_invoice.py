@@ -12,19 +12,22 @@ from tenants.billing import invoice_lists
 
 
 class Command(AnsweringCommand):
-    help = "Show an invoice or credit note, or write it into a PDF file."
+    help = "Show an invoice or credit note, or write its document into files."
+    routes = tuple(f"GET invoices/{{key}}{part}" for part in ("", "/json", "/pdf", "/html", "/csv"))
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "id", help="as list_invoices shows it, or the tenant's slug and the number: acme-7"
         )
-        parser.add_argument(
-            "--pdf", metavar="FILE", help="write the document into this file as PDF"
-        )
+        for kind in invoice_lists.KINDS:
+            parser.add_argument(
+                f"--{kind}",
+                metavar="FILE",
+                help=f"write the document into this file as {kind.upper()}",
+            )
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         invoice = invoice_lists.find(options["id"])
-        if options["pdf"] is not None:
-            return invoice_lists.write_pdf(invoice, options["pdf"])
-        return invoice_lists.shown(invoice)
+        files = {kind: options[kind] for kind in invoice_lists.KINDS if options[kind] is not None}
+        return invoice_lists.write(invoice, files) if files else invoice_lists.shown(invoice)

@@ -219,3 +219,35 @@ def test_invoices_are_listed_and_shown_as_text_json_and_pdf(
     assert "cannot be written" in refusal("show_invoice", "acme-1", "--pdf", str(tmp_path))
     for wrong in ("acme-9", "0", "acme", "99999999999999999999"):
         assert "id: " in refusal("show_invoice", wrong)
+
+
+def test_one_invoice_is_finalized_written_into_files_and_credited_by_commands(
+    tenant: Tenant, issuer: BillingDetails, tmp_path: Path
+):
+    usage(tenant, NOVEMBER, charges={"input_fresh": 500 * CENT})
+    periods.advance(tenant, datetime(2025, 12, 2, tzinfo=UTC))
+    draft = Invoice.objects.get(state="draft")
+
+    final = answer("finalize_invoice", str(draft.pk))
+    assert (final["state"], final["number"], final["gross_cents"]) == ("finalized", 1, 595)
+    assert "finalized already" in refusal("finalize_invoice", str(draft.pk))
+    pages, lines = tmp_path / "invoice.html", tmp_path / "lines.csv"
+    told = answer("show_invoice", "acme-1", "--html", str(pages), "--csv", str(lines))
+    assert told["files"] == {"html": str(pages), "csv": str(lines)}
+    assert "VAT 19 %" in pages.read_text()
+    assert lines.read_bytes().decode() == documents.csv(Invoice.objects.get(pk=draft.pk).canonical)
+
+    credited = ("issue_credit_note", "acme-1", "--reason", "an outage")
+    note = answer(*credited, "--line", "1=100")
+    assert (note["kind"], note["corrects"], note["gross_cents"]) == ("credit_note", 1, -119)
+    assert "line: " in refusal(*credited, "--line", "1")
+    assert "no line 9" in refusal(*credited, "--line", "9=1")
+    assert "reason" in refusal("issue_credit_note", "acme-1", "--reason", "", "--line", "1=1")
+
+
+def test_billing_details_are_removed_by_a_command(tenant: Tenant):
+    of = ("--tenant", tenant.slug)
+    answer("set_billing_details", *of, "--name", "Acme Ltd")
+    assert answer("remove_billing_details", *of)["removed"] is True
+    assert "no billing details" in refusal("show_billing_details", *of)
+    assert AuditEvent.objects.filter(action="billing_details.deleted").exists()
