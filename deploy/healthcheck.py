@@ -9,12 +9,14 @@ import socket
 import sys
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-SECONDS = 4.0
+# Addresses rather than a name, for which a container may have no file of hosts.
+ADDRESSES = ("127.0.0.1", "::1")
+SECONDS = 2.0
 
 
-def is_alive(port: int) -> bool:
+def is_alive(address: str, port: int) -> bool:
     try:
-        with socket.create_connection(("localhost", port), SECONDS) as connection:
+        with socket.create_connection((address, port), SECONDS) as connection:
             connection.sendall(REQUEST)
             return connection.recv(64).startswith(b"HTTP/1.1 200 ")
     except OSError:
@@ -22,4 +24,5 @@ def is_alive(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if is_alive(int(sys.argv[1]) if sys.argv[1:] else 8000) else 1)
+    port = int(sys.argv[1]) if sys.argv[1:] else 8000
+    sys.exit(0 if any(is_alive(address, port) for address in ADDRESSES) else 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -167,7 +168,7 @@ def test_it_serves_a_call_read_only_without_rights_and_ends_when_told(
         assert answer_of(client, data) == "completed"
         page = client.get("/console/login/", follow_redirects=True)
         assert page.status_code == 200
-        style = page.text.partition('<link href="')[2].partition('"')[0]
+        style = re.findall(r'href="(/static/[^"]+\.css)"', page.text)[0]
         assert client.get(style).headers["content-type"].startswith("text/css")
     assert health(image, port) == 0
     assert health(image, free_port()) == 1

@@ -84,6 +84,10 @@ def manifests(answer: dict[str, Any], *kinds: str) -> list[Manifest]:
     return [it for it in answer["manifests"] if it["kind"] in kinds]
 
 
+def every_container(pod: Manifest) -> list[Manifest]:
+    return [*pod["containers"], *pod.get("initContainers", [])]
+
+
 def containers_of(answer: dict[str, Any]) -> dict[str, tuple[Manifest, Manifest]]:
     """Return each container by its name, with its pod."""
     pods = [
@@ -91,9 +95,7 @@ def containers_of(answer: dict[str, Any]) -> dict[str, tuple[Manifest, Manifest]
         for it in manifests(answer, "StatefulSet", "Deployment", "Job")
     ]
     return {
-        container["name"]: (container, pod)
-        for pod in pods
-        for container in [*pod["containers"], *pod.get("initContainers", [])]
+        container["name"]: (container, pod) for pod in pods for container in every_container(pod)
     }
 
 
@@ -152,7 +154,7 @@ def test_each_mount_has_its_volume(answers, name: str):
         claims = {claim["metadata"]["name"] for claim in it["spec"].get("volumeClaimTemplates", [])}
         volumes = {volume["name"] for volume in pod["volumes"]} | claims
         assert claims == ({"data"} if it["kind"] == "StatefulSet" else set())
-        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        for container in every_container(pod):
             assert {mount["name"] for mount in container["volumeMounts"]} == volumes
 
 
@@ -181,10 +183,10 @@ def test_services_find_their_pods_and_nobody_elses(answers, name: str):
         wanted = service["spec"]["selector"].items()
         chosen = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
         assert len(chosen) == 1
-        ports = {
-            port["name"] for it in chosen[0]["spec"]["containers"] for port in it.get("ports", [])
-        }
-        assert {port["targetPort"] for port in service["spec"].get("ports", [])} <= ports
+        pod = chosen[0]["spec"]
+        ports = [port for it in every_container(pod) for port in it.get("ports", [])]
+        known = {port[of] for port in ports for of in ("name", "containerPort")}
+        assert {port["targetPort"] for port in service["spec"].get("ports", [])} <= known
     for it in manifests(answer, "StatefulSet", "Deployment"):
         labels = it["spec"]["template"]["metadata"]["labels"]
         assert it["spec"]["selector"]["matchLabels"].items() <= labels.items()
@@ -213,8 +215,9 @@ def test_workers_have_an_ingester_that_ends_after_them(answers):
     }
     worker = pods["gateway-worker"]["template"]["spec"]
 
-    [ingest] = worker["initContainers"]
+    ingest, metrics = worker["initContainers"]
     assert (ingest["args"], ingest["restartPolicy"]) == (["ingest"], "Always")
+    assert (metrics["args"], metrics["restartPolicy"]) == (["serve_metrics"], "Always")
     assert ingest["volumeMounts"] == worker["containers"][0]["volumeMounts"]
     [beat] = manifests(answers["everything"], "Deployment")
     assert (beat["spec"]["replicas"], beat["spec"]["strategy"]) == (1, {"type": "Recreate"})
@@ -226,7 +229,9 @@ def test_gateways_alone_do_all_the_work_themselves(answers):
     assert set(found) == {"gateway"}
     variables = {it["name"]: it["value"] for it in found["gateway"][0]["env"]}
     assert variables["TOLLGATE_TASKS"] == "embedded"
-    assert manifests(answers["gateways-alone"], "ServiceMonitor", "ServiceAccount", "Job") == []
+    left_out = ("ServiceMonitor", "ServiceAccount", "Job", "PodDisruptionBudget")
+    assert manifests(answers["gateways-alone"], *left_out) == []
+    assert len(manifests(answers["least"], *left_out)) == 3
 
 
 def test_a_digest_wins_and_a_number_of_replicas_is_left_to_autoscaling(answers):
@@ -254,29 +259,39 @@ def test_the_ingress_lets_streams_flow_and_long_answers_come(answers):
     assert backend["name"] in services
 
 
-def test_nobody_reaches_workers_and_only_the_monitoring_reaches_metrics(answers):
-    policies = {
-        it["metadata"]["name"]: it["spec"]
-        for it in manifests(answers["everything"], "NetworkPolicy")
-    }
+def test_only_the_monitoring_reaches_metrics_and_nobody_reaches_more_of_workers(answers):
+    found = manifests(answers["everything"], "NetworkPolicy")
+    policies = {it["metadata"]["name"]: it["spec"] for it in found}
 
-    assert policies["gateway-background"]["ingress"] == []
     http, metrics = policies["gateway-gateway"]["ingress"]
+    [of_workers] = policies["gateway-background"]["ingress"]
     assert (http["ports"][0]["port"], metrics["ports"][0]["port"]) == ("http", "metrics")
+    assert of_workers["ports"] == [{"port": 9464, "protocol": "TCP"}]
     assert "monitoring" in str(metrics["from"])
+    assert of_workers["from"] == metrics["from"]
     assert policies["gateway-gateway"]["policyTypes"] == ["Ingress", "Egress"]
+    [alone] = manifests(answers["gateways-alone"], "NetworkPolicy")
+    assert len(alone["spec"]["ingress"]) == 1
 
 
-def test_the_service_monitor_finds_the_service_with_the_metrics(answers):
+def test_the_service_monitor_finds_the_metrics_of_gateways_and_workers(answers):
     answer = answers["everything"]
     [monitor] = manifests(answer, "ServiceMonitor")
 
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
-    [service] = [
+    found = [
         it for it in manifests(answer, "Service") if wanted <= it["metadata"]["labels"].items()
     ]
+    assert {it["metadata"]["name"] for it in found} == {"gateway-gateway", "gateway-worker"}
     [endpoint] = monitor["spec"]["endpoints"]
-    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    for service in found:
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert endpoint["authorization"]["credentials"]["key"] == "TOLLGATE_METRICS_TOKEN"
+    variables = {it["name"]: it["value"] for it in containers_of(answer)["metrics"][0]["env"]}
+    assert (variables["TOLLGATE_METRICS_PORT"], variables["TOLLGATE_METRICS_HOST"]) == (
+        "9464",
+        "0.0.0.0",
+    )
 
 
 # The SBOM

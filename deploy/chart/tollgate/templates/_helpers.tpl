@@ -100,6 +100,12 @@ env:
     value: {{ ternary "celery" "embedded" .root.Values.worker.enabled }}
   - name: TOLLGATE_DRAIN_SECONDS
     value: {{ .root.Values.drainSeconds | quote }}
+  {{- if and .root.Values.metrics.enabled (has .component (list "gateway" "worker")) }}
+  - name: TOLLGATE_METRICS_PORT
+    value: {{ .root.Values.metrics.port | quote }}
+  - name: TOLLGATE_METRICS_HOST
+    value: {{ .root.Values.listenAddress | quote }}
+  {{- end }}
   {{- range .root.Values.secretNames }}
   - name: {{ . }}_FILE
     value: /run/secrets/tollgate/{{ . }}
