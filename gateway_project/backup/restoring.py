@@ -27,7 +27,7 @@ from gateway_project.backup import (
 from gateway_project.backup.checking import CheckedBackup
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.manifest import DatabaseFacts, Manifest
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from routing import credentials
 from tenants.ledger import ingest
 
@@ -42,7 +42,7 @@ class RestoreWishes(Struct, frozen=True):
 
 
 class RestoreDone(Struct, frozen=True):
-    """What was put back. `missing`: unfinished spools of which nothing was there; `variables`: those that
+    """The outcome of a restore. `missing`: unfinished spools of which nothing was there; `variables`: those that
     stayed in force instead of a file; `pending`: migrations that this version would still apply."""
 
     spools: list[str]
@@ -51,7 +51,7 @@ class RestoreDone(Struct, frozen=True):
     pending: list[str]
 
 
-def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: Progress) -> RestoreDone:
+def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: ProgressTeller) -> RestoreDone:
     """Raise BackupFailed before anything is changed, if it cannot be put back here."""
     database = backup.manifest.database
     if database is None:
@@ -72,7 +72,7 @@ def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: Progress) ->
     return RestoreDone(put, [] if wishes.gives_up else missing, variables, _finish(backup.manifest))
 
 
-def _restore_spools_alone(backup: CheckedBackup, progress: Progress) -> RestoreDone:
+def _restore_spools_alone(backup: CheckedBackup, progress: ProgressTeller) -> RestoreDone:
     """Put back one host's spools, beside a database that is there already."""
     with connection.cursor() as cursor:
         kind: contents.Kind = "sqlite" if connection.vendor == "sqlite" else "postgresql"
@@ -158,7 +158,7 @@ def _put_spools(backup: CheckedBackup, wishes: RestoreWishes) -> list[str]:
     return spools.collect(wishes.surviving, target, is_needed)
 
 
-def _put_database(backup: CheckedBackup, database: DatabaseFacts, progress: Progress) -> None:
+def _put_database(backup: CheckedBackup, database: DatabaseFacts, progress: ProgressTeller) -> None:
     source = backup.path / database.file
     if database.kind == "postgresql":
         server = postgres.PostgresServer.of(connection.settings_dict)

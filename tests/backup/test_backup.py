@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway_project.backup import files, sqlite
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from tests.backup.conftest import Made, refusal, run
 from tests.processes.served import Program, shell
 from tests.support.patience import GIVE_UP_SECONDS, until
@@ -127,7 +127,7 @@ def test_a_copy_of_sqlite_is_one_moment_though_others_write_all_the_time(tmp_pat
         writer.execute("CREATE TABLE wide (text TEXT)")
         writer.executemany("INSERT INTO wide VALUES (?)", [("x" * 4000,)] * 200)
 
-        class Writing(Progress):
+        class Writing(ProgressTeller):
             def tell(self, how_far: str) -> None:
                 writer.execute("INSERT INTO wide VALUES ('meanwhile')")
 
