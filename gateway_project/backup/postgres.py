@@ -123,8 +123,8 @@ def dump(
     """Write the snapshot to a new file. Raise BackupFailed."""
     files.create(target).close()
     arguments = [
-        "pg_dump", "--format=custom", "--no-owner", "--no-acl", f"--snapshot={snapshot_name}",
-        f"--file={target}", f"--dbname={server.conninfo}",
+        "pg_dump", "--format=custom", "--no-owner", "--no-acl", "--no-comments",
+        f"--snapshot={snapshot_name}", f"--file={target}", f"--dbname={server.conninfo}",
     ]  # fmt: skip
     _run(arguments, server, lambda: progress.tell(f"{_megabytes(target)} MB written"))
     files.sync(target)

@@ -42,8 +42,8 @@ class RestoreWishes(Struct, frozen=True):
 
 
 class RestoreDone(Struct, frozen=True):
-    """The outcome of a restore. `missing`: unfinished spools of which nothing was there; `variables`: those that
-    stayed in force instead of a file; `pending`: migrations that this version would still apply."""
+    """The outcome of a restore. `missing`: unfinished spools of which nothing was there; `variables`: those
+    that stayed in force instead of a file; `pending`: migrations that this version would still apply."""
 
     spools: list[str]
     missing: list[str]
@@ -58,6 +58,7 @@ def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: ProgressTell
         return _restore_spools_alone(backup, progress)
     assert backup.contents is not None
     _refuse_other(database)
+    _refuse_unsigned(backup)
     _refuse_occupied(wishes)
     if wishes.surviving is not None:
         _refuse_foreign_spools(wishes.surviving, backup.manifest)
@@ -79,13 +80,24 @@ def _restore_spools_alone(backup: CheckedBackup, progress: ProgressTeller) -> Re
         held = contents.read(cursor, kind)
     if held.origin != backup.manifest.origin:
         raise BackupFailed("The spools belong to another database than this host's.")
-    if not manifest.is_signed_by(backup.manifest, credentials.keyring().all()):
-        raise BackupFailed("The manifest is not signed with a key of this host: it was changed.")
+    if not secret_files.has_encryption_keys():
+        raise BackupFailed(
+            "This host has no keys: put the database's backup or its keys back first."
+        )
+    _refuse_unsigned(backup)
     _refuse_spools()
     progress.begin("Putting the spools back …")
     names = backup.manifest.spools
     spools.put_back(backup.path / spools.FOLDER, settings.SPOOL_DIR, names)
     return RestoreDone(names, [], [], migrating.pending())
+
+
+def _refuse_unsigned(backup: CheckedBackup) -> None:
+    """Refuse what somebody else made, as far as that is known: the check knows it of keys that it opened."""
+    if backup.is_authenticated or not secret_files.has_encryption_keys():
+        return
+    if not manifest.is_signed_by(backup.manifest, credentials.keyring().all()):
+        raise BackupFailed("The manifest is not signed with a key of this host: it was changed.")
 
 
 def _refuse_other(database: DatabaseFacts) -> None:

@@ -103,6 +103,11 @@ def test_each_host_puts_its_own_spools_back(made: Made, tmp_path: Path) -> None:
     run(original, "backup", str(tmp_path / "of-hosts"), "--spools-only")
     (of_host,) = (tmp_path / "of-hosts").glob("*-spools-*")
     shutil.rmtree(tmp_path / "original" / "spool")
+    forged = tmp_path / "forged"
+    shutil.copytree(of_host, forged)
+    manifest = json.loads((forged / "manifest.json").read_text())
+    (forged / "manifest.json").write_text(json.dumps({**manifest, "host": "another"}))
+    assert "it was changed" in refusal(original, "restore", str(forged), "--without-keys")
     told = run(original, "restore", str(of_host), "--without-keys")
     assert told["spools_put_back"] == 1
     assert len(booked(original, made.secret)[0]) == 3
