@@ -21,7 +21,7 @@ from gateway_project.backup.contents import Contents, Row
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.manifest import DatabaseFacts, Manifest
 from gateway_project.backup.postgres import PostgresServer
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from gateway_project.lib import sealing
 from gateway_project.lib.keyring import Keyring, KeyringError, entry
 from gateway_project.lib.sealing import SealError
@@ -31,7 +31,7 @@ from tenants.keys import fingerprints
 
 
 class CheckWishes(Struct, frozen=True):
-    """How far to check. `keys`: where the sealed keys are if they are stored apart; without a passphrase
+    """The extent of a check. `keys`: where the sealed keys are if they are stored apart; without a passphrase
     they are left out. `scratch`: a server on which a dump may be restored for a moment."""
 
     passphrase: Secret | None = None
@@ -50,7 +50,7 @@ class CheckedBackup(Struct, frozen=True):
     is_authenticated: bool
 
 
-def check(path: Path, wishes: CheckWishes, progress: Progress) -> CheckedBackup:
+def check(path: Path, wishes: CheckWishes, progress: ProgressTeller) -> CheckedBackup:
     """Raise BackupFailed at the first thing that is not as it should be."""
     found = manifest.read(path)
     keys = _keys_of(path, found, wishes.keys)
@@ -72,7 +72,7 @@ def check(path: Path, wishes: CheckWishes, progress: Progress) -> CheckedBackup:
     return CheckedBackup(path, found, held, secrets, opened, bool(secrets))
 
 
-def read_contents(path: Path, database: DatabaseFacts, progress: Progress) -> Contents:
+def read_contents(path: Path, database: DatabaseFacts, progress: ProgressTeller) -> Contents:
     """Read the copy of a database where it lies. Raise BackupFailed."""
     copied = path / database.file
     if database.kind == "postgresql":
@@ -152,7 +152,9 @@ def _open(row: Row, ring: Keyring) -> None:
         raise BackupFailed(f"The credential {pk} cannot be opened: {error}") from error
 
 
-def _try_restore(path: Path, found: Manifest, server: PostgresServer, progress: Progress) -> None:
+def _try_restore(
+    path: Path, found: Manifest, server: PostgresServer, progress: ProgressTeller
+) -> None:
     assert found.database is not None
     if found.database.kind != "postgresql":
         raise BackupFailed("--scratch is for backups of PostgreSQL; this one is of SQLite.")

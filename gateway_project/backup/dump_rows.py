@@ -18,7 +18,7 @@ from gateway_project.backup.contents import (
     token_columns,
 )
 from gateway_project.backup.files import BackupFailed
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 
 DumpRow = dict[str, "str | None"]
 PROGRAM = "pg_restore"
@@ -28,7 +28,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
-def read(dump: Path, progress: Progress) -> Contents:
+def read(dump: Path, progress: ProgressTeller) -> Contents:
     """Read what a dump must prove. Raise BackupFailed if it cannot be read to its end."""
     tables = _tables(dump)
     wanted = (
@@ -89,7 +89,7 @@ def _tables(dump: Path) -> list[str]:
     return _ENTRY.findall(listed.stdout)
 
 
-def _sums(dump: Path, tables: list[str], progress: Progress) -> list[MonthSums]:
+def _sums(dump: Path, tables: list[str], progress: ProgressTeller) -> list[MonthSums]:
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     done = 0
     for table in tables:

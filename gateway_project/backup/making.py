@@ -26,7 +26,7 @@ from gateway_project.backup import (
 from gateway_project.backup.contents import Contents
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.manifest import DatabaseFacts, Manifest
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
 from routing import credentials
@@ -34,7 +34,7 @@ from tenants import heartbeats
 
 
 class BackupWishes(Struct, frozen=True):
-    """What to back up, and where to. `keys_directory`: where the sealed keys go instead."""
+    """The operator's wishes for a backup. `keys_directory`: where the sealed keys go instead."""
 
     directory: Path
     passphrase: Secret | None = None
@@ -51,7 +51,7 @@ class BackupMade(Struct, frozen=True):
     pruned: list[str]
 
 
-def make(wishes: BackupWishes, progress: Progress) -> BackupMade:
+def make(wishes: BackupWishes, progress: ProgressTeller) -> BackupMade:
     """Raise BackupFailed; then nothing is left that looks like a backup."""
     taken_at = clock.now()
     name = folder.name_at(taken_at)
@@ -73,7 +73,7 @@ def _host_in_a_name() -> str:
 
 
 def _fill(
-    draft: Path, name: str, taken_at: datetime, wishes: BackupWishes, progress: Progress
+    draft: Path, name: str, taken_at: datetime, wishes: BackupWishes, progress: ProgressTeller
 ) -> Manifest:
     if wishes.spools_only:
         found, database = _known(), None
@@ -109,7 +109,7 @@ def _fill(
     return made
 
 
-def _copy_database(draft: Path, progress: Progress) -> tuple[Contents, DatabaseFacts]:
+def _copy_database(draft: Path, progress: ProgressTeller) -> tuple[Contents, DatabaseFacts]:
     progress.begin("Copying the database …")
     if connection.vendor == "sqlite":
         copied = draft / sqlite.NAME
@@ -135,7 +135,9 @@ def _known() -> Contents:
         return structs.replace(contents.read(cursor, vendor), months=[])
 
 
-def _seal_keys(draft: Path, name: str, wishes: BackupWishes, progress: Progress) -> dict[str, str]:
+def _seal_keys(
+    draft: Path, name: str, wishes: BackupWishes, progress: ProgressTeller
+) -> dict[str, str]:
     """Write the sealed keys; return what was sealed, which is nothing without a passphrase."""
     if wishes.passphrase is None:
         return {}

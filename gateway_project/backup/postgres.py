@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from gateway_project.backup import files
 from gateway_project.backup.files import BackupFailed
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 
 NAME = "database.dump"
 POLL_SECONDS = 0.5
@@ -34,7 +34,7 @@ _DJANGOS = frozenset({"assume_role", "isolation_level", "pool", "server_side_bin
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """How a database is reached: `conninfo` has no password, `environment` has it."""
+    """The address of a database: `conninfo` has no password, `environment` has it."""
 
     conninfo: str
     environment: Mapping[str, str]
@@ -117,18 +117,20 @@ def refuse_old_dump(server: PostgresServer) -> int:
     return ours
 
 
-def dump(server: PostgresServer, snapshot_name: str, target: Path, progress: Progress) -> None:
+def dump(
+    server: PostgresServer, snapshot_name: str, target: Path, progress: ProgressTeller
+) -> None:
     """Write the snapshot to a new file. Raise BackupFailed."""
     files.create(target).close()
     arguments = [
-        "pg_dump", "--format=custom", "--no-owner", "--no-acl", f"--snapshot={snapshot_name}",
-        f"--file={target}", f"--dbname={server.conninfo}",
+        "pg_dump", "--format=custom", "--no-owner", "--no-acl", "--no-comments",
+        f"--snapshot={snapshot_name}", f"--file={target}", f"--dbname={server.conninfo}",
     ]  # fmt: skip
     _run(arguments, server, lambda: progress.tell(f"{_megabytes(target)} MB written"))
     files.sync(target)
 
 
-def restore(server: PostgresServer, source: Path, progress: Progress) -> None:
+def restore(server: PostgresServer, source: Path, progress: ProgressTeller) -> None:
     """Put a dump into an empty database, whole or not at all. Raise BackupFailed."""
     arguments = [
         "pg_restore", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction",

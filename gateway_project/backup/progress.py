@@ -9,7 +9,7 @@ from gateway_project.lib import clock
 EVERY_SECONDS = 2.0
 
 
-class Progress:
+class ProgressTeller:
     """Says what is begun at once, and how far it is every few seconds."""
 
     def __init__(self, say: Callable[[str], object]) -> None:

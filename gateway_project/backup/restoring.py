@@ -27,7 +27,7 @@ from gateway_project.backup import (
 from gateway_project.backup.checking import CheckedBackup
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.manifest import DatabaseFacts, Manifest
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from routing import credentials
 from tenants.ledger import ingest
 
@@ -42,8 +42,8 @@ class RestoreWishes(Struct, frozen=True):
 
 
 class RestoreDone(Struct, frozen=True):
-    """What was put back. `missing`: unfinished spools of which nothing was there; `variables`: those that
-    stayed in force instead of a file; `pending`: migrations that this version would still apply."""
+    """The outcome of a restore. `missing`: unfinished spools of which nothing was there; `variables`: those
+    that stayed in force instead of a file; `pending`: migrations that this version would still apply."""
 
     spools: list[str]
     missing: list[str]
@@ -51,13 +51,14 @@ class RestoreDone(Struct, frozen=True):
     pending: list[str]
 
 
-def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: Progress) -> RestoreDone:
+def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: ProgressTeller) -> RestoreDone:
     """Raise BackupFailed before anything is changed, if it cannot be put back here."""
     database = backup.manifest.database
     if database is None:
         return _restore_spools_alone(backup, progress)
     assert backup.contents is not None
     _refuse_other(database)
+    _refuse_unsigned(backup)
     _refuse_occupied(wishes)
     if wishes.surviving is not None:
         _refuse_foreign_spools(wishes.surviving, backup.manifest)
@@ -72,20 +73,31 @@ def restore(backup: CheckedBackup, wishes: RestoreWishes, progress: Progress) ->
     return RestoreDone(put, [] if wishes.gives_up else missing, variables, _finish(backup.manifest))
 
 
-def _restore_spools_alone(backup: CheckedBackup, progress: Progress) -> RestoreDone:
+def _restore_spools_alone(backup: CheckedBackup, progress: ProgressTeller) -> RestoreDone:
     """Put back one host's spools, beside a database that is there already."""
     with connection.cursor() as cursor:
         kind: contents.Kind = "sqlite" if connection.vendor == "sqlite" else "postgresql"
         held = contents.read(cursor, kind)
     if held.origin != backup.manifest.origin:
         raise BackupFailed("The spools belong to another database than this host's.")
-    if not manifest.is_signed_by(backup.manifest, credentials.keyring().all()):
-        raise BackupFailed("The manifest is not signed with a key of this host: it was changed.")
+    if not secret_files.has_encryption_keys():
+        raise BackupFailed(
+            "This host has no keys: put the database's backup or its keys back first."
+        )
+    _refuse_unsigned(backup)
     _refuse_spools()
     progress.begin("Putting the spools back …")
     names = backup.manifest.spools
     spools.put_back(backup.path / spools.FOLDER, settings.SPOOL_DIR, names)
     return RestoreDone(names, [], [], migrating.pending())
+
+
+def _refuse_unsigned(backup: CheckedBackup) -> None:
+    """Refuse what somebody else made, as far as that is known: the check knows it of keys that it opened."""
+    if backup.is_authenticated or not secret_files.has_encryption_keys():
+        return
+    if not manifest.is_signed_by(backup.manifest, credentials.keyring().all()):
+        raise BackupFailed("The manifest is not signed with a key of this host: it was changed.")
 
 
 def _refuse_other(database: DatabaseFacts) -> None:
@@ -158,7 +170,7 @@ def _put_spools(backup: CheckedBackup, wishes: RestoreWishes) -> list[str]:
     return spools.collect(wishes.surviving, target, is_needed)
 
 
-def _put_database(backup: CheckedBackup, database: DatabaseFacts, progress: Progress) -> None:
+def _put_database(backup: CheckedBackup, database: DatabaseFacts, progress: ProgressTeller) -> None:
     source = backup.path / database.file
     if database.kind == "postgresql":
         server = postgres.PostgresServer.of(connection.settings_dict)

@@ -53,6 +53,12 @@ def in_the_way() -> list[Path]:
     return [settings.DATA_DIR / name for name in names if (settings.DATA_DIR / name).exists()]
 
 
+def has_encryption_keys() -> bool:
+    """Tell whether this host has key-encryption keys already; asking for them would make some."""
+    is_set = environment.secret(VARIABLES[ENCRYPTION]) is not None
+    return is_set or (settings.DATA_DIR / ENCRYPTION).exists()
+
+
 def put_back(secrets: dict[str, str]) -> list[str]:
     """Write the files; return the names of those for which a variable is set, which stays in force."""
     kept = []

@@ -14,13 +14,13 @@ from typing import Any
 
 from gateway_project.backup import files
 from gateway_project.backup.files import BackupFailed
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 
 NAME = "database.sqlite3"
 PAGES = 1024  # of one step
 
 
-def copy(source: Path, target: Path, progress: Progress) -> None:
+def copy(source: Path, target: Path, progress: ProgressTeller) -> None:
     """Copy the database to a new file of its own, without a log. Raise BackupFailed."""
     files.create(target).close()
     try:

@@ -62,7 +62,7 @@ def run(variables: dict[str, str], *arguments: str) -> dict[str, Any]:
 
 
 def refusal(variables: dict[str, str], *arguments: str) -> str:
-    """What a command says that ends with exit code 1."""
+    """The sentence of a command that ends with exit code 1."""
     ended = warm.run(["manage.py", *arguments], variables, GIVE_UP_SECONDS)
     assert (ended.returncode, ended.stdout) == (1, "")
     return ended.stderr

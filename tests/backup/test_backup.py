@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway_project.backup import files, sqlite
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from tests.backup.conftest import Made, refusal, run
 from tests.processes.served import Program, shell
 from tests.support.patience import GIVE_UP_SECONDS, until
@@ -103,6 +103,11 @@ def test_each_host_puts_its_own_spools_back(made: Made, tmp_path: Path) -> None:
     run(original, "backup", str(tmp_path / "of-hosts"), "--spools-only")
     (of_host,) = (tmp_path / "of-hosts").glob("*-spools-*")
     shutil.rmtree(tmp_path / "original" / "spool")
+    forged = tmp_path / "forged"
+    shutil.copytree(of_host, forged)
+    manifest = json.loads((forged / "manifest.json").read_text())
+    (forged / "manifest.json").write_text(json.dumps({**manifest, "host": "another"}))
+    assert "it was changed" in refusal(original, "restore", str(forged), "--without-keys")
     told = run(original, "restore", str(of_host), "--without-keys")
     assert told["spools_put_back"] == 1
     assert len(booked(original, made.secret)[0]) == 3
@@ -127,7 +132,7 @@ def test_a_copy_of_sqlite_is_one_moment_though_others_write_all_the_time(tmp_pat
         writer.execute("CREATE TABLE wide (text TEXT)")
         writer.executemany("INSERT INTO wide VALUES (?)", [("x" * 4000,)] * 200)
 
-        class Writing(Progress):
+        class Writing(ProgressTeller):
             def tell(self, how_far: str) -> None:
                 writer.execute("INSERT INTO wide VALUES ('meanwhile')")
 

@@ -15,14 +15,14 @@ from gateway_project.backup import checking, files, keys_file, spools
 from gateway_project.backup.checking import CheckWishes
 from gateway_project.backup.contents import SpoolPlace
 from gateway_project.backup.files import BackupFailed
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from gateway_project.lib.secret import Secret
 from tests.backup.conftest import PASSPHRASE, Made, refusal
 
 
 def check(made: Made, passphrase: str | None = PASSPHRASE) -> checking.CheckedBackup:
     wishes = CheckWishes(passphrase=None if passphrase is None else Secret(passphrase))
-    return checking.check(made.backup, wishes, Progress(print))
+    return checking.check(made.backup, wishes, ProgressTeller(print))
 
 
 def complaint(made: Made, passphrase: str | None = PASSPHRASE) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 from pytest_django import Settings
 
 from gateway_project import migrating, preflight
@@ -18,6 +19,7 @@ from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Provider, Target
 from tenants import heartbeats
+from tenants.audit import events
 from tenants.heartbeats import Pulse
 from tenants.ledger import set_aside
 from tenants.ledger.ingest import ingest_all
@@ -307,3 +309,20 @@ def test_a_collector_that_takes_no_traces_is_pointed_out(settings: Settings) -> 
     refused, port = about(answer("doctor"), "traces")
     assert "ConnectionRefusedError" in refused[1]
     assert "4318" in port[1]
+
+
+def test_a_backup_that_is_old_or_was_never_made_is_hinted_at(settings: Settings) -> None:
+    assert about(answer("doctor"), "backup")[0][0] == "hint"
+
+    def made(taken_at: datetime, database: bool) -> None:
+        with transaction.atomic():
+            details = {"taken_at": taken_at.isoformat(), "database": database}
+            events.record("backup.made", details=details)
+
+    made(clock.now() - timedelta(hours=27), True)
+    made(clock.now(), False)  # of a host's spools alone
+    ((level, message),) = about(answer("doctor"), "backup")
+    assert level == "hint"
+    assert "older than TOLLGATE_BACKUP_MAX_AGE" in message
+    settings.BACKUP_MAX_AGE = timedelta(hours=28)
+    assert about(answer("doctor"), "backup")[0][0] == "ok"

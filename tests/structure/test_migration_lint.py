@@ -34,18 +34,17 @@ def test_an_older_baseline_finds_what_was_done_before_there_was_one(
 
 
 def told(*operations: Any, atomic: bool = True, comment: str = "") -> list[str]:
-    """What is said of a migration of the ledger's app."""
+    """The complaints about a migration of the ledger's app."""
     state = ProjectState()
     for name in ("Usagerow", "Small"):
-        fields = [
+        fields: list[tuple[str, Any]] = [
             ("id", models.AutoField(primary_key=True)),
             ("word", models.CharField(max_length=20, null=True)),
             ("number", models.IntegerField(db_default=0)),
         ]
         state.add_model(ModelState("tenants", name, fields))
-    migration = migrations.Migration("9999_toy", "tenants")
-    migration.operations = list(operations)
-    migration.atomic = atomic
+    body = {"operations": list(operations), "atomic": atomic}
+    migration = type("Toy", (migrations.Migration,), body)("9999_toy", "tenants")
     return [text.split(": ", 1)[1] for text in examine(migration, state, set(), excuses(comment))]
 
 

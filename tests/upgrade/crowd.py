@@ -59,7 +59,11 @@ class Crowd:
         until(lambda: len(self.answered) == wanted)
 
     def _ask(self, tenant: str, alias: str) -> None:
-        body = {"model": alias, "messages": [{"role": "user", "content": "Hi"}], "user": CROWD}
+        body: dict[str, object] = {
+            "model": alias,
+            "messages": [{"role": "user", "content": "Hi"}],
+            "user": CROWD,
+        }
         headers = {"authorization": f"Bearer {self._keys[tenant]}"}
         with httpx.Client(headers=headers, timeout=GIVE_UP_SECONDS, trust_env=False) as http:
             left = EACH

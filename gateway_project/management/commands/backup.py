@@ -13,14 +13,14 @@ from gateway_project.backup import making
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.making import BackupMade, BackupWishes
 from gateway_project.backup.passphrases import chosen
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 
 
 class Command(AnsweringCommand):
     help = (
         "Copy the installation while it serves: database, spools that are not booked, and the keys, sealed "
-        "with a passphrase. Progress goes to stderr; exit code 1 if there is no backup."
+        "with a passphrase. ProgressTeller goes to stderr; exit code 1 if there is no backup."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -65,7 +65,7 @@ class Command(AnsweringCommand):
                 keep=options["keep"],
                 spools_only=options["spools_only"],
             )
-            made = making.make(wishes, Progress(self.stderr.write))
+            made = making.make(wishes, ProgressTeller(self.stderr.write))
         except BackupFailed as error:
             raise CommandError(str(error)) from error
         return CommandResult(_fields(made), _text(made))

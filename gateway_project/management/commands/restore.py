@@ -14,7 +14,7 @@ from gateway_project.backup.checking import CheckedBackup, CheckWishes
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.passphrases import chosen
 from gateway_project.backup.postgres import PostgresServer
-from gateway_project.backup.progress import Progress
+from gateway_project.backup.progress import ProgressTeller
 from gateway_project.backup.restoring import RestoreDone, RestoreWishes
 from gateway_project.lib import database_url
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
@@ -63,7 +63,7 @@ class Command(AnsweringCommand):
         )  # fmt: skip
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
-        progress = Progress(self.stderr.write)
+        progress = ProgressTeller(self.stderr.write)
         try:
             checked = checking.check(folder.newest(options["backup"]), _wishes(options), progress)
             if options["check"]:

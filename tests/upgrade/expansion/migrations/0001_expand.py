@@ -1,13 +1,13 @@
-"""What an expansion does: a column with a default in a large table, an index, a further table."""
+"""Expand the tables: a column with a default in a large table, an index, a further table."""
 
 from django.db import migrations, models
 
 
 def index(apps, schema_editor):
     how = "CONCURRENTLY" if schema_editor.connection.vendor == "postgresql" else ""
-    # Of one partition: the parent's cannot be made concurrently.
-    table = "tenants_usagehour"
-    schema_editor.execute(f"CREATE INDEX {how} expansion_index ON {table} (hour)")
+    schema_editor.execute(
+        f"CREATE INDEX {how} expansion_index ON tenants_usagehour (key_public_id)"
+    )
 
 
 class Migration(migrations.Migration):
