@@ -73,6 +73,7 @@ def run(
     path = handover.socket_path(settings.DATA_DIR, host, port)
     predecessor = handover.ask(path) if takes_over else None
     listener, is_activated = _listen(host, port, predecessor)
+    metrics = metrics_port.helper()
     # Of several workers, each would come to hold the console for itself.
     load_application(with_console=workers > 1)
     prepare_models()
@@ -91,16 +92,8 @@ def run(
         run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
 
     inherited = {} if predecessor is None else predecessor.listeners
-    listeners = {
-        "api": listener,
-        "sandbox": sandbox.listen(inherited.get("sandbox")),
-        "metrics": metrics_port.listen(inherited.get("metrics")),
-    }
-    helpers = {
-        "ingester": ingest,
-        **sandbox.helper(listeners["sandbox"]),
-        **metrics_port.helper(listeners["metrics"]),
-    }
+    listeners = {"api": listener, "sandbox": sandbox.listen(inherited.get("sandbox"))}
+    helpers = {"ingester": ingest, **sandbox.helper(listeners["sandbox"]), **metrics}
     path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])
     handed_over = {name: each for name, each in listeners.items() if each is not None}
     endpoint = HandoverSocket(path, handed_over, is_activated=is_activated)

@@ -1,114 +1,82 @@
-"""Serve metrics on a port of their own, from a process that does nothing else."""
+"""Open the port of metrics, and serve it from a process that does nothing else."""
 
 from __future__ import annotations
 
-import http.server
-import logging
+import fcntl
+import os
 import socket
-import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from django.conf import settings
 
-from gateway_project.lib.metrics.exposition import CONTENT_TYPE
-from gateway_project.lib.secret import Secret
 from gateway_project.serving.metrics import report
-from gateway_project.serving.metrics.report import Report, may_read
-from gateway_project.serving.supervisor import bind
+from gateway_project.serving.metrics.server import MetricsServer
+from gateway_project.serving.supervisor import PortInUse
 
-logger = logging.getLogger("tollgate.metrics")
-
-PATH = "/metrics"
-# A client that sends or takes nothing for so long is left.
-PATIENCE_SECONDS = 10.0
-MOST_CLIENTS = 16
+CLAIM = "claim"
+BACKLOG = 16
 
 
-class MetricsServer(http.server.ThreadingHTTPServer):
-    """Answers GET /metrics, and nothing else."""
+class MetricsPort:
+    """A listening socket for the metrics of one data directory, until it is closed.
 
-    daemon_threads = True
-
-    def __init__(self, listener: socket.socket, found: Report, token: Secret | None) -> None:
-        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        self.report = found
-        self.token = token
-        self._places = threading.BoundedSemaphore(MOST_CLIENTS)
-
-    def process_request(self, request: object, client_address: object) -> None:
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)  # type: ignore[arg-type]
-        else:
-            self.shutdown_request(request)  # type: ignore[arg-type]
-
-    def process_request_thread(self, request: object, client_address: object) -> None:
-        try:
-            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        logger.info("a request for metrics ended early", exc_info=True)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """One request; HTTP/1.0, so that no connection stays open."""
-
-    server: MetricsServer
-    timeout = PATIENCE_SECONDS
-    server_version, sys_version = "tollgate", ""
-
-    def do_GET(self) -> None:  # the library names it so
-        if self.path.partition("?")[0] != PATH or not self._may_read():
-            self._answer(404, "text/plain; charset=utf-8", b"Metrics are at /metrics.\n")
-            return
-        try:
-            text = self.server.report.text()
-        except OSError as error:
-            logger.error("metrics cannot be read: %s", error)
-            self._answer(
-                500, "text/plain; charset=utf-8", b"Metrics cannot be read; see the log.\n"
-            )
-            return
-        self._answer(200, CONTENT_TYPE, text)
-
-    def _may_read(self) -> bool:
-        token, given = self.server.token, self.headers.get("authorization") or ""
-        return token is None or may_read(given.encode("utf-8", "surrogateescape"), token)
-
-    def _answer(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library names it so
-        """Say nothing: it is asked every few seconds."""
-
-
-def listen(inherited: socket.socket | None) -> socket.socket | None:
-    """Return where metrics are asked for, or None where there is no such port. `inherited`: where those of a
-    gateway are that we take over from. Raise PortInUse.
+    Gateways on the same data share the port, as while one drains and the next serves already: both tell the
+    same. Another has to take another port. Whose it is says a lock that each of them holds.
     """
-    wanted = (settings.METRICS_HOST, settings.METRICS_PORT)
-    if inherited is not None:
-        if inherited.getsockname()[:2] == wanted:
-            return inherited
-        inherited.close()
-    return (
-        None
-        if settings.METRICS_PORT is None
-        else bind(settings.METRICS_HOST, settings.METRICS_PORT)
-    )
+
+    def __init__(self, host: str, port: int, directory: Path) -> None:
+        """Raise PortInUse."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._claim = os.open(directory / CLAIM, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            if self._is_first():
+                _bound(host, port, is_shared=False).close()
+            self.listener = _bound(host, port, is_shared=True)
+        except OSError as error:
+            os.close(self._claim)
+            reason = error.strerror or error
+            message = f"Metrics cannot be served on {host}:{port}: {reason}."
+            raise PortInUse(message) from error
+        self.listener.listen(BACKLOG)
+
+    def _is_first(self) -> bool:
+        """Claim the directory, and tell whether nobody had done so."""
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_first = True
+        except BlockingIOError:
+            is_first = False
+        fcntl.flock(self._claim, fcntl.LOCK_SH)
+        return is_first
+
+    def close(self) -> None:
+        self.listener.close()
+        os.close(self._claim)
 
 
-def helper(listener: socket.socket | None) -> dict[str, Callable[[], None]]:
-    """Return the port as a process to keep alive."""
-    return {} if listener is None else {"metrics": lambda: serve_forever(listener)}
+def _bound(host: str, port: int, *, is_shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if is_shared:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind((host, port))
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
-def serve_forever(listener: socket.socket) -> None:
-    MetricsServer(listener, report.from_settings(), settings.METRICS_TOKEN).serve_forever()
+def helper() -> dict[str, Callable[[], None]]:
+    """Return the port as a process to keep alive, if it is asked for. Raise PortInUse."""
+    if settings.METRICS_PORT is None:
+        return {}
+    port = MetricsPort(settings.METRICS_HOST, settings.METRICS_PORT, settings.METRICS_DIR)
+    return {"metrics": lambda: serve_forever(port)}
+
+
+def serve_forever(port: MetricsPort) -> None:
+    """Serve until the process ends."""
+    MetricsServer(port.listener, report.from_settings(), settings.METRICS_TOKEN).serve_forever()

@@ -1,0 +1,84 @@
+"""Answer GET /metrics over HTTP, and nothing else."""
+
+from __future__ import annotations
+
+import http.server
+import logging
+import socket
+import threading
+
+from gateway_project.lib.metrics.exposition import CONTENT_TYPE
+from gateway_project.lib.secret import Secret
+from gateway_project.serving.metrics.report import Report, may_read
+
+logger = logging.getLogger("tollgate.metrics")
+
+PATH = "/metrics"
+# A client that sends or takes nothing for so long is left.
+PATIENCE_SECONDS = 10.0
+MOST_CLIENTS = 16
+
+
+class MetricsServer(http.server.ThreadingHTTPServer):
+    """Answers GET /metrics, and nothing else."""
+
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, found: Report, token: Secret | None) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.report = found
+        self.token = token
+        self._places = threading.BoundedSemaphore(MOST_CLIENTS)
+
+    def process_request(self, request: object, client_address: object) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)  # type: ignore[arg-type]
+        else:
+            self.shutdown_request(request)  # type: ignore[arg-type]
+
+    def process_request_thread(self, request: object, client_address: object) -> None:
+        try:
+            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        logger.info("a request for metrics ended early", exc_info=True)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One request; HTTP/1.0, so that no connection stays open."""
+
+    server: MetricsServer
+    timeout = PATIENCE_SECONDS
+    server_version, sys_version = "tollgate", ""
+
+    def do_GET(self) -> None:  # the library names it so
+        if self.path.partition("?")[0] != PATH or not self._may_read():
+            self._answer(404, "text/plain; charset=utf-8", b"Metrics are at /metrics.\n")
+            return
+        try:
+            text = self.server.report.text()
+        except OSError as error:
+            logger.error("metrics cannot be read: %s", error)
+            self._answer(
+                500, "text/plain; charset=utf-8", b"Metrics cannot be read; see the log.\n"
+            )
+            return
+        self._answer(200, CONTENT_TYPE, text)
+
+    def _may_read(self) -> bool:
+        token, given = self.server.token, self.headers.get("authorization") or ""
+        return token is None or may_read(given.encode("utf-8", "surrogateescape"), token)
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library names it so
+        """Say nothing: it is asked every few seconds."""
