@@ -27,7 +27,7 @@ NEEDED = ("buildah", "debootstrap", "unshare", "setpriv")
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What was built: where its files lie, and what it says of itself."""
+    """Knows what was built: where its files lie, and what it says of itself."""
 
     root: Path
     config: dict[str, Any]
