@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from re import _constants as constants
-from re import _parser as parser
+from importlib import import_module
 from typing import Any
 
 from msgspec import Struct
 
 from responses_api.guardrails.expression import Expression, InvalidExpression
+
+# Private parts of the library, which its types know in some orders of checking and not in others.
+constants: Any = import_module("re._constants")
+parser: Any = import_module("re._parser")
 
 MAX_WIDTH = 512
 ASCII = frozenset(map(chr, range(128)))
