@@ -43,13 +43,13 @@ class BillingDetailsAdmin(TenantModelAdmin):
             sides.append("reference")
         if (obj is None and is_operator) or (obj is not None and obj.tenant_id is None):
             terms.insert(0, "payment")
-        sets = [(None, {"fields": sides})]
+        sets: list[tuple[Any, dict[str, Any]]] = [(None, {"fields": sides})]
         if obj is not None or is_operator:
             sets.append((_("Terms and tax"), {"fields": terms}))
         return sets
 
     def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest | None, **options: Any
+        self, db_field: Field[Any, Any], request: HttpRequest, **options: Any
     ) -> forms.Field | None:
         """Ask in several lines for what is printed in several."""
         if db_field.name in _LINES:
