@@ -49,7 +49,7 @@ class BillingDetailsAdmin(TenantModelAdmin):
         return sets
 
     def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: Any, **options: Any
+        self, db_field: Field[Any, Any], request: HttpRequest, **options: Any
     ) -> forms.Field | None:
         """Ask in several lines for what is printed in several."""
         if db_field.name in _LINES:

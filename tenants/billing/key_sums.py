@@ -1,4 +1,4 @@
-"""Sum usage by day (UTC) and key, over all models: an eighth of the rows that sums by key and model have.
+"""Sum usage by day (UTC) and key, over all models: a quarter of the rows that sums by key and model have.
 
 Whoever sums holds the lock of rollups.py.
 """

@@ -489,3 +489,30 @@ def test_who_reads_or_deletes_what_was_said_is_in_the_audit_log(world: World):
         assert api.delete(place).status_code == 204
         assert about.filter(action=f"{kind}.deleted").count() == 1
         events = events.exclude(object_id=row.pk)
+
+
+def test_billing_people_write_their_address_and_operators_terms_tax_and_the_issuer(world: World):
+    billing, operator, tenant = of_member("billing", world.ours.tenant), of_operator(), world.ours
+    place = f"billing-details/{tenant.details.pk}"
+
+    shown = billing.patch(place, {"address": "1 Road\nTown", "reference": "PO 7"}).json()
+    assert (shown["address"], shown["reference"]) == ("1 Road\nTown", "PO 7")
+    for wrong in (
+        {"tax_basis_points": 0},
+        {"terms_days": 9},
+        {"note": "No tax."},
+        {"payment": "x"},
+    ):
+        assert billing.patch(place, wrong).status_code == 400
+    assert operator.patch(place, {"tax_basis_points": 0}).json()["tax_basis_points"] == 0
+    assert operator.patch(place, {"tax_basis_points": 10_001}).status_code == 400
+
+    assert billing.delete(place).status_code == 204
+    made = billing.post("billing-details", {"name": "Ours Ltd"})
+    assert (made.status_code, made.json()["tenant"]) == (201, tenant.tenant.pk)
+
+    issuer = f"billing-details/{world.platform.details.pk}"
+    assert billing.patch(issuer, {"name": "Mine"}).status_code == 404
+    assert operator.patch(issuer, {"payment": "IBAN 1"}).json()["payment"] == "IBAN 1"
+    document = billing.get(f"invoices/{tenant.invoice.pk}/json")
+    assert document.content.decode() == tenant.invoice.canonical
