@@ -12,6 +12,14 @@ from tests.support import warm
 from tests.support.patience import GIVE_UP_SECONDS
 
 CALLS = 15
+# A trigger that the next version has, and this one does not.
+LATER = """
+import json
+from tenants import triggers
+later = triggers.Trigger("tenants_usagehour", "DELETE", "1 = 0", "Later.", subject="later")
+triggers.add(triggers.Guard(lambda vendor: [later], lambda connection: [], lambda connection: None))
+print(json.dumps(triggers.install()))
+"""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -48,6 +56,10 @@ def test_workers_go_on_while_the_next_version_expands_their_tables(
         assert served.wait() == 0
         assert not [line for line in served.lines if line.get("level") == "error"]
     # Back to this version without a restore: its migrate puts its own triggers in order, and it serves.
+    shell(variables, LATER)
+    refused = warm.run(["manage.py", "serve", "--port", "0"], variables, GIVE_UP_SECONDS)
+    assert refused.returncode == 1
+    assert "is not ours. Run manage.py migrate" in refused.stderr
     manage(variables, "migrate", "-v", "0")
     with Served(variables) as served:
         again = Callers(served, secret)
