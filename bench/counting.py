@@ -37,7 +37,7 @@ class _Counting:
         metrics = CallMetrics(Tables(), gen_ai=gen_ai)
         metrics.tenants = {1: "acme"} if tenants else None
         known: Any = GenerationRequest("req_1", RESPONSES, {})
-        known.caller = SimpleNamespace(tenant_id=1)  # type: ignore[assignment]  # all that is asked of it
+        known.caller = SimpleNamespace(tenant_id=1)  # all that is asked of it
         outcome = unbilled_outcome(200, 0.8)
         self.count = partial(
             count_request, _with(metrics), known, outcome, None, [_answered_call()]

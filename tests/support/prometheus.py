@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -33,7 +33,7 @@ class Prometheus:
     def __init__(self, folder: Path, target: str, token: str | None = None) -> None:
         self._port = free_port()
         self._folder = folder
-        job = {"job_name": "tollgate", "static_configs": [{"targets": [target]}]}
+        job: dict[str, Any] = {"job_name": "tollgate", "static_configs": [{"targets": [target]}]}
         if token is not None:
             job["authorization"] = {"credentials": token}
         settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
