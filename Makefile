@@ -14,13 +14,17 @@ TIER := $(or $(TOLLGATE_TIER),$(if $(LONG),ci,default))
 # Without bytecode each process of a run would compile all tests again: ten seconds of processor time.
 PYTEST := PYTHONDONTWRITEBYTECODE= TOLLGATE_TIER=$(TIER) $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(filter default,$(TIER)),,--costs=40)
 LEFT_OUT := $(if $(filter default,$(TIER)), and not long) $(if $(filter proof,$(TIER)),, and not proof)
-SELECTION := not client_programs and not e2e$(LEFT_OUT)
+SELECTION := not client_programs and not deploy_tools and not e2e$(LEFT_OUT)
 PERSISTENCE := persistence$(LEFT_OUT)
 
 # A stamp carries its lock file's checksum in its name: an unchanged lock costs no Python start.
 checksum = $(shell cksum < $(1) 2>/dev/null | tr ' ' -)
 RUNTIME_STAMP := $(VENV)/.runtime-$(call checksum,requirements/base.lock)
 DEV_STAMP := $(VENV)/.dev-$(call checksum,requirements/dev.lock)
+
+# Linters and validators of what is deployed, and what lists its parts: they share no environment with the gateway.
+DEPLOY_TOOLS := var/deploy
+DEPLOY_STAMP := $(DEPLOY_TOOLS)/.ready-$(call checksum,requirements/deploy.lock)
 
 # Client programs share no environment with the gateway, and lie outside the tree that is checked.
 CLIENTS := var/clients
@@ -32,7 +36,7 @@ NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --logle
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install up schema test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest format bench chaos soak services services-stop lock clean
+.PHONY: help install up schema commands test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -95,7 +99,27 @@ check-rest:
 	$(RUN) -m ruff check .
 	$(VENV)/bin/lint-imports --cache-dir var/cache/import-linter
 	$(MANAGE) makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m tests.structure.migration_lint
 	$(MANAGE) check
+
+check-deploy: $(DEV_STAMP) $(DEPLOY_STAMP) ## lint, render and validate image, compose file and chart
+	$(PYTEST) -n 0 -m deploy_tools tests/deploy
+
+# As root, with Debian's buildah and debootstrap: no base image is pulled.
+image-test: $(DEV_STAMP) ## build the image and run what is in it, read-only and without rights (four minutes)
+	@command -v buildah >/dev/null && command -v debootstrap >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	    echo "Needs root, and: apt-get install buildah debootstrap" >&2; exit 1; }
+	TOLLGATE_TIER=proof $(RUN) -m pytest -n 0 tests/deploy/test_image.py
+
+SBOM := var/sbom.json
+sbom: $(DEPLOY_STAMP) ## list the parts of a release as CycloneDX (SBOM=var/sbom.json)
+	@$(DEPLOY_TOOLS)/bin/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml \
+	    --output-reproducible --of JSON -o $(SBOM) requirements/base.lock
+	@echo $(SBOM)
+
+licences: $(DEV_STAMP) ## write the list of dependencies' licences anew (docs/licences.md)
+	@$(RUN) deploy/licences > var/licences.new
+	@mv var/licences.new docs/licences.md
 
 format: $(DEV_STAMP) ## format and fix what can be fixed
 	$(RUN) -m ruff check --fix .
@@ -133,6 +157,7 @@ lock: ## compute requirements/*.lock and the clients' package-lock.json again (U
 	compile pyproject.toml -o requirements/base.lock && \
 	compile pyproject.toml --group dev -c requirements/base.lock -o requirements/dev.lock && \
 	compile --group clients -o requirements/clients.lock && \
+	compile --group deploy -o requirements/deploy.lock && \
 	if command -v npm >/dev/null; then \
 	    mkdir -p var/lock/node && cp $(NODE_PROJECT)/package*.json var/lock/node && \
 	    npm install --prefix var/lock/node --package-lock-only --omit-lockfile-registry-resolved \
@@ -148,8 +173,12 @@ schema: $(DEV_STAMP) ## write the management API's OpenAPI schema anew (docs/ope
 	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m gateway_project.openapi > var/management.yaml
 	@mv var/management.yaml docs/openapi/management.yaml
 
+commands: $(DEV_STAMP) ## write the page of the commands anew (docs/commands.md)
+	@$(RUN) -m gateway_project.command_reference > var/commands.page
+	@mv var/commands.page docs/commands.md
+
 clean: ## remove the environment and the caches, not the data
-	rm -rf .venv var/cache var/clients var/hypothesis var/lock
+	rm -rf .venv var/cache var/clients var/deploy var/hypothesis var/lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define check-python
@@ -179,6 +208,11 @@ $(RUNTIME_STAMP):
 
 $(DEV_STAMP):
 	@$(call install-lock,requirements/dev.lock,$(VENV))
+	@touch $@
+
+$(DEPLOY_STAMP):
+	@rm -rf $(DEPLOY_TOOLS)
+	@$(call install-lock,requirements/deploy.lock,$(DEPLOY_TOOLS))
 	@touch $@
 
 $(PYTHON_CLIENTS):

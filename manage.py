@@ -2,6 +2,7 @@
 """Django's command line."""
 
 import os
+import signal
 import sys
 
 from django.core.management import execute_from_command_line
@@ -14,6 +15,10 @@ SERVERS = {"serve", "background_worker", "beat", "runserver"}
 
 
 def main() -> None:
+    if os.getpid() == 1:
+        # The first process of a container gets no signal that it has no handler for. A server sets its own
+        # once it serves; until then, and in every other command, a container would wait to be killed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # What is written down here is secret, or of tenants: SQLite's files, spools, keys.
     os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")

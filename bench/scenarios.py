@@ -415,25 +415,33 @@ async def accounting(bench: Bench) -> list[Figure]:
 
 async def planning(bench: Bench) -> list[Figure]:
     """Measure deciding where a call goes, in a process of its own; the floor is that of a JSON call."""
+    return await _beside_a_call(bench, "planning", "three lanes: plan", 20)
+
+
+async def traces(bench: Bench) -> list[Figure]:
+    """Measure what a trace costs, in a process of its own; the floor is that of a JSON call."""
+    return await _beside_a_call(bench, "traces", "a call: all of it", 20)
+
+
+async def _beside_a_call(bench: Bench, name: str, bounded: str, share: int) -> list[Figure]:
+    """Return the microseconds that a program tells, beside the floor of a JSON call: those whose name begins
+    with `bounded` may be one in `share` of it."""
     call = json_call(RELAYS[0], 1_000)
     floor = await bench.sample(bench.stage.floor, call, bench.scale.json_calls, JSON_CONCURRENCY)
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.planning", cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await program.communicate()
+    told = await _told_by(f"bench.{name}")
     return [
         Figure(
-            "planning",
+            name,
             where,
             what,
             "µs",
             took,
             floor.cpu_per_call() * 1000,
-            at_most=FLOOR_THEN_MS * 1000 / 20 if name.startswith("three lanes: plan") else None,
+            at_most=FLOOR_THEN_MS * 1000 / share if of.startswith(bounded) else None,
             floor_then=FLOOR_THEN_MS * 1000,
         )
-        for name, took in orjson.loads(said).items()
-        for where, what in (name.split(": "),)
+        for of, took in told.items()
+        for where, what in (of.split(": "),)
     ]
 
 
@@ -529,6 +537,7 @@ SCENARIOS: dict[str, Scenario] = {
     "accounting": accounting,
     "planning": planning,
     "metrics": metrics,
+    "traces": traces,
     "guarded": guarded,
     "guardrails": guardrails,
 }

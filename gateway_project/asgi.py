@@ -109,16 +109,11 @@ async def _send_error(
 ) -> None:
     """Send an error in the format of the route that was asked for."""
     note(scope, error=error.code)
-    if _is_logged(scope["path"]):
-        line.write(error.http_status)
+    line.write(error.http_status)
     if is_management(scope["path"]):
         await reply.problem(error)
     else:
         await (reply.error(error) if is_api(scope["path"]) else reply.error_page(error))
-
-
-def _is_logged(path: str) -> bool:
-    return is_api(path) or is_management(path)
 
 
 async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,8 +140,7 @@ async def _with_request_id(scope: Scope, receive: Receive, send: Send) -> None:
         await _send_error(scope, reply, line, Internal())
     finally:
         bounded.end()
-        if _is_logged(scope["path"]):
-            line.write(reply.status)
+        line.write(reply.status)
 
 
 async def _ask_django(
@@ -155,8 +149,10 @@ async def _ask_django(
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             await guard.note_answer(asked, message["status"])
-        elif not message.get("more_body") and _is_logged(asked["path"]):
-            line.write(reply.status)
+        else:
+            line.bytes_out = (line.bytes_out or 0) + len(message.get("body", b""))
+            if not message.get("more_body"):
+                line.write(reply.status)
         await bounded.send(message)
 
     await _django(asked, bounded.receive, send_with_id)

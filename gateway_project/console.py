@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.http import urlencode
 
 from tenants.access.requests import access
@@ -50,6 +51,13 @@ class ConsoleSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         known = {**super().each_context(request), **header(request)}
         return {**known, "menu": navigation.menu(request)}
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
+        """Return Django's list of an app's models once somebody reads it: the page of an app does, and all
+        others draw our menu instead.
+        """
+        read = super().get_app_list
+        return SimpleLazyObject(lambda: read(request, app_label))
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """Leave out `/r/<content type>/<id>/`, which looks rows up with the unscoped base manager."""

@@ -32,7 +32,7 @@ def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
 def _of_origin(request: HttpRequest) -> str:
     origin = request.headers.get("origin", "") or "https://gateway.example.com"
     return (
-        "If that is the address of this console, list it in TOLLGATE_TRUSTED_ORIGINS (such as "
-        f"TOLLGATE_TRUSTED_ORIGINS={origin[:200]}). Behind a proxy that terminates TLS, also set "
-        "TOLLGATE_SECURE_COOKIES=true."
+        "If that is the address of this console, set TOLLGATE_PUBLIC_URL to it, or list it in "
+        f"TOLLGATE_TRUSTED_ORIGINS (such as TOLLGATE_TRUSTED_ORIGINS={origin[:200]}) and, behind a proxy "
+        "that terminates TLS, set TOLLGATE_SECURE_COOKIES=true."
     )

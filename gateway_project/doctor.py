@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from gateway_project import migrating
+from gateway_project.backup import record
 from gateway_project.lib import clock
 from gateway_project.lib.hosts import AllowedHosts
 from gateway_project.lib.keyring import KeyringError
@@ -40,6 +41,8 @@ from tenants.walls import walls
 
 Level = Literal["ok", "hint", "broken"]
 REDIS_SECONDS = 2.0
+OTLP_SECONDS = 2.0
+OTLP_GRPC_PORT = 4317
 UNREAD_AFTER = timedelta(minutes=1)  # many times longer than an ingester lets a spool be
 MARKS: dict[Level, str] = {"ok": "ok    ", "hint": "hint  ", "broken": "BROKEN"}
 
@@ -55,6 +58,7 @@ SECRET_FILES = ("secret_key", "key_peppers", "key_encryption_keys", "quickstart.
 SUBJECTS = (
     gettext_noop("aliases"),
     gettext_noop("allowed hosts"),
+    gettext_noop("backup"),
     gettext_noop("configuration"),
     gettext_noop("console"),
     gettext_noop("credentials"),
@@ -77,6 +81,7 @@ SUBJECTS = (
     gettext_noop("spools"),
     gettext_noop("tasks"),
     gettext_noop("tenants"),
+    gettext_noop("traces"),
     gettext_noop("triggers"),
     gettext_noop("trusted origins"),
 )
@@ -324,10 +329,23 @@ def _origins() -> Findings:
         yield Finding("hint", "allowed hosts", message)
     elif not settings.SESSION_COOKIE_SECURE and not settings.CSRF_TRUSTED_ORIGINS:
         message = _(
-            "if a proxy terminates TLS, console forms are refused until TOLLGATE_TRUSTED_ORIGINS or "
-            "TOLLGATE_SECURE_COOKIES is set"
+            "if a proxy terminates TLS, console forms are refused until TOLLGATE_PUBLIC_URL, "
+            "TOLLGATE_TRUSTED_ORIGINS or TOLLGATE_SECURE_COOKIES is set"
         )
         yield Finding("hint", "trusted origins", message)
+
+
+def _public_url() -> Findings:
+    """Check that what is printed for clients and sent to people names an address that they can reach."""
+    is_behind_proxy = bool(settings.TRUSTED_PROXIES) or settings.SECURE_COOKIES
+    if settings.PUBLIC_URL is None and is_behind_proxy:
+        message = _(
+            "TOLLGATE_PUBLIC_URL is not set although a proxy stands in front: snippets, profiles and "
+            "links may name an address that nobody outside can reach"
+        )
+        yield Finding("hint", "public url", message)
+    elif settings.PUBLIC_URL is not None:
+        yield Finding("ok", "public url", settings.PUBLIC_URL)
 
 
 def _web_settings() -> Findings:
@@ -339,6 +357,23 @@ def _web_settings() -> Findings:
         yield Finding("hint", "allowed hosts", message)
     else:
         yield Finding("ok", "allowed hosts", ", ".join(settings.ALLOWED_HOSTS))
+
+
+def _traces() -> Findings:
+    """Check that the collector of traces takes an export, which is empty."""
+    endpoint = settings.OTLP_ENDPOINT
+    if endpoint is None:
+        return
+    answer = endpoint.post(b'{"resourceSpans":[]}', timeout_seconds=OTLP_SECONDS)
+    if not answer.problem:
+        yield Finding("ok", "traces", str(endpoint))
+        return
+    told = {"endpoint": endpoint, "problem": answer.problem}
+    message = _("%(endpoint)s does not take traces: %(problem)s") % told
+    yield Finding("hint", "traces", message)
+    if endpoint.port == OTLP_GRPC_PORT:
+        message = _("4317 is the usual port of OTLP over gRPC; that of OTLP over HTTP is 4318")
+        yield Finding("hint", "traces", message)
 
 
 def _versions() -> Findings:
@@ -557,6 +592,22 @@ def _tenants() -> Findings:
         yield Finding("hint", f"tenant {kept.slug}", message)
 
 
+def _backups() -> Findings:
+    """Check that the installation is backed up, and lately."""
+    last = record.last()
+    if last is None:
+        message = _("never made; manage.py backup makes one while the gateway serves")
+        yield Finding("hint", "backup", message)
+    elif clock.now() - last > settings.BACKUP_MAX_AGE:
+        message = _("the last one is of %(last)s, which is older than TOLLGATE_BACKUP_MAX_AGE") % {
+            "last": format(last, "%Y-%m-%d %H:%M UTC")
+        }
+        yield Finding("hint", "backup", message)
+    else:
+        message = _("the last one is of %(last)s") % {"last": format(last, "%Y-%m-%d %H:%M UTC")}
+        yield Finding("ok", "backup", message)
+
+
 Check = Callable[[], Findings]
 BASIC_CHECKS: tuple[Check, ...] = (
     _versions,
@@ -564,8 +615,10 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _data_directory,
     _web_settings,
     _origins,
+    _public_url,
     _variables,
     _redis,
+    _traces,
     _tasks,
     _metrics,
     _database,
@@ -578,6 +631,7 @@ ROW_CHECKS: tuple[Check, ...] = (
     _webhooks,
     _spools,
     _partitions,
+    _backups,
     _providers,
     _aliases,
     _tenants,

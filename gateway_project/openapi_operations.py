@@ -18,7 +18,8 @@ from drf_spectacular.plumbing import ComponentRegistry
 
 from gateway_project.lib.prefixes import MANAGEMENT
 from gateway_project.lib.problems import CONTENT_TYPE
-from tenants.api.rows import DEFAULT_LIMIT, MAX_KEY_LENGTH, MAX_LIMIT, Rows, filtered_field
+from tenants.api.rows import MAX_KEY_LENGTH, Rows
+from tenants.api.shown import DEFAULT_LIMIT, MAX_LIMIT, filtered_field
 
 Json = dict[str, Any]
 

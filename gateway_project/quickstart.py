@@ -25,14 +25,16 @@ from django.db.models import Q
 
 from gateway_project import migrating
 from gateway_project.lib import ids, keyring
+from gateway_project.lib.public_address import LOCAL, api_url
 from gateway_project.lib.secret import Secret
 from responses_api.resources import codex_profile
 from routing import seed
 from routing.models import Alias
 from tenants.keys import keys
+from tenants.members import console_address
 from tenants.models import ApiKey, Tenant
 
-DEFAULT_BASE_URL = "http://127.0.0.1:8000/v1"
+DEFAULT_BASE_URL = f"{LOCAL}/v1"
 TENANT_SLUG = "default"
 USERNAME = "operator"
 KEY_NAME = "quickstart"
@@ -54,7 +56,10 @@ class Quickstart:
     @property
     def console_url(self) -> str:
         parts = urlsplit(self.base_url)
-        return f"{parts.scheme}://{parts.netloc}/console/"
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if settings.PUBLIC_URL:
+            origin = console_address.of(otherwise=origin)
+        return f"{origin}/console/"
 
     def as_json(self) -> dict[str, Any]:
         """Return it with the secrets in the clear: for the file and the command's own output only."""
@@ -78,12 +83,14 @@ class _Access:
 
 
 def ensure(base_url: str | None = None) -> Quickstart:
-    """Migrate, seed and return the access. Without a base URL the last run's is kept.
+    """Migrate, seed and return the access. Without a base URL it is the public one, else the last run's.
 
     1. Migrate, if anything is pending.
     2. Add what is new in the environment, and the sandbox.
     3. Take key and password from the file, or make them if there is none for this database.
     """
+    if base_url is None and settings.API_ORIGIN:
+        base_url = api_url()
     wanted = None if base_url is None else normal_base_url(base_url)
     with _only_one_at_a_time():
         migrating.migrate()

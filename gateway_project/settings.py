@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gateway_project.lib import database_url, ids, keyring, mail_url, structure
+from gateway_project.lib import database_url, ids, keyring, mail_url, public_address, structure
 from gateway_project.lib.client_address import TrustedProxies
 from gateway_project.lib.env import SettingError
 from gateway_project.lib.env import environment as env
@@ -19,7 +19,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 ONLY_HELPS = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 # These import the console's pages when one is first asked for, if ever (gateway_project/console_urls.py).
 LATE_CONSOLE = not {"serve", "background_worker", "beat"}.isdisjoint(sys.argv[1:2])
-DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not ONLY_HELPS)
+# A restore finds an empty directory, and brings the keys.
+LEAVES_NO_TRACE = ONLY_HELPS or sys.argv[1:2] == ["restore"]
+DATA_DIR = env.directory("TOLLGATE_DATA_DIR", BASE_DIR / "var", make=not LEAVES_NO_TRACE)
 
 
 def _secret_key() -> str:
@@ -27,9 +29,9 @@ def _secret_key() -> str:
     given = env.secret("TOLLGATE_SECRET_KEY")
     if given is not None:
         return given.reveal()
-    if ONLY_HELPS:
-        return ids.base62(60)
     path = DATA_DIR / "secret_key"
+    if ONLY_HELPS or (LEAVES_NO_TRACE and not path.exists()):
+        return ids.base62(60)
     try:
         if not path.exists():
             keyring.create_private(path, ids.base62(60))
@@ -81,14 +83,18 @@ for _variable in ("TOLLGATE_KEY_PEPPERS", "TOLLGATE_KEY_ENCRYPTION_KEYS"):
 
 SECRET_KEY = _secret_key()
 DEBUG = env.boolean("TOLLGATE_DEBUG", default=False)
+PUBLIC_URL = env.origin("TOLLGATE_PUBLIC_URL")
 CONSOLE_HOSTS = env.host_names("TOLLGATE_CONSOLE_HOSTS", ())
 ALLOWED_HOSTS = [
     *env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
     *CONSOLE_HOSTS,
+    *([public_address.host_of(PUBLIC_URL)] if PUBLIC_URL else []),
 ]
 CSRF_FAILURE_VIEW = "gateway_project.csrf.refused"
 CSRF_TRUSTED_ORIGINS = env.origins("TOLLGATE_TRUSTED_ORIGINS")
-API_ORIGIN = env.origins("TOLLGATE_API_ORIGIN")[:1]
+if PUBLIC_URL:
+    CSRF_TRUSTED_ORIGINS += public_address.implied_origins(PUBLIC_URL, CONSOLE_HOSTS)
+API_ORIGIN = env.origins("TOLLGATE_API_ORIGIN")[:1] or ([PUBLIC_URL] if PUBLIC_URL else [])
 
 INSTALLED_APPS = [
     # First, so that its runserver replaces Django's. It brings twisted, which costs every other
@@ -148,7 +154,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
-if not ONLY_HELPS:
+if not LEAVES_NO_TRACE:
     STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 # WhiteNoise streams files synchronously; that they are read whole first is fine for the console's few.
@@ -174,7 +180,9 @@ USE_TZ = True
 # Shown on every page of the console, so that nobody takes one installation for another.
 ENVIRONMENT_LABEL = env.text("TOLLGATE_ENVIRONMENT_LABEL")[:40]
 
-SECURE_COOKIES = env.boolean("TOLLGATE_SECURE_COOKIES", default=False)
+SECURE_COOKIES = env.boolean(
+    "TOLLGATE_SECURE_COOKIES", default=(PUBLIC_URL or "").startswith("https://")
+)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
@@ -275,6 +283,8 @@ if TASKS == "celery" and REDIS_URL is None:
 SPOOL_DIR = env.directory("TOLLGATE_SPOOL_DIR", DATA_DIR / "spool")
 SPOOL_LEAST_FREE_PERCENT = env.integer("TOLLGATE_SPOOL_LEAST_FREE_PERCENT", 5, at_most=100)
 SPOOL_ARCHIVE_DAYS = env.integer("TOLLGATE_SPOOL_ARCHIVE_DAYS", 35, at_most=36_500)
+BACKUP_PASSPHRASE = env.secret("TOLLGATE_BACKUP_PASSPHRASE")
+BACKUP_MAX_AGE = env.duration("TOLLGATE_BACKUP_MAX_AGE", "26h")
 DURABILITY: Any = env.choice("TOLLGATE_DURABILITY", ("process", "power"), "process")
 BACKGROUND_RUNS = env.integer("TOLLGATE_BACKGROUND_RUNS", 256, at_least=1)
 BACKGROUND_QUEUE_SECONDS = env.seconds("TOLLGATE_BACKGROUND_QUEUE_SECONDS", 600, at_least=1)
@@ -365,6 +375,8 @@ METRICS_GEN_AI = env.boolean("TOLLGATE_METRICS_GEN_AI")
 METRICS_SERIES = env.integer("TOLLGATE_METRICS_SERIES", 10_000, at_least=100, at_most=1_000_000)
 METRICS_DIR = DATA_DIR / "metrics"
 IS_MEASURED = METRICS_PORT is not None or METRICS_TOKEN is not None
+OTLP_ENDPOINT = env.otlp_endpoint("TOLLGATE_OTLP_ENDPOINT", "TOLLGATE_OTLP_HEADERS")
+TRACES_RATIO = env.ratio("TOLLGATE_TRACES_RATIO", 0.1)
 
 LOG_FORMAT = env.choice("TOLLGATE_LOG_FORMAT", ("auto", "json", "console"), "auto")
 LOG_LEVEL = env.choice("TOLLGATE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")

@@ -10,7 +10,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from gateway_project.lib import clock, ids
+from gateway_project.lib import clock, current_request, ids
 from gateway_project.lib.asgi import ClientGone, Receive, Scope, Send, note
 from gateway_project.lib.errors import Draining, GatewayError, Internal, PermissionDenied
 from gateway_project.lib.presence import Presence, of_client
@@ -58,6 +58,7 @@ class LeanHttpConsumer(AsyncConsumer):
     ) -> None:
         request_id = ids.request_id()
         services = app_state.of(scope).services
+        current_request.enter(request_id, scope["headers"], services.tracer)
         stall = services.timeouts.send_stall
         reply = HttpResponseWriter(send, request_id, services.held, stall, self.render_error)
         try:

@@ -98,10 +98,13 @@ class Periodic:
             await work
             return
         # In a thread of its own, because it may take long and the threads for look-ups are few.
-        is_more = True
+        is_more, busy = True, 0.0
         while is_more and not self._is_stopping:
-            is_more = await asyncio.to_thread(_step, work)
+            is_more, seconds = await asyncio.to_thread(_step, work)
+            busy += seconds
             await asyncio.sleep(PAUSE_SECONDS)
+        if job.rest:
+            await in_database_thread(put_off, job, busy)
 
 
 def _find_due(jobs: list[Job], writes: Writes) -> list[Job]:
@@ -135,10 +138,26 @@ def take_turn(name: str, every: timedelta) -> bool:
     return is_first
 
 
-def _step(work: Iterator[None]) -> bool:
-    """Do one step of a job; return whether more is left."""
+def put_off(job: Job, busy_seconds: float) -> None:
+    """Let a job rest after a run that took so long, in whichever process its next turn would be."""
+    until = clock.now() + job.rest_after(busy_seconds)
+    PeriodicJob.objects.get_or_create(name=job.name, defaults={"next_at": until})
+    PeriodicJob.objects.filter(name=job.name, next_at__lt=until).update(next_at=until)
+
+
+def is_resting(job: Job) -> bool:
+    """Tell whether a job is to be left alone because its last run took long."""
+    if not job.rest:
+        return False
+    return PeriodicJob.objects.filter(name=job.name, next_at__gt=clock.now()).exists()
+
+
+def _step(work: Iterator[None]) -> tuple[bool, float]:
+    """Do one step of a job; return whether more is left, and how many seconds it took."""
+    began = clock.monotonic()
     try:
-        return next(work, _step) is not _step
+        is_more = next(work, _step) is not _step
+        return is_more, clock.monotonic() - began
     finally:
         connections.close_all()
 

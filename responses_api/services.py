@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from gateway_project.lib.current_request import Tracer
 from gateway_project.lib.log import CallLog, RequestLog
 from gateway_project.lib.rounds import Rounds
 from gateway_project.lib.structure import Caps
@@ -70,3 +71,4 @@ class Services:
     call_log: CallLog
     request_log: RequestLog
     metrics: CallMetrics
+    tracer: Tracer | None  # none is needed where no collector is named

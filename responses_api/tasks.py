@@ -6,7 +6,8 @@ import logging
 
 from celery import shared_task
 
-from responses_api import jobs
+from gateway_project.lib import clock
+from responses_api import jobs, periodic
 
 logger = logging.getLogger("tollgate.periodic")
 
@@ -17,7 +18,12 @@ def run_job(name: str) -> None:
     if job is None:  # nothing is lost: whoever knows the job finds its work in the database
         logger.error("no job is called %.100r: a beat of another version is running", name)
         return
+    if periodic.is_resting(job):
+        return
+    began = clock.monotonic()
     job.run()
+    if job.rest:
+        periodic.put_off(job, clock.monotonic() - began)
 
 
 for _task, _job in jobs.FORMER_TASKS.items():

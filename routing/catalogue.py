@@ -32,6 +32,7 @@ class NewProvider:
     auth_kind: str = "bearer"
     quirks: dict[str, Any] = field(default_factory=dict)
     allow_private_network: bool = False
+    forward_trace_context: bool = False
     secret: Secret | None = None
     tenant: Tenant | None = None
     vendor: str = ""
@@ -103,6 +104,7 @@ def add_provider(new: NewProvider) -> Provider:
         auth_kind=new.auth_kind,
         quirks=new.quirks,
         allow_private_network=new.allow_private_network,
+        forward_trace_context=new.forward_trace_context,
         tenant=new.tenant,
     )
     provider.full_clean()

@@ -46,6 +46,7 @@ class ProviderKind(ConfigurationKind):
         ConfigurationField("quirks"),
         ConfigurationField("allow_private_network"),
         ConfigurationField("allow_tenant_credentials"),
+        ConfigurationField("forward_trace_context"),
         ConfigurationField("limits"),
         ConfigurationField("enabled"),
     )

@@ -80,5 +80,9 @@ def _rewrap(pk: UUID, current: str) -> int:
 
 
 def _place(credential: Credential) -> str:
-    tenant = credential.tenant_id or "platform"
-    return f"routing_credential|sealed_secret|{tenant}|{credential.pk}|{credential.host}"
+    return place_of(credential.tenant_id, credential.pk, credential.host)
+
+
+def place_of(tenant_id: int | None, pk: UUID, host: str) -> str:
+    """Return the place that a secret is sealed for."""
+    return f"routing_credential|sealed_secret|{tenant_id or 'platform'}|{pk}|{host}"

@@ -152,6 +152,7 @@ def _lane(model: ProviderModel, sent: Opened | None) -> ResolvedTarget:
         provider_id=provider.pk,
         model_id=model.pk,
         limits=_limits(provider),
+        forward_trace_context=provider.forward_trace_context,
         target_spread=_spread(f"model {model.pk}"),
         is_tenants=provider.tenant_id is not None,
     )

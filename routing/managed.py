@@ -17,6 +17,7 @@ MAX_SECRET = 10_000
 
 class ProviderResource(Resource):
     model = Provider
+    named_by = ("name",)
     area = Area.PROVIDERS
     shows_platform_rows = True
     of_upstreams = True
@@ -35,6 +36,7 @@ class ProviderResource(Resource):
         "quirks",
         "allow_private_network",
         "allow_tenant_credentials",
+        "forward_trace_context",
         "limits",
         "enabled",
     )
@@ -60,6 +62,7 @@ class CredentialResource(Resource):
     """Credentials: `secret` goes in and is never shown again."""
 
     model = Credential
+    named_by = ("provider__name", "name")
     area = Area.CREDENTIALS
     fields = ("tenant", "provider", "name", "weight", "enabled")
     extra = ("secret",)
@@ -98,6 +101,7 @@ def _checked(secret: Secret | str) -> Secret:
 
 class ModelResource(Resource):
     model = ProviderModel
+    named_by = ("provider__name", "upstream_id")
     area = Area.PROVIDERS
     shows_platform_rows = True
     of_upstreams = True
@@ -107,6 +111,7 @@ class ModelResource(Resource):
 
 class AliasResource(Resource):
     model = Alias
+    named_by = ("name",)
     area = Area.ALIASES
     shows_platform_rows = True
     # What a kept answer costs is a price, also where the answer came from a tenant's own provider.

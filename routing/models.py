@@ -100,6 +100,14 @@ class Provider(OwnedModel):
             "nothing. Switch it off where the upstream accepts any credential."
         ),
     )
+    forward_trace_context = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Its calls carry the W3C trace context, traceparent and tracestate, so that its traces join "
+            "those of the client and the gateway."
+        ),
+    )
     limits = models.JSONField(
         default=dict,
         blank=True,

@@ -7,8 +7,6 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from gateway_project.lib.env import environment
-from gateway_project.lib.secret import Secret
 from routing.models import Provider
 from routing.protocols import PROTOCOLS
 
@@ -30,17 +28,5 @@ def quirks(pairs: Sequence[str]) -> dict[str, Any]:
             raise ValidationError({"quirk": f"{pair!r} is not of the form name=value."})
         found[name] = (
             int(value) if value.isascii() and value.isdigit() else _WORDS.get(value, value)
-        )
-    return found
-
-
-def secret(variable: str | None) -> Secret | None:
-    """Return the secret that the named variable holds; None if no variable is named."""
-    if variable is None:
-        return None
-    found = environment.secret(variable)
-    if found is None:
-        raise ValidationError(
-            {"secret-env": f"The environment variable {variable} is not set; export it and repeat."}
         )
     return found

@@ -118,9 +118,9 @@ class ResolvedTarget:
     of a provider without credentials both are empty. Lanes of a lower `tier` are tried first; within it a
     target has its `weight`, and among the lanes of one target each has its `credential_weight`. A weight of
     0 means drained: it is tried when all else has failed. `is_pooled`: its target has other lanes, too.
-    `when`: the calls it is for; None: all of them. `target_spread` and `credential_spread` are
-    numbers by which calls are spread, and `lane_id` names the lane, alike in every process. `is_tenants`: its
-    provider is the tenant's own.
+    `when`: the calls it is for; None: all of them. `forward_trace_context`: it is told which trace a call is
+    part of. `target_spread` and `credential_spread` are numbers by which calls are spread, and `lane_id`
+    names the lane, alike in every process. `is_tenants`: its provider is the tenant's own.
     """
 
     provider: str
@@ -149,6 +149,7 @@ class ResolvedTarget:
     is_pooled: bool = False
     when: Conditions | None = None
     limits: ProviderLimits | None = None
+    forward_trace_context: bool = False
     target_spread: int = 0
     credential_spread: int = 0
     is_tenants: bool = False

@@ -9,12 +9,15 @@ from pathlib import Path
 from tests.plugins.cases import cases
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("base", "clients", "dev")}
+LOCKS = {
+    name: ROOT / "requirements" / f"{name}.lock" for name in ("base", "clients", "deploy", "dev")
+}
 ADR = ROOT / "docs" / "adr" / "0002-dependencies.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME = PROJECT["project"]["dependencies"]
 DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
 CLIENTS = PROJECT["dependency-groups"]["clients"]
+DEPLOY = PROJECT["dependency-groups"]["deploy"]
 
 PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==[^\s;*]+( ; [^\\]+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -58,6 +61,7 @@ def test_the_locks_hold_every_dependency_of_the_project() -> None:
     assert set(names(RUNTIME)) <= pinned_names("base")
     assert set(names(RUNTIME + DEVELOPMENT)) <= pinned_names("dev")
     assert set(names(CLIENTS)) <= pinned_names("clients")
+    assert set(names(DEPLOY)) <= pinned_names("deploy")
 
 
 def test_the_development_lock_holds_the_runtime_lock_unchanged() -> None:
@@ -66,7 +70,7 @@ def test_the_development_lock_holds_the_runtime_lock_unchanged() -> None:
     assert runtime - development == set()
 
 
-@cases("name", names(RUNTIME + DEVELOPMENT))
+@cases("name", names(RUNTIME + DEVELOPMENT + DEPLOY))
 def test_every_dependency_has_its_reason_written_down(name: str) -> None:
     rows = [line.split("|") for line in ADR.read_text().splitlines() if line.startswith("| ")]
     reasons = {cells[1].strip(" `"): cells[2].strip() for cells in rows}

@@ -19,6 +19,7 @@ from tests.support import warm
 from tests.support.client import PATHS, V1, question
 from tests.support.databases import copy_migrated
 from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.receiver import Receiver
 
 UPSTREAM = {
     "plain": "upstreamcanaryplain4c1e9d",  # of no known shape: no scrubber can find it
@@ -30,6 +31,7 @@ CLIENT = {
     "proxy-authorization": "Basic proxycanary9911ffee",
     "x-goog-api-key": "AIzagooglecanary0123456789abcdefgh",
 }
+COLLECTOR = "collectorcanary8812ab"
 PROMPT = "promptcanary31ab99 sk-prompt-canary-0123456789abcdef"
 NOT_TO_BE_STORED = "unstoredcanary77cd01"
 # Not secrets of ours; a prompt must not be in logs or in the database, but a client may get its own back.
@@ -80,13 +82,15 @@ class Run:
     lines: list[dict[str, Any]] = field(default_factory=list)
     database: bytes = b""
     dump: str = ""
+    traces: str = ""  # as a collector got them
+    collector_headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def own_secrets(self) -> list[str]:
         """The secrets that must appear nowhere: our keys, the provider's, and the client's headers."""
         headers = [value.rpartition("=")[2].rpartition(" ")[2] for value in CLIENT.values()]
         ours = [self.key, self.key[20:52], self.play, self.play[-64:], self.session]
-        return [*ours, *UPSTREAM.values(), *headers]
+        return [*ours, *UPSTREAM.values(), *headers, COLLECTOR]
 
 
 def setup(url: str) -> str:
@@ -107,9 +111,14 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
         "TOLLGATE_TOTAL_SECONDS": "1",
         "TOLLGATE_TOTAL_STREAM_SECONDS": "1",
         "TOLLGATE_LOG_LEVEL": "DEBUG",
+        "TOLLGATE_TRACES_RATIO": "1",
+        "TOLLGATE_OTLP_HEADERS": f"x-collector-key={COLLECTOR}",
     }
     gone_through = Run(*shell(variables, setup(provider.base_url)))
-    with Served(variables) as served:
+    with (
+        Receiver() as collector,
+        Served(variables | {"TOLLGATE_OTLP_ENDPOINT": collector.url_of("")}) as served,
+    ):
         with httpx.Client(
             base_url=served.root_url, headers=CLIENT, timeout=GIVE_UP_SECONDS
         ) as client:
@@ -119,6 +128,8 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
         served.wait()
         gone_through.stderr, gone_through.stdout = served.stderr, served.stdout
         gone_through.lines = served.lines
+        gone_through.traces = "".join(each.body.decode() for each in collector.received)
+        gone_through.collector_headers = collector.received[-1].headers
     gone_through.database, gone_through.dump = stored(data_dir, variables)
     return gone_through
 
@@ -258,6 +269,16 @@ def test_no_secret_is_in_the_log_or_on_the_terminal(run: Run) -> None:
     assert [secret for secret in run.own_secrets if secret in written] == []
     assert "promptcanary31ab99" not in written
     assert "upstreamcanary" not in written
+
+
+def test_no_secret_and_nothing_of_a_prompt_is_in_a_trace(run: Run) -> None:
+    assert run.collector_headers["x-collector-key"] == COLLECTOR
+    for answer in run.answers:
+        if answer.request.method == "POST":
+            assert answer.headers["x-request-id"] in run.traces
+    assert [secret for secret in run.own_secrets if secret in run.traces] == []
+    assert "promptcanary31ab99" not in run.traces
+    assert "unstoredcanary" not in run.traces
 
 
 def test_no_secret_is_in_the_database(run: Run) -> None:

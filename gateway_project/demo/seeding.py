@@ -14,6 +14,7 @@ from gateway_project.demo import accounts, books, stored
 from gateway_project.demo.catalogue import TENANTS
 from gateway_project.demo.traffic import DAYS, DemoTraffic
 from gateway_project.lib import clock
+from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants.models import ApiKey, Tenant, UsageRow
 
 LEAST, MOST = 100, 20_000_000
@@ -35,7 +36,9 @@ class Seeded:
     seconds: float
 
 
-def seed(requests: int, number: int, *, beside_data: bool = False) -> Seeded:
+def seed(
+    requests: int, number: int, *, beside_data: bool = False, progress: ProgressLine = SILENT
+) -> Seeded:
     """Make the demo of so many requests up to now. The same number makes the same traffic.
 
     Raise ValidationError where there is data already: everything made up would be mixed with it.
@@ -52,7 +55,8 @@ def seed(requests: int, number: int, *, beside_data: bool = False) -> Seeded:
     tenants = accounts.make_tenants(count, start - timedelta(days=1))
     keys = accounts.make_keys(random, tenants, MANY_KEYS if is_many else FEW_KEYS, now)
     aliases = accounts.make_models(f"http://127.0.0.1:{settings.SANDBOX_PORT}/v1", now)
-    rows = books.write_rows(DemoTraffic(number, end, keys, aliases).rows(requests))
+    traffic = DemoTraffic(number, end, keys, aliases).rows(requests)
+    rows = books.write_rows(progress.over(traffic, "rows"))
     books.sum_up(start, now + timedelta(days=1))
     plain = [key for key, _ in keys]
     return Seeded(

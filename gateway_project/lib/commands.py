@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import re
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
 from gateway_project.lib.actor import Actor, acting
 from gateway_project.lib.env import SettingError
+from gateway_project.lib.errors import GatewayError
 from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.progress import ProgressLine, progress_for
 from gateway_project.lib.sealing import SealError
 
 T = TypeVar("T")
+NOT_ALLOWED = "Nobody may do this to it, as it stands."
 # Control characters but tabs and line ends, and those that turn the direction.
 _COMMANDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -41,6 +45,8 @@ class AnsweringCommand(BaseCommand):
     """
 
     requires_system_checks = ()
+    # The routes of the management API that do the same, as `GET keys` (tests/structure compares).
+    routes: ClassVar[tuple[str, ...]] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -62,6 +68,10 @@ class AnsweringCommand(BaseCommand):
                 return self.answer(options)
         except ValidationError as error:
             raise CommandError(inert(in_words(error))) from error
+        except GatewayError as error:
+            raise CommandError(inert(error.message)) from error
+        except PermissionDenied as error:
+            raise CommandError(inert(str(error)) or NOT_ALLOWED) from error
         except (SettingError, KeyringError, SealError) as error:
             raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
@@ -69,6 +79,21 @@ class AnsweringCommand(BaseCommand):
                 f"The database cannot be used: {str(error).strip()}. "
                 "Run 'manage.py migrate' if it is new, or 'manage.py doctor' to see what is missing."
             ) from error
+
+
+def add_progress_option(parser: CommandParser) -> None:
+    """Let people say whether they are told how far long work is."""
+    parser.add_argument(
+        "--progress",
+        action=BooleanOptionalAction,
+        default=None,
+        help="tell on stderr how far it is; on a terminal unless told otherwise",
+    )
+
+
+def progress_of(options: Mapping[str, Any]) -> ProgressLine:
+    """Return what tells how far a command is: nothing where nobody looks."""
+    return progress_for(sys.stderr, options["progress"])
 
 
 def inert(text: str) -> str:
@@ -101,6 +126,18 @@ def errors_of(field: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         raise ValidationError({field: error.messages}) from error
+
+
+@contextmanager
+def errors_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Call fields by other names in ValidationErrors raised within the block: as the options are called."""
+    try:
+        yield
+    except ValidationError as error:
+        if not hasattr(error, "error_dict"):
+            raise
+        told = {names.get(name, name): found for name, found in error.error_dict.items()}
+        raise ValidationError(told) from error
 
 
 def parse_field(field: str, parse: Callable[[str], T], text: str) -> T:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gateway_project.lib import durations, hosts, rates
 from gateway_project.lib.hosts import Network
+from gateway_project.lib.otlp_endpoint import OtlpEndpoint, read_headers
 from gateway_project.lib.rates import Rate
 from gateway_project.lib.secret import Secret
 from gateway_project.lib.syslog import SyslogAddress
@@ -140,6 +141,15 @@ class Env:
         """Read origins such as https://gateway.example.com."""
         return self._each(name, hosts.origin, self.words(name))
 
+    def origin(self, name: str) -> str | None:
+        """Read one origin that is no pattern, such as https://gateway.example.com."""
+        origins = self.origins(name)
+        if len(origins) > 1 or any("*" in each for each in origins):
+            raise SettingError(
+                f"{name} is {self.text(name)!r}; expected one origin such as https://gateway.example.com."
+            )
+        return origins[0] if origins else None
+
     def mail_address(self, name: str, default: str) -> str:
         """Read an e-mail address such as tollgate@example.com, or Tollgate <tollgate@example.com>."""
         value = self.text(name, default)
@@ -216,6 +226,22 @@ class Env:
         if not content:
             raise SettingError(f"{name}_FILE: {file_name!r} is empty.")
         return Secret(content)
+
+    def otlp_endpoint(self, name: str, headers_name: str) -> OtlpEndpoint | None:
+        """Read where an OTLP/HTTP collector is, such as http://collector:4318, and the headers it wants."""
+        url, headers = self.text(name), self.secret(headers_name)
+        try:
+            known = read_headers(headers.reveal()) if headers is not None else {}
+        except ValueError as error:
+            raise SettingError(f"{headers_name}: {error}.") from None
+        try:
+            return OtlpEndpoint(url, known) if url else None
+        except ValueError as error:
+            raise SettingError(f"{name}: {error}.") from error
+
+    def ratio(self, name: str, default: float) -> float:
+        """Read a number from 0 to 1."""
+        return self._number(name, default, float, "a number", 0.0, 1.0)
 
     def _each(self, name: str, parse: Callable[[str], T], words: Iterable[str]) -> list[T]:
         try:

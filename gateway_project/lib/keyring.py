@@ -114,7 +114,12 @@ def add_key(path: Path, key_id: str) -> None:
 
 
 def new_entry(key_id: str) -> str:
-    return f"{key_id}:{base64.b64encode(ids.random_bytes(KEY_BYTES)).decode()}"
+    return entry(key_id, ids.random_bytes(KEY_BYTES))
+
+
+def entry(key_id: str, key: bytes) -> str:
+    """Return a key in the text form."""
+    return f"{key_id}:{base64.b64encode(key).decode()}"
 
 
 def create_private(path: Path, content: str) -> None:

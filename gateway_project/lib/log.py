@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from gateway_project.lib import clock
+from gateway_project.lib import clock, current_request
 
 _SECRETS = re.compile(
     rb"tg_(?:live|test|admin)_[0-9A-Za-z]{10}_[0-9A-Za-z]{6,}"
@@ -51,6 +51,14 @@ class WithoutTraceback(logging.Filter):
         return True
 
 
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what was passed as `extra=`, and of which request the line is if it is logged for one."""
+    request = current_request.current()
+    fields: dict[str, Any] = {} if request is None else request.log_fields()
+    fields.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+    return fields
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a log record as one JSON line; what was passed as `extra=` becomes fields of its own."""
 
@@ -64,7 +72,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+        fields.update(fields_of(record))
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return fields
@@ -77,7 +85,7 @@ class ConsoleFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = " ".join(f"{k}={v}" for k, v in vars(record).items() if k not in _STANDARD)
+        extra = " ".join(f"{k}={v}" for k, v in fields_of(record).items())
         return scrub_text(f"{super().format(record)} {extra}".rstrip())
 
 
@@ -140,8 +148,9 @@ class Allowance:
 class RequestLog:
     """Writes the line of every answered request.
 
-    Lines of strangers, who have shown no valid key, are bounded because anybody can cause them; the next
-    line reports how many were left out.
+    Lines of strangers, who have shown no valid key and are not signed in, are bounded because anybody can
+    cause them; the next line reports how many were left out. Those of pages have a bound of their own: a page
+    comes with its styles and scripts, and is not to hide who tries keys.
     """
 
     STRANGERS_PER_SECOND = 20
@@ -150,13 +159,15 @@ class RequestLog:
     def __init__(self, log: CallLog) -> None:
         self._log = log
         self.strangers = Allowance(self.STRANGERS_PER_SECOND, self.STRANGERS_BURST)
+        self.visitors = Allowance(self.STRANGERS_PER_SECOND, self.STRANGERS_BURST)
 
-    def write(self, fields: dict[str, Any]) -> None:
-        """Write a line, unless `fields` names no key and there were too many such lines."""
-        if fields.get("key") is None:
-            if not self.strangers.take():
+    def write(self, fields: dict[str, Any], *, is_page: bool = False) -> None:
+        """Write a line, unless `fields` names neither key nor account and there were too many such lines."""
+        if fields.get("key") is None and fields.get("account") is None:
+            allowance = self.visitors if is_page else self.strangers
+            if not allowance.take():
                 return
-            if left_out := self.strangers.reset():
+            if left_out := allowance.reset():
                 fields = {**fields, "left_out": left_out}
         self._log.write(fields)
 

@@ -6,6 +6,8 @@ operations does nothing where its work is done already.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import migrations
@@ -51,10 +53,27 @@ class AddIndexInPlace(migrations.AddIndex):
             return
         is_concurrent = not connection.in_atomic_block
         is_valid = _is_valid(connection, self.index.name)
-        if is_valid is False:
-            schema_editor.remove_index(model, self.index, concurrently=is_concurrent)
-        if not is_valid:
-            schema_editor.add_index(model, self.index, concurrently=is_concurrent)
+        with _waiting(connection, for_ever=is_concurrent):
+            if is_valid is False:
+                schema_editor.remove_index(model, self.index, concurrently=is_concurrent)
+            if not is_valid:
+                schema_editor.add_index(model, self.index, concurrently=is_concurrent)
+
+
+@contextmanager
+def _waiting(connection: Any, *, for_ever: bool) -> Iterator[None]:
+    """Wait however long for others where nobody waits behind us: a build that gives up begins anew."""
+    if not for_ever:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        (usual,) = cursor.fetchone()
+        cursor.execute("SET lock_timeout = 0")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [usual])
 
 
 def _columns(connection: Any, table: str) -> set[str]:

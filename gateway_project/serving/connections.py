@@ -60,7 +60,14 @@ class Standing(Enum):
 class WatchedConnection(Protocol):
     """A connection that the timer looks at."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a request is under way."""
+
     def look(self, now: float) -> None: ...
+
+    def retire(self) -> None:
+        """Close after the next answer that has not begun."""
 
 
 class Slot:
@@ -116,6 +123,22 @@ class ConnectionTable:
         self._in_reserve = Counted()
         self._watched: set[WatchedConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.is_retiring = False
+
+    @property
+    def total(self) -> int:
+        return self._served.total + self._in_reserve.total
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a connection has a request under way; WebSockets are not looked at."""
+        return any(connection.is_busy for connection in self._watched)
+
+    def retire(self) -> None:
+        """Close each connection after its next answer: there will be no new ones."""
+        self.is_retiring = True
+        for connection in tuple(self._watched):
+            connection.retire()
 
     def enter(self, address: str) -> Slot | None:
         """Return a slot for a connection from this address; None if there is not even one to refuse it

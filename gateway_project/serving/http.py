@@ -75,6 +75,7 @@ class HttpProtocol(HttpToolsProtocol):
     _presence: Presence
     _place: Slot | None = None
     _doing = _NOTHING
+    _is_retiring = False  # others accept new connections: this one ends after its next answer
     _due = 0.0  # when that has taken too long; the next look sets it
     _received = 0  # bytes since the request's head began
     _received_before = 0  # the same when the look before counted it
@@ -90,6 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._presence = ConnectionPresence(self.flow)
         here = connections_of(self.server_state, self.limits, self.loop)
         self._place = here.enter(self.client[0] if self.client else "")
+        self._is_retiring = here.is_retiring
         if self._place is None:
             self._doing = _REFUSED
             transport.abort()
@@ -173,7 +175,7 @@ class HttpProtocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            keep_alive=version != "1.0" and parser.should_keep_alive() and not self._is_retiring,
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
@@ -321,6 +323,18 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._doing == _BODY:
             self._doing = _LATE_BODY
             self._due = 0.0
+
+    # Retirement
+
+    @property
+    def is_busy(self) -> bool:
+        return self._doing not in (_NOTHING, _REFUSED) or self._is_answering
+
+    def retire(self) -> None:
+        self._is_retiring = True
+        # One whose answer has begun was told that the connection stays, so that its next request is awaited.
+        if self._is_answering and not self.cycle.response_started and not self.pipeline:
+            self.cycle.keep_alive = False
 
     # Time
 

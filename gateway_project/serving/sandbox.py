@@ -19,19 +19,33 @@ MAX_ANSWER_BYTES = 4096
 BACKLOG = 4096
 
 
-def helper() -> dict[str, Callable[[], None]]:
-    """Return the sandbox as a process to keep alive, or None if no provider needs one from us."""
+def listen(inherited: socket.socket | None) -> socket.socket | None:
+    """Return where to run a sandbox, or None if no provider needs one from us. `inherited`: where the gateway
+    runs one that we take over from.
+    """
     providers = list(Provider.objects.filter(vendor=VENDOR, enabled=True))
     ports = {urlsplit(p.base_url).port for p in providers if urlsplit(p.base_url).hostname == HOST}
+    if inherited is not None:
+        if inherited.getsockname()[1] in ports:
+            return inherited
+        inherited.close()
     port = next((port for port in ports if port is not None), None)
     if port is None or _is_a_sandbox(port):
-        return {}
+        return None
     listener = _listener(port)
     free: int = listener.getsockname()[1]
     if free != port:
         logger.warning("port %s is in use; the sandbox uses %s", port, free)
         _move(providers, free)
-    return {"sandbox": lambda: serve_forever(HOST, free, announce=False, listener=listener)}
+    return listener
+
+
+def helper(listener: socket.socket | None) -> dict[str, Callable[[], None]]:
+    """Return the sandbox that listens there as a process to keep alive."""
+    if listener is None:
+        return {}
+    port: int = listener.getsockname()[1]
+    return {"sandbox": lambda: serve_forever(HOST, port, announce=False, listener=listener)}
 
 
 def _is_a_sandbox(port: int) -> bool:

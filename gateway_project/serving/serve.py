@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import socket
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -11,10 +12,14 @@ from types import ModuleType
 from django.apps import apps
 from django.conf import settings
 
-from gateway_project.serving import resources, sandbox
+from gateway_project.lib import public_address
+from gateway_project.serving import handover, resources, sandbox, systemd
+from gateway_project.serving.handover import HandoverSocket, Predecessor
 from gateway_project.serving.metrics import port as metrics_port
-from gateway_project.serving.supervisor import Supervisor, bind
+from gateway_project.serving.succession import Succession
+from gateway_project.serving.supervisor import Supervisor, bind, prepare
 from tenants.ledger.ingester import run_forever
+from tenants.members import console_address
 
 # What rest_framework imports for features of its own that are not used here, because it is installed. With
 # what these import it is a tenth of a gateway's memory at rest.
@@ -55,25 +60,56 @@ def prepare_models() -> None:
         str(model._base_manager.all().query)
 
 
-def run(host: str, port: int, workers: int, say: Callable[[str], object]) -> None:
-    """Serve until told to stop. Raise PortInUse."""
+def run(
+    host: str, port: int, workers: int, say: Callable[[str], object], *, takes_over: bool = False
+) -> None:
+    """Serve until told to stop, or until another gateway takes over. With `takes_over` the one that serves
+    there is followed, if there is one.
+
+    Raise PortInUse, HandoverRefused, TakeoverFailed or UnusableSocket.
+    """
     resources.raise_file_limit()
     resources.share_one_arena()
-    listener = bind(host, port)
+    path = handover.socket_path(settings.DATA_DIR, host, port)
+    predecessor = handover.ask(path) if takes_over else None
+    listener, is_activated = _listen(host, port, predecessor)
     metrics = metrics_port.helper()
     # Of several workers, each would come to hold the console for itself.
     load_application(with_console=workers > 1)
     prepare_models()
 
     def announce() -> None:
-        where = address(host, listener.getsockname()[1])
-        say(f"Tollgate serves {where}/v1, console at {where}/console/ (stop with Ctrl-C).")
+        where = address(*listener.getsockname()[:2])
+        console, reached = where, ""
+        if settings.PUBLIC_URL:
+            console, reached = console_address.of(), f", reached at {public_address.api_url()}"
+        say(
+            f"Tollgate serves {where}/v1{reached}, console at {console}/console/ (stop with Ctrl-C)."
+        )
         sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
     def ingest() -> None:
         run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
 
-    helpers = {"ingester": ingest, **sandbox.helper(), **metrics}
+    inherited = {} if predecessor is None else predecessor.listeners
+    listeners = {"api": listener, "sandbox": sandbox.listen(inherited.get("sandbox"))}
+    helpers = {"ingester": ingest, **sandbox.helper(listeners["sandbox"]), **metrics}
+    path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])
+    handed_over = {name: each for name, each in listeners.items() if each is not None}
+    endpoint = HandoverSocket(path, handed_over, is_activated=is_activated)
     gc.collect()
     gc.freeze()  # no collection of a child writes to what was loaded here, so that it stays shared
-    Supervisor(listener, workers, announce).run(helpers)
+    succession = Succession(endpoint, predecessor, is_activated)
+    Supervisor(listener, workers, announce, succession).run(helpers)
+
+
+def _listen(host: str, port: int, predecessor: Predecessor | None) -> tuple[socket.socket, bool]:
+    """Return the predecessor's listening socket, else systemd's, else one of our own; and whether it is
+    systemd's.
+    """
+    if predecessor is not None:
+        return prepare(predecessor.listeners["api"]), predecessor.is_activated
+    passed = systemd.listener()
+    if passed is not None:
+        return prepare(passed), True
+    return bind(host, port), False

@@ -3,6 +3,9 @@
 No ASGI server guarantees that running streams get a terminal event when it stops, so the drain
 happens before uvicorn begins to shut down: readiness goes red, new work is refused with
 Retry-After, running streams finish or are ended properly, and only then the server stops.
+
+Where somebody else accepts new connections meanwhile, a worker retires instead: it stops accepting, goes on
+serving the connections it has, closing each after its next answer, and then drains.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import gc
 import logging
 import resource
 import socket
+import sys
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -20,17 +24,24 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 
-from gateway_project.lib import aio
+from gateway_project.lib import aio, clock
 from gateway_project.serving import worker
 from gateway_project.serving.connections import ConnectionLimits, affordable
-from gateway_project.serving.http import protocol_with
+from gateway_project.serving.http import connections_of, protocol_with
 from gateway_project.serving.watch import Watch
 from gateway_project.serving.websockets import WebSocketProtocol
+
+logger = logging.getLogger("tollgate.serve")
 
 APPLICATION = "gateway_project.asgi:application"
 BODY_WINDOW_SECONDS = 10.0
 LAST_WORDS_SECONDS = 1.5
 SHUTDOWN_SECONDS = 1
+# What the supervisor says on its line: that others accept, and how long connections without a request are
+# kept for their next. A client that sends one just when it is closed sees a failure.
+UNTIL_DRAINED, SHORTLY = b"retire", b"retire shortly"
+SHORTLY_SECONDS = 1.0
+RETIRED_LOOK_SECONDS = 0.05
 TICKS_PER_SECOND = 10  # as uvicorn counts them
 # A request makes some hundred objects and no cycles; the default walks them every few requests.
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -55,24 +66,50 @@ class DrainingServer(uvicorn.Server):
     """The first signal starts the drain; a second one ends every running stream at once."""
 
     def __init__(
-        self, config: uvicorn.Config, supervisor: Connection | None, watch: Watch | None
+        self,
+        config: uvicorn.Config,
+        supervisor: Connection | None,
+        watch: Watch | None,
+        *,
+        must_be_ready: bool,
     ) -> None:
         super().__init__(config)
+        self._must_be_ready = must_be_ready
         self._supervisor = supervisor
         self._watch = watch
         self._serving_loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
+        self._is_hurried = False
         self._has_drained = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._serving_loop = asyncio.get_running_loop()
         if self._watch is not None:
             self._watch.heartbeat.start(self._serving_loop)
+        if self._must_be_ready:
+            await _refuse_unready()
         await super().startup(sockets)
         if self._supervisor is not None:
             self._supervisor.send_bytes(b"ready")
-            # The supervisor's end closes only when it died: an orphan must not go on serving.
-            self._serving_loop.add_reader(self._supervisor.fileno(), self._begin)
+            self._serving_loop.add_reader(self._supervisor.fileno(), self._hear)
+
+    def _hear(self) -> None:
+        """Stop accepting when somebody else does; drain when the supervisor died: no orphan goes on."""
+        assert self._supervisor is not None
+        assert self._serving_loop is not None
+        try:
+            said = self._supervisor.recv_bytes()
+        except (EOFError, OSError):
+            self._serving_loop.remove_reader(self._supervisor.fileno())
+            if not self._draining:
+                self._begin()
+            return
+        for server in self.servers:
+            server.close()
+        if not self._draining:
+            self._draining = True
+            idle_seconds = SHORTLY_SECONDS if said == SHORTLY else settings.DRAIN_SECONDS
+            aio.hold(self._retire(idle_seconds), "retire")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._serving_loop is None:
@@ -81,16 +118,34 @@ class DrainingServer(uvicorn.Server):
             self._serving_loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
-        if self._supervisor is not None and self._serving_loop is not None:
-            self._serving_loop.remove_reader(self._supervisor.fileno())
         if self._draining:
+            self._is_hurried = True
             worker.current().services.registry.interrupt_all()
             return
         self._draining = True
-        aio.hold(self._drain(), "drain")
+        aio.hold(self._drain(settings.DRAIN_SECONDS), "drain")
 
-    async def _drain(self) -> None:
-        await worker.current().services.registry.drain(settings.DRAIN_SECONDS, LAST_WORDS_SECONDS)
+    async def _retire(self, idle_seconds: float) -> None:
+        """Serve the connections there are; drain once nothing is left to do, or when the time is over."""
+        registry = worker.current().services.registry
+        table = connections_of(self.server_state, self._limits, asyncio.get_running_loop())
+        registry.retire()
+        table.retire()
+        began = clock.monotonic()
+        while (passed := clock.monotonic() - began) < settings.DRAIN_SECONDS:
+            is_busy = table.is_busy or registry.is_busy
+            if self._is_hurried or not table.total or (passed >= idle_seconds and not is_busy):
+                break
+            await asyncio.sleep(RETIRED_LOOK_SECONDS)
+        await self._drain(max(began + settings.DRAIN_SECONDS - clock.monotonic(), 0.0))
+
+    @property
+    def _limits(self) -> ConnectionLimits:
+        limits: ConnectionLimits = self.config.http_protocol_class.limits  # type: ignore[attr-defined]  # ours
+        return limits
+
+    async def _drain(self, seconds: float) -> None:
+        await worker.current().services.registry.drain(seconds, LAST_WORDS_SECONDS)
         self.should_exit = True
         self._has_drained.set()
 
@@ -102,6 +157,16 @@ class DrainingServer(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(aio.seconds_to_tick(1.0)):
                     await self._has_drained.wait()
+
+
+async def _refuse_unready() -> None:
+    """End this process if no call could succeed, before it accepts one that others would have served."""
+    await worker.start_up()
+    missing = [name for name, holds in worker.current().ready.items() if not holds]
+    if missing:
+        await worker.shut_down()
+        logger.error("this worker is not ready: %s", ", ".join(missing))
+        sys.exit(1)
 
 
 def configuration() -> uvicorn.Config:
@@ -151,11 +216,19 @@ def collect_seldom() -> None:
 
 
 def run_worker(
-    listener: socket.socket, supervisor: Connection | None = None, watch: Watch | None = None
+    listener: socket.socket,
+    supervisor: Connection | None = None,
+    watch: Watch | None = None,
+    *,
+    must_be_ready: bool = False,
 ) -> None:
-    """Serve until told to stop. Called in a process of its own."""
+    """Serve until told to stop. Called in a process of its own.
+
+    `must_be_ready`: end if no call could succeed.
+    """
     logging.getLogger("uvicorn.error").addFilter(DropExpected())
     if watch is not None:
         watch.answer()
     collect_seldom()
-    DrainingServer(configuration(), supervisor, watch).run(sockets=[listener])
+    server = DrainingServer(configuration(), supervisor, watch, must_be_ready=must_be_ready)
+    server.run(sockets=[listener])

@@ -1,4 +1,6 @@
-"""The parent process: binds the port, runs the workers and the sandbox, replaces what dies or is stuck."""
+"""The parent process: binds the port, runs the workers and the sandbox, replaces what dies or is stuck, and
+gives way to a gateway that takes over.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EADDRINUSE
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,7 +25,9 @@ from django.db import connections
 
 from gateway_project.lib import clock
 from gateway_project.lib.heartbeat import BEAT_SECONDS, STUCK_SECONDS
-from gateway_project.serving.server import run_worker
+from gateway_project.serving import systemd
+from gateway_project.serving.server import SHORTLY, UNTIL_DRAINED, run_worker
+from gateway_project.serving.succession import Succession
 from gateway_project.serving.watch import LOOK_SECONDS, STACKS_SIGNAL, Watch
 
 logger = logging.getLogger("tollgate.serve")
@@ -34,6 +39,8 @@ RESTART_PAUSE_SECONDS = 1.0
 STACKS_SECONDS = 1.0
 # What has not ended so long after the drain time is killed.
 OVERTIME_SECONDS = 5.0
+# By then a gateway that takes over is ready, or leaves the port to the one that serves.
+TAKEOVER_SECONDS = 60.0
 # How much later than the gateway's own limit the kernel gives a client up that takes nothing.
 STALL_MARGIN_SECONDS = 2.0
 _fork = multiprocessing.get_context("fork")
@@ -41,6 +48,10 @@ _fork = multiprocessing.get_context("fork")
 
 class PortInUse(OSError):
     """The address cannot be bound; the message says why."""
+
+
+class TakeoverFailed(Exception):
+    """This gateway did not become ready, and the one before it goes on; the message says why."""
 
 
 Start = Callable[[Connection, Watch], None]
@@ -63,12 +74,21 @@ class Child:
 
 
 class Supervisor:
-    """Runs until SIGTERM or SIGINT, then waits for the workers to drain."""
+    """Runs until SIGTERM, SIGINT or a successor, then waits for the workers to drain."""
 
-    def __init__(self, listener: socket.socket, workers: int, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        workers: int,
+        on_ready: Callable[[], None],
+        succession: Succession,
+    ) -> None:
         self._listener = listener
         self._workers = workers
         self._on_ready = on_ready
+        self._succession = succession
+        self._failure: str | None = None
+        self._give_up_at = clock.monotonic() + TAKEOVER_SECONDS
         self._waiting_for_ready = workers
         self._children: list[Child] = []
         self._stopping = False
@@ -78,7 +98,10 @@ class Supervisor:
         self._wake_writer.setblocking(False)
 
     def run(self, helpers: dict[str, Callable[[], None]]) -> None:
-        """Serve until stopped. `helpers` are further processes to keep alive, by name."""
+        """Serve until stopped. `helpers` are further processes to keep alive, by name.
+
+        Raise TakeoverFailed.
+        """
         connections.close_all()  # a connection must not be shared by two processes
         for sig in STOP_SIGNALS:
             signal.signal(sig, self._on_signal)
@@ -88,9 +111,11 @@ class Supervisor:
         for number in range(self._workers):
             self._spawn(f"worker-{number + 1}", self._serve)
         self._supervise()
+        if self._failure is not None:
+            raise TakeoverFailed(self._failure)
 
     def _serve(self, line: Connection, watch: Watch) -> None:
-        run_worker(self._listener, line, watch)
+        run_worker(self._listener, line, watch, must_be_ready=self._succession.takes_over)
 
     def _spawn(self, name: str, start: Start) -> None:
         """Fork a child, unless we are stopping.
@@ -126,6 +151,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         os.setpgrp()  # the terminal's Ctrl-C is the parent's to handle; it passes on what is meant
         parents_end.close()
+        self._succession.close_here()
         for sibling in self._children:
             sibling.line.close()
             sibling.watch.close()
@@ -133,27 +159,65 @@ class Supervisor:
 
     def _on_signal(self, sig: int, frame: FrameType | None) -> None:
         """Pass on first and second signals alike; the workers tell them apart."""
-        if not self._stopping:
-            self._kill_at = clock.monotonic() + settings.DRAIN_SECONDS + OVERTIME_SECONDS
-        self._stopping = True
+        is_first = not self._stopping
+        if is_first:
+            systemd.notify("STOPPING=1")
+        self._stop_by(None)
+        if is_first and self._succession.keeps_listening:
+            self._retire_workers(SHORTLY)
+            return
         for child in self._worker_children():
             with contextlib.suppress(ProcessLookupError):
                 child.process.terminate()
 
+    def _stop_by(self, failure: str | None) -> None:
+        """Begin to stop: start no process any more, and kill what has not ended in time."""
+        if not self._stopping:
+            self._kill_at = clock.monotonic() + settings.DRAIN_SECONDS + OVERTIME_SECONDS
+            self._failure = failure
+        self._stopping = True
+
+    def _retire_workers(self, how: bytes) -> None:
+        """Have the workers stop accepting, as somebody else does, and end once nothing is left to do."""
+        for child in self._worker_children():
+            with contextlib.suppress(OSError):
+                child.line.send_bytes(how)
+
+    def _give_up(self, reason: str) -> None:
+        """Leave the port to the gateway that serves, because we do not become ready."""
+        if not self._stopping:
+            self._stop_by(f"{reason} The gateway that serves goes on.")
+            self._retire_workers(SHORTLY)
+
     def _supervise(self) -> None:
-        while self._worker_children() or not self._stopping:
+        while self._has_to_wait():
             sentinels = [child.process.sentinel for child in self._children]
             lines = [child.line for child in self._children if not child.line.closed]
-            ready = wait([*sentinels, *lines, self._wake_reader], self._patience())
+            others = self._succession.sockets
+            ready = wait([*sentinels, *lines, *others, self._wake_reader], self._patience())
             if self._wake_reader in ready:
                 self._wake_reader.recv(4096)
+            if self._succession.hear(ready):
+                self._stop_by(None)
+                self._retire_workers(UNTIL_DRAINED)
             for child in tuple(self._children):
                 if child.line in ready:
                     self._hear(child)
                 if child.process.sentinel in ready:
                     self._bury(child)
             self._look_at_children()
+        self._succession.end()
         self._end_helpers()
+
+    def _has_to_wait(self) -> bool:
+        """Wait for the workers and, being stopped, for a predecessor that still ends its calls: a service
+        manager takes what is left of a service for superfluous once its first process has ended.
+        """
+        if not self._stopping or self._worker_children():
+            return True
+        predecessor = self._succession.predecessor
+        is_awaited = predecessor is not None and predecessor.is_told
+        return is_awaited and clock.monotonic() < self._kill_at
 
     def _patience(self) -> float:
         return min(LOOK_SECONDS, max(self._kill_at - clock.monotonic(), 0.0))
@@ -162,6 +226,8 @@ class Supervisor:
         now = clock.monotonic()
         passed = min(now - self._looked_at, 2 * LOOK_SECONDS)
         self._looked_at = now
+        if self._waiting_for_ready > 0 and now >= self._give_up_at and self._succession.takes_over:
+            self._give_up(f"The workers were not ready within {TAKEOVER_SECONDS:.0f} s.")
         for child in tuple(self._children):
             child.watch.look(passed)
             if now >= self._kill_at and child.is_worker:
@@ -207,7 +273,8 @@ class Supervisor:
             child.line.close()
             return
         self._waiting_for_ready -= 1
-        if self._waiting_for_ready == 0:
+        if self._waiting_for_ready == 0 and not self._stopping:
+            self._succession.begin()
             self._on_ready()
 
     def _bury(self, child: Child) -> None:
@@ -216,6 +283,9 @@ class Supervisor:
         child.watch.close()
         self._children.remove(child)
         if self._stopping:
+            return
+        if child.is_worker and self._waiting_for_ready > 0 and self._succession.takes_over:
+            self._give_up(f"{child.name} did not become ready.")
             return
         logger.error("%s ended with code %s; restarting", child.name, child.process.exitcode)
         if clock.monotonic() - child.started_at < RESTART_PAUSE_SECONDS:
@@ -260,13 +330,21 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    _give_up_stalled_clients(listener)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortInUse(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+        hint = " If a gateway serves there, --takeover takes its place."
+        raise PortInUse(
+            f"Cannot listen on {host}:{port}: {error.strerror}.{hint if error.errno == EADDRINUSE else ''}"
+        ) from error
     listener.listen(BACKLOG)
+    return prepare(listener)
+
+
+def prepare(listener: socket.socket) -> socket.socket:
+    """Set what a listening socket needs, whoever opened it."""
+    _give_up_stalled_clients(listener)
     listener.setblocking(False)
     return listener
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from gateway_project.lib import ids
 from gateway_project.lib.heartbeat import SharedHeartbeat
 from gateway_project.lib.log import CallLog, RequestLog, wants_json
 from gateway_project.lib.metrics.tables import Tables
+from gateway_project.lib.otlp import AttributeValue
 from gateway_project.lib.renewals import Leases
 from gateway_project.lib.rounds import Rounds
+from gateway_project.lib.trace_exporter import TraceExporter
+from gateway_project.lib.version import VERSION
 from gateway_project.lib.writer import Writer
 from gateway_project.serving.metrics_writer import MetricsWriter
 from gateway_project.serving.peers import Peers
@@ -26,6 +32,7 @@ from responses_api.background import runner
 from responses_api.background.local import LocalRuns
 from responses_api.background.run_watcher import RunWatcher
 from responses_api.cache.answers import AnswerCache, CacheLimits
+from responses_api.calls.trace_spans import spans_of
 from responses_api.enforcement.guarding import Guardrails
 from responses_api.idempotency.calls import IdempotentCalls
 from responses_api.live.answering import LiveAnswers
@@ -67,7 +74,8 @@ class Worker:
             poll_seconds=settings.REVISION_POLL_SECONDS,
             redis_url=settings.REDIS_URL,
         )
-        services = _services(self.loop, self.authenticator, self.watcher)
+        self.tracer = _trace_exporter()
+        services = _services(self.loop, self.authenticator, self.watcher, self.tracer)
         self.circuits = _circuit_sharing(services.lane_health)
         self.run_watcher = RunWatcher(settings.REDIS_URL)
         runs = LocalRuns(
@@ -111,6 +119,8 @@ class Worker:
         self.leases.start()
         services.gate.start()
         services.spool_writer.start()
+        if self.tracer is not None:
+            self.tracer.start()
         services.budgets.start()
         self.watcher.start()
         self.run_watcher.start()
@@ -144,6 +154,8 @@ class Worker:
         await services.spool_writer.stop()
         if self.metrics_writer is not None:
             await self.metrics_writer.stop()
+        if self.tracer is not None:
+            await self.tracer.stop()
 
     def forget(self) -> None:
         """Drop cached keys, routes and answers; running exchanges keep what they resolved, open WebSockets
@@ -183,7 +195,10 @@ class Worker:
 
 
 def _services(
-    loop: asyncio.AbstractEventLoop, authenticator: Authenticator, watcher: RevisionWatcher
+    loop: asyncio.AbstractEventLoop,
+    authenticator: Authenticator,
+    watcher: RevisionWatcher,
+    tracer: TraceExporter | None,
 ) -> Services:
     """Build what calls are made with; nothing of it has started."""
     rate_limits = gate.from_settings()
@@ -221,7 +236,21 @@ def _services(
         call_log=call_log,
         request_log=RequestLog(call_log),
         metrics=metrics,
+        tracer=tracer,
     )
+
+
+def _trace_exporter() -> TraceExporter | None:
+    if settings.OTLP_ENDPOINT is None:
+        return None
+    resource: dict[str, AttributeValue] = {
+        "service.name": "tollgate",
+        "service.version": VERSION,
+        "service.instance.id": str(ids.uuid7()),
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+    }
+    return TraceExporter(settings.OTLP_ENDPOINT, settings.TRACES_RATIO, resource, spans_of)
 
 
 def _doorkeeper(rate_limits: RateLimiter, authenticator: Authenticator) -> Doorkeeper:

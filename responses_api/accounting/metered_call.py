@@ -106,6 +106,11 @@ class MeteredCall(CallHold):
         return self._opened.upstream_model
 
     @property
+    def opened(self) -> Opened:
+        """Return the record of its beginning."""
+        return self._opened
+
+    @property
     def input_estimate(self) -> int:
         return self._opened.input_estimate
 

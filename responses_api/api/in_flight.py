@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from asgiref.sync import async_to_sync
@@ -13,6 +14,7 @@ from gateway_project.lib import errors
 from responses_api.app_state import in_flight_of
 from responses_api.live import background, viewing
 from responses_api.live.in_flight import PlacedCall
+from tenants.access.access import Access
 from tenants.api.base import ManagementView, access_of, body_of
 
 
@@ -68,7 +70,7 @@ class InFlightView(ManagementView):
     asked: ClassVar[dict[str, dict[str, Any]]] = {"tenant": {"type": "integer"}}
 
     def get(self, request: Request) -> Response:
-        tenant = _asked_tenant(request, self.asked)
+        tenant = _asked_tenant(request.query_params.dict(), self.asked)
         calls = in_flight_of(request._request)
         shown = async_to_sync(viewing.see)(calls, access_of(request), tenant).in_flight
         return Response(
@@ -137,8 +139,11 @@ class BackgroundView(ManagementView):
     asked: ClassVar[dict[str, dict[str, Any]]] = {"tenant": {"type": "integer"}}
 
     def get(self, request: Request) -> Response:
-        who = access_of(request)
-        tenants = viewing.visible_tenants(who, _asked_tenant(request, self.asked))
+        return Response(self.told(access_of(request), request.query_params.dict()))
+
+    def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is asked for by these parameters."""
+        tenants = viewing.visible_tenants(who, _asked_tenant(given, self.asked))
         found = background.unfinished(who, tenants)
         data = [
             {
@@ -149,7 +154,7 @@ class BackgroundView(ManagementView):
             }
             for run in found.runs
         ]
-        return Response({"data": data, "has_more": found.has_more})
+        return {"data": data, "has_more": found.has_more}
 
 
 class CancelRunView(ManagementView):
@@ -165,9 +170,8 @@ class CancelRunView(ManagementView):
         return Response({"response_id": response_id, "status": status})
 
 
-def _asked_tenant(request: Request, known: dict[str, Any]) -> int | None:
+def _asked_tenant(given: Mapping[str, str], known: dict[str, Any]) -> int | None:
     """Return the tenant that is asked about. Raise InvalidFields for any other parameter."""
-    given = request.query_params
     if unknown := sorted(set(given) - known.keys()):
         raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
     return _tenant_id(given.get("tenant"))

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from responses_api.models import Conversation, ConversationItem, Status, StoredItem, StoredResponse
 from responses_api.storage.managed import CONVERSATIONS, RESPONSES, Kept
+from tenants.access.access import Access
 from tenants.api.base import access_of
 from tenants.api.rows import PlainSerializer, Rows, RowSerializer
 
@@ -54,13 +55,9 @@ class KeptRows(Rows):
 
     resource: ClassVar[Kept]
 
-    def retrieve(self, request: Request, key: str) -> Response:
-        self.refuse_unless("view", request)
-        return self.answer(self.read(request, key), request)
-
-    def read(self, request: Request, key: str) -> Any:
+    def opened(self, who: Access, key: str) -> Any:
         """Return the row; first, so that nothing is shown that could not be recorded, note who asks."""
-        row = self.row(request, key)
+        row = self.one(who, key)
         self.resource.record("read", [row])
         return row
 
@@ -88,7 +85,11 @@ class StoredResponseRows(KeptRows):
 
     def items(self, request: Request, key: str) -> Response:
         """List the first items of its input and output."""
-        row = self.read(request, key)
+        who = access_of(request)
+        return Response(self.items_of(who, self.opened(who, key)))
+
+    def items_of(self, who: Access, row: StoredResponse) -> dict[str, Any]:
+        """Return the first items of a response that was opened."""
         found = StoredItem.objects.filter(tenant=row.tenant_id, response=row.pk)
         return _first(found.order_by("side", "position"), ItemSerializer)
 
@@ -124,16 +125,20 @@ class ConversationRows(KeptRows):
 
     def items(self, request: Request, key: str) -> Response:
         """List its first items."""
-        row = self.read(request, key)
+        who = access_of(request)
+        return Response(self.items_of(who, self.opened(who, key)))
+
+    def items_of(self, who: Access, row: Conversation) -> dict[str, Any]:
+        """Return the first items of a conversation that was opened."""
         found = ConversationItem.objects.filter(tenant=row.tenant_id, conversation=row.pk)
-        hidden = self.resource.hidden(access_of(request), row)
+        hidden = self.resource.hidden(who, row)
         return _first(found.order_by("position"), ConversationItemSerializer, hidden)
 
 
 def _first(
     rows: QuerySet[Any], kind: type[PlainSerializer], hidden: Collection[str] = ()
-) -> Response:
-    """Answer with the first items, as many as fit; larger ones are not read."""
+) -> dict[str, Any]:
+    """Return the first items, as many as fit; larger ones are not read."""
     shown: list[Any] = []
     size, has_more = 0, False
     for row in rows[: MAX_ITEMS + 1].iterator(ITEMS_AT_ONCE):
@@ -143,4 +148,4 @@ def _first(
         shown.append(
             {name: None if name in hidden else value for name, value in kind(row).data.items()}
         )
-    return Response({"data": shown, "has_more": has_more})
+    return {"data": shown, "has_more": has_more}

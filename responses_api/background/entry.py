@@ -19,6 +19,7 @@ from responses_api.background.runs import Begin, Owned
 from responses_api.calls.admission import Admitted
 from responses_api.calls.exchange import Exchange, new_identity
 from responses_api.calls.history import Resolved, cannot_store
+from responses_api.calls.outcome import keep_queued
 from responses_api.models import Status
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.services import Services
@@ -69,6 +70,7 @@ async def _answer_in_background(
         await write(services.writer, record)
     except StoreUnavailable as error:
         raise cannot_store() from error
+    keep_queued(admitted)
     runs.launch(store_spec.tenant_id, identity.id)
     if not streams:
         await reply.json(200, orjson.dumps(response), admitted.reply_headers)

@@ -95,7 +95,7 @@ class LocalRuns:
         """Have a queued run made: here, by a background worker, or later."""
         if not self._is_embedded:
             aio.hold(_tell_workers(tenant_id, response_id), "runs-tell")
-        elif len(self._running) < self.limit and not self._registry.draining:
+        elif len(self._running) < self.limit and self._registry.begins_runs:
             self.make(tenant_id, response_id)
         else:
             self._some_wait = True
@@ -171,7 +171,7 @@ class LocalRuns:
     async def look(self) -> int:
         """End runs whose worker died, and start those that nobody took; return how many may be lost."""
         with contextlib.suppress(StoreUnavailable):
-            if self._registry.draining:
+            if not self._registry.begins_runs:
                 return await in_database_thread(recovery.fail_lost)
             return await self._launch_waiting()
         return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import orjson
 
 from gateway_project.lib.json import Json, dumps
+from responses_api.calls import trace_parts
 from responses_api.calls.admission import Admitted, GenerationRequest
 from responses_api.doors.registry import RESPONSES
 from responses_api.doors.responses import request as responses
@@ -27,6 +28,7 @@ def pack(body: Json, admitted: Admitted) -> bytes:
         "headers": admitted.upstream_headers,
         "tokens": admitted.ticket.tokens,
     }
+    fields["trace"] = trace_parts.run_headers()
     if admitted.guarded is not None and (passed := admitted.guarded.guardrails.passed):
         fields["passed"] = {str(number): revision for number, revision in passed.items()}
     return dumps(fields)
@@ -36,9 +38,9 @@ def unpack(packet: bytes) -> tuple[GenerationRequest, ModelCall, int]:
     """Return the request as if it came in now, without its caller, and the tokens that rate limits were
     charged. Raise BadRequest."""
     fields = orjson.loads(packet)
-    headers = [
-        (name.encode(), value.encode("latin-1")) for name, value in fields["headers"].items()
-    ]
+    # Requests queued by versions without traces have none.
+    sent = {**fields["headers"], **fields.get("trace", {})}
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     request = GenerationRequest(fields["request_id"], RESPONSES, {"headers": headers})
     passed = fields.get("passed", {})  # of external guardrails, which are not asked and paid twice
     request.passed = {int(number): revision for number, revision in passed.items()}

@@ -6,6 +6,7 @@ import logging
 
 from msgspec import structs
 
+from gateway_project.lib import current_request
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import GatewayError, PermissionDenied
@@ -15,6 +16,7 @@ from responses_api.background.local import LocalRuns
 from responses_api.background.response_writers import BackgroundResponseWriter, RunStore
 from responses_api.background.run_watcher import RunState
 from responses_api.background.runs import Order, Owned
+from responses_api.calls import trace_parts
 from responses_api.calls.admission import Admitted, GenerationRequest, admit_call
 from responses_api.calls.exchange import Exchange
 from responses_api.calls.refusals import record_refusal
@@ -39,8 +41,10 @@ async def run(services: Services, here: LocalRuns, tenant_id: int, response_id: 
     if queued is None:
         return
     request, call, charged = order.unpack(queued.request)
+    headers = request.scope["headers"]
+    current_request.enter(request.id, headers, services.tracer, trace_parts.RUN_NUMBER)
     admitted, failure = await _admit(services, queued, request, call, charged)
-    if services.registry.draining:
+    if not services.registry.begins_runs:
         return
     # What becomes of it is known from before its start: whoever follows it may hear that it was cancelled,
     # and leave, before there is a call to end.

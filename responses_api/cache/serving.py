@@ -70,7 +70,8 @@ async def serve(served: HitServed) -> None:
     await _give(served, answer, identity)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
     services.metrics.cache_charge(admitted.route, hit.charge_nano)
-    log_outcome(services.request_log, describe_call(admitted, admitted.route), outcome)
+    known = {**describe_call(admitted, admitted.route), "cache": HIT}
+    log_outcome(services.request_log, known, outcome)
     count_request(services, admitted, outcome)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from gateway_project.lib import structure
+from gateway_project.lib import clock, structure
 from gateway_project.lib.asgi import CLIENT, Receive, Scope, body_at_hand, check_size, read_body
 from gateway_project.lib.errors import BadRequest, Draining, RequestTooComplex
 from gateway_project.lib.structure import Caps, TooMuchStructure
 from responses_api.accounting import expected_tokens
 from responses_api.calls import history as state
-from responses_api.calls import targets
+from responses_api.calls import targets, trace_parts
 from responses_api.calls.attempt_headers import asks_for_routing
 from responses_api.calls.history import Memory, Resolved
 from responses_api.calls.keeping import AnswerKeeper
@@ -218,8 +218,9 @@ async def _guard(
 ) -> Guarded | None:
     """Check the input. A call that may not go on has used no tokens, but counts as a request."""
     assert request.caller is not None
+    began_at = clock.monotonic()
     try:
-        return await services.guardrails.guard(
+        guarded = await services.guardrails.guard(
             request.caller,
             request.door,
             call,
@@ -227,9 +228,13 @@ async def _guard(
             alias=route.alias,
             passed=request.passed,
         )
-    except BaseException:
+    except BaseException as error:
+        trace_parts.note_checks(began_at, getattr(error, "code", "") or "interrupted")
         ticket.settle(0)
         raise
+    if guarded is not None:
+        trace_parts.note_checks(began_at, guarded.guardrails.outcome)
+    return guarded
 
 
 def _with_masks(

@@ -28,7 +28,7 @@ from responses_api.accounting.clamp import clamp_output
 from responses_api.accounting.final_usage import final_usage
 from responses_api.accounting.metered_call import MeteredCall
 from responses_api.accounting.request_costs import RequestCosts
-from responses_api.calls import upstream_errors
+from responses_api.calls import trace_parts, upstream_errors
 from responses_api.calls.progress import Phase, Progress
 from responses_api.calls.upstream_call import UpstreamCall
 from responses_api.doors.plan import Bridge, Plan
@@ -295,6 +295,17 @@ class Attempt:
             overhead_seconds=0.0 if is_first is None else self._overhead(is_first=is_first),
             is_unanswered=isinstance(error, _NOT_THE_CLIENTS) and not self._has_given,
         )
+        trace_parts.note_leg(
+            self._metered.opened,
+            self.target.base_url,
+            self._metered.sent_at,
+            self._progress.first_output_at,
+            status=status,
+            http_status=self._upstream.status,
+            error_code=error_code,
+            usage=usage,
+            usage_source=source,
+        )
 
     @property
     def _has_given(self) -> bool:
@@ -373,9 +384,10 @@ async def open_attempt(
     try:
         if limit is not None:
             plan, payload = ask.plan(limit)
-        upstream = UpstreamCall(
-            transport, target, bridge.path, payload, bridge.headers(ask.headers)
-        )
+        headers = bridge.headers(ask.headers)
+        if target.forward_trace_context:
+            headers |= trace_parts.leg_headers(metered.opened.leg)
+        upstream = UpstreamCall(transport, target, bridge.path, payload, headers)
     except BaseException:
         metered.settle(status="failed", usage=Usage(), usage_source="none")
         raise

@@ -22,7 +22,7 @@ from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Internal
 from gateway_project.lib.presence import Presence
 from responses_api.accounting.request_costs import RequestCosts
-from responses_api.calls import leaving
+from responses_api.calls import leaving, trace_parts
 from responses_api.calls.admission import Admitted
 from responses_api.calls.attempt import Attempt
 from responses_api.calls.dispatch import Dispatch
@@ -51,8 +51,8 @@ class Exchange:
     """The exchange of one request."""
 
     __slots__ = (
-        "_admitted", "_beside", "_costs", "_dispatch", "_interruption", "_is_settled", "_life_signs",
-        "_reading_on", "_reply", "_services", "_task", "progress",
+        "_admitted", "_beside", "_bytes_out", "_costs", "_dispatch", "_interruption", "_is_settled",
+        "_life_signs", "_reading_on", "_reply", "_services", "_task", "progress",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,7 @@ class Exchange:
         self._interruption: Interruption | None = None
         self._reading_on: leaving.TrailingRead | None = None
         self._is_settled = False
+        self._bytes_out = 0  # of the answer, without what shows life
 
     # The whole of it
 
@@ -303,6 +304,7 @@ class Exchange:
         """Send a piece. Pull model: nothing more is read from the upstream until the client takes it."""
         progress = self.progress
         progress.enter(Phase.SENDING)
+        self._bytes_out += len(out)
         await self._reply.send(out, more=True)
         progress.enter(Phase.STREAMING)
         progress.last_sent = progress.since
@@ -315,6 +317,7 @@ class Exchange:
         if attempt.is_held:
             await attempt.fund()
         status = attempt.reader.status
+        trace_parts.note_answered()
         self._dispatch.settle(status, None, attempt.end_code, 200)
         self._costs.end()
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
@@ -326,6 +329,7 @@ class Exchange:
             self._reply.headers.update(self._costs.charge_headers())
         reader, provider = attempt.reader, attempt.target.provider
         out = await self._store_answer(reader, provider, self._with_usage(reader, out))
+        self._bytes_out += len(out)
         self._settle(status, attempt.end_code, 200)
         return out
 
@@ -479,6 +483,7 @@ class Exchange:
             targets=tuple(self._dispatch.tried),
             frames=attempt.reader.frames_forwarded if attempt is not None else 0,
             frames_dropped=attempt.reader.frames_dropped if attempt is not None else 0,
+            bytes_out=self._bytes_out,
         )
 
 

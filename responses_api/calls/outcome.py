@@ -6,12 +6,16 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from gateway_project.lib import current_request
 from gateway_project.lib.asgi import CLIENT
 from gateway_project.lib.log import RequestLog, scrub_text
 from responses_api.calls.admission import Admitted, GenerationRequest
 from routing.route import Route
 from tenants.keys.authentication import claimed_id
 from tenants.token_classes import Usage
+
+QUEUED = "queued"
+_FAILED = frozenset({"failed", "refused"})
 
 
 class Outcome(Struct, frozen=True):
@@ -22,6 +26,7 @@ class Outcome(Struct, frozen=True):
     http_status    the status the client got; 0 if it was gone before anything was sent
     usage_source   provider (its final report) | counted (by us, because there is none to trust)
     times          in milliseconds; `ttft_ms` to the first output, None if there was none
+    bytes_out      of the answer's body, as far as it was known when it was settled
     targets        those tried, in order, each "provider/model" or "provider/model: error code"
     """
 
@@ -35,6 +40,7 @@ class Outcome(Struct, frozen=True):
     targets: tuple[str, ...]
     frames: int
     frames_dropped: int
+    bytes_out: int | None = None
 
 
 def describe_call(
@@ -46,7 +52,10 @@ def describe_call(
         request_id, client = known.id, known.scope.get(CLIENT)
     else:
         request_id, client = known.request_id, known.client
+    request = current_request.current()
+    traced = {} if request is None else request.log_fields()
     fields = {
+        **traced,
         "request_id": request_id,
         "client": client,
         "door": known.door.name,
@@ -57,7 +66,10 @@ def describe_call(
         "stream": call.stream if call else None,
         "background": bool(call and call.body.get("background")),
         "socket": known.socket,
+        "bytes_in": call.size if call else None,
     }
+    if isinstance(known, Admitted) and known.keeper is not None:
+        fields["cache"] = known.keeper.outcome
     if caller is None and isinstance(known, GenerationRequest):
         fields["claimed_key"] = claimed_id(known.scope["headers"])
     return fields
@@ -87,8 +99,28 @@ def unbilled_outcome(http_status: int, seconds: float) -> Outcome:
 
 
 def log_outcome(log: RequestLog, known: dict[str, Any], outcome: Outcome) -> None:
-    """Log a call that has ended, with what `describe_call` gave."""
-    log.write({"event": "call", **known, **log_fields(outcome)})
+    """Log a call that has ended, with what `describe_call` gave, and keep its trace."""
+    fields = {"event": "call", **known, **log_fields(outcome)}
+    request = current_request.current()
+    if request is None:
+        log.write(fields)
+        return
+    fields["duration_ms"] = _rounded(request.duration_ms)
+    fields["upstream_ms"] = _rounded(request.upstream_seconds * 1000)
+    log.write(fields)
+    if request.tracer is not None:
+        has_failed = outcome.error_code is not None or outcome.status in _FAILED
+        is_known = known["key"] is not None
+        request.tracer.keep(request, (known, outcome), failed=has_failed, is_known=is_known)
+
+
+def keep_queued(admitted: Admitted) -> None:
+    """Keep the trace of a request whose answer is made in the background; its log line comes with that."""
+    request = current_request.current()
+    if request is not None and request.tracer is not None:
+        known = describe_call(admitted, admitted.route)
+        outcome = refused_outcome(QUEUED, 200, None)
+        request.tracer.keep(request, (known, outcome), failed=False, is_known=True)
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:
@@ -102,6 +134,7 @@ def log_fields(outcome: Outcome) -> dict[str, Any]:
         "targets": outcome.targets,
         "frames": outcome.frames,
         "frames_dropped": outcome.frames_dropped,
+        "bytes_out": outcome.bytes_out,
     }
     if (usage := outcome.usage) is not None:
         fields |= {

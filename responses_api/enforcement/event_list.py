@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from responses_api.models import GuardrailEvent
@@ -12,9 +12,17 @@ MOST = 1_000
 
 
 def newest(
-    *, tenant: str | None, guardrail: str, request_id: str, limit: int
+    *,
+    tenant: str | None,
+    guardrail: str,
+    request_id: str,
+    limit: int,
+    conditions: Mapping[str, Any],
 ) -> Sequence[GuardrailEvent]:
-    """Return the newest events, in the order in which they were made. Raise ValidationError."""
+    """Return the newest events that meet the conditions, in the order in which they were made.
+
+    Raise ValidationError.
+    """
     rows = GuardrailEvent.objects.select_related("tenant").order_by("-id")
     if tenant is not None:
         rows = rows.filter(tenant=directory.tenant(tenant))
@@ -22,6 +30,7 @@ def newest(
         rows = rows.filter(guardrail=guardrail)
     if request_id:
         rows = rows.filter(request_id=request_id)
+    rows = rows.filter(**conditions)
     return list(rows[: max(1, min(limit, MOST))])[::-1]
 
 

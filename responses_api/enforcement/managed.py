@@ -28,6 +28,7 @@ class GuardrailResource(Resource):
     shown once, unless it is given."""
 
     model = Guardrail
+    named_by = ("name",)
     area = Area.GUARDRAILS
     shows_platform_rows = True
     fields = (

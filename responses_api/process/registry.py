@@ -44,6 +44,7 @@ class Registry:
         self._dropped: set[asyncio.Task[None]] = set()
         self.sockets = Sockets()
         self.draining = False
+        self.retiring = False
 
     def add(self, running: Running) -> None:
         self._running[running.request_id] = running
@@ -98,6 +99,20 @@ class Registry:
         if running is not None:
             running.interrupt(why)
         return running is not None
+
+    @property
+    def begins_runs(self) -> bool:
+        """Tell whether background responses are begun here, rather than left to others."""
+        return not (self.draining or self.retiring)
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._running) or len(self.sockets) > 0
+
+    def retire(self) -> None:
+        """Go on answering what comes over open connections; leave to the successor what can be left."""
+        self.retiring = True
+        self.sockets.drain()
 
     def start_draining(self) -> None:
         """Take no new work. Incomplete uploads are dropped now: nothing was sent for them."""

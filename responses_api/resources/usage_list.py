@@ -20,7 +20,7 @@ from tenants.token_classes import TOKEN_CLASSES
 
 GROUPINGS = ("key", "alias", "model", "day", "hour")
 # The operator's own cost is not shown to tenants.
-SHOWN = (*COUNTS, *TOKEN_CLASSES, "charge_nano")
+SHOWN = (*COUNTS, *TOKEN_CLASSES, "charge_nano", "saved_nano")
 MAX_SPAN = {"hour": timedelta(days=31)}
 MAX_DAYS = timedelta(days=400)
 

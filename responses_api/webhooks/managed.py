@@ -16,6 +16,7 @@ class EndpointResource(Resource):
     """Endpoints, of which the signing secret is returned once."""
 
     model = WebhookEndpoint
+    named_by = ("url",)
     area = Area.WEBHOOKS
     fields = ("tenant", "url", "events", "allow_private_network", "enabled")
     # A user who may set this can reach the operator's own network.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from gateway_project.lib import aio, clock, ids
+from gateway_project.lib import aio, clock, current_request, ids
 from gateway_project.lib.asgi import CLIENT, Message, Receive, Scope, Send
 from gateway_project.lib.errors import (
     BadRequest,
@@ -65,6 +65,7 @@ class SocketConnection:
     async def serve(self) -> None:
         """Run the connection from the handshake until either side closes it."""
         await self._receive()
+        current_request.enter(self.id, self._scope["headers"], self._services.tracer)
         handshake = request(self.id, self._scope, self.id)
         try:
             caller = await authenticate(self._services, handshake)
@@ -84,6 +85,7 @@ class SocketConnection:
             self._task = None
             self._leave()
             self._record()
+            current_request.leave()
 
     # Open
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from gateway_project.lib import clock
+from gateway_project.lib import clock, current_request
 from gateway_project.lib.asgi import Scope
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import GatewayError, Internal
@@ -60,6 +60,8 @@ class SocketTurn:
 
     async def run(self, memory: ConnectionMemory, refusal: Refusal) -> None:
         """Answer it, whatever happens. `refusal` says why no turn may begin any more."""
+        asked = self._request
+        current_request.enter(asked.id, asked.scope["headers"], self._services.tracer)
         of_turn = TurnMemory(memory, self._lane)
         try:
             await self._answer(of_turn, refusal)
@@ -74,6 +76,7 @@ class SocketTurn:
         finally:
             if self._parent_id and not of_turn.has_remembered:
                 memory.forget_failed(self._parent_id, self._lane)
+            current_request.leave()
 
     def interrupt(self, why: Interruption) -> bool:
         """End it from outside; return False if it cannot be ended yet."""

@@ -84,6 +84,7 @@ class ProviderAdmin(TenantModelAdmin):
         "quirks",
         "allow_private_network",
         "allow_tenant_credentials",
+        "forward_trace_context",
         "limits",
         "enabled",
         "created_at",

@@ -182,7 +182,11 @@ class TargetSerializer(RowSerializer):
 class TargetRows(Rows):
     resource, about = TARGETS, "models behind aliases"
     serializer_class = TargetSerializer
-    filters: ClassVar[dict[str, str]] = {"alias": "alias", "provider_model": "provider_model"}
+    filters: ClassVar[dict[str, str]] = {
+        "tenant": "alias__tenant",
+        "alias": "alias",
+        "provider_model": "provider_model",
+    }
 
 
 class GrantSerializer(RowSerializer):
@@ -197,5 +201,9 @@ class GrantSerializer(RowSerializer):
 class GrantRows(Rows):
     resource, about = GRANTS, "grants of aliases to keys"
     serializer_class = GrantSerializer
-    filters: ClassVar[dict[str, str]] = {"api_key": "api_key__public_id", "alias": "alias"}
+    filters: ClassVar[dict[str, str]] = {
+        "tenant": "api_key__tenant",
+        "api_key": "api_key__public_id",
+        "alias": "alias",
+    }
     joined = ("api_key",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rest_framework import serializers
@@ -15,6 +16,7 @@ from routing.models import Alias, Provider, UpstreamTest
 from routing.reports import upstreams
 from routing.reports.traffic import CallCounts
 from routing.reports.upstreams import AliasFigures, ProviderFigures, TargetFigures
+from tenants.access.access import Access
 from tenants.api.base import ManagementView, access_of
 from tenants.api.rows import PlainSerializer
 
@@ -78,12 +80,15 @@ class ProviderFiguresView(ManagementView):
     asked: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def get(self, request: Request) -> Response:
-        refuse_unknown(request, self.asked)
-        who = access_of(request)
+        return Response(self.told(access_of(request), request.query_params.dict()))
+
+    def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is asked for by these parameters."""
+        refuse_unknown(given, self.asked)
         rows = list(PROVIDERS.visible(who, Provider.objects.order_by("name", "pk"))[: MAX_ROWS + 1])
         figures = upstreams.of_providers(who, rows[:MAX_ROWS])
         data = [_of_provider(row, figures[row.pk]) for row in rows[:MAX_ROWS]]
-        return Response({"data": data, "has_more": len(rows) > MAX_ROWS})
+        return {"data": data, "has_more": len(rows) > MAX_ROWS}
 
 
 class AliasFiguresView(ManagementView):
@@ -94,20 +99,23 @@ class AliasFiguresView(ManagementView):
     asked: ClassVar[dict[str, dict[str, Any]]] = {"tenant": {"type": "integer"}}
 
     def get(self, request: Request) -> Response:
-        refuse_unknown(request, self.asked)
-        who = access_of(request)
-        tenant = tenant_asked_for(who, request.query_params.get("tenant"))
+        return Response(self.told(access_of(request), request.query_params.dict()))
+
+    def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is asked for by these parameters."""
+        refuse_unknown(given, self.asked)
+        tenant = tenant_asked_for(who, given.get("tenant"))
         aliases = Alias.objects.select_related("platform_alias").order_by("name", "pk")
         rows = list(ALIASES.visible(who, aliases)[: MAX_ROWS + 1])
         payer = None if tenant is None else tenant.pk
         figures = upstreams.of_aliases(who, rows[:MAX_ROWS], payer)
         data = [_of_alias(row, figures[row.pk]) for row in rows[:MAX_ROWS]]
-        return Response({"data": data, "has_more": len(rows) > MAX_ROWS})
+        return {"data": data, "has_more": len(rows) > MAX_ROWS}
 
 
-def refuse_unknown(request: Request, known: Any) -> None:
+def refuse_unknown(given: Mapping[str, str], known: Any) -> None:
     """Raise InvalidFields for parameters that there are not."""
-    if unknown := sorted(set(request.query_params) - set(known)):
+    if unknown := sorted(set(given) - set(known)):
         raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -94,8 +95,13 @@ class WholeKeyRows(KeyRows):
     def make(self, who: Access, values: dict[str, Any]) -> managed.Created[ApiKey]:
         return grants.create_whole_key(who, values)
 
-    def partial_update(self, request: Request, key: str) -> Response:
-        row, values, who = self.row(request, key), self.values(request), access_of(request)
+    def alter(
+        self,
+        who: Access,
+        row: Any,
+        values: dict[str, Any],
+        unless: Callable[[Any], None] | None = None,
+    ) -> None:
         if of_new := sorted({"limits", "budget"} & values.keys()):
             told = f"This is given of a new key; use the route `{of_new[0].rstrip('s')}s`."
             raise ValidationError({of_new[0]: told})
@@ -103,13 +109,16 @@ class WholeKeyRows(KeyRows):
         if names is not None and values.setdefault("all_aliases", False) is not False:
             raise ValidationError({"aliases": "A key for all aliases is restricted to none."})
         with durable_transaction():
-            managed.change(who, row, values, unless=self.precondition(request))
+            super().alter(who, row, values, unless)
             if names is not None:
                 grants.set_aliases_by_name(who, row, names)
-        return self.answer(self.row(request, key), request)
 
     def first_request(self, request: Request, key: str) -> Response:
         """Tell whether the key was used with success; if not, what stood in the way last."""
-        row = self.row(request, key)
-        found = first_request.first_request(access_of(request), row, row.created_at)
-        return Response(FirstRequestSerializer(found).data)
+        return Response(first_request_of(access_of(request), self.row(request, key)))
+
+
+def first_request_of(who: Access, key: ApiKey) -> dict[str, Any]:
+    """Return whether a key was used with success, and if not what stood in the way."""
+    found = first_request.first_request(who, key, key.created_at)
+    return dict(FirstRequestSerializer(found).data)

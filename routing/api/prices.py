@@ -94,14 +94,17 @@ class EffectivePricesView(ManagementView):
     }
 
     def get(self, request: Request) -> Response:
-        given, who = request.query_params, access_of(request)
+        return Response(self.told(access_of(request), request.query_params.dict()))
+
+    def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is asked for by these parameters."""
         if unknown := sorted(set(given) - self.asked.keys()):
             raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
         if not who.may_somewhere("view", Area.PRICES):
             raise PermissionDenied
         tenant = tenant_asked_for(who, given.get("tenant"))
         found = prices.effective(who, tenant, given.get("words", ""))
-        return Response({"data": [_shown(row) for row in found.rows], "has_more": found.has_more})
+        return {"data": [_shown(row) for row in found.rows], "has_more": found.has_more}
 
 
 class PricePreviewView(ManagementView):

@@ -16,7 +16,7 @@ from routing import provider_options, setup
 from routing.catalogue import NewProvider
 from routing.managed import MAX_SECRET
 from routing.models import Provider
-from routing.setup import ChosenModel
+from routing.setup import ChosenModel, Trial
 from routing.testing import TooManyTests
 from tenants.access.access import Access
 from tenants.access.rights import Area
@@ -83,16 +83,19 @@ class TryOutView(ManagementView):
             found = setup.try_out(access_of(request), new)
         except TooManyTests as error:
             raise errors.RateLimited(" ".join(error.messages), 60) from error
-        return Response(
-            {
-                "ok": found.ok,
-                "status": found.status,
-                "latency_ms": found.latency_ms,
-                "error": found.error,
-                "models": list(found.models),
-                "warnings": setup.warnings(access_of(request), new),
-            }
-        )
+        return Response(told_trial(access_of(request), new, found))
+
+
+def told_trial(who: Access, new: NewProvider, found: Trial) -> dict[str, Any]:
+    """Return what came of trying a provider out, and what would keep it from answering."""
+    return {
+        "ok": found.ok,
+        "status": found.status,
+        "latency_ms": found.latency_ms,
+        "error": found.error,
+        "models": list(found.models),
+        "warnings": setup.warnings(who, new),
+    }
 
 
 class SetUpView(ManagementView):

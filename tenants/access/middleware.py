@@ -11,6 +11,7 @@ from django.middleware.csrf import rotate_token
 from django.utils.translation import gettext_lazy
 
 from gateway_project.lib.actor import Actor, acting
+from gateway_project.lib.asgi import note
 from tenants.access import requests
 from tenants.access.addresses import address_of
 
@@ -34,7 +35,10 @@ class ActorMiddleware:
             return self._get_response(request)
         if requests.lost_support(request):
             return self._tell_of_lost_support(request)
-        with acting(_person(request)):
+        person = _person(request)
+        if person.id and (scope := getattr(request, "scope", None)) is not None:
+            note(scope, account=person.id)  # for the log
+        with acting(person):
             return self._get_response(request)
 
     def _tell_of_lost_support(self, request: HttpRequest) -> HttpResponseBase:

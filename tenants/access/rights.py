@@ -36,6 +36,7 @@ class Area(StrEnum):
     PRICES = "prices"
     USAGE = "usage"
     BILLING = "billing"
+    BILLING_DETAILS = "billing_details"  # whom invoices are addressed to
 
 
 Permission = tuple[Area, Right]
@@ -57,12 +58,15 @@ _ADMIN = (
     | _may([Area.TENANT], "change")  # only operators make and delete tenants
     | _may([Area.MEMBERS, Area.TOKENS, Area.KEYS, Area.ALIASES, Area.WEBHOOKS], *RIGHTS)
     | _may([Area.PROVIDERS, Area.CREDENTIALS, Area.LIMITS, Area.GUARDRAILS], *RIGHTS)
+    | _may([Area.BILLING_DETAILS], *RIGHTS)
     | _may([Area.RESPONSES], "delete")
 )
 _OWNER = _ADMIN | _may([Area.SIGN_IN, Area.ROLES], *RIGHTS)
 _DEVELOPER = _VIEW_ALL | _may([Area.KEYS, Area.ALIASES, Area.WEBHOOKS], *RIGHTS)
 # What was said is not a matter of money.
-_BILLING = (_VIEW_ALL - _may([Area.RESPONSES], "view")) | _may([Area.LIMITS], *RIGHTS)
+_BILLING = (_VIEW_ALL - _may([Area.RESPONSES], "view")) | _may(
+    [Area.LIMITS, Area.BILLING_DETAILS], *RIGHTS
+)
 
 ROLES: Mapping[str, Permissions] = {
     "owner": _OWNER,

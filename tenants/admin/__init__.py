@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenants.admin import audit as audit
 from tenants.admin import billing as billing
+from tenants.admin import billing_details as billing_details
 from tenants.admin import budgets as budgets
 from tenants.admin import identity as identity
 from tenants.admin import invitations as invitations

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Model
@@ -27,6 +28,7 @@ from tenants.console.scoped_admin import (
     access,
 )
 from tenants.console.scoped_forms import TenantForm
+from tenants.members import console_address
 from tenants.models import ExternalIdentity, IdentityDomain, IdentityProvider
 from tenants.sign_in import domains, identities
 from tenants.theme import PasswordInput
@@ -123,8 +125,9 @@ class IdentityProviderAdmin(TenantModelAdmin):
 
     @admin.display(description=_("Redirect address"))
     def callback(self, provider: IdentityProvider) -> str:
-        """Show the path to register with the provider, after the console's own address."""
-        return reverse("identity_callback", args=(provider.pk,))
+        """Show what to register with the provider: after the console's own address, where that is not set."""
+        origin = console_address.of() if settings.PUBLIC_URL else ""
+        return origin + reverse("identity_callback", args=(provider.pk,))
 
     @console_action(
         _("Confirm domains by DNS"),

@@ -25,7 +25,7 @@ from tenants.console.actions import console_action
 from tenants.console.scoped_admin import TenantRelatedFilter, access
 from tenants.console.scoped_forms import TenantForm
 from tenants.console.shown_once import ShownOnce, show_once
-from tenants.members import invitations
+from tenants.members import console_address, invitations
 from tenants.members.mail import send_invitation
 from tenants.models import INVITED_FOR, Invitation
 
@@ -193,7 +193,7 @@ class InvitationAdmin(GrantingAdmin):
         shown = []
         for invitation, token in issued:
             path = reverse("accept_invitation", args=(token.reveal(),))
-            link = request.build_absolute_uri(path)
+            link = console_address.beside(request) + path
             shown.append(ShownOnce(invitation, link, str(send_invitation(invitation, link))))
         return show_once(
             self,

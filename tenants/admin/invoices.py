@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from tenants.admin.periods import usage_address
 from tenants.audit import events
 from tenants.billing import documents, invoices
 from tenants.billing.money import dollars
+from tenants.billing.tax import percent
 from tenants.console.actions import console_action
 from tenants.console.scoped_admin import TenantRelatedFilter, access
 from tenants.console.search import FoundBy
@@ -32,7 +34,12 @@ from tenants.models import Invoice
 from tenants.reports import billing as reports
 from tenants.theme import DollarField, TextInput
 
-CONTENT_TYPES = {"pdf": "application/pdf", "html": "text/html", "csv": "text/csv; charset=utf-8"}
+CONTENT_TYPES = {
+    "pdf": "application/pdf",
+    "html": "text/html",
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+}
 KINDS = {Invoice.State.DRAFT: "warn", Invoice.State.FINALIZED: "good"}
 _LINE = "line_"
 
@@ -54,7 +61,7 @@ def _about_finalizing(invoice: Invoice) -> str:
     return text % {
         "month": invoice.period.month if invoice.period else "",
         "tenant": invoice.tenant.name,
-        "amount": cents(invoice.subtotal_cents),
+        "amount": cents(invoice.gross_cents),
     }
 
 
@@ -78,16 +85,16 @@ class InvoiceAdmin(BrowsingAdmin):
     bodies = ("canonical",)
     change_form_template = "admin/tenants/invoice/change_form.html"
     list_display = (
-        *("number_shown", "tenant", "month", "state_shown", "subtotal", "credit", "due"),
-        "finalized_at",
+        *("number_shown", "tenant", "month", "state_shown", "amount", "credit", "due"),
+        *("due_on", "finalized_at"),
     )
     list_select_related: ClassVar[tuple[str, ...]] = ("tenant", "period", "corrects")
     list_filter = ("state", "kind", ("tenant", TenantRelatedFilter))
     sortable_by = ("finalized_at",)
     ordering = ("-created_at",)
     fields = (
-        *("tenant", "kind", "period", "corrects", "reason", "created_at", "finalized_at"),
-        *("finalized_by", "sha256"),
+        *("tenant", "kind", "period", "corrects", "reason", "due_on", "created_at"),
+        *("finalized_at", "finalized_by", "sha256"),
     )
     actions = ("finalize_chosen",)
 
@@ -110,8 +117,8 @@ class InvoiceAdmin(BrowsingAdmin):
         return format_html('<span class="tg-badge tg-badge--{}">{}</span>', kind, label)
 
     @admin.display(description=gettext_lazy("Amount"))
-    def subtotal(self, invoice: Invoice) -> str:
-        return cents(invoice.subtotal_cents)
+    def amount(self, invoice: Invoice) -> str:
+        return cents(invoice.gross_cents)
 
     @admin.display(description=gettext_lazy("From credit"))
     def credit(self, invoice: Invoice) -> str:
@@ -140,16 +147,13 @@ class InvoiceAdmin(BrowsingAdmin):
         """Return what the page shows of the document, of a draft as it is now."""
         lines = list(invoice.lines.select_related("usage_period", "corrects").order_by("position"))
         period = invoice.period
-        kinds = () if is_draft(invoice) else ("pdf", "csv", "html")
+        kinds = () if is_draft(invoice) else ("pdf", "csv", "html", "json")
         notes = invoice.credit_notes.order_by("number") if is_creditable(invoice) else ()
         return {
             "headings": documents.told_headings(lines),
             "lines": documents.told_lines(lines),
-            "amounts": (
-                (_("Subtotal"), cents(invoice.subtotal_cents)),
-                (_("Prepaid credit"), cents(-invoice.credit_cents)),
-                (_("Due"), cents(invoice.total_cents)),
-            ),
+            "amounts": _amounts(invoice),
+            **({} if is_draft(invoice) else _sides(invoice)),
             "files": [(kind.upper(), self._address(invoice, kind)) for kind in kinds],
             "usage_address": "" if period is None else usage_address(period),
             "period": period,
@@ -184,10 +188,9 @@ class InvoiceAdmin(BrowsingAdmin):
         )
         if kind == "html":
             return HttpResponse(documents.html(invoice.canonical))
-        write = documents.pdf if kind == "pdf" else documents.csv
-        name = f"{invoice.kind}-{invoice.number}.{kind}"
+        name = documents.file_name(invoice, kind)
         return HttpResponse(
-            write(invoice.canonical),
+            documents.written(invoice.canonical, kind),
             content_type=CONTENT_TYPES[kind],
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
@@ -218,7 +221,7 @@ class InvoiceAdmin(BrowsingAdmin):
         text = _("Invoice %(number)s: %(amount)s, %(credit)s paid from credit, %(due)s due.")
         return text % {
             "number": done.number,
-            "amount": cents(done.subtotal_cents),
+            "amount": cents(done.gross_cents),
             "credit": cents(done.credit_cents),
             "due": cents(done.total_cents),
         }
@@ -249,7 +252,7 @@ class InvoiceAdmin(BrowsingAdmin):
         )
         return text % {
             "number": note.number,
-            "amount": cents(-note.subtotal_cents),
+            "amount": cents(-note.gross_cents),
             "credit": cents(-note.credit_cents),
         }
 
@@ -283,7 +286,7 @@ class InvoiceAdmin(BrowsingAdmin):
             drafts,
             title=_("Finalize invoices"),
             summed=_summed(drafts),
-            amounts=[(draft, dollars(draft.subtotal_cents)) for draft in drafts],
+            amounts=[(draft, dollars(draft.gross_cents)) for draft in drafts],
         )
 
     def _finalized(self, request: HttpRequest, draft: Invoice) -> Invoice | None:
@@ -301,10 +304,30 @@ class InvoiceAdmin(BrowsingAdmin):
         return invoice
 
 
+def _amounts(invoice: Invoice) -> list[tuple[str, str]]:
+    """Return what stands below the lines; tax only where some is shown."""
+    tax = []
+    if invoice.tax_basis_points is not None:
+        rate = _("Tax %(percent)s %%") % {"percent": percent(invoice.tax_basis_points)}
+        tax.append((rate, cents(invoice.tax_cents)))
+    return [
+        (_("Subtotal"), cents(invoice.subtotal_cents)),
+        *tax,
+        (_("Prepaid credit"), cents(-invoice.credit_cents)),
+        (_("Due"), cents(invoice.total_cents)),
+    ]
+
+
+def _sides(invoice: Invoice) -> dict[str, list[str]]:
+    """Return issuer and customer as the document names them."""
+    told = documents.told(json.loads(invoice.canonical))
+    return {"issuer": told["issuer"], "customer": told["customer"]}
+
+
 def _summed(chosen: Sequence[Invoice]) -> str:
     """Summarise how many, of how many tenants, and the total."""
     tenants = len({invoice.tenant_id for invoice in chosen})
-    total = cents(sum(invoice.subtotal_cents for invoice in chosen))
+    total = cents(sum(invoice.gross_cents for invoice in chosen))
     values = {"count": len(chosen), "tenants": tenants, "total": total}
     if tenants > 1:
         return _("%(count)s invoices of %(tenants)s tenants, %(total)s before credit") % values

@@ -198,7 +198,7 @@ class BillingPeriodAdmin(BrowsingAdmin):
             )
             return text % values
         text = _("%(month)s of %(tenant)s is closed: the draft invoice comes to %(amount)s.")
-        return text % {**values, "amount": cents(draft.subtotal_cents)}
+        return text % {**values, "amount": cents(draft.gross_cents)}
 
 
 def _told(period: BillingPeriod) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _told(period: BillingPeriod) -> dict[str, Any]:
         "used": used,
         "usage_address": usage_address(period),
         "invoice": invoice,
-        "amount": "" if invoice is None else cents(invoice.subtotal_cents),
+        "amount": "" if invoice is None else cents(invoice.gross_cents),
     }
 
 

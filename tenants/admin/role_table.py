@@ -27,6 +27,7 @@ AREAS: dict[Area, str | Promise] = {
     Area.PRICES: gettext_lazy("Prices"),
     Area.USAGE: gettext_lazy("Usage, requests"),
     Area.BILLING: gettext_lazy("Bills"),
+    Area.BILLING_DETAILS: gettext_lazy("Billing details"),
 }
 
 

@@ -27,7 +27,7 @@ def _grouped(held: frozenset[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     areas = dict.fromkeys(name.partition(".")[0] for name in names)
     return [
         (
-            area.replace("_", " "),
+            area,
             [(name, name.partition(".")[2]) for name in names if name.partition(".")[0] == area],
         )
         for area in areas

@@ -155,21 +155,30 @@ class TenantRows(Rows):
     def credit(self, request: Request, key: str) -> Response:
         """Tell what the tenant has in prepaid credit, and what of it is used first."""
         row = self.row(request, key)
-        if not access_of(request).may("view", Area.BILLING, row.pk):
-            raise PermissionDenied
-        return Response(StandingCreditSerializer(billing.credit_standing(row.pk)).data)
+        return Response(credit_of(access_of(request), row))
 
     def figures(self, request: Request, key: str) -> Response:
         """Tell how many keys and members the tenant has, and what this month has been charged."""
-        row, who = self.row(request, key), access_of(request)
-        told = dict(TenantFiguresSerializer(figures([row])[row.pk]).data)
-        for name, area in FIGURES_OF.items():
-            if not who.may("view", area, row.pk):
-                told[name] = None
-        return Response(told)
+        return Response(figures_of(access_of(request), self.row(request, key)))
 
 
 FIGURES_OF = {"keys": Area.KEYS, "members": Area.MEMBERS, "charge_nano": Area.USAGE}
+
+
+def credit_of(who: Access, tenant: Tenant) -> dict[str, Any]:
+    """Return what a tenant has in prepaid credit. Raise PermissionDenied."""
+    if not who.may("view", Area.BILLING, tenant.pk):
+        raise PermissionDenied
+    return dict(StandingCreditSerializer(billing.credit_standing(tenant.pk)).data)
+
+
+def figures_of(who: Access, tenant: Tenant) -> dict[str, Any]:
+    """Return a tenant's figures, those that they may see."""
+    told = dict(TenantFiguresSerializer(figures([tenant])[tenant.pk]).data)
+    for name, area in FIGURES_OF.items():
+        if not who.may("view", area, tenant.pk):
+            told[name] = None
+    return told
 
 
 class KeySecretSerializer(PlainSerializer):

@@ -108,14 +108,23 @@ class BudgetRows(Rows):
 
     def windows(self, request: Request, key: str) -> Response:
         """List the newest periods of the budget, with what is spent and held of it."""
-        newest = self.row(request, key).windows.order_by("-starts_at")[: MAX_WINDOWS + 1]
-        shown = WindowSerializer(newest, many=True).data
-        return Response({"data": shown[:MAX_WINDOWS], "has_more": len(shown) > MAX_WINDOWS})
+        return Response(windows_of(self.row(request, key)))
 
     def standing(self, request: Request, key: str) -> Response:
         """Tell what is used, reserved and left of the running period, and how long that lasts."""
-        found = budgets.standing(self.row(request, key))
-        return Response(StandingSerializer(found).data)
+        return Response(standing_of(self.row(request, key)))
+
+
+def windows_of(budget: Budget) -> dict[str, Any]:
+    """Return the newest periods of a budget."""
+    newest = budget.windows.order_by("-starts_at")[: MAX_WINDOWS + 1]
+    shown = WindowSerializer(newest, many=True).data
+    return {"data": shown[:MAX_WINDOWS], "has_more": len(shown) > MAX_WINDOWS}
+
+
+def standing_of(budget: Budget) -> dict[str, Any]:
+    """Return what is used, reserved and left of a budget's running period."""
+    return dict(StandingSerializer(budgets.standing(budget)).data)
 
 
 class LineSerializer(PlainSerializer):

@@ -26,8 +26,8 @@ from tenants.sign_in import factors
 class HolderRows(Rows):
     """Rows that have a role: a built-in one as `role`, or one of the tenant's own as `custom_role`."""
 
-    def values(self, request: Request) -> dict[str, Any]:
-        return dict(with_one_role(super().values(request)))
+    def completed(self, values: dict[str, Any]) -> dict[str, Any]:
+        return dict(with_one_role(values))
 
 
 class MemberSerializer(RowSerializer):
@@ -125,6 +125,10 @@ class InvitationRows(HolderRows):
     def revealed(self, row: Invitation, secret: Secret, request: Request) -> dict[str, Any]:
         """Send the link, now that all is stored, and show it."""
         asked = request.build_absolute_uri("/").rstrip("/")  # the console may be at another host
-        base = console_address.of(otherwise=asked)
-        link = base + reverse("accept_invitation", args=(secret.reveal(),))
-        return {"link": link, "mail": send_invitation(row, link)}
+        return link_of(row, secret, console_address.of(otherwise=asked))
+
+
+def link_of(row: Invitation, token: Secret, base: str) -> dict[str, Any]:
+    """Send the link of an invitation, and return it with what became of the mail."""
+    link = base + reverse("accept_invitation", args=(token.reveal(),))
+    return {"link": link, "mail": send_invitation(row, link)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -181,17 +182,21 @@ class RequestLogView(ManagementView):
     }
 
     def get(self, request: Request) -> Response:
-        given, who = request.query_params, access_of(request)
+        return Response(self.told(access_of(request), request.query_params.dict()))
+
+    def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is asked for by these parameters."""
         if not who.may_somewhere("view", Area.USAGE):
             raise PermissionDenied
         if unknown := sorted(set(given) - self.asked.keys()):
             raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
-        asked = _filter(who, given.dict())
+        asked = _filter(who, given)
         found = requests.read_page(
             who, asked, before=_place(given.get("cursor")), limit=_limit(given.get("limit"))
         )
         next_cursor = None if found.older is None else str(found.older)
-        return Response(RequestLogSerializer({"data": found.rows, "next_cursor": next_cursor}).data)
+        shown: Any = RequestLogSerializer({"data": found.rows, "next_cursor": next_cursor}).data
+        return dict(shown)
 
 
 class RequestView(ManagementView):
@@ -211,7 +216,7 @@ class RequestView(ManagementView):
         return Response(RequestDetailSerializer(found).data)
 
 
-def _filter(who: Access, given: dict[str, str]) -> RequestFilter:
+def _filter(who: Access, given: Mapping[str, str]) -> RequestFilter:
     until = _instant("until", given.get("until"), clock.now())
     since = _instant("since", given.get("since"), until - timedelta(days=1))
     if since >= until:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import transaction
-from django.db.models import BooleanField, DateTimeField, IntegerField, Model, QuerySet
+from django.db.models import IntegerField, Model
 from django.db.models.fields import PositiveIntegerRelDbTypeMixin
-from django.http import Http404
 from django.urls import URLPattern, path
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -22,16 +20,11 @@ from rest_framework.viewsets import ViewSetMixin
 from gateway_project.lib import errors
 from gateway_project.lib.secret import Secret
 from tenants import managed
-from tenants.access.access import Access
 from tenants.access.rights import Right
 from tenants.api.base import ManagementView, access_of, body_of, holder_of
-from tenants.audit import events
+from tenants.api.shown import DEFAULT_LIMIT, MAX_LIMIT, ShownRows, note_secret
 from tenants.managed.once import MadeBefore, create_once
-from tenants.managed.paging import page
-from tenants.managed.resource import Resource
-from tenants.managed.values import could_be_key, instant
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_KEY_LENGTH = 255
 
 
@@ -82,18 +75,9 @@ def _declared_range(field: IntegerField[Any, Any]) -> dict[str, Any]:
     return found
 
 
-class Rows(ViewSetMixin, ManagementView):
-    """The routes of one resource. Subclasses say what is shown and asked for."""
+class Rows(ShownRows, ViewSetMixin, ManagementView):
+    """The routes of one resource."""
 
-    resource: ClassVar[Resource]
-    serializer_class: ClassVar[type[serializers.ModelSerializer[Any]]]
-    about: ClassVar[str]  # the plural, for people
-    order: ClassVar[tuple[str, ...]] = ("-pk",)
-    filters: ClassVar[Mapping[str, str]] = {}  # parameter of the query → condition
-    joined: ClassVar[tuple[str, ...]] = ()  # rows that are shown with each
-    prefetched: ClassVar[tuple[Any, ...]] = ()
-    left_out: ClassVar[tuple[str, ...]] = ()  # columns that lists neither read nor show
-    shows_secret: ClassVar[bool] = False  # whether a new one has a secret, which is shown once
     shown_once: ClassVar[tuple[str, ...]] = ("secret",)  # what an answer with it has beside the row
     restless: ClassVar[tuple[str, ...]] = ()  # what changes by itself, and so makes no new ETag
     without: ClassVar[frozenset[Right]] = frozenset()  # rights that have no route
@@ -102,29 +86,16 @@ class Rows(ViewSetMixin, ManagementView):
 
     def list(self, request: Request) -> Response:
         self.refuse_unless("view", request)
-        asked = request.query_params
-        if unknown := sorted(set(asked) - {"cursor", "limit", *self.filters}):
-            raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
-        conditions = {
-            self.filters[name]: _condition(self.resource.model, name, self.filters[name], str(text))
-            for name, text in asked.dict().items()
-            if name in self.filters
-        }
-        rows = self.narrowed(self.seen(request).defer(*self.left_out), conditions)
-        try:
-            found = page(rows, self.order, asked.get("cursor", ""), _limit(asked.get("limit")))
-        except ValidationError as error:
-            raise errors.InvalidFields({"cursor": error.messages}) from error
+        asked = {name: str(text) for name, text in request.query_params.dict().items()}
+        cursor, limit = asked.pop("cursor", ""), _limit(asked.pop("limit", None))
+        who = access_of(request)
+        found = self.listed(who, asked, cursor=cursor, limit=limit)
         return Response(
             {
-                "data": [self.shown(row, request, in_list=True) for row in found.rows],
+                "data": [self.represented(row, who, in_list=True) for row in found.rows],
                 "next_cursor": found.next_cursor or None,
             }
         )
-
-    def narrowed(self, rows: QuerySet[Any], conditions: Mapping[str, Any]) -> QuerySet[Any]:
-        """Return those of the rows that meet the conditions of the filters."""
-        return rows.filter(**conditions)
 
     def create(self, request: Request) -> Response:
         self.refuse_unless("add", request)
@@ -138,29 +109,19 @@ class Rows(ViewSetMixin, ManagementView):
             row, secret, headers = self.made(key), made.secret, {}
         return self.answer(row, request, status=201, headers=headers, secret=secret, is_new=True)
 
-    def make(self, who: Access, values: dict[str, Any]) -> managed.Created[Any]:
-        """Make a row of these values."""
-        return managed.create(who, self.resource.model, values)
-
     def retrieve(self, request: Request, key: str) -> Response:
         self.refuse_unless("view", request)
-        return self.answer(self.row(request, key), request)
+        return self.answer(self.opened(access_of(request), key), request)
 
     def partial_update(self, request: Request, key: str) -> Response:
-        row = self.row(request, key)
-        managed.change(
-            access_of(request), row, self.values(request), unless=self.precondition(request)
-        )
+        row, unless = self.row(request, key), self.precondition(request)
+        self.alter(access_of(request), row, self.values(request), unless)
         return self.answer(self.row(request, key), request)
 
     def destroy(self, request: Request, key: str) -> Response:
         row = self.row(request, key)
         managed.remove(access_of(request), row, unless=self.precondition(request))
         return Response(status=204)
-
-    def seen(self, request: Request) -> QuerySet[Any]:
-        """Return the rows that the token may see, with what is shown with them."""
-        return self.resource.visible(access_of(request), self._rows())
 
     def made(self, key: Any) -> Any:
         """Return a row that this token has made, whether or not it may see others."""
@@ -169,36 +130,17 @@ class Rows(ViewSetMixin, ManagementView):
             raise errors.Conflict("What this 'Idempotency-Key' made is there no more.")
         return found
 
-    def _rows(self) -> QuerySet[Any]:
-        rows = self.resource.model._default_manager.all()
-        rows = rows.select_related(*self.joined) if self.joined else rows
-        return rows.prefetch_related(*self.prefetched)
-
     def row(self, request: Request, key: str) -> Any:
         """Return one row. Raise Http404 for one that the token may not see, as for one there is not."""
-        name = self.resource.key
-        if not could_be_key(self.resource.model, name, key):
-            raise Http404
-        found = self.seen(request).filter(**{name: key}).first()
-        if found is None:
-            raise Http404
-        return found
+        return self.one(access_of(request), key)
 
     def values(self, request: Request) -> dict[str, Any]:
         """Return what is to be written."""
-        return body_of(request)
+        return self.completed(body_of(request))
 
     def refuse_unless(self, right: Right, request: Request, row: Model | None = None) -> None:
         if not self.resource.may(access_of(request), right, row):
             raise PermissionDenied
-
-    def shown(self, row: Any, request: Request, *, in_list: bool = False) -> dict[str, Any]:
-        context = {"resource": self.resource, "access": access_of(request)}
-        serializer = self.serializer_class(row, context=context)
-        if in_list:
-            for name in self.left_out:
-                serializer.fields.pop(name, None)
-        return dict(serializer.data)
 
     def answer(
         self,
@@ -211,10 +153,10 @@ class Rows(ViewSetMixin, ManagementView):
         is_new: bool = False,
     ) -> Response:
         """Answer with a row and its ETag; with its secret where it was made or has a new one."""
-        shown = self.shown(row, request)
+        shown = self.represented(row, access_of(request))
         told = {"etag": self.etag(shown), **headers}
         if secret is not None:
-            _note_secret(row)
+            note_secret(row)
         if secret is not None or (is_new and self.shows_secret):
             once = {} if secret is None else self.revealed(row, secret, request)
             shown |= {name: once.get(name) for name in self.shown_once}
@@ -240,7 +182,10 @@ class Rows(ViewSetMixin, ManagementView):
             if not given or "*" in wanted:
                 return
             key = str(getattr(row, self.resource.key))
-            if self.etag(self.shown(self.row(request, key), request)) not in wanted:
+            if (
+                self.etag(self.represented(self.row(request, key), access_of(request)))
+                not in wanted
+            ):
                 raise errors.PreconditionFailed
 
         return check
@@ -260,14 +205,6 @@ class Rows(ViewSetMixin, ManagementView):
         return create_once(holder.token_id, key, asked, make)
 
 
-def _note_secret(row: Any) -> None:
-    """Record that a secret is about to be shown, where its making alone does not say so."""
-    action = f"{events.type_of(row)}.secret_shown"
-    if action in events.ACTIONS:
-        with transaction.atomic():
-            events.record(action, tenant_id=row.tenant_id, row=row)
-
-
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
@@ -275,37 +212,6 @@ def _limit(text: str | None) -> int:
         told = f"Write a whole number between 1 and {MAX_LIMIT}."
         raise errors.InvalidFields({"limit": [told]})
     return int(text)
-
-
-def filtered_field(model: type[Model], condition: str) -> Any:
-    """Return the column that a filter compares."""
-    field: Any = None
-    held: Any = model
-    for part in condition.split("__"):
-        if part in {"gte", "lt"}:
-            break
-        field = held._meta.pk if part == "pk" else held._meta.get_field(part)
-        held = field.related_model
-    while field.is_relation:
-        field = field.target_field
-    return field
-
-
-def _condition(model: type[Model], name: str, condition: str, text: str) -> Any:
-    """Return what a filter compares with. Raise InvalidFields for what the column could not hold."""
-    field = filtered_field(model, condition)
-    try:
-        if isinstance(field, DateTimeField):
-            return instant(text.replace(" ", "+"))
-        if isinstance(field, BooleanField):
-            return {"true": True, "false": False}[text]
-        if field.choices and text not in dict(field.flatchoices):
-            raise KeyError(text)
-        if could_be_key(field.model, field.name, text):
-            return text
-    except (KeyError, ValidationError):
-        pass
-    raise errors.InvalidFields({name: [f"{text[:100]!r} is not a value of this filter."]})
 
 
 def _by_method(name: str, how: str | Mapping[str, str]) -> dict[str, Any]:

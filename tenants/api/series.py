@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import clock, errors
+from tenants.access.access import Access
 from tenants.api.base import ManagementView, access_of
 from tenants.api.reports import asked_instant, asked_tenant
 from tenants.reports import overview, usage_series
@@ -110,9 +112,17 @@ class ReportView(ManagementView):
 
     asked: ClassVar[dict[str, dict[str, Any]]]
 
-    def question(self, request: Request, by: str, span: timedelta) -> SeriesQuestion:
+    def get(self, request: Request) -> Response:
+        return Response(self.told(access_of(request), request.query_params.dict()))
+
+    def told(self, who: Access, given: Mapping[str, str]) -> Json:
+        """Return what is asked for by these parameters."""
+        raise NotImplementedError
+
+    def question(
+        self, who: Access, given: Mapping[str, str], by: str, span: timedelta
+    ) -> SeriesQuestion:
         """Return what is asked for, by default of the last `span`. Raise InvalidFields or Http404."""
-        given, who = request.query_params, access_of(request)
         if unknown := sorted(set(given) - self.asked.keys()):
             raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
         tenant = asked_tenant(who, given.get("tenant"))
@@ -136,35 +146,32 @@ class UsageSeriesView(ReportView):
         **{name: {"type": "string"} for name in FILTERS},
     }
 
-    def get(self, request: Request) -> Response:
-        by = request.query_params.get("group_by", "alias")
+    def told(self, who: Access, given: Mapping[str, str]) -> Json:
+        by = given.get("group_by", "alias")
         if by not in GROUPINGS:
             raise errors.InvalidFields({"group_by": [f"Use one of {', '.join(GROUPINGS)}."]})
-        asked = self.question(request, by, 30 * DAY)
+        asked = self.question(who, given, by, 30 * DAY)
         known = freshness(clock.now())
-        found = usage_series.usage_series(access_of(request), asked, known)
+        found = usage_series.usage_series(who, asked, known)
         groups = [
             {"group": one.key, "name": one.label, "used": _used(one.used)}
             for one in found.groups[:MOST_GROUPS]
         ]
-        return Response(
-            {
-                "start": found.buckets.start,
-                "end": found.buckets.end,
-                "as_of": known.as_of,
-                "time_zone": found.buckets.zone,
-                "step": found.buckets.step,
-                "group_by": by,
-                "total": _used(found.total),
-                "groups": groups,
-                "has_more": len(found.groups) > MOST_GROUPS,
-                "buckets": list(found.buckets.edges[:-1]),
-                "series": [
-                    {"group": group.key, "used": list(map(_used, line))}
-                    for group, line in found.series
-                ],
-            }
-        )
+        return {
+            "start": found.buckets.start,
+            "end": found.buckets.end,
+            "as_of": known.as_of,
+            "time_zone": found.buckets.zone,
+            "step": found.buckets.step,
+            "group_by": by,
+            "total": _used(found.total),
+            "groups": groups,
+            "has_more": len(found.groups) > MOST_GROUPS,
+            "buckets": list(found.buckets.edges[:-1]),
+            "series": [
+                {"group": group.key, "used": list(map(_used, line))} for group, line in found.series
+            ],
+        }
 
 
 class OverviewView(ReportView):
@@ -174,30 +181,28 @@ class OverviewView(ReportView):
     serializer_class = OverviewSerializer
     asked = _SPAN
 
-    def get(self, request: Request) -> Response:
-        asked = self.question(request, "alias", DAY)
-        found = overview.overview(access_of(request), asked, clock.now())
-        return Response(
-            {
-                "start": found.by_alias.buckets.start,
-                "end": found.by_alias.buckets.end,
-                "as_of": found.freshness.as_of,
-                "now": _pace(found.now),
-                "before": _pace(found.before),
-                "refused": sum(found.refused),
-                "refused_before": found.refused_before,
-                "providers": [{"name": one.name, **_pace(one)} for one in found.providers],
-                "attention": [
-                    {
-                        "kind": one.kind,
-                        "level": one.level,
-                        "text": one.text,
-                        "object_id": one.object_id,
-                    }
-                    for one in found.attention
-                ],
-            }
-        )
+    def told(self, who: Access, given: Mapping[str, str]) -> Json:
+        asked = self.question(who, given, "alias", DAY)
+        found = overview.overview(who, asked, clock.now())
+        return {
+            "start": found.by_alias.buckets.start,
+            "end": found.by_alias.buckets.end,
+            "as_of": found.freshness.as_of,
+            "now": _pace(found.now),
+            "before": _pace(found.before),
+            "refused": sum(found.refused),
+            "refused_before": found.refused_before,
+            "providers": [{"name": one.name, **_pace(one)} for one in found.providers],
+            "attention": [
+                {
+                    "kind": one.kind,
+                    "level": one.level,
+                    "text": one.text,
+                    "object_id": one.object_id,
+                }
+                for one in found.attention
+            ],
+        }
 
 
 def _used(used: Used) -> Json:

@@ -75,7 +75,11 @@ class IdentityDomainSerializer(RowSerializer):
 class IdentityDomainRows(Rows):
     resource, about = IDENTITY_DOMAINS, "mail domains of identity providers"
     serializer_class = IdentityDomainSerializer
-    filters: ClassVar[dict[str, str]] = {"provider": "provider", "domain": "domain"}
+    filters: ClassVar[dict[str, str]] = {
+        "tenant": "provider__tenant",
+        "provider": "provider",
+        "domain": "domain",
+    }
     joined = ("provider",)
     further: ClassVar[dict[str, str]] = {"confirm": "post"}
 

@@ -46,5 +46,6 @@ urlpatterns = [
     *routes("usage/days", use.DayRows),
     *routes("billing-periods", use.PeriodRows),
     *routes("invoices", use.InvoiceRows),
+    *routes("billing-details", use.BillingDetailsRows),
     *routes("credit", use.CreditRows),
 ]

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import actor, errors
+from tenants.access.access import Access
 from tenants.access.rights import Area
 from tenants.api.accounts import text_of
 from tenants.api.base import access_of, body_of
@@ -21,6 +22,7 @@ from tenants.audit import events
 from tenants.billing import documents, invoices, periods
 from tenants.ledger import row_ids
 from tenants.managed.tables import (
+    BILLING_DETAILS,
     CREDITS,
     INVOICES,
     PERIODS,
@@ -29,6 +31,7 @@ from tenants.managed.tables import (
     USAGE_ROWS,
 )
 from tenants.models import (
+    BillingDetails,
     BillingPeriod,
     CreditEntry,
     CreditTransaction,
@@ -71,6 +74,7 @@ SUMMED = (
     "failed",
     "estimated",
     "unpriced",
+    "hits",
     "input_fresh",
     "input_audio",
     "cache_read",
@@ -83,6 +87,7 @@ SUMMED = (
     "cost_nano",
     "charge_nano",
     "unfunded_nano",
+    "saved_nano",
 )
 
 
@@ -154,8 +159,7 @@ class PeriodRows(Rows):
 
     def usage(self, request: Request, key: str) -> Response:
         """Tell how many calls a period has so far, and their charge."""
-        period = self.row(request, key)
-        return Response(PeriodUsageSerializer(reports.usage_of([period])[period.pk]).data)
+        return Response(period_usage(self.row(request, key)))
 
     def close(self, request: Request, key: str) -> Response:
         """Close a month that is over: it becomes a draft invoice. Only operators may."""
@@ -168,6 +172,11 @@ class PeriodRows(Rows):
             raise errors.Conflict("The period is closed already.")
         periods.close(period, force=force)
         return self.answer(self.row(request, key), request)
+
+
+def period_usage(period: BillingPeriod) -> dict[str, Any]:
+    """Return how many calls a period has so far, and their charge."""
+    return dict(PeriodUsageSerializer(reports.usage_of([period])[period.pk]).data)
 
 
 def _refuse_unless_operator(request: Request, what: str) -> None:
@@ -185,15 +194,30 @@ class InvoiceLineSerializer(PlainSerializer):
 
 
 class InvoiceSerializer(RowSerializer):
+    gross_cents = serializers.IntegerField(read_only=True, help_text="Subtotal and tax.")
     lines = InvoiceLineSerializer(many=True, read_only=True)
 
     class Meta:
         model = Invoice
         fields = (
             "id", "tenant", "period", "kind", "state", "corrects", "number", "currency",
-            "subtotal_cents", "credit_cents", "total_cents", "reason", "sha256", "created_at",
-            "finalized_at", "finalized_by", "lines",
+            "subtotal_cents", "tax_basis_points", "tax_cents", "gross_cents", "credit_cents",
+            "total_cents", "due_on", "reason", "sha256", "created_at", "finalized_at",
+            "finalized_by", "lines",
         )  # fmt: skip
+
+
+class BillingDetailsSerializer(RowSerializer):
+    class Meta:
+        model = BillingDetails
+        fields = ("id", *BILLING_DETAILS.fields)
+        read_only_fields = ("id",)
+
+
+class BillingDetailsRows(Rows):
+    resource, about = BILLING_DETAILS, "billing details"
+    serializer_class = BillingDetailsSerializer
+    filters: ClassVar[dict[str, str]] = {"tenant": "tenant"}
 
 
 class CreditedLineSerializer(serializers.Serializer[Any]):
@@ -217,21 +241,23 @@ class InvoiceRows(Rows):
         "pdf": "get",
         "html": "get",
         "csv": "get",
+        "json": "get",
     }
     bodies: ClassVar[dict[str, Any]] = {"credit_note": CreditNoteSerializer}
     files: ClassVar[dict[str, str]] = {
         "pdf": "application/pdf",
         "html": "text/html",
         "csv": "text/csv",
+        "json": "application/json",
     }
 
-    def seen(self, request: Request) -> QuerySet[Any]:
-        return super().seen(request).defer("canonical")
+    def seen(self, who: Access) -> QuerySet[Any]:
+        return super().seen(who).defer("canonical")
 
     def pdf(self, request: Request, key: str) -> HttpResponse:
         """Get the finalized invoice as PDF."""
         invoice = self._finalized(request, key, "pdf")
-        name = f"{invoice.kind}-{invoice.number}.pdf"
+        name = documents.file_name(invoice, "pdf")
         return HttpResponse(
             documents.pdf(invoice.canonical),
             content_type=self.files["pdf"],
@@ -247,6 +273,11 @@ class InvoiceRows(Rows):
         """Get the finalized invoice as HTML."""
         invoice = self._finalized(request, key, "html")
         return HttpResponse(documents.html(invoice.canonical), content_type=self.files["html"])
+
+    def json(self, request: Request, key: str) -> HttpResponse:
+        """Get the document of the finalized invoice, of which `sha256` is the hash."""
+        invoice = self._finalized(request, key, "json")
+        return HttpResponse(invoice.canonical, content_type=self.files["json"])
 
     def _finalized(self, request: Request, key: str, kind: str) -> Invoice:
         """Return an invoice that has a document, and record who takes it. A draft has none."""
@@ -273,28 +304,10 @@ class InvoiceRows(Rows):
         row = self.row(request, key)
         _refuse_unless_operator(request, "write credit notes")
         body = body_of(request, ("reason", "lines"))
-        amounts = _credited(row, body.get("lines"))
+        amounts = invoices.lines_to_credit(row, body.get("lines"))
         reason = text_of("reason", body.get("reason"))[:300]
         note = invoices.credit_note(row.pk, amounts, reason, actor.current().name[:200])
         return self.answer(self.row(request, str(note.pk)), request, status=201)
-
-
-def _credited(invoice: Invoice, lines: object) -> dict[int, int]:
-    """Return the cents asked for by the ids of lines. Raise ValidationError."""
-    told = "Write a list of objects with position and amount_cents, each line once."
-    if not isinstance(lines, list) or not lines:
-        raise ValidationError({"lines": told})
-    ids, found = dict(invoice.lines.values_list("position", "pk")), dict[int, int]()
-    for line in lines:
-        position, amount = (
-            (line.get("position"), line.get("amount_cents")) if isinstance(line, dict) else (0, 0)
-        )
-        if type(position) is not int or type(amount) is not int or ids.get(position) in found:
-            raise ValidationError({"lines": told})
-        if position not in ids:
-            raise ValidationError({"lines": f"The invoice has no line {position}."})
-        found[ids[position]] = amount
-    return found
 
 
 class CreditSerializer(RowSerializer):

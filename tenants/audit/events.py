@@ -41,6 +41,8 @@ ACTIONS = (
     "invoice.exported",
     "audit.exported",
     "audit.pruned",
+    "backup.made",
+    "backup.restored",
 )
 
 

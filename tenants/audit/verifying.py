@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db.models import OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants.audit import chain, checkpoints
 from tenants.models import AuditChain, AuditCheckpoint, AuditEvent, Tenant
 from tenants.models.audit import PLATFORM
@@ -58,11 +59,11 @@ def chains() -> list[int]:
     return sorted(found)
 
 
-def verify(number: int) -> ChainReport:
+def verify(number: int, progress: ProgressLine = SILENT) -> ChainReport:
     """Verify a chain. Pruning meanwhile is no damage: then it is looked at again."""
     while True:
         end = AuditChain.objects.filter(chain=number).first() or AuditChain(chain=number)
-        verdict = _Walk(end).result()
+        verdict = _Walk(end).result(progress)
         pruned = AuditChain.objects.filter(chain=number).values_list("pruned_sequence", flat=True)
         if verdict.is_whole or (pruned.first() or 0) == end.pruned_sequence:
             return verdict
@@ -83,10 +84,10 @@ class _Walk:
         self._signed = 0
         self._notes: list[str] = []
 
-    def result(self) -> ChainReport:
+    def result(self, progress: ProgressLine = SILENT) -> ChainReport:
         try:
             self._check_pruned()
-            for event in self._events():
+            for event in progress.over(self._events(), f"events of {name_of(self._end.chain)}"):
                 self._step(event)
             self._check_end()
         except _Broken as broken:

@@ -1,28 +1,30 @@
 """Render a finalized invoice: canonical JSON, and HTML and PDF made of nothing else.
 
 The JSON has sorted keys, no spaces, and only whole numbers and text; its SHA-256 stands beside it. The
-same JSON always makes the same HTML and the same PDF, byte by byte.
+same JSON always makes the same HTML and the same PDF, byte by byte: documents of format 1, which name no
+issuer and no tax, go on looking as they did.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.template.loader import render_to_string
 
 from gateway_project.lib import csv_text
 from tenants import units
+from tenants.billing import paper
+from tenants.billing.details import InvoiceTerms, lines_of
 from tenants.billing.money import dollars
-from tenants.models import BillingPeriod, Invoice, InvoiceLine, Tenant
+from tenants.billing.tax import percent
+from tenants.models import BillingDetails, BillingPeriod, Invoice, InvoiceLine, Tenant
 from tenants.token_classes import TOKEN_CLASSES
 
-FORMAT = 1
+FORMAT = 2
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
-_WIDTHS = (96, 34, 30, 30)
 _CSV = (
     *("invoice", "position", "kind", "month", "alias", "description"),
     *("class", "quantity", "exact_usd", "usd"),
@@ -30,20 +32,32 @@ _CSV = (
 _HEADINGS = ("Usage", "Tokens", "Exact", "USD")
 
 
-def canonical(invoice: Invoice, tenant: Tenant, lines: Sequence[InvoiceLine]) -> str:
+def canonical(
+    invoice: Invoice,
+    tenant: Tenant,
+    lines: Sequence[InvoiceLine],
+    terms: InvoiceTerms,
+    issued_on: date,
+) -> str:
     period, corrects = invoice.period, invoice.corrects
     document = {
         "format": FORMAT,
         "kind": invoice.kind,
         "number": invoice.number,
+        "issuer": _side(terms.issuer, ("payment", "note")),
+        "customer": _side(terms.customer, ("note",)),
         "tenant": {"slug": tenant.slug, "name": tenant.name},
         "currency": invoice.currency,
         "period": None if period is None else _period(period),
         "corrects": None if corrects is None else corrects.number,
         "reason": invoice.reason,
         "finalized_at": _instant(invoice.finalized_at),
+        "issued_on": issued_on.isoformat(),
+        "due_on": None if invoice.due_on is None else invoice.due_on.isoformat(),
         "lines": [_line(line) for line in lines],
         "subtotal_cents": invoice.subtotal_cents,
+        "tax": _tax(invoice, terms),
+        "gross_cents": invoice.gross_cents,
         "credit_cents": invoice.credit_cents,
         "total_cents": invoice.total_cents,
     }
@@ -52,31 +66,28 @@ def canonical(invoice: Invoice, tenant: Tenant, lines: Sequence[InvoiceLine]) ->
 
 def html(canonical_json: str) -> str:
     document = json.loads(canonical_json)
-    return render_to_string("billing/invoice.html", _told(document))
+    template = "invoice_1" if document["format"] == 1 else "invoice"
+    return render_to_string(f"billing/{template}.html", told(document))
 
 
 def pdf(canonical_json: str) -> bytes:
-    told = _told(json.loads(canonical_json))
-    # Only where one is wanted: it brings an imaging library along.
-    page = importlib.import_module("fpdf").FPDF(format="A4")
-    page.set_creation_date(told["finalized_at"])
-    page.set_title(_latin(told["title"]))
-    page.add_page()
-    page.set_font("Helvetica", "B", 16)
-    page.cell(0, 10, _latin(told["title"]), new_x="LMARGIN", new_y="NEXT")
-    page.set_font("Helvetica", size=10)
-    for text in told["about"]:
-        page.cell(0, 6, _latin(text), new_x="LMARGIN", new_y="NEXT")
-    page.ln(4)
-    page.set_font("Helvetica", "B", 9)
-    _pdf_row(page, told["headings"])
-    page.set_font("Helvetica", size=9)
-    for line in told["lines"]:
-        _pdf_row(page, (line["text"], line["quantity"], line["exact"], line["amount"]))
-    page.set_font("Helvetica", "B", 9)
-    for name, amount in told["totals"]:
-        _pdf_row(page, (name, "", "", amount))
-    return bytes(page.output())
+    document = json.loads(canonical_json)
+    if document["format"] == 1:
+        return paper.plain(told(document))
+    return paper.addressed(told(document))
+
+
+def written(canonical_json: str, kind: str) -> str | bytes:
+    """Write the document as a file of this kind."""
+    if kind == "json":
+        return canonical_json
+    write: dict[str, Callable[[str], str | bytes]] = {"pdf": pdf, "html": html, "csv": csv}
+    return write[kind](canonical_json)
+
+
+def file_name(invoice: Invoice, kind: str) -> str:
+    """Return what a file of this kind is called where it is saved."""
+    return f"{invoice.kind}-{invoice.number}.{kind}"
 
 
 def csv(canonical_json: str) -> str:
@@ -105,18 +116,28 @@ def _cells(line: dict[str, Any]) -> tuple[Any, ...]:
     return (*about, line["description"], name, quantity, told["exact"], told["amount"])
 
 
-def _pdf_row(page: Any, texts: Sequence[Any]) -> None:
-    for place, (width, text) in enumerate(zip(_WIDTHS, texts, strict=True)):
-        shown = _latin(str(text))
-        while page.get_string_width(shown) > width - 3:
-            shown = f"{shown[:-4]}..."
-        page.cell(width, 6, shown, align="L" if place == 0 else "R")
-    page.ln(6)
+def _side(details: BillingDetails | None, texts: Sequence[str]) -> dict[str, Any] | None:
+    """Copy what is printed of one side; null if it has said nothing."""
+    if details is None:
+        return None
+    plain = {name: getattr(details, name) for name in ("name", "tax_id", "email")}
+    if details.tenant_id is not None:
+        plain["reference"] = details.reference
+    return plain | {name: lines_of(getattr(details, name)) for name in ("address", *texts)}
 
 
-def _latin(text: str) -> str:
-    """Reduce text to the PDF's own fonts, so that no font has to be shipped."""
-    return text.encode("latin-1", "replace").decode("latin-1")
+def _tax(invoice: Invoice, terms: InvoiceTerms) -> dict[str, Any] | None:
+    """Return the tax, by the name that a corrected invoice gave it; null if none is shown."""
+    if invoice.tax_basis_points is None:
+        return None
+    name = terms.tax_name
+    if invoice.corrects is not None:
+        name = json.loads(invoice.corrects.canonical)["tax"]["name"]
+    return {
+        "name": name,
+        "basis_points": invoice.tax_basis_points,
+        "cents": invoice.tax_cents,
+    }
 
 
 def _period(period: BillingPeriod) -> dict[str, str]:
@@ -156,20 +177,77 @@ def _instant(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _told(document: dict[str, Any]) -> dict[str, Any]:
+def told(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document in the words people read."""
+    customer = _told_side(document.get("customer"))
     return {
         "title": f"{TITLES[document['kind']]} {document['number']}",
         "about": _about(document),
+        "issuer": _told_side(document.get("issuer")),
+        "customer": customer or [f"{document['tenant']['name']} ({document['tenant']['slug']})"],
         "finalized_at": datetime.fromisoformat(document["finalized_at"]),
         "headings": _headings(document["lines"]),
         "lines": [_told_line(line) for line in document["lines"]],
-        "totals": [
-            ("Subtotal", dollars(document["subtotal_cents"])),
-            ("Prepaid credit", dollars(-document["credit_cents"])),
-            (f"Total {document['currency']}", dollars(document["total_cents"])),
-        ],
+        "totals": _told_totals(document),
+        "notes": _notes(document),
     }
+
+
+def told_draft(invoice: Invoice, lines: Sequence[InvoiceLine]) -> dict[str, Any]:
+    """Return an invoice that has no document yet in the same words."""
+    tax = None
+    if invoice.tax_basis_points is not None:
+        tax = {
+            "name": "Tax",
+            "basis_points": invoice.tax_basis_points,
+            "cents": invoice.tax_cents,
+        }
+    return {
+        "title": "Draft invoice",
+        "about": [] if invoice.period is None else [f"Period {invoice.period.month}"],
+        "issuer": [],
+        "customer": [f"{invoice.tenant.name} ({invoice.tenant.slug})"],
+        "headings": told_headings(lines),
+        "lines": told_lines(lines),
+        "totals": [
+            ("Subtotal", dollars(invoice.subtotal_cents)),
+            *_told_tax(tax),
+            (f"Total {invoice.currency}, before credit", dollars(invoice.gross_cents)),
+        ],
+        "notes": [],
+    }
+
+
+def _told_totals(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Subtotal", dollars(document["subtotal_cents"])),
+        *_told_tax(document.get("tax")),
+        ("Prepaid credit", dollars(-document["credit_cents"])),
+        (f"Total {document['currency']}", dollars(document["total_cents"])),
+    ]
+
+
+def _told_side(side: dict[str, Any] | None) -> list[str]:
+    """Return the lines of a letterhead or an address."""
+    if side is None:
+        return []
+    tax_id = [f"Tax id {side['tax_id']}"] if side["tax_id"] else []
+    return [side["name"], *side["address"], *tax_id, *([side["email"]] if side["email"] else [])]
+
+
+def _told_tax(tax: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if tax is None:
+        return []
+    return [(f"{tax['name']} {percent(tax['basis_points'])} %", dollars(tax["cents"]))]
+
+
+def _notes(document: dict[str, Any]) -> list[list[str]]:
+    """Return what stands below the amounts, as paragraphs: notes on the tax, and how to pay."""
+    issuer, customer = document.get("issuer"), document.get("customer")
+    notes = [each["note"] for each in (customer, issuer) if each is not None]
+    if issuer is not None and document["kind"] == "invoice" and document["total_cents"] > 0:
+        notes.append(issuer["payment"])
+    return [each for each in notes if each]
 
 
 def _headings(lines: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -180,13 +258,20 @@ def _headings(lines: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _about(document: dict[str, Any]) -> list[str]:
-    about = [f"{document['tenant']['name']} ({document['tenant']['slug']})"]
+    is_plain = document["format"] == 1
+    about = [f"{document['tenant']['name']} ({document['tenant']['slug']})"] if is_plain else []
     if period := document["period"]:
         about.append(f"Period {period['month']} ({period['time_zone']})")
         about.append(f"From {period['starts_at']} until {period['ends_at']}")
     if document["corrects"] is not None:
         about.append(f"Corrects invoice {document['corrects']}: {document['reason']}")
-    return [*about, f"Issued {document['finalized_at']}"]
+    if is_plain:
+        return [*about, f"Issued {document['finalized_at']}"]
+    about.insert(0, f"Issued {document['issued_on']}")
+    if document["due_on"] is not None:
+        about.insert(1, f"Due {document['due_on']}")
+    reference = (document["customer"] or {}).get("reference")
+    return [*about, f"Your reference {reference}"] if reference else about
 
 
 def _told_line(line: dict[str, Any]) -> dict[str, str]:

@@ -1,14 +1,17 @@
 """Draft and finalize invoices and credit notes: drafts follow the ledger, finalized ones never change.
 
 A line is the exact sum of an alias and a token class in nano-dollars, rounded once to cents, half up;
-totals are sums of rounded lines. Everything here holds the lock of the tenant's InvoiceSequence, so that
-numbers have no gaps, credit is spent once, and of a hundred callers who finalize an invoice one does.
+totals are sums of rounded lines, and tax is of them (tenants/billing/tax.py). Everything here holds the lock
+of the tenant's InvoiceSequence, so that numbers have no gaps, credit is spent once, and of a hundred callers
+who finalize an invoice one does.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db.models import Sum
@@ -18,7 +21,9 @@ from gateway_project.lib.db import durable_transaction
 from tenants.billing import charges, documents
 from tenants.billing import credits as prepaid
 from tenants.billing.charges import Charges
+from tenants.billing.details import InvoiceTerms, terms_of
 from tenants.billing.money import NANO_PER_CENT, cents, dollars
+from tenants.billing.tax import tax_of
 from tenants.models import (
     BillingPeriod,
     CreditTransaction,
@@ -48,6 +53,7 @@ def draft(period: BillingPeriod) -> Invoice | None:
             BillingPeriod.objects.filter(pk=period.pk).update(state=BillingPeriod.State.FINALIZED)
             return None
         invoice = invoice or Invoice.objects.create(tenant_id=period.tenant_id, period=period)
+        invoice.tax_basis_points = terms_of(period.tenant_id).tax_basis_points
         _rewrite(invoice, lines)
     return invoice
 
@@ -69,8 +75,8 @@ def finalize(invoice_id: int, actor: str = "") -> Invoice | None:
         if draft(invoice.period) is None:
             return None
         invoice.refresh_from_db()
-        invoice.credit_cents = prepaid.spend(invoice, max(invoice.subtotal_cents, 0))
-        _seal(invoice, sequence, actor)
+        invoice.credit_cents = prepaid.spend(invoice, max(invoice.gross_cents, 0))
+        _seal(invoice, sequence, actor, terms_of(tenant_id))
         BillingPeriod.objects.filter(pk=invoice.period.pk).update(
             state=BillingPeriod.State.FINALIZED
         )
@@ -88,13 +94,31 @@ def issue(tenant: Tenant | None = None) -> list[Invoice]:
     return [invoice for invoice in done if invoice is not None]
 
 
+def lines_to_credit(invoice: Invoice, lines: object) -> dict[int, int]:
+    """Return the cents asked for by the ids of lines. Raise ValidationError."""
+    told = "Write a list of objects with position and amount_cents, each line once."
+    if not isinstance(lines, list) or not lines:
+        raise ValidationError({"lines": told})
+    ids, found = dict(invoice.lines.values_list("position", "pk")), dict[int, int]()
+    for line in lines:
+        position, amount = (
+            (line.get("position"), line.get("amount_cents")) if isinstance(line, dict) else (0, 0)
+        )
+        if type(position) is not int or type(amount) is not int or ids.get(position) in found:
+            raise ValidationError({"lines": told})
+        if position not in ids:
+            raise ValidationError({"lines": f"The invoice has no line {position}."})
+        found[ids[position]] = amount
+    return found
+
+
 def credit_note(
     invoice_id: int, amounts: Mapping[int, int], reason: str, actor: str = ""
 ) -> Invoice:
     """Take back cents of lines of a finalized invoice, by the lines' ids; never more than a line still
     has.
 
-    What the invoice paid from credit becomes credit again.
+    Tax goes back with them, at the invoice's rate. What the invoice paid from credit becomes credit again.
     """
     if not reason:
         raise ValidationError({"reason": "A credit note needs a reason."})
@@ -105,11 +129,16 @@ def credit_note(
         if of.state != State.FINALIZED or of.kind != Invoice.Kind.INVOICE:
             raise ValidationError({"invoice": "Only a finalized invoice can be credited."})
         note = Invoice.objects.create(
-            tenant=of.tenant, kind=Invoice.Kind.CREDIT_NOTE, corrects=of, reason=reason
+            tenant=of.tenant,
+            kind=Invoice.Kind.CREDIT_NOTE,
+            corrects=of,
+            reason=reason,
+            tax_basis_points=of.tax_basis_points,
         )
         _rewrite(note, [_taken_back(of, pk, amount) for pk, amount in sorted(amounts.items())])
-        note.credit_cents = -_refund(of, note, -note.subtotal_cents)
-        _seal(note, sequence, actor)
+        note.tax_cents = _tax_taken_back(of, note)
+        note.credit_cents = -_refund(of, note, -note.gross_cents)
+        _seal(note, sequence, actor, terms_of(tenant_id))
     return note
 
 
@@ -146,19 +175,24 @@ def _rewrite(invoice: Invoice, lines: Iterable[InvoiceLine]) -> None:
         line.invoice, line.position = invoice, position
     InvoiceLine.objects.bulk_create(numbered)
     invoice.subtotal_cents = sum(line.amount_cents for line in numbered)
-    invoice.total_cents = invoice.subtotal_cents
-    invoice.save(update_fields=["subtotal_cents", "total_cents"])
+    invoice.tax_cents = tax_of(invoice.subtotal_cents, invoice.tax_basis_points)
+    invoice.total_cents = invoice.gross_cents
+    invoice.save(update_fields=["subtotal_cents", "tax_basis_points", "tax_cents", "total_cents"])
 
 
-def _seal(invoice: Invoice, sequence: InvoiceSequence, actor: str) -> None:
-    """Change a draft to finalized, the only such place."""
+def _seal(invoice: Invoice, sequence: InvoiceSequence, actor: str, terms: InvoiceTerms) -> None:
+    """Change a draft to finalized, the only such place. What its document says of both sides is copied."""
     sequence.last_number += 1
     sequence.save(update_fields=["last_number"])
     invoice.number = sequence.last_number
-    invoice.total_cents = invoice.subtotal_cents - invoice.credit_cents
+    invoice.total_cents = invoice.gross_cents - invoice.credit_cents
     invoice.state, invoice.finalized_at, invoice.finalized_by = State.FINALIZED, clock.now(), actor
     tenant = Tenant.objects.get(pk=invoice.tenant_id)
-    invoice.canonical = documents.canonical(invoice, tenant, list(invoice.lines.all()))
+    issued_on = invoice.finalized_at.astimezone(ZoneInfo(tenant.time_zone)).date()
+    if invoice.kind == Invoice.Kind.INVOICE and terms.terms_days is not None:
+        invoice.due_on = issued_on + timedelta(days=terms.terms_days)
+    lines = list(invoice.lines.all())
+    invoice.canonical = documents.canonical(invoice, tenant, lines, terms, issued_on)
     invoice.sha256 = hashlib.sha256(invoice.canonical.encode()).hexdigest()
     invoice.save()
 
@@ -185,6 +219,15 @@ def _taken_back(of: Invoice, line_id: int, amount_cents: int) -> InvoiceLine:
         amount_cents=-amount_cents,
         corrects=line,
     )
+
+
+def _tax_taken_back(of: Invoice, note: Invoice) -> int:
+    """Return the tax of a credit note: what is due on the rest of the invoice, less what was due before."""
+    earlier = Invoice.objects.filter(corrects=of, state=State.FINALIZED).aggregate(
+        net=Sum("subtotal_cents", default=0), tax=Sum("tax_cents", default=0)
+    )
+    rest = of.subtotal_cents + earlier["net"] + note.subtotal_cents
+    return tax_of(rest, of.tax_basis_points) - of.tax_cents - int(earlier["tax"])
 
 
 def _refund(of: Invoice, note: Invoice, amount_cents: int) -> int:

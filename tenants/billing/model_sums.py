@@ -21,7 +21,8 @@ _KEY = ", ".join(("tenant_id", "starts_at", *SUBJECT))
 def sum_hours(span: SumSpan) -> None:
     """Sum the hours of a span from their rows."""
     counted = [f"SUM({sum_sql.number(name)})" for name in (*COUNTS, *ENDINGS)]
-    sums = [*counted, *(f"SUM({name})" for name in QUANTITIES), *histograms.of_rows()]
+    quantities = [f"SUM({sum_sql.quantity(name)})" for name in QUANTITIES]
+    sums = [*counted, *quantities, *histograms.of_rows()]
     hour = sum_sql.truncated("opened_at", "hour")
     sum_sql.delete(ModelHour, span)
     _insert(ModelHour, UsageRow, ("opened_at", hour), sums, _SUMMED, span)

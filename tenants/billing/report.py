@@ -12,7 +12,7 @@ from tenants import units
 from tenants.billing import sums
 from tenants.billing.money import exact_dollars
 from tenants.billing.sums import Grouping, Total
-from tenants.models import Tenant
+from tenants.models import ApiKey, Tenant
 from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES
 from tenants.units import Unit
 
@@ -22,12 +22,19 @@ _HEADINGS = ("requests", "calls", "failed", "input", "output", "cost USD", "char
 def rows(
     tenant: Tenant | None, start: datetime, end: datetime, by: Grouping
 ) -> list[dict[str, Any]]:
-    """Return a row per group, with every figure."""
+    """Return a row per group, with every figure; groups of keys with their names."""
     totals = sums.totals(tenant.pk if tenant else None, start, end, by)
     slugs: dict[Any, str] = {}
     if by == "tenant":
         slugs = dict(Tenant.objects.values_list("pk", "slug"))
-    return [_row(total, by, slugs) for total in totals]
+    found = [_row(total, by, slugs) for total in totals]
+    return _with_names(found) if by == "key" else found
+
+
+def _with_names(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    keys = ApiKey.objects.filter(public_id__in=[row["key"] for row in found])
+    names = dict(keys.values_list("public_id", "name"))
+    return [{**row, "name": names.get(row["key"], "")} for row in found]
 
 
 def table(found: Sequence[dict[str, Any]], by: str) -> str:
@@ -38,6 +45,11 @@ def table(found: Sequence[dict[str, Any]], by: str) -> str:
     if found:
         summed: dict[str, Any] = {name: sum(row[name] for row in found) for name in _columns()}
         lines.append(_cells({by: "total", **summed}, by, used))
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as columns, all but the first to the right."""
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
@@ -50,7 +62,8 @@ def table(found: Sequence[dict[str, Any]], by: str) -> str:
 
 def as_csv(found: Sequence[dict[str, Any]], by: str) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, (by, *_columns()), lineterminator="\n")
+    of_key = ("name",) if by == "key" else ()
+    writer = csv.DictWriter(text, (by, *_columns(), *of_key), lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
     return text.getvalue().rstrip("\n")
@@ -79,4 +92,5 @@ def _cells(row: dict[str, Any], by: str, used: Sequence[Unit]) -> tuple[str, ...
     )
     amounts = (exact_dollars(row["cost_nano"]), exact_dollars(row["charge_nano"]))
     of_units = (unit.shown(row[unit.name]) for unit in used)
-    return (str(row[by]), *(f"{number:,}" for number in numbers), *of_units, *amounts)
+    group = f"{row[by]} {row['name']}" if row.get("name") else str(row[by])
+    return (group, *(f"{number:,}" for number in numbers), *of_units, *amounts)

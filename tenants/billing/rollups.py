@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Max, Min
 
+from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import units
-from tenants.billing import model_sums, sum_sql, unit_sums
+from tenants.billing import key_sums, model_sums, sum_sql, unit_sums
 from tenants.billing.instants import ceil_day, floor_day, floor_hour
 from tenants.billing.sum_sql import COUNTS, QUANTITIES, SumSpan
 from tenants.models import (
@@ -66,13 +67,17 @@ def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
     return len(marks)
 
 
-def rebuild(start: datetime | None = None, end: datetime | None = None) -> int:
+def rebuild(
+    start: datetime | None = None,
+    end: datetime | None = None,
+    progress: ProgressLine = SILENT,
+) -> int:
     """Recompute all sums of the days from `start` until `end`, and return how many days that were.
 
     Days whose rows may have been deleted keep their sums, which are all that is left of them.
     """
     days = list(_days(start, end))
-    for day in days:
+    for day in progress.over(days, "days", len(days)):
         with transaction.atomic():
             _lock()
             DirtyHour.objects.filter(hour__gte=day, hour__lt=day + DAY).delete()
@@ -141,7 +146,7 @@ def backfill() -> bool:
 
 def _sum_hours(span: SumSpan) -> None:
     sums = [f"SUM({sum_sql.number(name)})" for name in COUNTS]
-    sums += [f"SUM({name})" for name in QUANTITIES]
+    sums += [f"SUM({sum_sql.quantity(name)})" for name in QUANTITIES]
     _replace(_Step(UsageHour, UsageRow, "opened_at", "hour", "quantity"), sums, span)
     model_sums.sum_hours(span)
 
@@ -149,6 +154,7 @@ def _sum_hours(span: SumSpan) -> None:
 def _sum_days(span: SumSpan) -> None:
     sums = [f"SUM({name})" for name in _SUMMED]
     _replace(_Step(UsageDay, UsageHour, "starts_at", "day", "total"), sums, span)
+    key_sums.sum_days(span)
     model_sums.sum_days(span)
 
 

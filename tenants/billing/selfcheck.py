@@ -12,10 +12,13 @@ from typing import Any
 from django.db.models import Count, Model, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
+from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import triggers, units
 from tenants.billing import charges, unit_sums
 from tenants.billing.money import cents
-from tenants.billing.sums import in_utc
+from tenants.billing.sum_sql import QUANTITIES
+from tenants.billing.sums import IS_HIT, in_utc
+from tenants.billing.tax import tax_of
 from tenants.models import (
     BillingPeriod,
     CreditEntry,
@@ -24,6 +27,7 @@ from tenants.models import (
     Invoice,
     InvoiceLine,
     InvoiceSequence,
+    KeyDay,
     ModelDay,
     ModelHour,
     RetentionHorizon,
@@ -36,24 +40,28 @@ from tenants.models.rollups import UsageSum
 from tenants.token_classes import TOKEN_CLASSES
 
 _CALL = ~Q(status=UsageRow.Status.CORRECTION)
-_SUMMED = (*TOKEN_CLASSES, "cost_nano", "charge_nano", "unfunded_nano")
+_SUMMED = QUANTITIES
 DAY = timedelta(days=1)
 MAX_FOUND = 100
 
 
-def examine() -> list[str]:
+def examine(progress: ProgressLine = SILENT) -> list[str]:
     """Return a sentence for each difference; empty when everything agrees."""
-    checks = (
-        *(f"{sentence}" for sentence in triggers.differences()),
-        *_rows_and_sums(),
-        *_rows_and_their_classes(),
-        *_rows_and_lines(),
-        *_lines_and_totals(),
-        *_entries(),
-        *_numbers(),
-        *_hashes(),
+    checks: tuple[Callable[[], Iterable[object]], ...] = (
+        triggers.differences,
+        _rows_and_sums,
+        _rows_and_their_classes,
+        _rows_and_lines,
+        _lines_and_totals,
+        _tax,
+        _entries,
+        _numbers,
+        _hashes,
     )
-    return list(checks[:MAX_FOUND])
+    found: list[str] = []
+    for check in progress.over(checks, "checks", len(checks)):
+        found += map(str, check())
+    return found[:MAX_FOUND]
 
 
 def _rows_and_sums() -> Iterator[str]:
@@ -62,7 +70,7 @@ def _rows_and_sums() -> Iterator[str]:
     since = horizon.before if horizon is not None else datetime(1970, 1, 1, tzinfo=UTC)
     rows = UsageRow.objects.filter(opened_at__gte=since)
     of_rows = _figures(rows, "opened_at", Count("pk", filter=_CALL), unit_sums.of_rows)
-    hours, days = (_of_sums(model, since) for model in (UsageHour, UsageDay))
+    hours, days, of_keys = (_of_sums(model, since) for model in (UsageHour, UsageDay, KeyDay))
     reached = SumsBackfill.objects.order_by("-reached").values_list("reached", flat=True).first()
     by_model = [_of_sums(model, max(since, reached or since)) for model in (ModelHour, ModelDay)]
     # Read after the rows and sums: what came while they were read is marked.
@@ -73,9 +81,11 @@ def _rows_and_sums() -> Iterator[str]:
         tenant, day = subject
         if not found[0] == found[1] == found[2]:
             yield f"Rows, hours and days of tenant {tenant} on {day:%Y-%m-%d} differ: {found}."
+        # Sums by key alone, and those by model, have no units beside tokens.
+        plain = (found[1] or ())[: 1 + len(_SUMMED)]
+        if of_keys.get(subject, ()) != plain:
+            yield f"Sums by key of tenant {tenant} on {day:%Y-%m-%d} differ from its hours."
         if reached is None or day >= reached:
-            # Sums by model have no units beside tokens.
-            plain = (found[1] or ())[: 1 + len(_SUMMED)]
             of_models = [figures.get(subject) for figures in by_model]
             if any((figures or ()) != plain for figures in of_models):
                 yield (
@@ -99,7 +109,11 @@ def _figures(
     of_units: Callable[..., Iterable[tuple[Any, ...]]],
 ) -> dict[tuple[int, datetime], tuple[Any, ...]]:
     """Calls, tokens by class and amounts, and quantities of units beside tokens that are not zero."""
-    sums: dict[str, Any] = {f"of_{name}": Sum(name) for name in _SUMMED}
+    unless_hit = ~IS_HIT if rows.model is UsageRow else None
+    sums: dict[str, Any] = {
+        f"of_{name}": Sum(name, filter=unless_hit if name in TOKEN_CLASSES else None, default=0)
+        for name in _SUMMED
+    }
     of_day = rows.order_by().annotate(of_day=TruncDay(instant, tzinfo=UTC))
     found: Any = of_day.values_list("tenant_id", "of_day").annotate(of_calls=calls, **sums)
     figures = {(tenant, day): tuple(figures) for tenant, day, *figures in found}
@@ -158,8 +172,25 @@ def _lines_and_totals() -> Iterator[str]:
     for invoice in Invoice.objects.annotate(of_lines=Sum("lines__amount_cents")).iterator():
         if invoice.subtotal_cents != (invoice.of_lines or 0):
             yield f"Invoice {invoice.pk} is {invoice.subtotal_cents} cents, its lines {invoice.of_lines}."
-        if invoice.total_cents != invoice.subtotal_cents - invoice.credit_cents:
-            yield f"Invoice {invoice.pk} is not its subtotal less its credit."
+        if invoice.total_cents != invoice.gross_cents - invoice.credit_cents:
+            yield f"Invoice {invoice.pk} is not its subtotal and tax less its credit."
+
+
+def _tax() -> Iterator[str]:
+    """Compare the tax of invoices, less what credit notes took back, with that of what is left of them."""
+    of_notes: dict[str, Any] = {
+        f"noted_{name}": Sum(
+            f"credit_notes__{name}", filter=Q(credit_notes__state="finalized"), default=0
+        )
+        for name in ("subtotal_cents", "tax_cents")
+    }
+    for invoice in Invoice.objects.filter(kind="invoice").annotate(**of_notes).iterator():
+        left: Any = invoice
+        expected = tax_of(
+            invoice.subtotal_cents + left.noted_subtotal_cents, invoice.tax_basis_points
+        )
+        if invoice.tax_cents + left.noted_tax_cents != expected:
+            yield f"The tax of invoice {invoice.pk} and its credit notes is not {expected} cents."
 
 
 def _entries() -> Iterator[str]:

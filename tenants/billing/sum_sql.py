@@ -12,8 +12,9 @@ from django.db.models import Model
 
 from tenants.token_classes import TOKEN_CLASSES
 
-AMOUNTS = ("cost_nano", "charge_nano", "unfunded_nano")
+AMOUNTS = ("cost_nano", "charge_nano", "unfunded_nano", "saved_nano")
 QUANTITIES = (*TOKEN_CLASSES, *AMOUNTS)
+HIT = "cache_outcome = 'hit'"
 # What the counts of a row are; a correction is no call. A request has a first call, whatever follows it, so
 # that requests add up over every grouping.
 IS = {
@@ -23,12 +24,13 @@ IS = {
     "absorbed": "absorbed AND status <> 'correction'",
     "estimated": "usage_source IN ('counted', 'reserved') AND status <> 'correction'",
     "unpriced": "charge_version IS NULL AND status <> 'correction'",
+    "hits": f"{HIT} AND status <> 'correction'",
     "incomplete": "status = 'incomplete'",
     "client_gone": "status = 'client_gone'",
     "cancelled": "status = 'cancelled'",
     "abandoned": "status = 'abandoned'",
 }
-COUNTS = ("requests", "calls", "failed", "absorbed", "estimated", "unpriced")
+COUNTS = ("requests", "calls", "failed", "absorbed", "estimated", "unpriced", "hits")
 ENDINGS = ("incomplete", "client_gone", "cancelled", "abandoned")
 
 
@@ -54,6 +56,12 @@ class SumSpan:
 def number(name: str) -> str:
     """Return SQL for a row of the ledger that is 1 if it counts as this, and else 0."""
     return f"CASE WHEN {IS[name]} THEN 1 ELSE 0 END"
+
+
+def quantity(expression: str) -> str:
+    """Return SQL for tokens or an amount of a row of the ledger. An answer from the response cache has the
+    tokens of the answer that was kept, which no model read or wrote again."""
+    return expression if expression in AMOUNTS else f"CASE WHEN {HIT} THEN 0 ELSE {expression} END"
 
 
 def delete(target: type[Model], span: SumSpan) -> None:

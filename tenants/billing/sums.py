@@ -14,8 +14,9 @@ from django.db.models.functions import TruncDay, TruncHour
 
 from tenants.billing import unit_sums
 from tenants.billing.instants import ceil_hour, floor_hour
-from tenants.billing.sum_sql import COUNTS, QUANTITIES
+from tenants.billing.sum_sql import AMOUNTS, COUNTS, QUANTITIES
 from tenants.models import DirtyHour, UsageHour, UsageRow
+from tenants.token_classes import TOKEN_CLASSES
 
 Grouping = Literal["key", "alias", "model", "day", "hour", "provider", "tenant"]
 COLUMNS: dict[str, str] = {
@@ -29,6 +30,7 @@ FIGURES = (*COUNTS, *QUANTITIES)
 HOUR = timedelta(hours=1)
 _CALL = ~Q(status=UsageRow.Status.CORRECTION)
 _ESTIMATED = Q(usage_source__in=(UsageRow.Source.COUNTED, UsageRow.Source.RESERVED))
+IS_HIT = Q(cache_outcome=UsageRow.CacheOutcome.HIT)
 _OF_ROWS: dict[str, Any] = {
     "requests": Count("pk", filter=_CALL & Q(leg=0)),
     "calls": Count("pk", filter=_CALL),
@@ -36,7 +38,9 @@ _OF_ROWS: dict[str, Any] = {
     "absorbed": Count("pk", filter=_CALL & Q(absorbed=True)),
     "estimated": Count("pk", filter=_CALL & _ESTIMATED),
     "unpriced": Count("pk", filter=_CALL & Q(charge_version=None)),
-    **{name: Sum(name) for name in QUANTITIES},
+    "hits": Count("pk", filter=_CALL & IS_HIT),
+    **{name: Sum(name, filter=~IS_HIT) for name in TOKEN_CLASSES},
+    **{name: Sum(name) for name in AMOUNTS},
 }
 _OF_SUMS: dict[str, Any] = {name: Sum(name) for name in FIGURES}
 # So many spans are asked for in one query.

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from gateway_project.lib import clock
 from tenants.budgets import dollars
+from tenants.members import console_address
 from tenants.models import BudgetAlert, BudgetWindow
 
 logger = logging.getLogger("tollgate.budgets")
@@ -182,6 +183,8 @@ def _message(alert: BudgetAlert, connection: BaseEmailBackend) -> EmailMessage:
     )
     if budget.mode == budget.Mode.HARD:
         text += "\nCalls that would exceed it are refused.\n"
+    if settings.PUBLIC_URL:
+        text += f"\n{console_address.of()}/console/\n"
     return EmailMessage(
         subject=f"Budget {name!r} has reached {alert.percent} %",
         body=text,

@@ -1,4 +1,4 @@
-"""Declare what a file can say about tenants, their own roles, rate limits and budgets."""
+"""Declare what a file can say about tenants, their own roles, billing details, rate limits and budgets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenants.configuration.kinds import ConfigurationKind, Normal, register
 from tenants.configuration.section import FileSection
 from tenants.managed import people as _people  # noqa: F401  # which registers roles
 from tenants.members import roles
-from tenants.models import ApiKey, Budget, CustomRole, RateLimit, Tenant
+from tenants.models import ApiKey, BillingDetails, Budget, CustomRole, RateLimit, Tenant
 
 
 class TenantKind(ConfigurationKind):
@@ -72,6 +72,27 @@ class RoleKind(ConfigurationKind):
         roles.delete_role(scope.who, row)
 
 
+class BillingDetailsKind(ConfigurationKind):
+    """Billing details of the platform, which issues invoices, or of a tenant: at most one object."""
+
+    section = "billing_details"
+    order = 15
+    model = BillingDetails
+    identity = ()
+    fields = (
+        ConfigurationField("name", is_written=True, is_needed=True),
+        ConfigurationField("address"),
+        ConfigurationField("tax_id"),
+        ConfigurationField("email"),
+        ConfigurationField("reference"),
+        ConfigurationField("payment"),
+        ConfigurationField("terms_days"),
+        ConfigurationField("tax_name"),
+        ConfigurationField("tax_basis_points"),
+        ConfigurationField("note"),
+    )
+
+
 class BoundKind(ConfigurationKind):
     """Limits and budgets, of a tenant or one of its keys."""
 
@@ -121,5 +142,6 @@ class BudgetKind(BoundKind):
 
 TENANTS = register(TenantKind())
 ROLES = register(RoleKind())
+BILLING_DETAILS = register(BillingDetailsKind())
 LIMITS = register(LimitKind())
 BUDGETS = register(BudgetKind())

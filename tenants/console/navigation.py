@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -153,6 +154,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Invoices"), "tenants.invoice"),
             MenuTab(_("Periods"), "tenants.billingperiod"),
             MenuTab(_("Credit"), "tenants.credittransaction"),
+            MenuTab(_("Billing details"), "tenants.billingdetails"),
         ),
     ),
     MenuEntry(
@@ -202,34 +204,39 @@ def _tabs(tabs: Iterable[MenuTab], request: HttpRequest) -> Iterator[ShownTab]:
 
 def _is_at(path: str, address: str | None) -> bool:
     """Tell whether a path is a page, or one below it; below the first page lie all others."""
-    if address is None or address == reverse("admin:index"):
+    if address is None or address == _url("index"):
         return path == address
     return path.startswith(address)
 
 
 def _address(target: str, request: HttpRequest) -> str | None:
     """Return the address of a tab; None where there is none, or the person may not open it."""
-    if not target:
-        return None
-    may = _model_rule(target) if "." in target else _page_rule(target)
+    may = _rule(target) if target else None
     if may is None or not may(request):
         return None
-    name = f"{target.replace('.', '_')}_changelist" if "." in target else target
+    return _url(f"{target.replace('.', '_')}_changelist" if "." in target else target)
+
+
+# Pages and routes stay what they are once the console is loaded, and every page draws the menu.
+
+
+@cache
+def _url(name: str) -> str | None:
     try:
         return reverse(f"admin:{name}")
     except NoReverseMatch:
         return None
 
 
-def _model_rule(target: str) -> Callable[[HttpRequest], bool] | None:
-    for model, page in admin.site._registry.items():
-        if model._meta.label_lower == target:
-            return page.has_module_permission
-    return None
-
-
-def _page_rule(target: str) -> Callable[[HttpRequest], bool] | None:
-    for page in pages.registered():
-        if page.name == target:
-            return page.may
-    return None
+@cache
+def _rule(target: str) -> Callable[[HttpRequest], bool] | None:
+    """Return who may open a tab; None where there is no such page."""
+    if "." in target:
+        found = (
+            page.has_module_permission
+            for model, page in admin.site._registry.items()
+            if model._meta.label_lower == target
+        )
+    else:
+        found = (page.may for page in pages.registered() if page.name == target)
+    return next(found, None)

@@ -150,12 +150,14 @@ def sentence(row: LoggedRequest) -> str:
     return _pattern(row) % known
 
 
-def in_lines(found: RequestDetail) -> str:
-    """Tell of a request in a few lines of text: how it ended, and each of its attempts."""
+def in_lines(found: RequestDetail, names: Mapping[str, str]) -> str:
+    """Tell of a request in a few lines of text: how it ended, and each of its attempts. `names` are those of
+    its tenant and key."""
     row = found.summary
     told = [f"{row.id}  {row.at:%Y-%m-%d %H:%M:%S}Z", sentence(row)]
-    key = row.key_public_id or "-"
-    told.append(f"tenant {row.tenant_id or '-'}, key {key}, {row.route}, {row.alias or '-'}")
+    key = " ".join(filter(None, (names.get("key"), row.key_public_id))) or "-"
+    tenant = names.get("tenant") or row.tenant_id or "-"
+    told.append(f"tenant {tenant}, key {key}, {row.route}, {row.alias or '-'}")
     if row.is_refused:
         told.append(f"HTTP {row.http_status} {row.code}")
     for each in found.attempts:

@@ -8,6 +8,7 @@ this database as long as none of its keys has another digest and at least one is
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 
 from gateway_project.lib.keyring import Keyring, KeyringError
 from tenants.models import KeyFingerprint
@@ -28,7 +29,7 @@ def confirm(kind: KeyFingerprint.Kind, ring: Keyring) -> None:
     refuse_foreign(kind, ring, known)
     new = [
         KeyFingerprint(kind=kind, key_id=key_id, digest=digest)
-        for key_id, digest in _digests(kind, ring).items()
+        for key_id, digest in digests(kind, ring.all()).items()
         if key_id not in known
     ]
     if new:
@@ -41,7 +42,7 @@ def refuse_foreign(
 ) -> None:
     """Check without writing. Raise ForeignKeys."""
     known = _read_known(kind) if known is None else known
-    ours = _digests(kind, ring)
+    ours = digests(kind, ring.all())
     shared = ours.keys() & known.keys()
     different = sorted(key_id for key_id in shared if ours[key_id] != known[key_id])
     if different:
@@ -76,10 +77,11 @@ def _read_known(kind: KeyFingerprint.Kind) -> dict[str, str]:
     return dict(KeyFingerprint.objects.filter(kind=kind).values_list("key_id", "digest"))
 
 
-def _digests(kind: KeyFingerprint.Kind, ring: Keyring) -> dict[str, str]:
+def digests(kind: str, keys: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the fingerprint of each key, by its id."""
     return {
         key_id: hmac.digest(
             key, f"tollgate key fingerprint|{kind}|{key_id}".encode(), "sha256"
         ).hex()
-        for key_id, key in ring.all().items()
+        for key_id, key in keys.items()
     }

@@ -48,6 +48,7 @@ class UserResource(PlatformResource):
     """Accounts. Operators and auditors are made here; everybody else comes by an invitation."""
 
     model = User
+    named_by = ("username",)
     area = Area.MEMBERS
     rights = frozenset({"view", "add", "change"})
     fields = ("username", "email", "is_active")

@@ -40,6 +40,7 @@ class MembershipResource(HolderResource):
     """Memberships. A tenant keeps an owner."""
 
     model = Membership
+    named_by = ("user__username",)
     fields = ("tenant", "user", "role", "custom_role")
     fixed = ("tenant", "user")
 
@@ -91,6 +92,7 @@ class CustomRoleResource(Resource):
     """A tenant's own roles. Nobody makes, changes or deletes one that gives more than they have."""
 
     model = CustomRole
+    named_by = ("name",)
     area = Area.ROLES
     fields = ("tenant", "name", "permissions")
 

@@ -29,6 +29,8 @@ class Resource:
     area: ClassVar[Area]
     rights: ClassVar[frozenset[Right]] = frozenset(RIGHTS)  # what can be done with such rows at all
     key: ClassVar[str] = "pk"  # the column by which people and programs name a row
+    # The columns that people call a row by within its owner, of linked rows too; none if rows have no names.
+    named_by: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]] = ()  # what is written, columns of the model
     extra: ClassVar[tuple[str, ...]] = ()  # what is written beside columns, such as a secret
     fixed: ClassVar[tuple[str, ...]] = ("tenant",)  # set once, when the row is made
@@ -131,6 +133,12 @@ def key_of(model: type[Model]) -> str:
     """Return the column by which rows of a model are named."""
     resource = _resources.get(model)
     return "pk" if resource is None else resource.key
+
+
+def named_by(model: type[Model]) -> tuple[str, ...]:
+    """Return the columns that people call rows of a model by."""
+    resource = _resources.get(model)
+    return () if resource is None else resource.named_by
 
 
 def linkable(who: Access, rows: QuerySet[Row]) -> QuerySet[Row]:

@@ -19,6 +19,7 @@ class IdentityProviderResource(Resource):
     """Identity providers: the client's `secret` goes in and is never shown again."""
 
     model = IdentityProvider
+    named_by = ("name",)
     area = Area.SIGN_IN
     fields = (
         "tenant",
@@ -56,6 +57,7 @@ class IdentityDomainResource(Resource):
     """
 
     model = IdentityDomain
+    named_by = ("domain",)
     area = Area.SIGN_IN
     fields = ("provider", "domain", "confirmed")
     fixed = ("provider", "domain")

@@ -19,6 +19,7 @@ from tenants.managed.resource import Resource, Row, Values, register
 from tenants.managed.values import cleaned
 from tenants.models import (
     ApiKey,
+    BillingDetails,
     BillingPeriod,
     Budget,
     CreditTransaction,
@@ -40,6 +41,7 @@ class TenantResource(Resource):
     """Tenants. Operators make and remove them; owners and admins may rename their own."""
 
     model = Tenant
+    named_by = ("slug",)
     area = Area.TENANT
     fields = (
         "name",
@@ -78,6 +80,7 @@ class KeyResource(Resource):
     """API keys, of which the secret is returned once. They are rotated and revoked in tenants/keys."""
 
     model = ApiKey
+    named_by = ("name",)
     area = Area.KEYS
     key = "public_id"
     fields = ("tenant", "name", "scopes", "all_aliases", "allowed_networks", "expires_at")
@@ -112,6 +115,7 @@ class LimitResource(Bound):
 
 class BudgetResource(Bound):
     model = Budget
+    named_by = ("name",)
     fields = (
         "tenant",
         "api_key",
@@ -189,6 +193,7 @@ class CreditResource(Resource):
     """Movements of prepaid credit. Operators grant; nothing is changed or deleted."""
 
     model = CreditTransaction
+    named_by = ("reference",)
     area = Area.BILLING
     rights = frozenset({"view", "add"})
     fields = ("tenant", "reference", "expires_at", "priority", "reason")
@@ -278,6 +283,30 @@ class InvoiceResource(Resource):
     fixed = ()
 
 
+class BillingDetailsResource(Resource):
+    """Billing details: of the issuer, by operators, and of those whom invoices are addressed to.
+
+    What is added to an invoice, and by when it is due, is not the customer's to set.
+    """
+
+    model = BillingDetails
+    area = Area.BILLING_DETAILS
+    fields = (
+        "tenant",
+        "name",
+        "address",
+        "tax_id",
+        "email",
+        "reference",
+        "payment",
+        "terms_days",
+        "tax_name",
+        "tax_basis_points",
+        "note",
+    )
+    of_operators = ("payment", "terms_days", "tax_name", "tax_basis_points", "note")
+
+
 TENANTS = register(TenantResource())
 KEYS = register(KeyResource())
 LIMITS = register(LimitResource())
@@ -289,3 +318,4 @@ USAGE_HOURS = register(UsageHourResource())
 USAGE_DAYS = register(UsageDayResource())
 PERIODS = register(PeriodResource())
 INVOICES = register(InvoiceResource())
+BILLING_DETAILS = register(BillingDetailsResource())

@@ -23,6 +23,7 @@ class TokenResource(Resource):
     """
 
     model = ApiToken
+    named_by = ("name",)
     area = Area.TOKENS
     key = "public_id"
     fields = ("tenant", "name", "scopes", "expires_at")

@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
-DEFAULT = "http://127.0.0.1:8000"
+from gateway_project.lib.public_address import LOCAL
 
 
-def of(given: str = "", *, otherwise: str = DEFAULT) -> str:
+def of(given: str = "", *, otherwise: str = LOCAL) -> str:
     """Return the origin of the console: as given, else the first trusted origin, else `otherwise`. Raise
     ValidationError.
     """
@@ -19,6 +20,12 @@ def of(given: str = "", *, otherwise: str = DEFAULT) -> str:
         return next(named, otherwise)
     parts = urlsplit(given)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        message = f"{given!r} is not an http(s) address; write it like {DEFAULT}."
+        message = f"{given!r} is not an http(s) address; write it like {LOCAL}."
         raise ValidationError({"console-url": message})
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def beside(request: HttpRequest) -> str:
+    """Return the origin for links on a page of the console: the public one if set, else the page's own."""
+    own = request.build_absolute_uri("/").rstrip("/")
+    return of(otherwise=own) if settings.PUBLIC_URL else own

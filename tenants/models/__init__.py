@@ -23,6 +23,7 @@ from tenants.models.billing import (
     InvoiceSequence,
     RetentionHorizon,
 )
+from tenants.models.billing_details import BillingDetails
 from tenants.models.budgets import Budget, BudgetAlert, BudgetLease, BudgetWindow
 from tenants.models.deletion import TenantDeletion
 from tenants.models.identity import ExternalIdentity, IdentityDomain, IdentityProvider
@@ -43,6 +44,7 @@ from tenants.models.prices import PriceLine, PriceVersion
 from tenants.models.refusals import RefusalHour, RefusedRequest
 from tenants.models.rollups import (
     DirtyHour,
+    KeyDay,
     ModelDay,
     ModelHour,
     SumsBackfill,
@@ -64,6 +66,7 @@ __all__ = [
     "AuditCheckpoint",
     "AuditEvent",
     "AuditPosition",
+    "BillingDetails",
     "BillingPeriod",
     "Budget",
     "BudgetAlert",
@@ -84,6 +87,7 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceSequence",
+    "KeyDay",
     "KeyFingerprint",
     "KeySecret",
     "LastOwner",

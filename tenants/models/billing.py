@@ -64,7 +64,10 @@ class InvoiceSequence(models.Model):
 
 
 class Invoice(RecordedModel):
-    """An invoice or credit note. Amounts are cents, rounded half-up once a line; totals are sums of lines."""
+    """An invoice or credit note. Amounts are cents, rounded half-up once a line; totals are sums of lines.
+
+    Tax is of the subtotal (tenants/billing/tax.py).
+    """
 
     class Kind(models.TextChoices):
         INVOICE = "invoice", _("Invoice")
@@ -85,9 +88,16 @@ class Invoice(RecordedModel):
     currency = models.CharField(max_length=3, default="USD")
     subtotal_cents = models.BigIntegerField(default=0)
     credit_cents = models.BigIntegerField(default=0, help_text=_("Paid from prepaid credit."))
-    total_cents = models.BigIntegerField(
-        default=0, help_text=_("To be paid: subtotal less credit.")
+    tax_basis_points = models.PositiveSmallIntegerField(
+        null=True, help_text=_("Hundredths of a percent of the subtotal; empty: no tax is shown.")
     )
+    tax_cents = models.BigIntegerField(
+        default=0, db_default=0, help_text=_("Of the subtotal, rounded half up, once.")
+    )
+    total_cents = models.BigIntegerField(
+        default=0, help_text=_("To be paid: subtotal and tax, less credit.")
+    )
+    due_on = models.DateField(null=True, help_text=_("When it is due; credit notes never are."))
     reason = models.CharField(max_length=300, blank=True)
     canonical = models.TextField(
         blank=True, help_text=_("The canonical JSON of the finalized document.")
@@ -117,6 +127,11 @@ class Invoice(RecordedModel):
 
     def __str__(self) -> str:
         return f"{self.tenant} {self.number or 'draft'}"
+
+    @property
+    def gross_cents(self) -> int:
+        """Return what it comes to with tax, before credit."""
+        return self.subtotal_cents + self.tax_cents
 
 
 class InvoiceLine(models.Model):

@@ -32,7 +32,8 @@ class DirtyHour(models.Model):
 class UsageSum(models.Model):
     """`requests` are what clients asked, each counted where its first call went; `calls` are upstream calls;
     `failed` those without an answer, `absorbed` those of them after which another target was tried;
-    `estimated` those whose usage no provider reported; `unpriced` those without a price."""
+    `estimated` those whose usage no provider reported; `unpriced` those without a price. `hits` of the calls
+    were answered by the response cache, which saved `saved_nano`; their tokens are not among those summed."""
 
     tenant = models.ForeignKey(
         Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
@@ -48,6 +49,7 @@ class UsageSum(models.Model):
     absorbed = models.BigIntegerField(default=0, db_default=0)
     estimated = models.BigIntegerField(default=0)
     unpriced = models.BigIntegerField(default=0)
+    hits = models.BigIntegerField(default=0, db_default=0)
     input_fresh = models.BigIntegerField(default=0)
     input_audio = models.BigIntegerField(default=0)
     cache_read = models.BigIntegerField(default=0)
@@ -63,6 +65,7 @@ class UsageSum(models.Model):
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
     unfunded_nano = models.BigIntegerField(default=0)
+    saved_nano = models.BigIntegerField(default=0, db_default=0)
 
     SUBJECT: ClassVar = (
         "tenant",
@@ -103,6 +106,51 @@ class UsageDay(UsageSum):
         return f"{self.alias} {self.starts_at:%Y-%m-%d}"
 
 
+class KeyDay(models.Model):
+    """Sums of a day of UTC by key, over all aliases and models: what reports by key add up. The columns are
+    those of UsageSum."""
+
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
+    )
+    starts_at = models.DateTimeField()
+    key_public_id = models.CharField(max_length=10, blank=True)
+    requests = models.BigIntegerField(default=0, db_default=0)
+    calls = models.BigIntegerField(default=0, db_default=0)
+    failed = models.BigIntegerField(default=0, db_default=0)
+    absorbed = models.BigIntegerField(default=0, db_default=0)
+    estimated = models.BigIntegerField(default=0, db_default=0)
+    unpriced = models.BigIntegerField(default=0, db_default=0)
+    hits = models.BigIntegerField(default=0, db_default=0)
+    input_fresh = models.BigIntegerField(default=0, db_default=0)
+    input_audio = models.BigIntegerField(default=0, db_default=0)
+    cache_read = models.BigIntegerField(default=0, db_default=0)
+    cache_write = models.BigIntegerField(default=0, db_default=0)
+    cache_write_long = models.BigIntegerField(default=0, db_default=0)
+    output_visible = models.BigIntegerField(default=0, db_default=0)
+    output_audio = models.BigIntegerField(default=0, db_default=0)
+    output_reasoning = models.BigIntegerField(default=0, db_default=0)
+    cost_nano = models.BigIntegerField(default=0, db_default=0)
+    charge_nano = models.BigIntegerField(default=0, db_default=0)
+    unfunded_nano = models.BigIntegerField(default=0, db_default=0)
+    saved_nano = models.BigIntegerField(default=0, db_default=0)
+
+    SUBJECT: ClassVar = ("tenant", "starts_at", "key_public_id")
+
+    class Meta:
+        verbose_name = verbose_name_plural = _("daily usage by key")
+        ordering = ("-starts_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "starts_at", "key_public_id"), name="one_sum_per_day_and_key"
+            ),
+        )
+        indexes = (models.Index(fields=("starts_at",), name="key_days_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.key_public_id} {self.starts_at:%Y-%m-%d}"
+
+
 class ModelSum(models.Model):
     """Sums over all keys, with what charts need: how calls ended, and how long those took that were answered.
 
@@ -125,6 +173,7 @@ class ModelSum(models.Model):
     absorbed = models.BigIntegerField(default=0)
     estimated = models.BigIntegerField(default=0)
     unpriced = models.BigIntegerField(default=0)
+    hits = models.BigIntegerField(default=0, db_default=0)
     incomplete = models.BigIntegerField(default=0)
     client_gone = models.BigIntegerField(default=0)
     cancelled = models.BigIntegerField(default=0)
@@ -140,6 +189,7 @@ class ModelSum(models.Model):
     cost_nano = models.BigIntegerField(default=0)
     charge_nano = models.BigIntegerField(default=0)
     unfunded_nano = models.BigIntegerField(default=0)
+    saved_nano = models.BigIntegerField(default=0, db_default=0)
 
     SUBJECT: ClassVar = ("tenant", "starts_at", "alias", "provider", "upstream_model")
 

@@ -11,7 +11,9 @@ from tenants.billing import histograms
 @dataclass(frozen=True, slots=True)
 class Used:
     """Hold what was used. Requests are what clients sent, calls what was sent to upstreams for them; tokens
-    are disjoint. `cost_nano` is None for whoever may not see what calls cost the platform."""
+    are disjoint. `hits` of the requests were answered by the response cache, which saved `saved_nano`; their
+    tokens are no model's, and not among these. `cost_nano` is None for whoever may not see what calls cost
+    the platform."""
 
     requests: int = 0
     calls: int = 0
@@ -19,6 +21,7 @@ class Used:
     absorbed: int = 0
     estimated: int = 0
     unpriced: int = 0
+    hits: int = 0
     incomplete: int = 0
     client_gone: int = 0
     cancelled: int = 0
@@ -29,6 +32,7 @@ class Used:
     output: int = 0
     reasoning: int = 0
     charge_nano: int = 0
+    saved_nano: int = 0
     cost_nano: int | None = 0
 
     @classmethod

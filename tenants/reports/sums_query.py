@@ -2,8 +2,8 @@
 hour is cut.
 
 One statement sees one state of the database, so that the totals of groups and those of buckets agree while
-sums are computed anew. By key it reads the sums by key, by end user the ledger's rows, and else the sums by
-model.
+sums are computed anew. By key alone it reads the days by key, by key and model the sums by both, by end user
+the ledger's rows, and else the sums by model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from django.db import connection
 from tenants.billing import histograms, sum_sql
 from tenants.billing.instants import floor_hour
 from tenants.models import (
+    KeyDay,
     ModelDay,
     ModelHour,
     RefusalHour,
@@ -36,7 +37,7 @@ TOKENS: Mapping[str, str] = {
     "output": "output_visible + output_audio",
     "reasoning": "output_reasoning",
 }
-AMOUNTS = ("charge_nano", "cost_nano")
+AMOUNTS = ("charge_nano", "cost_nano", "saved_nano")
 FIGURES = (*sum_sql.COUNTS, *sum_sql.ENDINGS, *TOKENS, *AMOUNTS)
 LARGEST = 7
 MAX_GROUPS = 1_000
@@ -51,6 +52,7 @@ COLUMNS: Mapping[str, str] = {
 }
 _ROWS = (UsageRow._meta.db_table, "opened_at")
 _BY_MODEL = {"day": ModelDay._meta.db_table, "hour": ModelHour._meta.db_table}
+_BY_KEY_ALONE = {"day": KeyDay._meta.db_table, "hour": UsageHour._meta.db_table}
 _BY_KEY = {"day": UsageDay._meta.db_table, "hour": UsageHour._meta.db_table}
 _NOTHING = dict.fromkeys(FIGURES, 0)
 
@@ -86,7 +88,10 @@ class SumQuery:
         """Return the table with sums of this grain, and its column of time."""
         if grain == "row" or self.is_of_rows:
             return _ROWS
-        return (_BY_KEY if self.is_by_key else _BY_MODEL)[grain], "starts_at"
+        if not self.is_by_key:
+            return _BY_MODEL[grain], "starts_at"
+        is_alone = {"key", "tenant"}.issuperset({self.by or "key", *self.filters})
+        return (_BY_KEY_ALONE if is_alone else _BY_KEY)[grain], "starts_at"
 
 
 Figures = dict[str, int]
@@ -311,7 +316,7 @@ def _part(
 def _figure(name: str, *, is_rows: bool) -> str:
     """Return the SQL of a figure of a row or sum."""
     if name in TOKENS:
-        return TOKENS[name]
+        return sum_sql.quantity(TOKENS[name]) if is_rows else TOKENS[name]
     if not is_rows or name in AMOUNTS:
         return name
     if name in histograms.CONDITIONS:

@@ -20,6 +20,7 @@ from tenants.reports.usage_series import SeriesQuestion
 FIGURES = (
     *("requests", "calls", "failed", "absorbed", "estimated", "unpriced"),
     *("input", "cached", "written", "output", "reasoning", "charge_nano"),
+    *("hits", "saved_nano"),
 )
 BUCKETS_AT_ONCE = 31
 

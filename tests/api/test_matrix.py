@@ -91,6 +91,7 @@ FURTHER: dict[tuple[str, str], tuple[Area, Right]] = {
     ("invoices", "pdf"): (Area.BILLING, "view"),
     ("invoices", "html"): (Area.BILLING, "view"),
     ("invoices", "csv"): (Area.BILLING, "view"),
+    ("invoices", "json"): (Area.BILLING, "view"),
     ("invoices", "credit_note"): (Area.BILLING, "change"),
     ("billing-periods", "usage"): (Area.BILLING, "view"),
     ("billing-periods", "close"): (Area.BILLING, "change"),
@@ -168,6 +169,7 @@ def new_rows(world: World) -> dict[str, dict[str, Any]]:
             "book": "charge", "model": "m", "effective_from": "2030-01-01T00:00:00Z",
             "lines": [{"token_class": "input_fresh", "pico_per_token": 1}],
         },
+        "billing-details": {"name": "New"},
         "credit": {"tenant": ours.tenant.pk, "reference": "r", "amount_cents": 100},
         "providers": {"name": "new", "protocol": "chat", "base_url": "https://n.example/v1"},
         "credentials": {"provider": ours.provider.pk, "name": "new", "secret": f"new-{SECRET}"},
@@ -272,6 +274,8 @@ def expected(case: Case, route: ApiRoute, method: str, whose: str, row: Model | 
 def _created(case: Case, route: ApiRoute) -> set[int]:
     if route.prefix == "members" and not case.of_platform:
         return {400}  # whoever a tenant's people could add is a member already; others are invited
+    if route.prefix == "billing-details":
+        return {400}  # there are some of the tenant already, and never two
     return {403} if route.prefix == "support-sessions" else {201}  # no person made the token
 
 

@@ -331,7 +331,7 @@ def test_invoices_have_their_documents(world: World, owner: Api):
 
     assert pdf.content.startswith(b"%PDF")
     assert pdf.headers["content-type"] == "application/pdf"
-    assert b"ours tenant" in html.content
+    assert b"ours legal name" in html.content
     assert html.headers["content-type"] == "text/html"
 
 

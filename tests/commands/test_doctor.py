@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 from pytest_django import Settings
 
 from gateway_project import migrating, preflight
 from gateway_project.lib import clock, keyring
+from gateway_project.lib.otlp_endpoint import OtlpEndpoint
 from gateway_project.lib.secret import Secret
 from responses_api.webhooks import endpoints
 from routing import credentials
 from routing.models import Alias, Provider, Target
 from tenants import heartbeats
+from tenants.audit import events
 from tenants.heartbeats import Pulse
 from tenants.ledger import set_aside
 from tenants.ledger.ingest import ingest_all
@@ -27,6 +30,7 @@ from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
 from tests.commands.running import answer, failed_answer, text
 from tests.support import rows
+from tests.support.receiver import Receiver
 from tests.tenants.ledger.conftest import log_of, opened, write_call
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
@@ -177,6 +181,11 @@ def test_who_cannot_get_into_the_console_or_be_told_is_pointed_out(settings: Set
     ((level, message), _) = about(found, "allowed hosts")[-2:]
     assert (level, "list it in TOLLGATE_ALLOWED_HOSTS" in message) == ("ok", False)
     assert "requests to other.example:8443 are refused" in about(found, "allowed hosts")[1][1]
+    assert about(found, "public url") == []
+    settings.SECURE_COOKIES = True  # so that a proxy ends TLS
+    assert "TOLLGATE_PUBLIC_URL is not set" in about(failed_answer("doctor"), "public url")[0][1]
+    settings.PUBLIC_URL = "https://gate.example"
+    assert about(failed_answer("doctor"), "public url") == [("ok", "https://gate.example")]
     settings.CSRF_TRUSTED_ORIGINS = []
     settings.ALLOWED_HOSTS = ["localhost"]
     settings.UNKNOWN_VARIABLES = ["TOLLGATE_X is not a setting and changes nothing."]
@@ -285,3 +294,35 @@ def test_a_disk_that_is_too_full_to_take_calls_is_told(settings: Settings, tmp_p
     settings.SPOOL_DIR = tmp_path
     settings.SPOOL_LEAST_FREE_PERCENT = 101
     assert "calls are refused with 503" in about(failed_answer("doctor"), "spools")[0][1]
+
+
+def test_a_collector_that_takes_no_traces_is_pointed_out(settings: Settings) -> None:
+    with Receiver((200, 401)) as receiver:
+        settings.OTLP_ENDPOINT = OtlpEndpoint(receiver.url_of(""), {"x-key": Secret("canary")})
+        for level, problem in (("ok", ""), ("hint", "status 401")):
+            ((found, message),) = about(answer("doctor"), "traces")
+            assert found == level
+            assert problem in message
+            assert "canary" not in message
+        assert [each.body for each in receiver.received] == [b'{"resourceSpans":[]}'] * 2
+    settings.OTLP_ENDPOINT = OtlpEndpoint("http://127.0.0.1:4317", {})
+    refused, port = about(answer("doctor"), "traces")
+    assert "ConnectionRefusedError" in refused[1]
+    assert "4318" in port[1]
+
+
+def test_a_backup_that_is_old_or_was_never_made_is_hinted_at(settings: Settings) -> None:
+    assert about(answer("doctor"), "backup")[0][0] == "hint"
+
+    def made(taken_at: datetime, database: bool) -> None:
+        with transaction.atomic():
+            details = {"taken_at": taken_at.isoformat(), "database": database}
+            events.record("backup.made", details=details)
+
+    made(clock.now() - timedelta(hours=27), True)
+    made(clock.now(), False)  # of a host's spools alone
+    ((level, message),) = about(answer("doctor"), "backup")
+    assert level == "hint"
+    assert "older than TOLLGATE_BACKUP_MAX_AGE" in message
+    settings.BACKUP_MAX_AGE = timedelta(hours=28)
+    assert about(answer("doctor"), "backup")[0][0] == "ok"

@@ -80,6 +80,16 @@ def test_add_provider_knows_how_anthropic_takes_its_key() -> None:
     assert answer("add_provider", "claude", "--protocol", "anthropic", *url)["auth"] == "x-api-key"
 
 
+def test_add_provider_says_who_is_told_of_traces() -> None:
+    answer(*VLLM)
+    assert Provider.objects.get(name="vllm").forward_trace_context is False
+    Provider.objects.all().delete()
+    answer(*VLLM, "--forward-trace-context")
+    assert Provider.objects.get(name="vllm").forward_trace_context is True
+    exported = text("export_config")
+    assert "forward_trace_context: true" in exported
+
+
 def test_add_provider_stores_quirks_and_the_tenant() -> None:
     tenant = Tenant.objects.create(slug="acme", name="Acme")
     told = ("no_stream_usage=true", "max_tokens_field=max_tokens", "keepalive_seconds=3")

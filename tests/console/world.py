@@ -33,6 +33,7 @@ from tenants.models import (
     ApiKey,
     ApiToken,
     AuditEvent,
+    BillingDetails,
     BillingPeriod,
     Budget,
     CreditTransaction,
@@ -72,6 +73,7 @@ class Platform:
     alias: Alias
     price: PriceVersion
     guardrail: Guardrail
+    details: BillingDetails
 
     def rows(self) -> list[Model]:
         """All rows that have a page."""
@@ -150,6 +152,7 @@ def _side(name: str) -> Side:
         routes.alias,
         routes.price,
         routes.guardrail,
+        routes.details,
         tenant,
         member,
         key,
@@ -270,7 +273,10 @@ def _platform(name: str, tenant: Tenant | None = None) -> Platform:
         kind="terms",
         config={"terms": [f"{name} word"]},
     )
-    return Platform(provider, credential, model, alias, _price(name, tenant), guardrail)
+    details = BillingDetails.objects.create(
+        tenant=tenant, name=f"{name} legal name", address=f"{name} street", note=f"{name} note"
+    )
+    return Platform(provider, credential, model, alias, _price(name, tenant), guardrail, details)
 
 
 def _budget(name: str, tenant: Tenant, key: ApiKey) -> Budget:

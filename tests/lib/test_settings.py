@@ -20,6 +20,9 @@ REFUSED = [
     ("TOLLGATE_TRUSTED_PROXIES", "10.0.0.5/8", "write 10.0.0.0/8 or the single address 10.0.0.5"),
     ("TOLLGATE_TRUSTED_PROXIES", "10.0.0.0/8, proxy.internal", "'proxy.internal' is not a network"),
     ("TOLLGATE_TRUSTED_PROXIES", "10.0.0.0/33", "not a network"),
+    ("TOLLGATE_PUBLIC_URL", "https://gate.example/v1", "write its origin alone, https://gate.example."),
+    ("TOLLGATE_PUBLIC_URL", "https://*.gate.example", "expected one origin"),
+    ("TOLLGATE_PUBLIC_URL", "https://a.example,https://b.example", "expected one origin"),
     ("TOLLGATE_TRUSTED_ORIGINS", "gateway.example.com", "write it like https://gateway.example.com"),
     ("TOLLGATE_TRUSTED_ORIGINS", "https://gate.example/console", "https://gate.example."),
     ("TOLLGATE_TRUSTED_ORIGINS", "https://gate.example:http", "not an origin"),
@@ -70,6 +73,36 @@ def test_an_empty_secret_key_file_is_refused_by_our_name_for_it(
     (tmp_path / "secret_key").touch()
     with pytest.raises(SettingError, match=r"TOLLGATE_SECRET_KEY is not set, and .* is empty"):
         read(monkeypatch, {"TOLLGATE_DATA_DIR": str(tmp_path)})
+
+
+def test_what_the_public_url_implies_can_be_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    public = {
+        "TOLLGATE_DATA_DIR": str(tmp_path),
+        "TOLLGATE_PUBLIC_URL": "https://gate.example:8443",
+    }
+    found = read(monkeypatch, public)
+    assert found["ALLOWED_HOSTS"][-1] == "gate.example"
+    assert found["CSRF_TRUSTED_ORIGINS"] == found["API_ORIGIN"] == ["https://gate.example:8443"]
+    assert found["SECURE_COOKIES"] is True
+    told = {
+        "TOLLGATE_SECURE_COOKIES": "false",
+        "TOLLGATE_API_ORIGIN": "https://api.example",
+        "TOLLGATE_CONSOLE_HOSTS": "console.example,.other.example",
+        "TOLLGATE_TRUSTED_ORIGINS": "https://first.example",
+    }
+    found = read(monkeypatch, {**public, **told})
+    assert found["API_ORIGIN"] == ["https://api.example"]
+    assert found["SECURE_COOKIES"] is False
+    assert found["CSRF_TRUSTED_ORIGINS"] == [
+        "https://first.example",
+        "https://console.example:8443",
+        "https://gate.example:8443",
+    ]
+    plain = {**public, "TOLLGATE_PUBLIC_URL": "http://[::1]:8000"}
+    found = read(monkeypatch, plain)
+    assert (found["SECURE_COOKIES"], found["ALLOWED_HOSTS"][-1]) == (False, "[::1]")
 
 
 def test_what_can_be_used_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

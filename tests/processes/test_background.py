@@ -28,12 +28,15 @@ from tests.processes.conftest import new_database
 from tests.processes.served import Served, environment, eventually, kill
 from tests.support import grammar, wire
 from tests.support.client import question
+from tests.support.collector import ReadSpan, read
 from tests.support.databases import copy_migrated, url_of
 from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
+from tests.support.receiver import Receiver
 from tests.support.wire import Wire
 
 PACED = "[chunks=25] [pace=40]"
 PROTOCOLS = ("chat", "responses", "anthropic")
+SERVER, CLIENT, CONSUMER = 2, 3, 5  # kinds of spans
 REDIS_DATABASE = 9  # its queues are of these tests alone
 
 Start = Callable[..., Cluster]
@@ -301,6 +304,30 @@ def test_one_worker_makes_a_hundred_responses_at_once_and_metrics_tell_of_them(
         )
         eventually(lambda: ended in metrics_of(cluster.a))
         assert 'tollgate_processes{kind="background"} 1' in metrics_of(cluster.a)
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_a_run_that_a_worker_makes_is_part_of_the_trace_of_its_request(celery: Place) -> None:
+    with Receiver() as collector, ExitStack() as running:
+        options: dict[str, Any] = {
+            "TOLLGATE_OTLP_ENDPOINT": collector.url_of(""),
+            "TOLLGATE_TRACES_RATIO": "1",
+        }
+        cluster = celery.started(running, **options)
+        cluster.ends(cluster.create(cluster.a, "sandbox-chat", "Hi")["id"])
+
+        def spans() -> list[ReadSpan]:
+            return [span for each in list(collector.received) for span in read(each.body)]
+
+        eventually(lambda: {SERVER, CONSUMER} <= {span.kind for span in spans()})
+        (run,) = (span for span in spans() if span.kind == CONSUMER)
+        (asked,) = (span for span in spans() if span.span_id == run.parent_id)
+        (leg,) = (span for span in spans() if span.parent_id == run.span_id and span.kind == CLIENT)
+    assert {asked.trace_id, run.trace_id, leg.trace_id} == {asked.trace_id}
+    request_ids = {each.attributes["tollgate.request_id"] for each in (asked, run)}
+    assert request_ids == {f"req_{asked.trace_id}"}
 
 
 @pytest.mark.long

@@ -62,6 +62,23 @@ def served(prepared: Prepared, serve: Serve) -> Served:
     return serve(TOLLGATE_SECURE_COOKIES="true", TOLLGATE_TRUSTED_PROXIES="127.0.0.1")
 
 
+def test_the_public_url_is_all_there_is_to_say_and_is_printed_everywhere(serve: Serve) -> None:
+    served = serve(TOLLGATE_PUBLIC_URL=f"https://{HOST}", TOLLGATE_ALLOWED_HOSTS="127.0.0.1")
+    assert f"reached at https://{HOST}/v1, console at https://{HOST}/console/" in served.stdout
+    profile = manage(served.variables, "codex_profile", "sandbox-responses", "--tenant", "acme")
+    assert f'base_url = "https://{HOST}/v1"' in profile
+    made = json.loads(
+        manage(served.variables, "invite", "--tenant", "acme", "--role", "viewer", "--json")
+    )
+    assert made["link"].startswith(f"https://{HOST}/console/invitations/")
+    begun = json.loads(manage(served.variables, "quickstart", "--json"))
+    assert begun["base_url"] == f"https://{HOST}/v1"
+    assert begun["console_url"] == f"https://{HOST}/console/"
+    browser = Browser(served)
+    assert browser.sign_in(begun["username"], begun["password"]).status_code == 302
+    assert browser.flags[SESSION]["secure"]
+
+
 def test_the_console_behind_a_proxy_that_ends_tls(served: Served) -> None:
     made = json.loads(manage(served.variables, "create_operator", "grace", "--json"))
     password = made["password"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import orjson
@@ -12,9 +14,11 @@ from django.contrib.auth.models import User
 
 from gateway_project.lib import hosts
 from gateway_project.lib.client_address import TrustedProxies
-from gateway_project.lib.log import RequestLog
+from gateway_project.lib.log import ConsoleFormatter, JsonFormatter, RequestLog
+from responses_api.calls.dispatch import Dispatch
 from tenants.keys import key_format
 from tenants.keys.doorkeeper import Doorkeeper
+from tests.support import console_session
 from tests.support.client import client_of
 from tests.support.live import LiveGateway
 from tests.support.patience import GIVE_UP_SECONDS, until
@@ -122,12 +126,20 @@ def test_what_is_answered_well_has_a_line_too(
         http.get(f"/v1/responses/{made.json()['id']}?stream=true")
         http.get("/v1/responses/resp_none")
     models, call, follow, missing = lines
+    request_id = answer.headers["x-request-id"]
     assert models == {
-        "event": "request", "request_id": answer.headers["x-request-id"], "client": "127.0.0.1",
+        "event": "request", "request_id": request_id, "client": "127.0.0.1",
+        "trace_id": request_id.removeprefix("req_"), "span_id": request_id[-16:],
         "method": "GET", "path": "/v1/models", "tenant": "acme", "key": acme.key.public_id,
-        "http_status": 200, "error": None, "duration_ms": models["duration_ms"],
+        "account": None, "http_status": 200, "error": None, "duration_ms": models["duration_ms"],
+        "bytes_out": len(answer.content),
     }  # fmt: skip
     assert (call["event"], call["client"]) == ("call", "127.0.0.1")
+    assert (call["bytes_in"], call["bytes_out"]) == (
+        int(made.request.headers["content-length"]),
+        len(made.content),
+    )
+    assert 0 < call["upstream_ms"] < call["duration_ms"]
     assert (follow["key"], follow["path"]) == (
         acme.key.public_id,
         f"/v1/responses/{made.json()['id']}",
@@ -205,3 +217,62 @@ def test_a_form_from_an_origin_that_is_not_trusted_is_told_which_setting_trusts_
         del form["csrfmiddlewaretoken"]
         answer = http.post("/console/accounts/login/", data=form)
         assert (answer.status_code, "reload the page" in answer.text) == (403, True)
+
+
+def test_pages_and_what_they_consist_of_have_a_line_without_what_lets_somebody_in(
+    gateway: LiveGateway, as_stranger: httpx.Client, lines: list[Json]
+) -> None:
+    for path in ("/healthz", "/console/login/?next=/x", "/console/invitations/tokencanary7/"):
+        as_stranger.get(path)
+    assert [(line["event"], line["path"]) for line in lines] == [
+        ("request", "/console/login/"),
+        ("request", "/console/invitations/***/"),
+    ]
+    person = console_session.operator()
+    as_stranger.get("/console/", headers=person.headers)
+    assert lines[-1]["account"] == str(person.user.pk)
+    assert lines[-1]["http_status"] == 200
+
+
+def test_pages_of_strangers_do_not_hide_who_tries_keys(
+    gateway: LiveGateway, as_stranger: httpx.Client, lines: list[Json]
+) -> None:
+    visitors = gateway.worker.services.request_log.visitors
+    while visitors.take():
+        pass
+    as_stranger.get("/console/login/")
+    as_stranger.get("/v1/models")
+    assert [line["path"] for line in lines] == ["/v1/models"]
+    visitors._full_at = 0
+    as_stranger.get("/console/login/")
+    assert lines[-1]["left_out"] > 0
+
+
+def test_every_line_that_is_logged_for_a_request_says_so(
+    gateway: LiveGateway, acme: Customer
+) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+    formatter, told = JsonFormatter(), []
+
+    class Sink(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(orjson.loads(formatter.format(record)))
+
+    sink = Sink()
+    logging.getLogger("tollgate.exchange").addHandler(sink)
+    try:
+        with (
+            client_of(gateway, acme, traceparent=parent) as http,
+            patch.object(Dispatch, "first_output", side_effect=ZeroDivisionError),
+        ):
+            answer = http.post("/responses", json={"model": "sandbox-responses", "input": "Hi"})
+    finally:
+        logging.getLogger("tollgate.exchange").removeHandler(sink)
+    assert answer.status_code == 500
+    (line,) = told
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert line["span_id"] == answer.headers["x-request-id"][-16:]
+    people = ConsoleFormatter()
+    record = logging.makeLogRecord({"msg": "outside of any request"})
+    assert "request_id" not in people.format(record)

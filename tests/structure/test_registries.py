@@ -26,6 +26,7 @@ ALLOWED = {
     "gateway_project/openapi": "OpenAPI's own word",
     "gateway_project/demo": "made-up providers and calls",
     "responses_api/resources/codex_profile.py": "Codex's own word, in a file for Codex",
+    "responses_api/calls/trace_spans.py": "OpenTelemetry's own words",
     "tenants/prices/generate_starter.py": "a vendor's name in a price list",
 }
 

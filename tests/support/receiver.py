@@ -50,7 +50,11 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?token=1"
+        return self.url_of("/hook?token=1")
+
+    def url_of(self, path: str) -> str:
+        """Return the address of another path."""
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

@@ -34,6 +34,7 @@ from tenants.members import invitations, members, roles
 from tenants.models import (
     ApiCreation,
     ApiKey,
+    BillingDetails,
     Budget,
     BudgetAlert,
     BudgetLease,
@@ -275,6 +276,7 @@ def _money(tenant: Tenant, name: str, word: str, key: ApiKey) -> None:
     for at in (before, last, last):
         usage_rows.usage(tenant, at, charges={"input_fresh": 50 * CENT}, **fields)
     rollups.recompute_dirty()
+    BillingDetails.objects.create(tenant=tenant, name=f"{name} Inc.", tax_basis_points=1900)
     grant = prepaid.grant(tenant.pk, 30, "order 17")
     periods.advance(tenant)
     issued = list(Invoice.objects.filter(tenant=tenant).order_by("period__starts_at"))

@@ -22,6 +22,7 @@ from tests.processes.served import Program, Served, eventually, shell
 from tests.support.databases import url_of
 from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.receiver import Receiver
+from tests.upgrade.crowd import CROWD, Crowd, free_port
 from tests.upgrade.installation import Installation, restore, unpacked, upstream
 
 Json = dict[str, Any]
@@ -70,8 +71,8 @@ class Client:
 
 
 @contextmanager
-def serving(old: Installation) -> Iterator[tuple[Served, Client]]:
-    with Served(old.variables, "--quickstart") as served:
+def serving(old: Installation, port: int = 0) -> Iterator[tuple[Served, Client]]:
+    with Served(old.variables, "--quickstart", "--port", str(port)) as served:
         client = Client(served, old.keys)
         try:
             yield served, client
@@ -227,10 +228,16 @@ def assert_budgets_agree(old: Installation, now: Json) -> None:
 
 def assert_it_goes_on(
     old: Installation, sandbox: SandboxServer, receiver: Receiver, *beside: str
-) -> None:
-    """Serve, with these commands beside it, until everything that was under way has ended; then stop."""
+) -> dict[str, str]:
+    """Serve, with these commands beside it, until everything that was under way has ended; then stop. Return
+    the calls that clients made while it was being upgraded, by the rows they must have."""
     with ExitStack() as running:
-        served, client = running.enter_context(serving(old))
+        # Clients that knew the old version ask on, from before the migration until they have been answered.
+        port = free_port()
+        crowd = running.enter_context(Crowd(f"http://127.0.0.1:{port}", old.keys).asking())
+        served, client = running.enter_context(serving(old, port))
+        crowd.wait_until_answered()
+        assert crowd.turned_away > 0
         programs = [running.enter_context(Program(old.variables, command)) for command in beside]
         assert_kept_is_kept(client, old.told)
         assert_a_key_is_answered_once(client, sandbox, old.told)
@@ -242,6 +249,15 @@ def assert_it_goes_on(
         served.signal()
         assert served.wait(GIVE_UP_SECONDS) == 0
         assert not [line for line in served.lines if line.get("level") == "error"]
+    return crowd.answered
+
+
+def assert_each_call_has_its_row(now: Json, answered: dict[str, str]) -> None:
+    """Check that what clients were answered during the upgrade is booked once, whatever they tried before."""
+    rows = [row for row in now["rows"] if row["end_user"] == CROWD]
+    assert sorted(row["id"].replace("-", "") for row in rows) == sorted(answered)
+    assert {row["status"] for row in rows} == {"completed"}
+    assert {row["tenant_slug"] for row in rows} == set(answered.values())
 
 
 def queued(kind: str, home: Path) -> list[Json]:
@@ -254,8 +270,9 @@ def test_an_installation_on_sqlite_goes_on_where_it_was_killed(tmp_path: Path) -
     old = unpacked("sqlite", tmp_path)
     port = old.told["port"]
     with upstream(port) as sandbox, Receiver(at_port=port + 1) as receiver:
-        assert_it_goes_on(old, sandbox, receiver)
+        answered = assert_it_goes_on(old, sandbox, receiver)
         now = read(old, queued("postgres", tmp_path / "other"))
+    assert_each_call_has_its_row(now, answered)
     assert_books_agree(old, now)
     assert_budgets_agree(old, now)
 
@@ -281,8 +298,9 @@ def test_one_on_postgresql_goes_on_with_what_its_queues_hold(tmp_path: Path) -> 
             queues.rpush(queue, *map(json.dumps, messages))
         port = old.told["port"]
         with upstream(port) as sandbox, Receiver(at_port=port + 1) as receiver:
-            assert_it_goes_on(old, sandbox, receiver, "background_worker", "beat")
+            answered = assert_it_goes_on(old, sandbox, receiver, "background_worker", "beat")
             now = read(old, [])
+        assert_each_call_has_its_row(now, answered)
         assert_books_agree(old, now)
         assert_budgets_agree(old, now)
         queues.flushdb()

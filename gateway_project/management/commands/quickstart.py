@@ -18,7 +18,8 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument(
             "--base-url",
-            help="where the API will be served, including /v1; by default as in the last run",
+            help="where clients reach the API, including /v1; by default as TOLLGATE_PUBLIC_URL says, else "
+            "as in the last run",
         )
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:

@@ -15,9 +15,14 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument(
-            "--port", type=int, default=settings.SANDBOX_PORT, help="0 picks a free one"
+            "--host", default="127.0.0.1", help="the address to listen on; 127.0.0.1 by default"
+        )
+        parser.add_argument(
+            "--port",
+            type=int,
+            default=settings.SANDBOX_PORT,
+            help="TOLLGATE_SANDBOX_PORT by default; 0 picks a free one",
         )
         parser.add_argument("--log", metavar="FILE", help="append one JSON line for every call")
         parser.add_argument("--log-bodies", action="store_true", help="with the requests' bodies")

@@ -9,7 +9,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.demo import seeding
-from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.commands import (
+    AnsweringCommand,
+    CommandResult,
+    add_progress_option,
+    progress_of,
+)
 
 
 class Command(AnsweringCommand):
@@ -24,10 +29,14 @@ class Command(AnsweringCommand):
             action="store_true",
             help="do it although there is usage already; it cannot be taken out again",
         )
+        add_progress_option(parser)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         made = seeding.seed(
-            options["requests"], options["seed"], beside_data=options["beside_data"]
+            options["requests"],
+            options["seed"],
+            beside_data=options["beside_data"],
+            progress=progress_of(options),
         )
         told = (
             f"Made {made.tenants} tenants, {made.keys} keys, {made.requests:,} requests in "

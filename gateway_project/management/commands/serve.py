@@ -9,9 +9,23 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from gateway_project import preflight, quickstart
+from gateway_project.lib import public_address
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.serving import serve
-from gateway_project.serving.supervisor import PortInUse
+from gateway_project.serving.detach import detach
+from gateway_project.serving.handover import HandoverRefused
+from gateway_project.serving.supervisor import PortInUse, TakeoverFailed
+from gateway_project.serving.systemd import UnusableSocket
+
+# Each says in words why nothing is served.
+REASONS = (
+    PortInUse,
+    HandoverRefused,
+    TakeoverFailed,
+    UnusableSocket,
+    preflight.Unfit,
+    KeyringError,
+)
 
 
 class Command(BaseCommand):
@@ -20,13 +34,33 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
-        parser.add_argument("--workers", type=int, default=settings.WORKERS)
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="the address to listen on; 127.0.0.1 by default"
+        )
+        parser.add_argument(
+            "--port", type=int, default=8000, help="the port to listen on; 8000 by default"
+        )
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=settings.WORKERS,
+            help="how many processes; TOLLGATE_WORKERS by default, several need REDIS_URL",
+        )
         parser.add_argument(
             "--quickstart",
             action="store_true",
-            help="Migrate and seed first, as `quickstart` does.",
+            help="migrate and seed first, as `quickstart` does.",
+        )
+        parser.add_argument(
+            "--takeover",
+            action="store_true",
+            help="Take the port over from the gateway that serves there, if one does, without refusing a "
+            "call: once this one is ready the other stops accepting, ends its calls and exits.",
+        )
+        parser.add_argument(
+            "--detach",
+            action="store_true",
+            help="Return once it serves, and go on in the background; exit code 1 if it never does.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,17 +72,32 @@ class Command(BaseCommand):
             )
         if not 0 <= options["port"] <= 65_535:
             raise CommandError(f"--port is {options['port']}; a port is a number up to 65535.")
+        if options["takeover"] and not options["port"]:
+            raise CommandError("--takeover needs the --port that is to be taken over.")
         settings.WORKERS = options["workers"]  # the workers share a limit where Redis is away
+        tell_ready = detach() if options["detach"] else None
+
+        def announce(line: str) -> None:
+            self.stdout.write(line)
+            if tell_ready is not None:
+                tell_ready()
+
         try:
             if options["quickstart"]:
                 self._quickstart(serve.address(options["host"], options["port"]))
             preflight.refuse_unfit()
-            serve.run(options["host"], options["port"], options["workers"], self.stdout.write)
-        except (PortInUse, preflight.Unfit, KeyringError) as error:
+            serve.run(
+                options["host"],
+                options["port"],
+                options["workers"],
+                announce,
+                takes_over=options["takeover"],
+            )
+        except REASONS as error:
             raise CommandError(str(error)) from error
 
     def _quickstart(self, address: str) -> None:
         preflight.refuse_without_database()
-        ready = quickstart.ensure(f"{address}/v1")
+        ready = quickstart.ensure(public_address.api_url(otherwise=address))
         if ready.first_boot or ready.reissued:
             self.stdout.write(quickstart.announce(ready))

@@ -10,11 +10,12 @@ from django.core.management.base import CommandParser
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from responses_api.enforcement import setup
 from responses_api.models import Guardrail
-from routing import provider_options
+from tenants.managed import typed
 
 
 class Command(AnsweringCommand):
     help = "Add a guardrail. A secret is read from an environment variable, never from an option."
+    routes = ("POST guardrails",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -24,8 +25,15 @@ class Command(AnsweringCommand):
         parser.add_argument(
             "--key", dest="api_key", metavar="ID", help="only for calls of this key"
         )
-        parser.add_argument("--kind", required=True, choices=Guardrail.Kind.values)
-        parser.add_argument("--action", choices=Guardrail.Action.values)
+        parser.add_argument(
+            "--kind",
+            required=True,
+            choices=Guardrail.Kind.values,
+            help="what it looks for, or whom it asks",
+        )
+        parser.add_argument(
+            "--action", choices=Guardrail.Action.values, help="what it does; block by default"
+        )
         parser.add_argument(
             "--stage",
             action="append",
@@ -38,9 +46,19 @@ class Command(AnsweringCommand):
         parser.add_argument("--url", default="", help="where an external check is asked")
         parser.add_argument("--provider", help="instead: the provider of a moderation service")
         parser.add_argument("--secret-env", metavar="VAR", help="variable (or VAR_FILE) with it")
-        parser.add_argument("--allow-private-network", action="store_true")
-        parser.add_argument("--on-failure", choices=Guardrail.OnFailure.values)
-        parser.add_argument("--timeout-ms", type=int)
+        parser.add_argument(
+            "--allow-private-network",
+            action="store_true",
+            help="may be at a private or loopback address",
+        )
+        parser.add_argument(
+            "--on-failure",
+            choices=Guardrail.OnFailure.values,
+            help="what happens while an external check cannot be asked; closed by default",
+        )
+        parser.add_argument(
+            "--timeout-ms", type=int, help="how long an external check may take; 2000 by default"
+        )
         parser.add_argument("--parallel", action="store_true", help="ask while the model is asked")
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
@@ -50,7 +68,7 @@ class Command(AnsweringCommand):
         )  # fmt: skip
         given = {name: options[name] for name in names}
         given["config"] = setup.read_config(options["config"])
-        given |= setup.secret_of(provider_options.secret(options["secret_env"]))
+        given |= setup.secret_of(typed.secret(options["secret_env"]))
         made = setup.add(options["name"], options["tenant"], given)
         fields = setup.fields_of(made.row)
         text = f"Added {setup.in_words(made.row)}."

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from gateway_project.lib import public_address
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from responses_api.resources import codex_profile
 from routing import catalogue
@@ -20,7 +21,11 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("alias", help="the alias that Codex uses as its model")
-        parser.add_argument("--base-url", default="http://127.0.0.1:8000/v1", help="including /v1")
+        parser.add_argument(
+            "--base-url",
+            default=public_address.api_url(),
+            help="including /v1; by default as TOLLGATE_PUBLIC_URL says, else http://127.0.0.1:8000/v1",
+        )
         parser.add_argument(
             "--websockets",
             action="store_true",

@@ -17,6 +17,7 @@ from tenants.access.access import OPERATOR
 
 class Command(AnsweringCommand):
     help = "Explain where a call would go, and why; nothing is called."
+    routes = ("POST explain-route",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

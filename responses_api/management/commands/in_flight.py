@@ -15,6 +15,7 @@ from responses_api.live import viewing
 from responses_api.live.in_flight import InFlightCalls, PlacedCall
 from tenants import directory
 from tenants.access.access import OPERATOR
+from tenants.managed import naming
 
 NEEDS_REDIS = (
     "REDIS_URL is not set, and without Redis only the gateway's own process knows what it runs. Look at "
@@ -31,6 +32,7 @@ def calls_elsewhere() -> InFlightCalls:
 
 class Command(AnsweringCommand):
     help = "List the calls that are running, oldest first."
+    routes = ("GET in-flight",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -41,14 +43,18 @@ class Command(AnsweringCommand):
         tenant = directory.tenant(options["tenant"]) if options["tenant"] else None
         shown = asyncio.run(viewing.see(calls, OPERATOR, None if tenant is None else tenant.pk))
         found = shown.in_flight
-        lines = [_line(each) for each in found.calls]
+        names = naming.names_of_ids([{"key": each.call.key} for each in found.calls])
+        lines = [_line(*each) for each in zip(found.calls, names, strict=True)]
         lines.append(
             f"{found.total} running; {found.answered} of {found.asked} workers answered."
             if found.reach == "all"
             else "Redis does not answer, so no worker could be asked."
         )
         fields = {
-            "calls": [_fields(each) for each in found.calls],
+            "calls": [
+                {**_fields(each), "key_name": name.get("key", "")}
+                for each, name in zip(found.calls, names, strict=True)
+            ],
             "total": found.total,
             "workers_asked": found.asked,
             "workers_answered": found.answered,
@@ -71,10 +77,11 @@ def _fields(placed: PlacedCall) -> dict[str, Any]:
     }
 
 
-def _line(placed: PlacedCall) -> str:
+def _line(placed: PlacedCall, names: Mapping[str, str]) -> str:
     call = placed.call
+    key = f"{call.key} {names.get('key', '')}".rstrip()
     return (
-        f"{call.request_id}  {call.elapsed_ms / 1000:7.1f} s  {call.tenant}/{call.key}  "
+        f"{call.request_id}  {call.elapsed_ms / 1000:7.1f} s  {call.tenant}/{key}  "
         f"{call.alias} -> {call.target or '-'}  {call.phase}  {call.tokens} tokens  "
         f"{_worker(placed)}"
     )

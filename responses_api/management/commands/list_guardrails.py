@@ -14,6 +14,7 @@ from tenants import directory
 
 class Command(AnsweringCommand):
     help = "List the guardrails of the platform, and those of a tenant."
+    routes = ("GET guardrails",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

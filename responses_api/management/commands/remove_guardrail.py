@@ -15,10 +15,11 @@ from tenants.access.access import OPERATOR
 
 class Command(AnsweringCommand):
     help = "Remove a guardrail of the platform or of a tenant. Its events stay."
+    routes = ("DELETE guardrails/{key}",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("name")
+        parser.add_argument("name", help="what it is called")
         parser.add_argument("--tenant", help="of this tenant; of the platform when not given")
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:

@@ -18,6 +18,7 @@ from tenants.access.access import OPERATOR
 
 class Command(AnsweringCommand):
     help = "Close a circuit, so that the next call tries what it is for."
+    routes = ("POST circuits/reset",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

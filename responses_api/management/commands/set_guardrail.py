@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db.models import Model
 
-from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from responses_api.api.guardrails import GuardrailRows
 from responses_api.enforcement import setup
 from responses_api.models import Guardrail
-from tenants import directory, managed
-from tenants.access.access import OPERATOR
+from tenants.management.rows import SetRow
 
 
-class Command(AnsweringCommand):
-    help = "Change a guardrail of the platform or of a tenant."
+class Command(SetRow):
+    help = "Change a guardrail of the platform or of a tenant. What no option names stays as it is."
+    rows = GuardrailRows
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("name")
-        parser.add_argument("--tenant", help="of this tenant; of the platform when not given")
-        parser.add_argument("--action", choices=Guardrail.Action.values)
-        parser.add_argument("--config", metavar="JSON", help="what it looks for")
-        parser.add_argument("--on-failure", choices=Guardrail.OnFailure.values)
-        parser.add_argument("--timeout-ms", type=int)
-        switch = parser.add_mutually_exclusive_group()
-        switch.add_argument("--enable", action="store_const", const=True, dest="enabled")
-        switch.add_argument("--disable", action="store_const", const=False, dest="enabled")
+        parser.add_argument(
+            "--enable", action="store_const", const=True, dest="enabled", help="as --enabled"
+        )
+        parser.add_argument(
+            "--disable", action="store_const", const=False, dest="enabled", help="as --no-enabled"
+        )
 
-    def answer(self, options: Mapping[str, Any]) -> CommandResult:
-        row = setup.named(options["name"], directory.tenant_or_platform(options["tenant"]))
-        names = ("action", "on_failure", "timeout_ms", "enabled")
-        given = {name: options[name] for name in names if options[name] is not None}
-        if options["config"] is not None:
-            given["config"] = setup.read_config(options["config"])
-        changed = managed.change(OPERATOR, row, given)
-        return CommandResult(setup.fields_of(changed), f"Now {setup.in_words(changed)}.")
+    def tell(self, row: Model, once: dict[str, Any] | None = None) -> dict[str, Any]:
+        assert isinstance(row, Guardrail)
+        return {**super().tell(row, once), **setup.fields_of(row)}

@@ -31,6 +31,7 @@ class Command(AnsweringCommand):
     help = (
         "List the circuits that are open: what failed or asked to be left alone, and for how long."
     )
+    routes = ("GET circuits",)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         shown = asyncio.run(circuits.see(circuits_elsewhere(), OPERATOR))

@@ -18,6 +18,7 @@ from tenants.access.access import OPERATOR
 
 class Command(AnsweringCommand):
     help = "Stop a running call. What was answered until then is charged."
+    routes = ("POST in-flight/{request_id}/stop",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

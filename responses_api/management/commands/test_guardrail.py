@@ -22,6 +22,7 @@ class Command(AnsweringCommand):
     help = (
         "Try guardrails on a text from a file or stdin. Nothing is stored, and no model is asked."
     )
+    routes = ("POST guardrail-tests",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -29,7 +30,12 @@ class Command(AnsweringCommand):
         parser.add_argument("--tenant", help="of this tenant; of the platform when not given")
         parser.add_argument("--key", metavar="ID", help="all that apply to calls of this key")
         parser.add_argument("--model", default="", help="for this model")
-        parser.add_argument("--stage", default="input", choices=("input", "output", "tools"))
+        parser.add_argument(
+            "--stage",
+            default="input",
+            choices=("input", "output", "tools"),
+            help="where the text would stand; input by default",
+        )
         parser.add_argument("--file", help="the text; stdin when not given")
         parser.add_argument(
             "--piece",

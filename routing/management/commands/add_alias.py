@@ -14,6 +14,7 @@ from tenants import directory
 
 class Command(AnsweringCommand):
     help = "Add an alias, or replace the targets of an existing one."
+    routes = ("POST aliases",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -11,15 +11,22 @@ from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import catalogue, provider_advice, provider_options
 from routing.protocols import PROTOCOLS
 from tenants import directory
+from tenants.managed import typed
 
 
 class Command(AnsweringCommand):
     help = "Add an upstream. Its secret is read from an environment variable, never from an option."
+    routes = ("POST providers",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("name", help="lower-case, used as provider/model")
-        parser.add_argument("--protocol", required=True, metavar="|".join(PROTOCOLS))
+        parser.add_argument(
+            "--protocol",
+            required=True,
+            metavar="|".join(PROTOCOLS),
+            help="which the upstream speaks",
+        )
         parser.add_argument("--base-url", required=True, help="up to and including /v1")
         parser.add_argument(
             "--secret-env", metavar="VAR", help="variable (or VAR_FILE) with the key"
@@ -27,6 +34,11 @@ class Command(AnsweringCommand):
         parser.add_argument("--auth", metavar="bearer|x-api-key|api-key|none", help="see docs")
         parser.add_argument(
             "--allow-private", action="store_true", help="may be at a private or loopback address"
+        )
+        parser.add_argument(
+            "--forward-trace-context",
+            action="store_true",
+            help="its calls carry traceparent and tracestate",
         )
         parser.add_argument("--tenant", help="only for this tenant; every tenant when not given")
         parser.add_argument(
@@ -45,7 +57,8 @@ class Command(AnsweringCommand):
             auth_kind=options["auth"] or provider_options.usual_auth(options["protocol"]),
             quirks=provider_options.quirks(options["quirk"]),
             allow_private_network=options["allow_private"],
-            secret=provider_options.secret(options["secret_env"]),
+            secret=typed.secret(options["secret_env"]),
+            forward_trace_context=options["forward_trace_context"],
             tenant=directory.tenant_or_platform(options["tenant"]),
         )
         provider = catalogue.add_provider(new)

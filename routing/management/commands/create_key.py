@@ -16,6 +16,7 @@ from tenants.budgets import dollars
 
 class Command(AnsweringCommand):
     help = "Create an API key. Its secret is shown only once."
+    routes = ("POST keys",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -15,6 +15,7 @@ from routing import price_import
 
 class Command(AnsweringCommand):
     help = "Compare the cost book with public list prices; with --publish, adopt them."
+    routes = ("POST price-import",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

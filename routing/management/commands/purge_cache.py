@@ -14,6 +14,7 @@ from tenants import directory
 
 class Command(AnsweringCommand):
     help = "Give none of the answers again that an alias, and links to it, have kept until now."
+    routes = ("POST aliases/{key}/purge_cache",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 from gateway_project.lib import clock
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from routing import price_setting
+from routing.management.price_options import add_price_options
 from tenants import units
 from tenants.prices import dollars, publishing
 from tenants.token_classes import TOKEN_CLASSES
@@ -20,23 +21,7 @@ class Command(AnsweringCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--alias", help="what tenants are charged for this alias")
-        parser.add_argument("--tenant", help="only this tenant; every tenant when not given")
-        parser.add_argument("--provider", help="what a model of this provider costs us")
-        parser.add_argument("--model", help="the provider's name for the model")
-        for option in price_setting.CLASSES:
-            parser.add_argument(
-                f"--{option.replace('_', '-')}",
-                required=option in {"input", "output"},
-                metavar="DOLLARS",
-                help="per million tokens, for example 3.00",
-            )
-        parser.add_argument(
-            "--unit",
-            action="append",
-            metavar="UNIT=DOLLARS",
-            help="of another unit, such as images=0.04; repeatable",
-        )
+        add_price_options(parser)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         names = ("alias", "tenant", "provider", "model")

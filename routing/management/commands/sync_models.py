@@ -14,6 +14,7 @@ from tenants import directory
 
 class Command(AnsweringCommand):
     help = "Add the models a provider lists. Nothing is removed, and no alias is created."
+    routes = ("POST providers/{key}/sync",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -15,6 +15,7 @@ from tenants.members import members, roles
 
 class Command(AnsweringCommand):
     help = "Make somebody who has an account a member of a tenant."
+    routes = ("POST members",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

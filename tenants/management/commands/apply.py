@@ -18,6 +18,7 @@ from tenants.configuration.secrets import SecretsOfHost
 
 class Command(AnsweringCommand):
     help = "Make providers, aliases, prices, tenants and what they have like a file says."
+    routes = ("POST configuration",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -8,7 +8,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.commands import (
+    AnsweringCommand,
+    CommandResult,
+    add_progress_option,
+    progress_of,
+)
 from tenants import directory
 from tenants.audit import verifying
 from tenants.audit.verifying import ChainReport
@@ -20,11 +25,13 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--tenant", help="only this tenant's chain")
+        add_progress_option(parser)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant_or_platform(options["tenant"])
         numbers = verifying.chains() if tenant is None else [tenant.pk]
-        verdicts = [verifying.verify(number) for number in numbers]
+        progress = progress_of(options)
+        verdicts = [verifying.verify(number, progress) for number in numbers]
         whole = all(verdict.is_whole for verdict in verdicts)
         fields = {"ok": whole, "chains": [dataclasses.asdict(each) for each in verdicts]}
         text = "\n".join(map(_sentence, verdicts)) or "There are no events yet."

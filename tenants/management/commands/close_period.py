@@ -14,10 +14,11 @@ from tenants.billing import periods
 
 class Command(AnsweringCommand):
     help = "Close a billing period that is over, before the hourly job does."
+    routes = ("POST billing-periods/{key}/close",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--tenant", required=True)
+        parser.add_argument("--tenant", required=True, help="slug or name")
         parser.add_argument("--month", required=True, help="such as 2026-10")
         parser.add_argument(
             "--force",

@@ -17,6 +17,7 @@ from tenants.sign_in import domains
 
 class Command(AnsweringCommand):
     help = "Confirm a mail domain of an identity provider, so that its people are led there."
+    routes = ("POST identity-domains/{key}/confirm",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -22,7 +22,7 @@ class Command(AnsweringCommand):
         how = parser.add_mutually_exclusive_group(required=True)
         how.add_argument("--tokens", help="such as input_fresh=120,output_visible=30")
         how.add_argument("--void", action="store_true", help="the call took no tokens")
-        parser.add_argument("--reason", required=True)
+        parser.add_argument("--reason", required=True, help="why; kept with the correction")
         parser.add_argument("--actor", default="correct_usage", help="who says so")
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:

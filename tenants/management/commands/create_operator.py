@@ -14,6 +14,7 @@ from tenants.members import accounts
 
 class Command(AnsweringCommand):
     help = "Make an operator, or an auditor, who may sign in to the console."
+    routes = ("POST users",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

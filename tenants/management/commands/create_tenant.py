@@ -13,6 +13,7 @@ from tenants import directory
 
 class Command(AnsweringCommand):
     help = "Create a tenant."
+    routes = ("POST tenants",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

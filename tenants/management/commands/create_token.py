@@ -16,6 +16,7 @@ from tenants.models import ApiToken
 
 class Command(AnsweringCommand):
     help = "Create a token of the management API. It is shown only once."
+    routes = ("POST tokens",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

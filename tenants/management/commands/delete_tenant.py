@@ -16,6 +16,7 @@ from tenants.models import Tenant, TenantDeletion
 
 class Command(AnsweringCommand):
     help = "Delete a tenant for good: all but what invoices need. Without --yes, say what would go."
+    routes = ("GET tenants/{key}/deletion", "POST tenants/{key}/deletion")
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

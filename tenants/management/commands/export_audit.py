@@ -8,7 +8,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway_project.lib.actor import acting
-from gateway_project.lib.commands import actor_of, in_words
+from gateway_project.lib.commands import (
+    actor_of,
+    add_progress_option,
+    in_words,
+    progress_of,
+)
 from tenants import directory
 from tenants.audit import events, export
 from tenants.billing import spans
@@ -25,6 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", help="only this tenant's log; dates are of its time zone")
         parser.add_argument("--from", help="date or instant; the beginning if left out")
         parser.add_argument("--to", help="date or instant; now if left out")
+        add_progress_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -40,5 +46,6 @@ class Command(BaseCommand):
                 details={"from": start, "to": end},
             )
         tenants = None if tenant is None else [tenant.pk]
-        for line in export.lines(tenants, AuditFilter(start=start, end=end)):
+        lines = export.lines(tenants, AuditFilter(start=start, end=end))
+        for line in progress_of(options).over(lines, "events"):
             self.stdout.write(line)

@@ -15,6 +15,7 @@ from tenants.configuration import exporting
 
 class Command(AnsweringCommand):
     help = "Print the configuration, without secrets, as the file that apply reads."
+    routes = ("GET configuration",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -8,7 +8,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway_project.lib.actor import acting
-from gateway_project.lib.commands import actor_of, in_words
+from gateway_project.lib.commands import (
+    actor_of,
+    add_progress_option,
+    in_words,
+    progress_of,
+)
 from tenants import directory
 from tenants.audit import events
 from tenants.billing import export, spans
@@ -25,6 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--from", help="date or instant; the month's beginning if left out")
         parser.add_argument("--to", help="date or instant; now if left out")
         parser.add_argument("--month", help="such as 2026-10")
+        add_progress_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -38,5 +44,6 @@ class Command(BaseCommand):
                 tenant_id=tenant.pk if tenant else None,
                 details={"from": start, "to": end},
             )
-        for line in export.lines(tenant, start, end):
+        lines = export.lines(tenant, start, end)
+        for line in progress_of(options).over(lines, "rows"):
             self.stdout.write(line)

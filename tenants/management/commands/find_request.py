@@ -13,11 +13,13 @@ from django.core.management.base import CommandParser
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 from tenants.access.access import OPERATOR
 from tenants.console import request_words
+from tenants.managed import naming
 from tenants.reports.request_detail import find_request
 
 
 class Command(AnsweringCommand):
     help = "Tell what became of a request, answered or refused."
+    routes = ("GET requests/{key}",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -31,7 +33,10 @@ class Command(AnsweringCommand):
                 "TOLLGATE_REFUSAL_DAYS."
             )
             raise ValidationError({"id": told})
-        return CommandResult(_plain(asdict(found)), request_words.in_lines(found))
+        row = found.summary
+        names = naming.names_of_ids([{"tenant": row.tenant_id, "key": row.key_public_id}])[0]
+        told = {**_plain(asdict(found)), "names": names}
+        return CommandResult(told, request_words.in_lines(found, names))
 
 
 def _plain(value: Any) -> Any:

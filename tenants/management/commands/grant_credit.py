@@ -16,10 +16,11 @@ from tenants.billing.money import dollars, parsed_cents
 
 class Command(AnsweringCommand):
     help = "Give a tenant prepaid credit, once per reference."
+    routes = ("POST credit",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--tenant", required=True)
+        parser.add_argument("--tenant", required=True, help="slug or name")
         parser.add_argument("--amount", required=True, help="dollars, such as 25.00")
         parser.add_argument(
             "--reference", required=True, help="grants once per reference, such as an order"
@@ -27,7 +28,7 @@ class Command(AnsweringCommand):
         parser.add_argument("--expires", help="date or instant; never if left out")
         parser.add_argument("--priority", type=int, default=0, help="the lowest is spent first")
         parser.add_argument("--paid", action="store_true", help="the tenant bought it")
-        parser.add_argument("--reason", default="")
+        parser.add_argument("--reason", default="", help="why; kept with the grant")
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         tenant = directory.tenant(options["tenant"])

@@ -19,6 +19,7 @@ from tenants.members.mail import send_invitation
 
 class Command(AnsweringCommand):
     help = "Invite somebody to a tenant by a link that works once."
+    routes = ("POST invitations",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

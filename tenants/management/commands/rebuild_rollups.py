@@ -8,7 +8,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.commands import (
+    AnsweringCommand,
+    CommandResult,
+    add_progress_option,
+    progress_of,
+)
 from tenants.billing import rollups, spans
 
 
@@ -19,10 +24,11 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument("--from", help="date or instant, UTC; the first row's if left out")
         parser.add_argument("--to", help="date or instant, UTC; the last row's if left out")
+        add_progress_option(parser)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         start, end = spans.instant(options, "from"), spans.instant(options, "to")
         if start is not None and end is not None and start >= end:
             raise ValidationError({"from": "It must be before --to."})
-        days = rollups.rebuild(start, end)
+        days = rollups.rebuild(start, end, progress_of(options))
         return CommandResult({"days": days}, f"The sums of {days} days were recomputed.")

@@ -14,6 +14,7 @@ from tenants.keys import key_changes
 
 class Command(AnsweringCommand):
     help = "Revoke an API key; every worker refuses it within a second."
+    routes = ("POST keys/{key}/revoke",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

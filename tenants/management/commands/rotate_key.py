@@ -15,6 +15,7 @@ from tenants.keys import key_changes
 
 class Command(AnsweringCommand):
     help = "Give an API key a new secret; the old one works until the overlap is over."
+    routes = ("POST keys/{key}/rotate",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

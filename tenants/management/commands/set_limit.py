@@ -16,6 +16,7 @@ from tenants.models import RateLimit
 
 class Command(AnsweringCommand):
     help = "Make a rate limit, or change the one of this metric and window."
+    routes = ("POST limits", "PATCH limits/{key}")
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -15,6 +15,7 @@ from tenants.members import members, roles
 
 class Command(AnsweringCommand):
     help = "Give a member of a tenant another role."
+    routes = ("PATCH members/{key}",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -14,6 +14,7 @@ from tenants.access.access import OPERATOR
 
 class Command(AnsweringCommand):
     help = "Suspend a tenant: every worker refuses its keys within a second. --resume ends that."
+    routes = ("POST tenants/{key}/suspend", "POST tenants/{key}/resume")
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

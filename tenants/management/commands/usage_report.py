@@ -14,11 +14,14 @@ from tenants.billing import report, spans
 
 class Command(AnsweringCommand):
     help = "Show what was used, by key, alias, model, day, provider or tenant."
+    routes = ("GET usage",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         groups = ("key", "alias", "model", "day", "provider", "tenant")
-        parser.add_argument("--by", choices=groups, default="alias")
+        parser.add_argument(
+            "--by", choices=groups, default="alias", help="what a group is; alias by default"
+        )
         parser.add_argument("--tenant", help="only this tenant; dates are of its time zone then")
         parser.add_argument("--from", help="date or instant; the month's beginning if left out")
         parser.add_argument("--to", help="date or instant; now if left out")

@@ -9,7 +9,8 @@ import pytest
 from celery.schedules import crontab
 
 from gateway_project.celery import app
-from responses_api import jobs, tasks
+from gateway_project.lib import clock
+from responses_api import jobs, periodic, tasks
 from responses_api.models import PeriodicJob
 from responses_api.periodic import Periodic
 from tenants.models import BillingPeriod, DirtyHour, Tenant, UsageHour
@@ -34,13 +35,13 @@ def started() -> Periodic:
 
 
 @pytest.fixture
-def periodic(gateway: LiveGateway) -> Iterator[Periodic]:
+def running_periodic(gateway: LiveGateway) -> Iterator[Periodic]:
     running = gateway.call(started)
     yield running
     gateway.run(running.stop())
 
 
-@pytest.mark.usefixtures("periodic")
+@pytest.mark.usefixtures("running_periodic")
 def test_a_gateway_sums_and_closes_by_itself(tenant: Tenant):
     usage(tenant)
     until(lambda: UsageHour.objects.exists() and not DirtyHour.objects.exists())
@@ -86,3 +87,20 @@ def test_the_check_of_the_books_logs_what_differs(tenant: Tenant, caplog):
 def test_a_job_of_another_version_is_left_to_that_version(caplog: pytest.LogCaptureFixture) -> None:
     tasks.run_job("weigh_clouds")
     assert "no job is called 'weigh_clouds'" in caplog.text
+
+
+def test_a_job_rests_in_proportion_to_what_its_last_run_took(tenant: Tenant):
+    job = jobs.BY_NAME["sum_usage"]
+    assert job.rest_after(0.5) == timedelta(seconds=25)
+    assert job.rest_after(7) == timedelta(seconds=60)
+    assert jobs.BY_NAME["purge"].rest_after(7) == timedelta()
+    usage(tenant)
+    periodic.put_off(job, 7)
+
+    tasks.run_job("sum_usage")
+    assert not periodic.take_turn(job.name, job.every)
+    assert DirtyHour.objects.exists()
+
+    PeriodicJob.objects.update(next_at=clock.now())
+    tasks.run_job("sum_usage")
+    assert not DirtyHour.objects.exists()

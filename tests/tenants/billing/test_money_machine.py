@@ -16,6 +16,7 @@ from gateway_project.lib import clock
 from tenants.billing import charges, invoices, periods, rollups, selfcheck
 from tenants.billing import credits as prepaid
 from tenants.models import (
+    BillingDetails,
     BillingPeriod,
     CreditTransaction,
     Invoice,
@@ -46,6 +47,7 @@ class Books(RuleBasedStateMachine):
         )
         self.now = START + timedelta(days=10)
         self.references = 0
+        self.issuer = BillingDetails.objects.create(name="Issuer", tax_basis_points=1900)
         periods.advance(self.tenant, self.now)
 
     @rule(nano=NANO, output=NANO, alias=st.sampled_from("ab"), back=st.integers(0, 60))
@@ -69,6 +71,11 @@ class Books(RuleBasedStateMachine):
         self.references += 1
         expires_at = None if days is None else clock.now() + timedelta(days=days)
         prepaid.grant(self.tenant.pk, amount, f"grant {self.references}", expires_at=expires_at)
+
+    @rule(points=st.none() | st.sampled_from((0, 1, 777, 1900, 10_000)))
+    def tax(self, points: int | None) -> None:
+        self.issuer.tax_basis_points = points
+        self.issuer.save()
 
     @rule(marks=st.integers(1, 5))
     def sum_some(self, marks: int) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.apps import apps
 from django.db import connection
 
-from tenants.billing import rollups, sums
-from tenants.models import DirtyHour, RetentionHorizon, Tenant, UsageDay, UsageHour
+from tenants.access.access import OPERATOR
+from tenants.billing import rollups, selfcheck, sums
+from tenants.models import DirtyHour, KeyDay, RetentionHorizon, Tenant, UsageDay, UsageHour
+from tenants.reports.freshness import freshness
+from tenants.reports.usage_series import SeriesQuestion, usage_series
 from tests.support.usage_rows import AT, usage
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
@@ -192,3 +196,54 @@ def test_an_upgrade_counts_the_requests_of_sums_that_are_there(tenant: Tenant):
     rollups.recompute_dirty(100)
     assert [hour.requests for hour in UsageHour.objects.order_by("starts_at")] == [1, 1]
     assert UsageDay.objects.get().requests == 2
+
+
+def test_answers_of_the_cache_are_counted_and_their_tokens_are_nobodys(tenant: Tenant):
+    start = datetime(2026, 10, 15, tzinfo=UTC)
+    end = start + timedelta(days=1)
+    asked = SeriesQuestion(tenant.pk, start, end)
+    usage(tenant, AT)
+    usage(
+        tenant, AT, charges={"input_fresh": 5}, cache_outcome="hit", saved_nano=9_995, provider=""
+    )
+
+    def found() -> tuple[int, ...]:
+        (total,) = sums.totals(tenant.pk, start, end, None)
+        names = ("requests", "hits", "input_fresh", "output_visible", "charge_nano", "saved_nano")
+        return tuple(total[name] for name in names)
+
+    of_rows = found()
+    assert of_rows == (2, 1, 20, 10, 10_005, 9_995)
+    rollups.recompute_dirty()
+    assert found() == of_rows
+    assert selfcheck.examine() == []
+    shown = usage_series(OPERATOR, asked, freshness(AT)).total
+    assert (shown.hits, shown.saved_nano, shown.tokens) == (1, 9_995, 30)
+    by_end_user = usage_series(OPERATOR, replace(asked, by="end_user"), freshness(AT)).total
+    assert by_end_user == shown
+
+
+def test_days_by_key_alone_are_those_by_key_and_model(tenant: Tenant):
+    for alias in ("smart", "fast"):
+        usage(tenant, AT, alias=alias)
+    usage(tenant, AT + HOUR, key_public_id="key0000002", alias="fast")
+    rollups.recompute_dirty()
+    days = KeyDay.objects.order_by("key_public_id").values_list("key_public_id", "calls")
+    assert list(days) == [("key0000001", 2), ("key0000002", 1)]
+
+    start = datetime(2026, 10, 1, tzinfo=UTC)
+    asked = SeriesQuestion(tenant.pk, start, start + timedelta(days=30), "key")
+    by_key = usage_series(OPERATOR, asked, freshness(AT))
+    assert [(group.key, group.used.calls) for group in by_key.groups] == [
+        ("key0000001", 2),
+        ("key0000002", 1),
+    ]
+    of_alias = usage_series(OPERATOR, replace(asked, filters={"alias": "fast"}), freshness(AT))
+    assert [group.used.calls for group in of_alias.groups] == [1, 1]
+    assert selfcheck.examine() == []
+    KeyDay.objects.update(charge_nano=1)
+    assert selfcheck.examine() == [
+        f"Sums by key of tenant {tenant.pk} on 2026-10-15 differ from its hours."
+    ]
+    rollups.rebuild()
+    assert selfcheck.examine() == []

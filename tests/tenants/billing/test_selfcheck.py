@@ -83,7 +83,7 @@ def test_hours_that_are_not_summed_yet_are_not_a_difference(invoice: Invoice):
         ("UPDATE tenants_usagerow SET charge_nano = 1", "those of their classes"),
         ("UPDATE tenants_invoiceline SET amount_nano = 1", "but nothing came late"),
         ("UPDATE tenants_invoiceline SET amount_cents = 1", "its lines 1"),
-        ("UPDATE tenants_invoice SET total_cents = 1", "not its subtotal less its credit"),
+        ("UPDATE tenants_invoice SET total_cents = 1", "not its subtotal and tax less its credit"),
         ("UPDATE tenants_creditentry SET amount_cents = 1", "add up to"),
         ("UPDATE tenants_invoicesequence SET last_number = 2", "have a gap"),
         ("UPDATE tenants_invoice SET canonical = '{}'", "not the one that was finalized"),

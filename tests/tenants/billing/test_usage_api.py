@@ -47,6 +47,7 @@ def test_it_tells_totals_by_day_and_nothing_of_what_they_cost_us(gateway, acme):
         "absorbed": 0,
         "estimated": 0,
         "unpriced": 0,
+        "hits": 0,
         "input_fresh": 40,
         "input_audio": 0,
         "cache_read": 0,
@@ -56,6 +57,7 @@ def test_it_tells_totals_by_day_and_nothing_of_what_they_cost_us(gateway, acme):
         "output_audio": 0,
         "output_reasoning": 0,
         "charge_nano": 20_000,
+        "saved_nano": 0,
     }
     assert [entry["calls"] for entry in body["data"]] == [2, 1]
     assert "cost" not in answer.text

@@ -171,13 +171,16 @@ def test_those_named_get_one_mail_per_threshold(acme: Customer) -> None:
 
 
 @pytest.mark.usefixtures("mailing")
-def test_the_mail_of_a_keys_budget_names_its_key_and_no_secret(acme: Customer) -> None:
+def test_the_mail_of_a_keys_budget_names_its_key_and_no_secret(acme: Customer, settings) -> None:
+    settings.PUBLIC_URL = "https://gate.example"
+    settings.CSRF_TRUSTED_ORIGINS = ["https://console.gate.example", settings.PUBLIC_URL]
     window(acme, DOLLAR, thresholds=[100], api_key=acme.key, alert_emails=["a@example.com"])
     noted()
     alerts.send_due()
     (sent,) = mail.outbox
     assert f"key {acme.key.public_id} of Acme" in sent.body
     assert acme.secret not in sent.body
+    assert sent.body.endswith("\nhttps://console.gate.example/console/\n")
 
 
 @pytest.mark.usefixtures("mailing")

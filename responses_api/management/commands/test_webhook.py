@@ -1,0 +1,27 @@
+"""test_webhook: send an endpoint an event that is a test, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway_project.lib.commands import CommandResult
+from responses_api.api.hooks import DeliveryRows, EndpointRows
+from responses_api.models import WebhookDelivery
+from responses_api.webhooks import trying
+from tenants.access.access import OPERATOR
+from tenants.management.rows import OneRowCommand, plain, told_in_lines
+
+
+class Command(OneRowCommand):
+    help = (
+        "Send a webhook endpoint a test event, once and at once. Exit code 1 if it was not taken."
+    )
+    rows = EndpointRows
+    routes = ("POST webhooks/{key}/test",)
+
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
+        sent = trying.try_endpoint(self.find(options))
+        told = plain(DeliveryRows().represented(sent, OPERATOR))
+        is_taken = sent.state == WebhookDelivery.State.DELIVERED
+        return CommandResult(told, told_in_lines(told), ok=is_taken)

@@ -1,0 +1,24 @@
+"""show_billing_details: whom a tenant's invoices are addressed to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from tenants import directory
+from tenants.managed import billing_details
+
+
+class Command(AnsweringCommand):
+    help = "Show whom a tenant's invoices are addressed to."
+    routes = ("GET billing-details", "GET billing-details/{key}")
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--tenant", required=True, help="slug or name")
+
+    def answer(self, options: Mapping[str, Any]) -> CommandResult:
+        return billing_details.show(directory.tenant(options["tenant"]))
