@@ -93,7 +93,7 @@ class MetricsWriter:
         tables, file = self._metrics.tables, self._file
         if file is None or not (tables.is_changed or state != self._told):
             return
-        tables.is_changed = False
+        tables.is_changed, self._told = False, state
         in_flight, ready, circuits = state
         data = encode(
             as_snapshot(
@@ -112,8 +112,6 @@ class MetricsWriter:
         except OSError as error:
             tables.is_changed = True
             logger.warning("metrics were not written: %s", error)
-            return
-        self._told = state
 
     def _state(self) -> State:
         return self._registry.count_by_channel(), self._ready(), self._circuits()

@@ -30,7 +30,7 @@ from tests.support import grammar, wire
 from tests.support.client import question
 from tests.support.collector import ReadSpan, read
 from tests.support.databases import copy_migrated, url_of
-from tests.support.patience import NOISE_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
 from tests.support.receiver import Receiver
 from tests.support.wire import Wire
 
@@ -69,6 +69,7 @@ def on_postgres(
         yield variables, prepare(variables, provider)
 
 
+METRICS_TOKEN = "a-token-for-prometheus"
 PLACES = ["sqlite", pytest.param("celery", marks=[pytest.mark.postgres, pytest.mark.redis])]
 
 
@@ -262,6 +263,16 @@ def test_a_maker_that_is_told_to_stop_ends_what_it_makes_with_the_reason(start: 
 # Workers of their own
 
 
+def metrics_of(served: Served) -> list[str]:
+    """Return the lines of a server's metrics, which tell of its host."""
+    headers = {"authorization": f"Bearer {METRICS_TOKEN}"}
+    answer = httpx.get(
+        f"{served.root_url}/metrics", headers=headers, timeout=GIVE_UP_SECONDS, trust_env=False
+    )
+    assert answer.status_code == 200
+    return answer.text.splitlines()
+
+
 @pytest.fixture
 def celery(
     request: pytest.FixtureRequest, provider: SandboxServer, standing: list[Shared]
@@ -276,9 +287,11 @@ def celery(
 
 @pytest.mark.postgres
 @pytest.mark.redis
-def test_one_worker_makes_a_hundred_responses_at_once(celery: Place) -> None:
+def test_one_worker_makes_a_hundred_responses_at_once_and_metrics_tell_of_them(
+    celery: Place,
+) -> None:
     with ExitStack() as running:
-        cluster = celery.started(running)
+        cluster = celery.started(running, TOLLGATE_METRICS_TOKEN=METRICS_TOKEN)
         made = [cluster.create(cluster.a, "endless-chat", "[pace=500]")["id"] for _ in range(100)]
         upstream_call(cluster, 100)
         assert [call.ended for call in celery.provider.calls] == [None] * 100
@@ -286,6 +299,11 @@ def test_one_worker_makes_a_hundred_responses_at_once(celery: Place) -> None:
             assert cluster.cancel(cluster.b, response_id)["status"] == "cancelled"
         closed = ["client_closed"] * 100
         eventually(lambda: [call.ended for call in celery.provider.calls] == closed)
+        ended = (
+            'tollgate_requests_total{route="responses",alias="endless-chat",status="cancelled"} 100'
+        )
+        eventually(lambda: ended in metrics_of(cluster.a))
+        assert 'tollgate_processes{kind="background"} 1' in metrics_of(cluster.a)
 
 
 @pytest.mark.long

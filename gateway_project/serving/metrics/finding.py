@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import platform
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from django.conf import settings
 from django.db import Error, connections
 from django.db.models import Count
 from msgspec import Struct
@@ -19,6 +16,7 @@ from gateway_project.lib import clock
 from gateway_project.lib.metrics.names import OTHER
 from gateway_project.lib.metrics.process import use_of
 from gateway_project.lib.metrics.snapshots import Snapshot
+from gateway_project.lib.version import VERSION
 from responses_api.models import UNFINISHED, Run, WebhookDelivery
 from routing.models import Provider
 from tenants.ledger.unread import unread_bytes
@@ -53,7 +51,7 @@ class Finder:
         """Return values by the name of their family; `living` are the processes' own reports."""
         answer = self._asked()
         return {
-            "tollgate_build_info": [((_version(), platform.python_version()), 1)],
+            "tollgate_build_info": [((VERSION, platform.python_version()), 1)],
             "tollgate_processes": _labelled(Counter(each.kind for each in living)),
             "tollgate_ready": _ready(living),
             "tollgate_in_flight": _in_flight(living),
@@ -155,13 +153,3 @@ def _told_apart(snapshot: Snapshot, living: Sequence[Snapshot], number: int) -> 
     """Return the name of a process, with a number where several have the same."""
     is_alone = sum(each.process == snapshot.process for each in living) == 1
     return snapshot.process if is_alone else f"{snapshot.process}-{number + 1}"
-
-
-@functools.cache
-def _version() -> str:
-    """Return Tollgate's version, as its project file says it; a checkout is not installed."""
-    try:
-        project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text(encoding="utf-8"))
-        return str(project["project"]["version"])
-    except (OSError, ValueError, KeyError):
-        return "unknown"

@@ -1,0 +1,117 @@
+"""A worker writes its metrics when something changed, and at no other time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway_project.lib.metrics import snapshots
+from gateway_project.lib.metrics.snapshots import Snapshot
+from gateway_project.lib.metrics.tables import Tables
+from gateway_project.serving.metrics_writer import MetricsWriter
+from responses_api.accounting.call_metrics import CallMetrics
+from responses_api.process.registry import Registry
+from routing.health.messages import CircuitMessage
+from routing.health.table import LaneTable
+
+SCOPE = "model/7/openai/gpt"
+
+
+class Worker:
+    """The parts of a worker that are told in its metrics."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.metrics = CallMetrics(Tables())
+        self.lanes = LaneTable()
+        self.ready = {"database": True}
+        self.writer = MetricsWriter(
+            directory, self.metrics, Registry(), self.lanes, lambda: dict(self.ready), tenants=0
+        )
+
+    @property
+    def written(self) -> Snapshot:
+        (found,) = snapshots.add_up(self.directory).living
+        return found
+
+    @property
+    def file(self) -> int:
+        """The number of the file, which is another for each snapshot."""
+        (path,) = self.directory.glob("*.snapshot")
+        return path.stat().st_mtime_ns
+
+
+Work = Callable[[Worker], Coroutine[Any, Any, None]]
+
+
+def with_worker(directory: Path, work: Work) -> None:
+    async def run() -> None:
+        worker = Worker(directory)
+        worker.writer.start()
+        await worker.writer.write_changes()
+        await work(worker)
+        await worker.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
+    async def work(worker: Worker) -> None:
+        before = worker.file
+        await worker.writer.write_changes()
+        assert worker.file == before
+        worker.metrics.ended("chat", None, "refused", 0.0)
+        await worker.writer.write_changes()
+        assert worker.file != before
+        before = worker.file
+        worker.ready["database"] = False
+        await worker.writer.write_changes()
+        assert worker.file != before
+        assert worker.written.ready == {"database": False}
+
+    with_worker(tmp_path, work)
+
+
+def test_a_circuit_that_was_open_is_told_to_be_closed(tmp_path: Path) -> None:
+    async def work(worker: Worker) -> None:
+        states = []
+        for message in (
+            CircuitMessage("open", SCOPE, seconds=60.0, openings=1, opened_by="failures"),
+            CircuitMessage("close", SCOPE),
+        ):
+            worker.lanes.hear(message)
+            await worker.writer.write_changes()
+            states.append(worker.written.circuits)
+        assert states == [
+            [("model", 7, "openai", "gpt", 2)],
+            [("model", 7, "openai", "gpt", 0)],
+        ]
+
+    with_worker(tmp_path, work)
+
+
+def test_what_was_counted_last_is_written_when_it_stops(tmp_path: Path) -> None:
+    async def work(worker: Worker) -> None:
+        worker.metrics.ended("chat", None, "refused", 0.0)
+
+    with_worker(tmp_path, work)
+    found = snapshots.add_up(tmp_path)
+    assert (found.living, sum(row[0] for row in found.rows["requests"].values())) == ([], 1)
+
+
+def test_a_directory_that_cannot_be_written_costs_metrics_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        (tmp_path / "metrics").write_text("in the way")
+        worker = Worker(tmp_path / "metrics")
+        worker.writer.start()
+        await worker.writer.write_changes()
+        await worker.writer.stop()
+
+    asyncio.run(run())
+    assert "metrics cannot be written" in caplog.text
