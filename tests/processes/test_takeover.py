@@ -205,6 +205,7 @@ def test_one_that_does_not_become_ready_leaves_the_port_to_the_other(
         assert "Traceback" not in failing.stderr
         assert wire.ask(old.root_url, "chat", prepared, "sandbox-chat").status == 200
     assert_complete("responses", running.answer())
+    running.socket.close()  # or the old one would wait for its next request
     # And one that is killed on the way.
     killed = following(old, "--workers", "3", REDIS_URL="redis://127.0.0.1:1/0")
     try:
