@@ -1,0 +1,28 @@
+"""A command that goes on in the background."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.warm import ROOT
+
+PROGRAM = """
+import os, sys
+from gateway_project.serving.detach import detach
+caller = os.getpid()
+tell_ready = detach()
+print(os.getppid() != caller and os.getsid(0) != os.getsid(caller), flush=True)
+if sys.argv[1] == "ready":
+    tell_ready()
+"""
+
+
+@pytest.mark.parametrize(("what", "code"), [("ready", 0), ("not", 1)])
+def test_its_caller_learns_whether_it_is_ready_and_is_not_its_parent(what: str, code: int) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM, what], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (code, "True\n", "")
