@@ -1,4 +1,4 @@
-"""What long commands tell on stderr."""
+"""Long commands tell on stderr how far they are."""
 
 from __future__ import annotations
 
