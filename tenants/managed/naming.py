@@ -34,7 +34,7 @@ def find(
             raise ValidationError(f"Several are called {text[:100]!r}: give an id, or a tenant.")
         if rows_of_part:
             return rows_of_part[0]
-    raise ValidationError(_missing(rows, text, tenant))
+    raise ValidationError(_missing(rows, text, tenant, or_platform))
 
 
 def find_link(who: Access, model: type[Model], text: str, tenant: Tenant | None) -> Any:
@@ -121,15 +121,15 @@ def _is_in_reach(row: Model, tenant: Tenant | None, or_platform: bool) -> bool:
     return owner == tenant.pk or (or_platform and owner is None)
 
 
-def _missing(rows: QuerySet[Any], text: str, tenant: Tenant | None) -> str:
+def _missing(rows: QuerySet[Any], text: str, tenant: Tenant | None, or_platform: bool) -> str:
     what = f"There is no {rows.model._meta.verbose_name} {text[:100]!r}"
     place = f"{what} of {tenant.slug!r}" if tenant is not None else what
     if not named_by(rows.model):
         return f"{place}."
-    seen: QuerySet[Any] = rows.none()
-    for part in _parts(rows, tenant, or_platform=True):
-        seen = seen or part.order_by("-pk")
-    known = ", ".join(name_of(row) for row in seen[:MOST_KNOWN])
+    seen: dict[str, None] = {}  # in their order, each once
+    for part in _parts(rows, tenant, or_platform):
+        seen |= dict.fromkeys(name_of(row) for row in part.order_by("-pk")[:MOST_KNOWN])
+    known = ", ".join([*seen][:MOST_KNOWN])
     return f"{place}. Known ones: {known or 'none yet'}."
 
 

@@ -53,8 +53,16 @@ def read(who: Access, field: Field[Any, Any], text: str, tenant: Tenant | None) 
         case IntegerField():
             return _parsed(_whole, text)
         case CharField() | TextField():
-            return text
+            return _chosen(field, text)
     raise TypeError(field)  # pragma: no cover  # no managed row has another
+
+
+def _chosen(field: Field[Any, Any], text: str) -> str:
+    """Return a text if it is one of those that the column may have."""
+    known = [value for value, _ in field.flatchoices]
+    if known and text not in known and not (field.blank and not text):
+        raise ValidationError(f"{text[:40]!r} is none of {', '.join(filter(None, known))}.")
+    return text
 
 
 def holds_list(field: Field[Any, Any]) -> bool:

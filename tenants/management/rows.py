@@ -61,9 +61,7 @@ class RowsCommand(AnsweringCommand):
 
     def tell(self, row: Model, once: Json | None = None) -> Json:
         """Return a row as the API shows it, with the names of what it points at."""
-        shown = {**self.view.represented(row, OPERATOR), **(once or {})}
-        told: Json = plain({**shown, "names": naming.names_of_links([row], shown)[0]})
-        return told
+        return told_of_row(self.view, row, once)
 
 
 class OneRowCommand(RowsCommand):
@@ -273,6 +271,13 @@ class ActOnRow(OneRowCommand):
         once, text = ({}, "") if secret is None else _shown_once(row, secret)
         told = self.tell(row, once)
         return CommandResult(told, text or command_text.fields(in_words(told, in_full=True)))
+
+
+def told_of_row(view: ShownRows, row: Model, once: Json | None = None) -> Json:
+    """Return a row as the API shows it, with the names of what it points at."""
+    shown = {**view.represented(row, OPERATOR), **(once or {})}
+    told: Json = plain({**shown, "names": naming.names_of_links([row], shown)[0]})
+    return told
 
 
 def called(rows: type[ShownRows]) -> str:

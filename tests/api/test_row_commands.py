@@ -348,3 +348,22 @@ def test_a_budget_is_changed_by_what_is_named_alone(world: World):
     row = answer("show_budget", "new", "--tenant", "ours")
     assert (row["amount_nano"], row["thresholds"], row["enabled"]) == (25 * 10**9, [50, 90], False)
     assert "amount: 25.00" in text("show_budget", "new", "--tenant", "ours")
+
+
+def test_a_key_is_restricted_to_aliases_and_let_to_all_again(world: World):
+    restricted = answer("set_key", "ours key", "--aliases", "plat-alias")
+    assert (restricted["all_aliases"], restricted["aliases"]) == (False, ["plat-alias"])
+    assert answer("set_key", "ours key", "--all-aliases")["all_aliases"] is True
+    assert "aliases: " in refusal("set_key", "ours key", "--aliases", "nothing")
+
+
+def test_a_webhook_that_does_not_answer_is_told_of_with_whose_it_is(world: World):
+    told = failed_answer("test_webhook", world.ours.endpoint.url, "--tenant", "ours")
+    assert (told["state"], told["names"]["tenant"]) == ("given_up", "ours")
+    assert AuditEvent.objects.filter(action="webhook_endpoint.tested").exists()
+
+
+def test_a_name_that_nothing_has_is_refused_with_those_there_are(world: World):
+    told = refusal("show_alias", "nothing", "--tenant", "ours")
+    assert told == "alias: There is no alias 'nothing' of 'ours'. Known ones: ours-alias."
+    assert "ours budget" in told or "Known ones: " in told

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway_project.lib import command_text
 from gateway_project.lib.commands import CommandResult
 from responses_api.api.hooks import DeliveryRows, EndpointRows
 from responses_api.models import WebhookDelivery
 from responses_api.webhooks import trying
-from tenants.access.access import OPERATOR
-from tenants.management.rows import OneRowCommand, plain, told_in_lines
+from tenants.management.rows import OneRowCommand, in_words, told_of_row
 
 
 class Command(OneRowCommand):
@@ -22,6 +22,6 @@ class Command(OneRowCommand):
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         sent = trying.try_endpoint(self.find(options))
-        told = plain(DeliveryRows().represented(sent, OPERATOR))
+        told = told_of_row(DeliveryRows(), sent)
         is_taken = sent.state == WebhookDelivery.State.DELIVERED
-        return CommandResult(told, told_in_lines(told), ok=is_taken)
+        return CommandResult(told, command_text.fields(in_words(told, in_full=True)), ok=is_taken)

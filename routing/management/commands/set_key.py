@@ -8,3 +8,4 @@ from tenants.management.rows import SetRow
 
 class Command(SetRow):
     rows = WholeKeyRows
+    beside = ("aliases",)
