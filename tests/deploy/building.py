@@ -1,6 +1,6 @@
 """Build the image without a registry: on a base made by debootstrap, by buildah as root.
 
-The base has the name of the real one, Debian's Python instead of its own, and nothing else of it.
+The base has Debian 12's own Python, of the same version as the real one's, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from tests.deploy.files import DEPLOY, ROOT
 
 NAME = "localhost/tollgate:test"
-BASE = "localhost/python:3.11-slim-bookworm"
+BASE = "localhost/python:3.11-slim"
 BASE_PACKAGES = "python3-minimal,python3-venv,ca-certificates"
 BASE_ROOT = ROOT / "var" / "image" / "base"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -129,6 +129,7 @@ def test_the_image_holds_the_program_compiled_and_nothing_to_build_or_test_with(
         if (path.parent / f"__pycache__/{path.stem}.cpython-311.pyc").exists()
     ]
     assert len(compiled) > 0.99 * len(sources)  # templates of Django's own code are no Python
+    assert (image.root / "usr/bin/pg_dump").exists()
     assert not (packages / "pip").exists()
     assert not (packages / "pytest").exists()
 
