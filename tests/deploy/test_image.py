@@ -69,10 +69,10 @@ Start = Callable[..., Container]
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image() -> Iterator[Image]:
     if lacks := building.missing():
         pytest.skip(f"building needs {', '.join(lacks)}")
-    with building.built(tmp_path_factory.mktemp("image")) as image:
+    with building.built() as image:
         yield image
 
 
