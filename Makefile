@@ -106,7 +106,7 @@ check-deploy: $(DEV_STAMP) $(DEPLOY_STAMP) ## lint, render and validate image, c
 	$(PYTEST) -n 0 -m deploy_tools tests/deploy
 
 # As root, with Debian's buildah and debootstrap: no base image is pulled.
-image-test: $(DEV_STAMP) ## build the image and run what is in it, read-only and without rights (four minutes)
+image-test: $(DEV_STAMP) ## build the image and run what is in it, read-only and without rights (six minutes)
 	@command -v buildah >/dev/null && command -v debootstrap >/dev/null && [ "$$(id -u)" = 0 ] || { \
 	    echo "Needs root, and: apt-get install buildah debootstrap" >&2; exit 1; }
 	TOLLGATE_TIER=proof $(RUN) -m pytest -n 0 tests/deploy/test_image.py

@@ -1,6 +1,6 @@
 """Build the image without a registry: on a base made by debootstrap, by buildah as root.
 
-The base has the name of the real one, Debian's Python instead of its own, and nothing else of it.
+The base has Debian 12's own Python, of the same version as the real one's, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any
 from tests.deploy.files import DEPLOY, ROOT
 
 NAME = "localhost/tollgate:test"
-BASE = "localhost/python:3.11-slim-bookworm"
+BASE = "localhost/python:3.11-slim"
 BASE_PACKAGES = "python3-minimal,python3-venv,ca-certificates"
 BASE_ROOT = ROOT / "var" / "image" / "base"
+# Not below the tests' own directory, which the next run of any test would try to remove.
+WORK = ROOT / "var" / "image" / "work"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NEEDED = ("buildah", "debootstrap", "unshare", "setpriv")
 
@@ -40,20 +42,29 @@ def missing() -> list[str]:
 
 
 @contextmanager
-def built(work: Path) -> Iterator[Image]:
-    """Build the image; its files are gone afterwards."""
-    builder = _Builder(work)
+def built() -> Iterator[Image]:
+    """Build the image; its files are gone afterwards, as are those of a build that was killed."""
+    _clear()
+    builder = _Builder(WORK)
     try:
         builder.import_base()
         builder.build()
         yield builder.image()
     finally:
-        builder.run("rm", "--all")
-        builder.run("rmi", "--all", "--force")
+        _clear()
+
+
+def _clear() -> None:
+    """Unmount what buildah has mounted, which outlives it, and remove it."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in reversed([mount for mount in mounts if mount.startswith(f"{WORK}/")]):
+        subprocess.run(["umount", "--lazy", place], check=True)
+    shutil.rmtree(WORK, ignore_errors=True)
 
 
 class _Builder:
     def __init__(self, work: Path) -> None:
+        work.mkdir(parents=True)
         self._work = work
         self._policy = work / "policy.json"
         self._policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')

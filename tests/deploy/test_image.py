@@ -69,10 +69,10 @@ Start = Callable[..., Container]
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image() -> Iterator[Image]:
     if lacks := building.missing():
         pytest.skip(f"building needs {', '.join(lacks)}")
-    with building.built(tmp_path_factory.mktemp("image")) as image:
+    with building.built() as image:
         yield image
 
 
@@ -129,6 +129,7 @@ def test_the_image_holds_the_program_compiled_and_nothing_to_build_or_test_with(
         if (path.parent / f"__pycache__/{path.stem}.cpython-311.pyc").exists()
     ]
     assert len(compiled) > 0.99 * len(sources)  # templates of Django's own code are no Python
+    assert (image.root / "usr/bin/pg_dump").exists()
     assert not (packages / "pip").exists()
     assert not (packages / "pytest").exists()
 
