@@ -50,7 +50,7 @@ class EndpointRows(Rows):
     filters: ClassVar[dict[str, str]] = {"tenant": "tenant"}
     shows_secret = True
     further: ClassVar[dict[str, str]] = {"rotate": "post", "test": "post"}
-    answers: ClassVar[dict[str, Any]] = {"test": DeliverySerializer}
+    results: ClassVar[dict[str, Any]] = {"test": DeliverySerializer}
 
     def rotate(self, request: Request, key: str) -> Response:
         """Give the endpoint a new secret, which is shown once; the old one signs for 24 more hours."""
