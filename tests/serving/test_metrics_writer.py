@@ -42,7 +42,7 @@ class Worker:
     def file(self) -> int:
         """The number of the file, which is another for each snapshot."""
         (path,) = self.directory.glob("*.snapshot")
-        return path.stat().st_mtime_ns
+        return path.stat().st_ino
 
 
 Work = Callable[[Worker], Coroutine[Any, Any, None]]
