@@ -87,9 +87,8 @@ class Calls:
             self._came.set()
             self.connections_closed += keeps_alive and answer.headers.get("connection") == "close"
 
-    async def more(self, count: int) -> None:
-        """Wait until so many more have been answered."""
-        wanted = len(self.ids) + count
+    async def until_answered(self, wanted: int) -> None:
+        """Wait until so many have been answered in all."""
         async with asyncio.timeout(GIVE_UP_SECONDS):
             while len(self.ids) < wanted:
                 self._came.clear()
@@ -109,12 +108,12 @@ async def deployed_again_and_again(
                 for number in range(4):
                     keeps_alive = number % 2 == 0
                     group.create_task(calls.ask_on(door, kind, keeps_alive=keeps_alive))
-        for _ in range(DEPLOYS):
+        for number in range(1, DEPLOYS + 1):
             following_one = following(serving)
             await asyncio.to_thread(running.enter_context, following_one)
             assert await asyncio.to_thread(serving.wait) == 0
             serving = following_one
-            await calls.more(CALLS // DEPLOYS)
+            await calls.until_answered(number * CALLS // DEPLOYS)
         calls.is_over = True
     await calls.close()
     return serving, calls
