@@ -35,8 +35,8 @@ class Command(AnsweringCommand):
             raise ValidationError({"id": told})
         row = found.summary
         names = naming.names_of_ids([{"tenant": row.tenant_id, "key": row.key_public_id}])[0]
-        shown = {**_plain(asdict(found)), "names": names}
-        return CommandResult(shown, request_words.in_lines(found, names))
+        fields = {**_plain(asdict(found)), "names": names}
+        return CommandResult(fields, request_words.in_lines(found, names))
 
 
 def _plain(value: Any) -> Any:
