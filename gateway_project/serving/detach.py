@@ -28,7 +28,9 @@ def detach() -> Callable[[], None]:
         os._exit(0)
 
     def tell_ready() -> None:
-        with contextlib.suppress(BrokenPipeError):  # the caller did not wait; the gateway serves all the same
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # the caller did not wait; the gateway serves all the same
             os.write(writer, b"1")
         os.close(writer)
 
