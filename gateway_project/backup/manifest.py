@@ -24,6 +24,7 @@ _FILE = re.compile(
     r"(?:database\.sqlite3|database\.dump|keys\.sealed|spool/set-aside\.jsonl"
     r"|spool/[A-Za-z0-9-]{1,100}\.\d+\.[A-Za-z0-9]+/\d{6,}\.log)\Z"
 )
+_DATABASES = ("database.sqlite3", "database.dump")
 _SPOOL = re.compile(r"[A-Za-z0-9-]{1,100}\.\d+\.[A-Za-z0-9]+\Z")
 
 
@@ -99,6 +100,10 @@ def read(directory: Path) -> Manifest:
         )
     strange = [name for name in found.files if not _FILE.match(name)]
     strange += [name for name in found.spools if not _SPOOL.match(name)]
+    if found.database is not None and found.database.file not in _DATABASES:
+        strange.append(found.database.file)
     if strange:
         raise BackupFailed(f"The manifest names {strange[0]!r}, which no backup has.")
+    if found.database is not None and found.database.file not in found.files:
+        raise BackupFailed("The manifest has no checksum of the database.")
     return found

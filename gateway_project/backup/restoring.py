@@ -6,6 +6,7 @@ one names as being in its way.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from django.conf import settings
@@ -135,13 +136,19 @@ def _refuse_occupied(wishes: RestoreWishes) -> None:
         )
     _refuse_spools()
     if connection.vendor == "sqlite":
-        file = Path(connection.settings_dict["NAME"])
-        if any(Path(f"{file}{suffix}").exists() for suffix in ("", "-wal")):
-            raise BackupFailed(f"{file} exists: a restore never replaces a database.")
+        file = connection.settings_dict["NAME"]
+        # A log that was left is applied to whatever database is put beside it.
+        places = [Path(f"{file}{suffix}") for suffix in ("", "-wal", "-journal")]
+        if found_there := [place for place in places if place.exists()]:
+            raise _database_exists(found_there[0])
     elif postgres.PostgresServer.of(connection.settings_dict).has_tables():
         raise BackupFailed(
             "The database of DATABASE_URL has tables: a restore needs an empty one (createdb)."
         )
+
+
+def _database_exists(place: Path) -> BackupFailed:
+    return BackupFailed(f"{place} exists: a restore never replaces a database.")
 
 
 def _refuse_spools() -> None:
@@ -180,15 +187,25 @@ def _put_database(backup: CheckedBackup, database: DatabaseFacts, progress: Prog
             restored = contents.sums_by_month(cursor, "postgresql")
     else:
         target = Path(connection.settings_dict["NAME"])
-        draft = target.with_name(f".{target.name}.restoring")
-        draft.unlink(missing_ok=True)
-        files.copy(source, draft)
-        draft.rename(target)
-        files.sync(target.parent)
+        _put_file(source, target)
         with sqlite.cursor_of(target) as cursor:
             restored = contents.sums_by_month(cursor, "sqlite")
     if restored != database.months:
         raise BackupFailed("The restored database does not have the sums of the backup.")
+
+
+def _put_file(source: Path, target: Path) -> None:
+    """Put a database in its place at once, unless one was made there meanwhile."""
+    draft = target.with_name(f".{target.name}.restoring")
+    draft.unlink(missing_ok=True)
+    files.copy(source, draft)
+    try:
+        os.link(draft, target)  # which replaces nothing, as renaming does
+    except FileExistsError as error:
+        raise _database_exists(target) from error
+    finally:
+        draft.unlink()
+    files.sync(target.parent)
 
 
 def _finish(backup: Manifest) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -27,7 +28,10 @@ def detach() -> Callable[[], None]:
         os._exit(0)
 
     def tell_ready() -> None:
-        os.write(writer, b"1")
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # the caller did not wait; the gateway serves all the same
+            os.write(writer, b"1")
         os.close(writer)
 
     return tell_ready

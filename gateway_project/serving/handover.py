@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,12 @@ class Predecessor:
         self.is_told = True
         with contextlib.suppress(OSError):
             self.line.sendall(READY)
+
+    def close_all_but(self, names: Container[str]) -> None:
+        """Close what a gateway of another version serves and we do not: clients would wait for ever there."""
+        for name, listener in self.listeners.items():
+            if name not in names:
+                listener.close()
 
     def close(self) -> None:
         self.line.close()
@@ -91,6 +97,7 @@ class HandoverSocket:
         self._path = path
         self._listeners = listeners
         self._is_activated = is_activated
+        self._inode = 0  # of our socket's name
         self._asked: socket.socket | None = None
         self._successor: socket.socket | None = None
 
@@ -116,6 +123,7 @@ class HandoverSocket:
         with _short(fresh) as name:
             asked.bind(name)
         fresh.chmod(0o600)
+        self._inode = fresh.stat().st_ino
         asked.listen(MOST_LISTENERS)
         asked.setblocking(False)
         fresh.replace(self._path)
@@ -166,7 +174,10 @@ class HandoverSocket:
         """Be asked no more, where there is no successor."""
         if self._asked is not None:
             self.leave()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                # One may be asked there already of whom we have not heard yet.
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
 
     def close_here(self) -> None:
         """Close what a child inherited of it."""

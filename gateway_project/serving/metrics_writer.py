@@ -60,6 +60,8 @@ class MetricsWriter:
         self._tenants_at = float("-inf")
         self._file: SnapshotFile | None = None
         self._task: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._has_failed = False
         self._told: State | None = None
         self._closed: dict[FailureScope, None] = {}
         self._process = multiprocessing.current_process().name
@@ -77,6 +79,11 @@ class MetricsWriter:
         """Write once more, and leave the file to whoever adds up."""
         await aio.end(self._task)
         if self._file is not None:
+            if (
+                self._writing is not None
+            ):  # its thread goes on, whatever became of who waited for it
+                await asyncio.wait([self._writing])
+            self._metrics.tables.is_changed = True
             await self.write_changes()
             self._file.close()
 
@@ -107,11 +114,19 @@ class MetricsWriter:
                 circuits=circuits,
             )
         )
+        await self._write(file, data)
+
+    async def _write(self, file: SnapshotFile, data: bytes) -> None:
+        """Write in a thread. A disk that is full is told of once, until it has room again."""
+        self._writing = asyncio.ensure_future(asyncio.to_thread(file.write, data))
         try:
-            await asyncio.to_thread(file.write, data)
+            await asyncio.shield(self._writing)
+            self._has_failed = False
         except OSError as error:
-            tables.is_changed = True
-            logger.warning("metrics were not written: %s", error)
+            self._metrics.tables.is_changed = True
+            if not self._has_failed:
+                logger.warning("metrics were not written: %s", error)
+            self._has_failed = True
 
     def _state(self) -> State:
         return self._registry.count_by_channel(), self._ready(), self._circuits()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 from django.apps import apps
@@ -77,30 +79,33 @@ def run(
     # Of several workers, each would come to hold the console for itself.
     load_application(with_console=workers > 1)
     prepare_models()
-
-    def announce() -> None:
-        where = address(*listener.getsockname()[:2])
-        console, reached = where, ""
-        if settings.PUBLIC_URL:
-            console, reached = console_address.of(), f", reached at {public_address.api_url()}"
-        say(
-            f"Tollgate serves {where}/v1{reached}, console at {console}/console/ (stop with Ctrl-C)."
-        )
-        sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
-
-    def ingest() -> None:
-        run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
-
     inherited = {} if predecessor is None else predecessor.listeners
     listeners = {"api": listener, "sandbox": sandbox.listen(inherited.get("sandbox"))}
-    helpers = {"ingester": ingest, **sandbox.helper(listeners["sandbox"]), **metrics}
+    if predecessor is not None:
+        predecessor.close_all_but(listeners)
+    ingest = partial(run_forever, settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
+    helpers: dict[str, Callable[[], None]] = {"ingester": ingest, **metrics}
+    helpers |= sandbox.helper(listeners["sandbox"])
     path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])
     handed_over = {name: each for name, each in listeners.items() if each is not None}
     endpoint = HandoverSocket(path, handed_over, is_activated=is_activated)
     gc.collect()
     gc.freeze()  # no collection of a child writes to what was loaded here, so that it stays shared
     succession = Succession(endpoint, predecessor, is_activated)
+    announce = partial(_announce, say, address(*listener.getsockname()[:2]))
     Supervisor(listener, workers, announce, succession).run(helpers)
+
+
+def _announce(say: Callable[[str], object], where: str) -> None:
+    """Say where it serves; that nobody listens any more is no reason to end."""
+    console, reached = where, ""
+    if settings.PUBLIC_URL:
+        console, reached = console_address.of(), f", reached at {public_address.api_url()}"
+    with contextlib.suppress(OSError):
+        say(
+            f"Tollgate serves {where}/v1{reached}, console at {console}/console/ (stop with Ctrl-C)."
+        )
+        sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
 
 def _listen(host: str, port: int, predecessor: Predecessor | None) -> tuple[socket.socket, bool]:

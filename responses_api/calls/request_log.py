@@ -14,8 +14,8 @@ from responses_api.services import Services
 from tenants.keys.authentication import claimed_id
 
 MAX_PATH = 200
-# Whoever has the address of an invitation may accept it.
-_SECRET_PLACE = re.compile(r"(/invitations/)[^/]+")
+# Whoever has the address may accept the invitation, or choose the password.
+_SECRET_PLACE = re.compile(r"(/invitations/|/password/reset/key/[0-9A-Za-z]+-)[^/]+")
 
 
 class RequestLine:

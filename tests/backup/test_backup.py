@@ -145,6 +145,18 @@ def test_a_copy_of_sqlite_is_one_moment_though_others_write_all_the_time(tmp_pat
         assert cursor.execute("SELECT count(*) FROM wide").fetchone() == (200,)
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])
+def test_a_database_or_its_log_is_never_replaced(made: Made, tmp_path: Path, suffix: str) -> None:
+    elsewhere = made.here(tmp_path / "elsewhere")
+    there = tmp_path / "elsewhere" / f"tollgate.sqlite3{suffix}"
+    there.parent.mkdir()
+    there.write_bytes(b"somebody's")
+    told = refusal(elsewhere, "restore", str(made.directory))
+    assert f"{there} exists: a restore never replaces a database" in told
+    assert there.read_bytes() == b"somebody's"
+    assert not (there.parent / "spool").exists()
+
+
 def test_only_its_owner_can_read_it(made: Made) -> None:
     paths = [made.backup, *made.backup.rglob("*")]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir()} == {0o700}

@@ -68,6 +68,20 @@ def name_a_file_outside(made: Made) -> None:
     place.write_text(json.dumps(manifest))
 
 
+def name_a_database_outside(made: Made) -> None:
+    place = made.backup / "manifest.json"
+    manifest = json.loads(place.read_text())
+    manifest["database"]["file"] = "../../elsewhere/database.sqlite3"
+    place.write_text(json.dumps(manifest))
+
+
+def name_a_database_without_checksum(made: Made) -> None:
+    place = made.backup / "manifest.json"
+    manifest = json.loads(place.read_text())
+    del manifest["files"]["database.sqlite3"]
+    place.write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -79,8 +93,21 @@ def name_a_file_outside(made: Made) -> None:
         (lambda made: (made.backup / "manifest.json").unlink(), "is no backup"),
         (change_a_credential, "The manifest was changed"),
         (name_a_file_outside, "which no backup has"),
+        (name_a_database_outside, "names '../../elsewhere/database.sqlite3', which no backup has"),
+        (name_a_database_without_checksum, "no checksum of the database"),
     ],
-    ids=["database", "spool", "keys", "missing", "more", "no manifest", "changed", "outside"],
+    ids=[
+        "database",
+        "spool",
+        "keys",
+        "missing",
+        "more",
+        "no manifest",
+        "changed",
+        "outside",
+        "database outside",
+        "no checksum",
+    ],
 )
 def test_what_was_damaged_or_changed_is_refused(
     made: Made, damage: Callable[[Made], None], told: str

@@ -78,8 +78,10 @@ def test_a_file_that_cannot_be_read_costs_nobody_the_others(tmp_path: Path) -> N
     kept, broken = live(tmp_path, counted(3)), SnapshotFile(tmp_path, "worker")
     broken.write(b"\xc1 no snapshot")
     assert requests(tmp_path) == 3
+    (tmp_path / f".new-{broken.name}.snapshot").write_bytes(b"killed while it wrote")
     broken.close()
     assert requests(tmp_path) == 3
+    assert list(tmp_path.glob(f"*{broken.name}*")) == []
     kept.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -26,3 +27,24 @@ def test_its_caller_learns_whether_it_is_ready_and_is_not_its_parent(what: str, 
         [sys.executable, "-c", PROGRAM, what], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (told.returncode, told.stdout, told.stderr) == (code, "True\n", "")
+
+
+ABANDONED = """
+import os, signal, sys
+from tests.support.patience import until
+from gateway_project.serving.detach import detach
+caller = os.getpid()
+tell_ready = detach()
+os.kill(caller, signal.SIGKILL)
+until(lambda: not os.path.exists(f"/proc/{caller}/fd/0"))
+tell_ready()
+print("serves", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_it_goes_on_though_its_caller_did_not_wait() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", ABANDONED], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (-signal.SIGKILL, "serves\n", "")

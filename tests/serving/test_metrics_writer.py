@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,14 @@ from typing import Any
 import pytest
 
 from gateway_project.lib.metrics import snapshots
-from gateway_project.lib.metrics.snapshots import Snapshot
+from gateway_project.lib.metrics.snapshots import Snapshot, SnapshotFile
 from gateway_project.lib.metrics.tables import Tables
 from gateway_project.serving.metrics_writer import MetricsWriter
 from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.process.registry import Registry
 from routing.health.messages import CircuitMessage
 from routing.health.table import LaneTable
+from tests.support.patience import GIVE_UP_SECONDS
 
 SCOPE = "model/7/openai/gpt"
 
@@ -101,6 +104,54 @@ def test_what_was_counted_last_is_written_when_it_stops(tmp_path: Path) -> None:
     with_worker(tmp_path, work)
     found = snapshots.add_up(tmp_path)
     assert (found.living, sum(row[0] for row in found.rows["requests"].values())) == ([], 1)
+
+
+def test_one_that_stops_while_it_writes_writes_the_rest_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, writes = threading.Event(), threading.Event(), list[str]()
+    write = SnapshotFile.write
+
+    def slowly(file: SnapshotFile, data: bytes) -> None:
+        writes.append("begins")
+        begun.set()
+        may_end.wait(GIVE_UP_SECONDS)
+        write(file, data)
+        writes.append("ends")
+
+    async def run() -> None:
+        worker = Worker(tmp_path)
+        worker.writer.start()
+        await asyncio.to_thread(begun.wait, GIVE_UP_SECONDS)
+        worker.metrics.ended("chat", None, "refused", 0.0)
+        stopping = asyncio.create_task(worker.writer.stop())
+        for _ in range(10):  # the loop goes round, and nothing else is written meanwhile
+            await asyncio.to_thread(bool)
+        may_end.set()
+        await stopping
+
+    monkeypatch.setattr(SnapshotFile, "write", slowly)
+    asyncio.run(run())
+    assert writes == ["begins", "ends"] * 2
+    found = snapshots.add_up(tmp_path)
+    assert sum(row[0] for row in found.rows["requests"].values()) == 1
+
+
+def test_a_disk_that_is_full_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(file: SnapshotFile, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def work(worker: Worker) -> None:
+        for _ in range(3):
+            await worker.writer.write_changes()
+        monkeypatch.undo()
+
+    monkeypatch.setattr(SnapshotFile, "write", fail)
+    with_worker(tmp_path, work)
+    assert caplog.text.count("metrics were not written") == 1
+    assert len(list(tmp_path.glob("*.snapshot"))) == 1
 
 
 def test_a_directory_that_cannot_be_written_costs_metrics_alone(

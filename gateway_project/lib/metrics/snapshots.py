@@ -120,9 +120,9 @@ def add_up(directory: Path, most_series: int = MOST_SERIES) -> Sums:
             sums = _sums([retired, *(found for found in new.values() if found is not None)])
             _trim(sums, _sums(living).rows, most_series)
             _replace(directory / RETIRED, encode(_retired(sums, list(dead))))
-        for name in dead:
-            for ending in (SNAPSHOT, LOCK):
-                (directory / f"{name}{ending}").unlink(missing_ok=True)
+        for name in dead:  # the lock last: by it whoever is cut off here finds the others again
+            for left in (f"{NEWBORN}{name}{SNAPSHOT}", f"{name}{SNAPSHOT}", f"{name}{LOCK}"):
+                (directory / left).unlink(missing_ok=True)
     for snapshot in living:
         _add(sums, snapshot)
     sums.living = living

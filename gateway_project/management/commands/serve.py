@@ -78,9 +78,11 @@ class Command(BaseCommand):
         tell_ready = detach() if options["detach"] else None
 
         def announce(line: str) -> None:
-            self.stdout.write(line)
-            if tell_ready is not None:
-                tell_ready()
+            try:
+                self.stdout.write(line)
+            finally:
+                if tell_ready is not None:
+                    tell_ready()
 
         try:
             if options["quickstart"]:
