@@ -64,12 +64,15 @@ def addressed(told: Mapping[str, Any]) -> bytes:
 
 def spell(text: str) -> str:
     """Spell text in Latin-1: letters lose marks that it does not have, what is left over becomes `?`."""
-    return "".join(_spell_one(each) for each in text.translate(_SPELT))
+    composed = unicodedata.normalize("NFC", text)  # some programs write letters and marks apart
+    return "".join(_spell_one(each) for each in composed.translate(_SPELT))
 
 
 def _spell_one(letter: str) -> str:
     if letter.isascii() or letter <= "\u00ff":
         return letter if letter.isprintable() else " "
+    if unicodedata.combining(letter):
+        return ""
     return _latin(unicodedata.normalize("NFKD", letter)[:1])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from gateway_project.lib import csv_text
 from tenants import units
 from tenants.billing import sums
 from tenants.billing.money import exact_dollars
@@ -61,11 +62,18 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def as_csv(found: Sequence[dict[str, Any]], by: str) -> str:
+    """Return the rows as CSV, in which no name can become a formula."""
     text = io.StringIO()
     of_key = ("name",) if by == "key" else ()
     writer = csv.DictWriter(text, (by, *_columns(), *of_key), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    for row in found:
+        writer.writerow(
+            {
+                name: csv_text.cell(each) if isinstance(each, str) else each
+                for name, each in row.items()
+            }
+        )
     return text.getvalue().rstrip("\n")
 
 

@@ -25,7 +25,10 @@ class Command(AnsweringCommand):
         )
         parser.add_argument("--month", help="only of this month, such as 2026-10")
         parser.add_argument(
-            "--limit", type=int, default=100, help="at most so many; 100 if left out"
+            "--limit",
+            type=int,
+            default=100,
+            help="at most so many, 1 to 10000; 100 by default; there is no next page",
         )
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:

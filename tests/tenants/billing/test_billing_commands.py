@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tenants.models import BillingPeriod, Invoice, SpoolPosition, Tenant, UsageHour
+from tenants.models import ApiKey, BillingPeriod, Invoice, SpoolPosition, Tenant, UsageHour
 from tests.commands.running import answer, failed_answer, refusal, text
 from tests.support.usage_rows import usage
 
@@ -48,6 +48,13 @@ def test_usage_report_is_a_table_csv_or_json(tenant: Tenant):
     as_csv = text("usage_report", "--month", "2025-10", "--csv", "--by", "tenant").splitlines()
     assert as_csv[0].startswith("tenant,requests,calls,failed,")
     assert as_csv[1].startswith("acme,2,2,0,")
+
+
+def test_no_name_of_a_key_becomes_a_formula_in_the_csv_of_a_report(tenant: Tenant):
+    key = ApiKey.objects.create(tenant=tenant, public_id="0123456789", name='=HYPERLINK("x")')
+    usage(tenant, OCTOBER, key_public_id=key.public_id)
+    told = text("usage_report", "--month", "2025-10", "--csv", "--by", "key").splitlines()[1]
+    assert told.endswith(""","'=HYPERLINK(""x"")\"""")
 
 
 @pytest.mark.parametrize("by", ["key", "alias", "model", "day", "provider", "tenant"])

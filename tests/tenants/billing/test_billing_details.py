@@ -149,6 +149,7 @@ def test_a_document_from_before_there_were_issuers_is_still_shown(tenant: Tenant
 
 def test_a_pdf_spells_what_its_fonts_do_not_have():
     assert paper.spell("Łódź, Őri \u2013 5 € 大") == "Lódz, Ori - 5 EUR ?"
+    assert paper.spell("Mu\u0308ller, Z\u0302d") == "Müller, Zd"
 
 
 def test_there_are_never_two_and_each_side_says_only_its_own(
