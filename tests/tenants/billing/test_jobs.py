@@ -35,7 +35,8 @@ def started() -> Periodic:
 
 
 @pytest.fixture
-def running_periodic(gateway: LiveGateway) -> Iterator[Periodic]:
+def running_periodic(gateway: LiveGateway, tenant: Tenant) -> Iterator[Periodic]:
+    """Periodic work that begins once there is a tenant: some of it comes again in an hour."""
     running = gateway.call(started)
     yield running
     gateway.run(running.stop())
