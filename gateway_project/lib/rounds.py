@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from typing import Protocol
 
@@ -29,6 +30,8 @@ class Rounds:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        # Not that of the request for which a timer happens to be made: each timer makes the next one.
+        self._context = contextvars.copy_context()
         self._watched: set[RoundMember] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._tick = 0.0
@@ -49,7 +52,7 @@ class Rounds:
             self._timer.cancel()
         self._tick = tick
         self._due = self.loop.time() + tick
-        self._timer = self.loop.call_later(tick, self._look)
+        self._timer = self.loop.call_later(tick, self._look, context=self._context)
 
     def _look(self) -> None:
         self._timer = None

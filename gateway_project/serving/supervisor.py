@@ -92,6 +92,7 @@ class Supervisor:
         self._waiting_for_ready = workers
         self._children: list[Child] = []
         self._stopping = False
+        self._is_signalled = False
         self._kill_at = float("inf")
         self._looked_at = clock.monotonic()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -158,8 +159,12 @@ class Supervisor:
         start(line, watch)
 
     def _on_signal(self, sig: int, frame: FrameType | None) -> None:
-        """Pass on first and second signals alike; the workers tell them apart."""
-        is_first = not self._stopping
+        """Pass on first and second signals alike; the workers tell them apart. Where a successor, or our own
+        failure, has the workers end already, the first signal asks for what is being done."""
+        is_first = not self._is_signalled
+        self._is_signalled = True
+        if is_first and self._stopping:
+            return
         if is_first:
             systemd.notify("STOPPING=1")
         self._stop_by(None)

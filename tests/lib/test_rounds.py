@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any, cast
 
+from gateway_project.lib import current_request
 from gateway_project.lib.rounds import Rounds
 
 
@@ -19,8 +21,11 @@ class FakeLoop:
     def time(self) -> float:
         return self.now
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(self.now + seconds, callback, (), cast("Any", self))
+    def call_later(
+        self, seconds: float, callback: Callable[[], None], *, context: Context
+    ) -> asyncio.TimerHandle:
+        when = self.now + seconds
+        handle = asyncio.TimerHandle(when, callback, (), cast("Any", self), context)
         self.timers.append(handle)
         return handle
 
@@ -97,3 +102,22 @@ def test_a_loop_that_stood_still_reads_what_came_before_it_looks() -> None:
     for _ in range(4):
         loop.go_to_next(late_by=1.0)
     assert len(call.looks) == 4
+
+
+def test_no_look_is_taken_for_the_request_of_the_first_that_ran() -> None:
+    loop = FakeLoop()
+    rounds = Rounds(cast("asyncio.AbstractEventLoop", loop))
+    seen: list[object] = []
+
+    class Looked(Call):
+        def look(self, now: float) -> None:
+            seen.append(current_request.current())
+
+    def begin_a_request() -> None:
+        current_request.enter("req_0123456789abcdef0123456789abcdef", [], None)
+        rounds.join(Looked(1.0))
+
+    copy_context().run(begin_a_request)
+    loop.go_to_next()
+    loop.go_to_next()
+    assert seen == [None, None]

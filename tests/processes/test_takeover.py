@@ -22,6 +22,7 @@ from tests.processes.conftest import Prepared, Serve
 from tests.processes.served import Served, environment, eventually, shell
 from tests.processes.test_serve import (
     LONG,
+    OUTPUT,
     SHORT,
     add_sandbox,
     answered,
@@ -179,12 +180,15 @@ def test_a_connection_that_is_kept_is_answered_once_more_and_told_to_close(
         asking.send(kept(prepared)[:-10])  # half a request, when the port is taken over
         with following(old):
             asking.send(kept(prepared)[-10:])
+            eventually(lambda: "has taken over" in old.stderr)
+            idle.send(wire.request("chat", prepared, question("chat", "sandbox-chat", SHORT, True)))
+            idle.wait_for(OUTPUT["chat"])
+            old.signal()  # the first one: it asks for what is being done anyway
             for client in (asking, idle):
-                if client is idle:
-                    client.send(kept(prepared))
                 answer = client.answer()
                 assert (answer.status, answer.headers.get("connection")) == (200, "close")
                 client.until_closed()
+            assert_complete("chat", answer)
             assert old.wait() == 0
 
 
