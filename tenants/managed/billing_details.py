@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import CommandResult, parse_field
+from gateway_project.lib.commands import CommandResult, errors_as, parse_field
 from tenants.access.access import OPERATOR
 from tenants.billing.details import lines_of
 from tenants.billing.tax import parsed_percent, percent
@@ -53,7 +53,8 @@ def store(tenant: Tenant | None, options: Mapping[str, Any]) -> CommandResult:
     if not given:
         raise ValidationError("Say what to set; --help lists it.")
     values = dict(_values(given))
-    details, is_new = put(OPERATOR, BillingDetails, {"tenant": tenant}, values)
+    with errors_as({"tax_basis_points": "tax_percent"}):
+        details, is_new = put(OPERATOR, BillingDetails, {"tenant": tenant}, values)
     return CommandResult({**fields(details), "created": is_new}, in_words(details))
 
 

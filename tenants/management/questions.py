@@ -16,7 +16,6 @@ from tenants.management.rows import flat, in_words, plain, told_in_lines
 
 TOLD = {
     "cursor": "go on after a page: its next_cursor",
-    "limit": "at most so many",
     "since": "from then on: an instant, a date (UTC), or so long ago: 24h",
     "until": "before then: an instant, a date (UTC), or so long ago: 24h",
     "tenant": "only this tenant's: its slug or name",
@@ -52,7 +51,7 @@ class AskCommand(AnsweringCommand):
                 dest=name,
                 choices=choices,
                 metavar=None if choices else name.upper(),
-                help=told or f"only those of this {name.replace('_', ' ')}",
+                help=_bounds(schema) or told or f"only those of this {name.replace('_', ' ')}",
             )
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
@@ -76,3 +75,10 @@ class AskCommand(AnsweringCommand):
         elif told.get("has_more"):
             more = "\nThere are more than are shown."
         return CommandResult(told, f"{text}{more}" if told["data"] else "There is nothing.")
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """Return how many may be asked for; empty where the schema sets no bounds."""
+    if "maximum" not in schema:
+        return ""
+    return f"at most so many, {schema['minimum']} to {schema['maximum']}; {schema['default']} by default"

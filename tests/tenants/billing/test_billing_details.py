@@ -179,6 +179,7 @@ def test_commands_set_and_show_both_sides(tenant: Tenant):
         770,
     )
     assert "tax_percent: " in refusal("set_issuer", "--tax-percent", "much")
+    assert "tax_percent: " in refusal("set_issuer", "--tax-percent", "101")
     assert "terms_days" in refusal("set_issuer", "--terms-days", "366")
     assert answer("set_issuer", "--tax-percent", "")["tax_basis_points"] is None
     assert "address: Street 1, Town" in text("show_issuer")
