@@ -14,6 +14,7 @@ import jsonschema
 
 from gateway_project.lib import keyring
 from gateway_project.lib.env import Env
+from gateway_project.lib.version import VERSION
 from tests.deploy.files import (
     CHART,
     COMPOSE,
@@ -212,6 +213,7 @@ def test_a_wrong_value_is_refused_by_its_name(given: dict, names: str):
 def test_the_versions_of_chart_image_and_program_are_one():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
+    assert version == VERSION
     assert f'appVersion: "{version}"' in (CHART / "Chart.yaml").read_text()
     assert f"ARG VERSION={version}\n" in DOCKERFILE
     assert COMPOSE["services"]["gateway"]["image"] == f"${{TOLLGATE_IMAGE:-tollgate:{version}}}"
