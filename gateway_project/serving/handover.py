@@ -15,6 +15,7 @@ import os
 import socket
 import struct
 from collections.abc import Container, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,18 +116,20 @@ class HandoverSocket:
         return int(_CREDENTIALS.unpack(told)[0])
 
     def open(self) -> None:
-        """Be asked from now on, instead of whoever was before."""
+        """Be asked from now on, instead of whoever was before. Raise OSError."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         fresh.unlink(missing_ok=True)
-        asked = socket.socket(socket.AF_UNIX)
-        with _short(fresh) as name:
-            asked.bind(name)
-        fresh.chmod(0o600)
-        self._inode = fresh.stat().st_ino
-        asked.listen(MOST_LISTENERS)
-        asked.setblocking(False)
-        fresh.replace(self._path)
+        with ExitStack() as unless_asked:
+            asked = unless_asked.enter_context(socket.socket(socket.AF_UNIX))
+            with _short(fresh) as name:
+                asked.bind(name)
+            fresh.chmod(0o600)
+            self._inode = fresh.stat().st_ino
+            asked.listen(MOST_LISTENERS)
+            asked.setblocking(False)
+            fresh.replace(self._path)
+            unless_asked.pop_all()
         self._asked = asked
 
     def has_been_told(self, readable: Sequence[object]) -> bool:

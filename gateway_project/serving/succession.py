@@ -41,8 +41,13 @@ class Succession:
         return [*self.endpoint.sockets, *lines]
 
     def begin(self) -> None:
-        """Serve alone: the predecessor stops accepting, and whoever comes next asks us."""
-        self.endpoint.open()
+        """Serve alone: the predecessor stops accepting, and whoever comes next asks us, where the data
+        directory can hold a Unix socket.
+        """
+        try:
+            self.endpoint.open()
+        except OSError as error:
+            logger.warning("no gateway will be able to take over from this one: %s", error)
         if self.predecessor is not None:
             self.predecessor.tell_ready()
         systemd.notify("READY=1")

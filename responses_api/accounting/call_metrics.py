@@ -110,11 +110,15 @@ class CallMetrics:
         """Count a request to an alias that keeps answers."""
         self.tables.count(names.CACHE, OTHER if route.is_tenants else route.alias, result)
 
-    def cache_charge(self, route: Route, charge_nano: int) -> None:
+    def cache_charge(self, route: Route, tenant_id: int, charge_nano: int) -> None:
         """Count what an answer from the cache is charged; no provider had a part in it."""
         row = self.tables.row(names.CALLS, OTHER if route.is_tenants else route.alias, "")
         if row is not None:
             row[_CHARGE] += charge_nano
+        if self.tenants is not None:
+            row = self.tables.row(names.TENANTS, self.tenants.get(tenant_id, OTHER))
+            if row is not None:
+                row[_TENANT_CHARGE] += charge_nano
 
     def _request_rows(self, door: str, alias: str, status: str) -> RequestRows | None:
         """Find the rows, and have them at hand from now on; None if there is no room for all of them."""

@@ -65,11 +65,11 @@ async def serve(served: HitServed) -> None:
     finally:
         hit.release()
     admitted.ticket.settle(0)  # limits count the request, and no tokens
+    services.metrics.cache_charge(admitted.route, admitted.caller.tenant_id, hit.charge_nano)
     await services.spool_writer.durable()
     _tell(served, hit)
     await _give(served, answer, identity)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
-    services.metrics.cache_charge(admitted.route, hit.charge_nano)
     known = {**describe_call(admitted, admitted.route), "cache": HIT}
     log_outcome(services.request_log, known, outcome)
     count_request(services, admitted, outcome)

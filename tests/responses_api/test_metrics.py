@@ -15,6 +15,7 @@ from responses_api.accounting.call_metrics import CallMetrics
 from routing.models import Provider
 from tenants.models import RateLimit
 from tests.plugins.cases import cases
+from tests.responses_api.accounting.conftest import price
 from tests.responses_api.cache.conftest import keeps
 from tests.support import guardrails, rows
 from tests.support.client import ask
@@ -159,9 +160,11 @@ def test_tenants_are_told_apart_only_as_far_as_asked_for(
 
 
 def test_answers_from_the_cache_are_counted_as_such(
-    gateway: LiveGateway, acme: Customer, told: Told
+    gateway: LiveGateway, acme: Customer, metrics: CallMetrics, told: Told
 ) -> None:
-    keeps("sandbox-chat")
+    price("sandbox-chat", "sandbox-1")
+    keeps("sandbox-chat", cache_charge_percent=50)
+    metrics.tenants = {acme.tenant.pk: acme.tenant.slug}
     gateway.catch_up()
     for _ in range(3):
         assert ask(gateway, "chat", acme, "sandbox-chat", temperature=0).status_code == 200
@@ -172,6 +175,11 @@ def test_answers_from_the_cache_are_counted_as_such(
     assert (
         found['tollgate_requests_total{route="chat",alias="sandbox-chat",status="completed"}'] == 3
     )
+    made = found['tollgate_charge_dollars_total{alias="sandbox-chat",provider="sandbox-chat"}']
+    given = found['tollgate_charge_dollars_total{alias="sandbox-chat"}']
+    assert made == pytest.approx(given)  # two at half the price
+    assert found['tollgate_tenant_charge_dollars_total{tenant="acme"}'] == pytest.approx(2 * made)
+    assert made > 0
 
 
 def test_guardrails_of_the_platform_are_named_and_those_of_tenants_are_not(

@@ -13,6 +13,7 @@ import pytest
 
 from gateway_project.serving import handover
 from gateway_project.serving.handover import HandoverSocket
+from gateway_project.serving.succession import Succession
 from tests.support.patience import GIVE_UP_SECONDS
 
 
@@ -60,3 +61,15 @@ def test_what_only_a_later_version_serves_is_not_left_open(
     api.close()
     predecessor.close()
     serving.close_here()
+
+
+def test_a_directory_that_holds_no_socket_costs_takeovers_alone(
+    tmp_path: Path, listeners: dict[str, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").write_text("in the way")
+    path = handover.socket_path(tmp_path, "127.0.0.1", 8000)
+    succession = Succession(HandoverSocket(path, listeners, is_activated=False), None, False)
+    succession.begin()
+    assert succession.sockets == []
+    assert "no gateway will be able to take over from this one" in caplog.text
+    succession.end()
