@@ -35,6 +35,7 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
         max_output_tokens=None,
         protocol="responses",
         context_window=None,
+        is_tenants=False,
     )
     payload = b"x" * 100
     body: Any = {"max_output_tokens": 20}

@@ -117,7 +117,7 @@ class Shop:
         call = ModelCall("responses", "reader", False, False, body, 20)
         target = SimpleNamespace(
             cost=charge, charge=charge, list_price=None, provider="scanner", model="m",
-            max_output_tokens=None, protocol="responses", context_window=None,
+            max_output_tokens=None, protocol="responses", context_window=None, is_tenants=False,
         )  # fmt: skip
         costs = RequestCosts(
             spool_writer,

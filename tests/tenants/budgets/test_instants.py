@@ -67,6 +67,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
             max_output_tokens=None,
             protocol="responses",
             context_window=None,
+            is_tenants=False,
         )
         body = {"model": "gpt", "max_output_tokens": 4096}
         asked = ModelCall("responses", "gpt", False, False, body, len(PAYLOAD))
