@@ -48,7 +48,6 @@ from tenants.api.series import OverviewView, UsageSeriesView
 from tenants.managed.resource import key_of as resource_key
 from tenants.models import (
     ApiToken,
-    BillingDetails,
     ConsoleSession,
     ExternalIdentity,
     IdentityDomain,
@@ -295,8 +294,6 @@ def _done(
         return {403}
     if isinstance(row, PriceVersion):
         return {403}  # it is published
-    if isinstance(row, BillingDetails) and action == "destroy" and not case.of_platform:
-        return {403}  # it says what is the operators'
     if (place := (route.prefix, action)) in STANDS_IN_THE_WAY:
         return {STANDS_IN_THE_WAY[place]}
     return {204, 409} if action == "destroy" else {200}  # what is in use stays

@@ -18,6 +18,7 @@ from tenants.billing import credits as prepaid
 from tenants.billing import periods
 from tenants.ledger.row_ids import leg_of, request_id_of, row_id
 from tenants.models import (
+    BillingDetails,
     BillingPeriod,
     Budget,
     CreditTransaction,
@@ -349,3 +350,17 @@ def test_a_grant_says_what_is_wrong_with_it(world: World, operator: Client):
     assert "is in the past" in text(operator.post(url(CreditTransaction, "add"), late))
     again = {**form, "amount": "1", "reference": world.ours.movement.reference}
     assert operator.post(url(CreditTransaction, "add"), again).status_code == 200
+
+
+def test_details_with_an_operators_tax_are_removed_neither_alone_nor_in_a_list_by_the_tenants_people(
+    world: World, billing: Client
+):
+    details = world.ours.details
+    BillingDetails.objects.filter(pk=details.pk).update(tax_basis_points=1900)
+    assert billing.post(url(details, "delete"), {"post": "yes"}).status_code == 403
+    act(billing, BillingDetails, "delete_selected", details, post="yes")
+    assert BillingDetails.objects.filter(pk=details.pk).exists()
+
+    BillingDetails.objects.filter(pk=details.pk).update(tax_basis_points=None)
+    act(billing, BillingDetails, "delete_selected", details, post="yes")
+    assert not BillingDetails.objects.filter(pk=details.pk).exists()

@@ -274,7 +274,11 @@ def _platform(name: str, tenant: Tenant | None = None) -> Platform:
         config={"terms": [f"{name} word"]},
     )
     details = BillingDetails.objects.create(
-        tenant=tenant, name=f"{name} legal name", address=f"{name} street", note=f"{name} note"
+        tenant=tenant,
+        name=f"{name} legal name",
+        address=f"{name} street",
+        # A row with what is the operators' is not its people's to remove.
+        **({"note": f"{name} note"} if tenant is None else {"reference": f"{name} reference"}),
     )
     return Platform(provider, credential, model, alias, _price(name, tenant), guardrail, details)
 
