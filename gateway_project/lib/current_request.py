@@ -5,7 +5,8 @@ Whoever takes a request in calls `enter`, before anything else is done for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -80,6 +81,16 @@ def enter(
     request = CurrentRequest(request_id, trace, tracer, clock.monotonic())
     _current.set(request)
     return request
+
+
+@contextmanager
+def stepped_out_of() -> Iterator[None]:
+    """Make something that outlives the request, and would hold it in a copy of this task's context."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def leave() -> None:

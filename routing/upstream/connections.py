@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import aiohappyeyeballs
 
+from gateway_project.lib import current_request
 from routing.upstream import egress
 from routing.upstream.http1 import READ_BYTES, Connection
 
@@ -131,12 +132,13 @@ class Connections:
                 socket_factory=_socket_factory(allow_private=place.allow_private),
             )
             try:
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, self._free, self._buffer),
-                    sock=connected,
-                    ssl=_certificates() if place.is_tls else None,
-                    server_hostname=place.host if place.is_tls else None,
-                )
+                with current_request.stepped_out_of():  # others use the connection after this one
+                    _, connection = await self._loop.create_connection(
+                        lambda: Connection(self._loop, self._free, self._buffer),
+                        sock=connected,
+                        ssl=_certificates() if place.is_tls else None,
+                        server_hostname=place.host if place.is_tls else None,
+                    )
             except BaseException:
                 with contextlib.suppress(
                     OSError, RuntimeError
