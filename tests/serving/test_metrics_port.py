@@ -12,10 +12,11 @@ import pytest
 
 from bench.processes import free_port
 from gateway_project.lib.env import Env, SettingError
-from gateway_project.lib.metrics import names
-from gateway_project.lib.metrics.snapshots import SnapshotFile, as_snapshot, encode
+from gateway_project.lib.metrics import names, snapshots
+from gateway_project.lib.metrics.snapshots import SnapshotFile, Sums, as_snapshot, encode
 from gateway_project.lib.metrics.tables import Tables
 from gateway_project.lib.secret import Secret
+from gateway_project.serving.metrics import report as module
 from gateway_project.serving.metrics.port import MetricsPort
 from gateway_project.serving.metrics.report import Report, may_read
 from gateway_project.serving.metrics.server import MetricsServer
@@ -134,6 +135,23 @@ def test_labels_cannot_break_out_of_their_line(report: Report, tmp_path: Path) -
     file.write(encode(as_snapshot(tables, kind="worker")))
     assert not [line for line in report.text().decode().splitlines() if line == "tollgate_up 5"]
     file.close()
+
+
+def test_who_asks_while_others_wait_for_a_database_does_not_wait_for_ever(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    def ask_meanwhile(directory: Path, most_series: int) -> Sums:
+        with pytest.raises(TimeoutError) as told:
+            report.text()
+        refused.append(str(told.value))
+        return snapshots.add_up(directory, most_series)
+
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "add_up", ask_meanwhile)
+    assert b"tollgate_build_info" in report.text()
+    assert refused == ["they are still put together for whoever asked before"]
 
 
 def test_a_port_is_a_number_and_the_url_that_kubernetes_sets_is_none() -> None:

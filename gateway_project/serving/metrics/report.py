@@ -15,6 +15,9 @@ from gateway_project.lib.metrics.snapshots import add_up
 from gateway_project.lib.secret import Secret
 from gateway_project.serving.metrics.finding import Finder
 
+# While a database does not answer, those who ask must not use up a worker's threads by waiting.
+PATIENCE_SECONDS = 5.0
+
 
 class Report:
     """Metrics of all processes of this host. One at a time puts them together; safe for threads."""
@@ -30,9 +33,13 @@ class Report:
 
     def text(self) -> bytes:
         """Return it in Prometheus's text format. Raise OSError."""
-        with self._lock:
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            raise TimeoutError("they are still put together for whoever asked before")
+        try:
             sums = add_up(self._directory, self._most_series)
             found = self._finder.find(sums.living)
+        finally:
+            self._lock.release()
         return render(sums.rows, sums.dropped, found, self._views)
 
 
