@@ -20,7 +20,7 @@ from gateway_project.lib.commands import AnsweringCommand, CommandResult
 class Command(AnsweringCommand):
     help = (
         "Copy the installation while it serves: database, spools that are not booked, and the keys, sealed "
-        "with a passphrase. ProgressTeller goes to stderr; exit code 1 if there is no backup."
+        "with a passphrase. Progress goes to stderr; exit code 1 if there is no backup."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
