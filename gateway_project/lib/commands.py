@@ -75,10 +75,16 @@ class AnsweringCommand(BaseCommand):
         except (SettingError, KeyringError, SealError) as error:
             raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
-            raise CommandError(
-                f"The database cannot be used: {str(error).strip()}. "
-                "Run 'manage.py migrate' if it is new, or 'manage.py doctor' to see what is missing."
-            ) from error
+            raise CommandError(unusable_database(error)) from error
+
+
+def unusable_database(error: Exception) -> str:
+    """Return the sentence for a database that cannot be used: the first line says where and why."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    return (
+        f"The database cannot be used: {reason}. "
+        "Run 'manage.py migrate' if it is new, or 'manage.py doctor' to see what is missing."
+    )
 
 
 def add_progress_option(parser: CommandParser) -> None:

@@ -411,8 +411,13 @@ class Exchange:
         if self._is_settled:
             return  # the client has its terminal event; what failed came after it
         self.progress.enter(Phase.ENDED)  # no sign of life may come before the last word any more
+        is_unsent = not self._costs.has_calls  # so that no row of the ledger tells of it
+        if is_unsent and error.http_status < 500 and status == "failed":
+            status = (
+                "refused"  # a budget, a price, a parameter: nothing of ours or upstream has failed
+            )
         self._settle(status, error.code, error.http_status, error)
-        if not self._costs.has_calls:  # so that no row of the ledger tells of it
+        if is_unsent:
             write_refusal(self._services, self._admitted, error)
         error.told = {**self._costs.charge_headers(), **self._dispatch.headers()}
         self._dispatch.close()

@@ -94,7 +94,8 @@ def explain(
     caller = _caller(question)
     route = resolve.find(caller, question.model)
     if route is None:
-        raise ValidationError({"alias": f"This key may use no alias {question.model[:200]!r}."})
+        who_asks = "A key" if question.key is None else "This key"
+        raise ValidationError({"alias": f"{who_asks} may use no alias {question.model[:200]!r}."})
     door, call = _call(question)
     refusal = _refusal(door, call, route)
     route, now = targets.for_door(door, route), clock.timestamp()

@@ -73,7 +73,7 @@ def close(
     now = now or clock.now()
     if period.ends_at > now:
         raise ValidationError(
-            {"month": f"It ends at {period.ends_at:%Y-%m-%dT%H:%MZ}, not before."}
+            {"month": f"It ends at {period.ends_at:%Y-%m-%dT%H:%MZ}, and cannot be closed before."}
         )
     BillingPeriod.objects.filter(pk=period.pk, state=State.OPEN).update(state=State.CLOSING)
     if not _close(period, now, force=force) and _state(period) == State.CLOSING:

@@ -94,6 +94,11 @@ class KeyResource(Resource):
     def finish(self, row: ApiKey, extra: Values, *, is_new: bool) -> Secret | None:
         return keys.add_secret(row) if is_new else None
 
+    def check_removal(self, row: ApiKey) -> None:
+        """Keep a key that somebody may be using: what is meant is mostly to revoke one."""
+        if row.revoked_at is None and row.last_used_at is not None:
+            raise ValidationError("This key was used: revoke it first.", code="conflict")
+
 
 class Bound(Resource):
     """Budgets and rate limits: only operators change those of a whole tenant, its people those of a key."""

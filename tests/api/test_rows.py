@@ -396,6 +396,17 @@ def test_a_repeated_key_means_the_same_request_of_the_same_token(world: World, o
         assert owner.post("keys", {"name": "x"}, idempotency_key=key).status_code == 400
 
 
+def test_an_api_key_that_was_used_is_removed_only_once_it_is_revoked(world: World, owner: Api):
+    made = owner.post("keys", {"name": "busy"}).json()
+    ApiKey.objects.filter(public_id=made["id"]).update(last_used_at=clock.now())
+    refused = owner.delete(f"keys/{made['id']}")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409, "This key was used: revoke it first.",
+    )  # fmt: skip
+    assert owner.post(f"keys/{made['id']}/revoke", {}).status_code == 200
+    assert owner.delete(f"keys/{made['id']}").status_code == 204
+
+
 def test_a_refused_request_leaves_its_key_free(world: World, owner: Api):
     assert owner.post("keys", {"name": ""}, idempotency_key="a").status_code == 400
     assert owner.post("keys", {"name": "good"}, idempotency_key="a").status_code == 201

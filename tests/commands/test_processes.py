@@ -139,6 +139,7 @@ def test_nothing_serves_where_no_call_could_succeed(tmp_path: Path) -> None:
         (("serve", "--port", "0"), {}, "The database is empty: run manage.py migrate"),
         (("serve", "--port", "0"), away, "The database cannot be reached: connection failed"),
         (("serve", "--quickstart", "--port", "0"), away, "The database cannot be reached"),
+        (("migrate",), away, "The database cannot be reached: connection failed"),
         (("background_worker",), celery, "The database is empty: run manage.py migrate"),
         (("serve", "--port", "65536"), {}, "--port is 65536; a port is a number up to 65535."),
     ):

@@ -13,7 +13,7 @@ from gateway_project.lib.metrics.tables import Tables
 from gateway_project.sandbox.faults import PREFIX
 from responses_api.accounting.call_metrics import CallMetrics
 from routing.models import Provider
-from tenants.models import RateLimit
+from tenants.models import Budget, RateLimit
 from tests.plugins.cases import cases
 from tests.responses_api.accounting.conftest import price
 from tests.responses_api.cache.conftest import keeps
@@ -142,6 +142,19 @@ def test_what_a_limit_refuses_is_counted_by_the_limit(
     statuses = [ask(gateway, "chat", acme, "sandbox-chat").status_code for _ in range(2)]
     assert statuses == [200, 429]
     assert told()['tollgate_limit_refusals_total{limit="key_requests"}'] == 1
+
+
+def test_what_a_budget_refuses_is_no_failed_call_and_alarms_nobody(
+    gateway: LiveGateway, acme: Customer, told: Told
+) -> None:
+    price("sandbox-chat", "sandbox-1")
+    Budget.objects.create(tenant=acme.tenant, name="tiny", amount_nano=10, period="total")
+    gateway.catch_up()
+    assert ask(gateway, "chat", acme, "sandbox-chat").status_code == 429
+    found = told()
+    assert found['tollgate_limit_refusals_total{limit="budget"}'] == 1
+    ended = [name for name in found if name.startswith("tollgate_requests_total")]
+    assert ended == ['tollgate_requests_total{route="chat",alias="sandbox-chat",status="refused"}']
 
 
 def test_tenants_are_told_apart_only_as_far_as_asked_for(

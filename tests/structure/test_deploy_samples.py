@@ -121,3 +121,20 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 
 def test_the_script_for_management_commands_is_a_shell_script() -> None:
     subprocess.run(["/bin/sh", "-n", str(UNITS / "tollgate-manage")], check=True)
+
+
+def test_of_the_shells_variables_only_names_of_files_reach_a_management_command(
+    tmp_path: Path,
+) -> None:
+    # Whoever is signed in can read the variables of a unit.
+    fake = tmp_path / "systemd-run"
+    fake.write_text("""#!/bin/sh\nprintf '%s\\n' "$@"\n""")
+    fake.chmod(0o755)
+    variables = {"OPENAI_KEY_FILE": "/etc/tollgate/key", "OPENAI_KEY": "sk-secret"}
+    told = subprocess.run(
+        ["/bin/sh", str(UNITS / "tollgate-manage"), "create_tenant", "Acme Ltd"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **variables},
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert [word for word in told if word.startswith("--setenv")] == ["--setenv=OPENAI_KEY_FILE"]
+    assert told[-4:] == [PYTHON, MANAGE, "create_tenant", "Acme Ltd"]

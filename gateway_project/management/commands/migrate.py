@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as DjangosCommand
 
-from gateway_project import migrating
+from gateway_project import migrating, preflight
 
 
 class Command(DjangosCommand):
     help = "Bring the database's tables up to date. Of several at once one works, the others wait."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            preflight.refuse_without_database()
+        except preflight.Unfit as error:
+            raise CommandError(str(error)) from error
         if options["plan"] or options["check_unapplied"]:  # these only look
             super().handle(*args, **options)
             return
