@@ -146,7 +146,7 @@ class RowsSchema(AutoSchema):
         if action == "destroy":
             return {"description": "It is gone."}
         if (kind := getattr(rows, "files", {}).get(action)) is not None:
-            content = {kind: {"schema": {"type": "string", "format": "binary"}}}
+            content = {kind: {"schema": _schema_of_file(kind)}}
             return {"description": "The document.", "content": content}
         other = getattr(rows, "answers", {}).get(action)
         if other is not None:
@@ -249,6 +249,11 @@ def problems() -> Json:
         }
         for status in (*ALWAYS, 400, 404, 409, 412, 413, 422)
     }
+
+
+def _schema_of_file(kind: str) -> Json:
+    is_json = kind == "application/json"
+    return {"type": "object"} if is_json else {"type": "string", "format": "binary"}
 
 
 def _object(properties: Json) -> Json:
