@@ -406,16 +406,18 @@ class Exchange:
             attempt.close()
         await attempt.fund()
 
-    async def _end_failed(self, error: GatewayError, status: str = "failed") -> None:
-        """Send exactly one terminal event if the stream has begun, otherwise an HTTP error."""
+    async def _end_failed(self, error: GatewayError, status: str = "") -> None:
+        """Send exactly one terminal event if the stream has begun, otherwise an HTTP error.
+
+        Without a `status` it is refused if nothing was sent and neither we nor an upstream have failed: for a
+        budget, a price, a parameter.
+        """
         if self._is_settled:
             return  # the client has its terminal event; what failed came after it
         self.progress.enter(Phase.ENDED)  # no sign of life may come before the last word any more
         is_unsent = not self._costs.has_calls  # so that no row of the ledger tells of it
-        if is_unsent and error.http_status < 500 and status == "failed":
-            status = (
-                "refused"  # a budget, a price, a parameter: nothing of ours or upstream has failed
-            )
+        if not status:
+            status = "refused" if is_unsent and error.http_status < 500 else "failed"
         self._settle(status, error.code, error.http_status, error)
         if is_unsent:
             write_refusal(self._services, self._admitted, error)
