@@ -85,11 +85,15 @@ SECRET_KEY = _secret_key()
 DEBUG = env.boolean("TOLLGATE_DEBUG", default=False)
 PUBLIC_URL = env.origin("TOLLGATE_PUBLIC_URL")
 CONSOLE_HOSTS = env.host_names("TOLLGATE_CONSOLE_HOSTS", ())
-ALLOWED_HOSTS = [
-    *env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
-    *CONSOLE_HOSTS,
-    *([public_address.host_of(PUBLIC_URL)] if PUBLIC_URL else []),
-]
+ALLOWED_HOSTS = list(
+    dict.fromkeys(
+        [
+            *env.host_names("TOLLGATE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
+            *CONSOLE_HOSTS,
+            *([public_address.host_of(PUBLIC_URL)] if PUBLIC_URL else []),
+        ]
+    )
+)
 CSRF_FAILURE_VIEW = "gateway_project.csrf.refused"
 CSRF_TRUSTED_ORIGINS = env.origins("TOLLGATE_TRUSTED_ORIGINS")
 if PUBLIC_URL:
