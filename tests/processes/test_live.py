@@ -80,13 +80,15 @@ def test_in_flight_shows_the_calls_of_both_workers_and_stops_those_of_either(
 
         eventually(both_run_some)
 
+        rows: list[Any] = []
+
         def all_are_told() -> bool:
             found = running(served, token)
+            rows[:] = found["data"]
             answered = found["workers_asked"], found["workers_answered"]
             return (*answered, found["total"]) == (2, 2, len(streams))
 
         eventually(all_are_told)
-        rows = running(served, token)["data"]
 
         # The console's socket is of one of them, and tells of both.
         socket = stack.enter_context(

@@ -11,7 +11,7 @@ import pytest
 
 from gateway_project.sandbox.reply import Scripted
 from responses_api.models import StoredItem, StoredResponse
-from responses_api.process.held import HeldBytes
+from responses_api.process.held import Held, HeldBytes
 from responses_api.process.response_writer import HttpResponseWriter
 from responses_api.storage import pieces
 from tests.responses_api.accounting.conftest import price
@@ -194,15 +194,15 @@ def test_who_takes_a_large_keyed_answer_slowly_gets_all_of_it(gateway, http, mon
     assert answer.headers["idempotent-replayed"] == "true"
 
 
-def test_what_is_held_whole_is_refused_where_there_is_no_room(gateway, acme, http, monkeypatch):
+def test_what_is_held_whole_is_refused_where_there_is_no_room(gateway, acme, http):
     said = {"role": "user", "content": LONG}
     completion = stored.completion(acme, said)
     place = f"/v1/chat/completions/{completion['id']}/messages"
-    monkeypatch.setattr(gateway.worker.services.held, "size", 10**9)
+    others = gateway.call(lambda: Held(gateway.worker.services.held, 10**9))
     refused = http.get(place)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
     assert refused.headers["retry-after"] == "1"
     assert http.get(f"/v1/chat/completions/{completion['id']}").status_code == 200
-    monkeypatch.setattr(gateway.worker.services.held, "size", 0)
+    gateway.call(others.give_back)
     assert http.get(place).status_code == 200
     until(lambda: not gateway.worker.services.held.size)
