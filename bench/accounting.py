@@ -94,6 +94,7 @@ def _target() -> Any:
         max_output_tokens=None,
         protocol="responses",
         context_window=None,
+        is_tenants=False,
     )
 
 
