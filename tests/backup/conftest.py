@@ -83,7 +83,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture
 def made(made_once: Made, tmp_path: Path) -> Made:
-    """The same backup, in a directory of the test's own."""
+    """Copy the backup into a directory of the test's own."""
     directory = tmp_path / "backups"
     shutil.copytree(made_once.directory, directory)
     return Made(made_once.variables, directory, made_once.secret)
