@@ -260,10 +260,10 @@ MFA_RATE_LIMITS = {"webauthn_login": "60/m/ip"}
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["responses_api.resources.rest.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["responses_api.resources.rest.HasKey"],
-    "DEFAULT_RENDERER_CLASSES": ["responses_api.resources.rest.OrjsonRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["gateway_project.lib.rest_json.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     # SDKs send any Accept header, also for JSON (docs/wire.md 2.3): never answer 406.
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "responses_api.resources.rest.AlwaysJson",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "gateway_project.lib.rest_json.AlwaysJson",
     "EXCEPTION_HANDLER": "responses_api.resources.rest.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import orjson
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
@@ -14,10 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -92,35 +87,6 @@ def _scope(request: Request) -> Scope:
     django_request = request._request
     assert isinstance(django_request, ASGIRequest)  # Tollgate is served over ASGI only
     return cast("Scope", django_request.scope)
-
-
-class AlwaysJson(BaseContentNegotiation):
-    """Chooses JSON whatever the Accept header says; SDKs send unhelpful ones (docs/wire.md 2.3)."""
-
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
-        return next(iter(parsers))
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        renderer = next(iter(renderers))
-        return renderer, str(renderer.media_type)
-
-
-class OrjsonRenderer(BaseRenderer):
-    """JSON by orjson; stored JSON goes in unread, as an `orjson.Fragment`."""
-
-    media_type = "application/json"
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return orjson.dumps(data)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:

@@ -22,10 +22,8 @@ from django.http import Http404
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -34,6 +32,7 @@ from gateway_project.lib import errors
 from gateway_project.lib.actor import acting
 from gateway_project.lib.asgi import note
 from gateway_project.lib.problems import CONTENT_TYPE, problem
+from gateway_project.lib.rest_json import AlwaysJson, JsonRenderer
 from tenants.access.access import Access, access_as
 from tenants.access.addresses import address_of
 from tenants.keys import api_tokens
@@ -109,31 +108,6 @@ class BodyParser(BaseParser):
             raise errors.InvalidJson(f"The body is not valid JSON: {error}.") from error
 
 
-class JsonRenderer(BaseRenderer):
-    media_type = "application/json"
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
-
-
-class OnlyJson(BaseContentNegotiation):
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
-        return next(iter(parsers))
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        renderer = next(iter(renderers))
-        return renderer, str(renderer.media_type)
-
-
 class ManagementView(APIView):
     """A route of the management API."""
 
@@ -141,7 +115,7 @@ class ManagementView(APIView):
     permission_classes = (IsHolder,)
     parser_classes = (BodyParser,)
     renderer_classes = (JsonRenderer,)
-    content_negotiation_class = OnlyJson
+    content_negotiation_class = AlwaysJson
     http_method_names = ("get", "post", "patch", "delete", "head")
 
     def dispatch(self, request: Any, *args: Any, **options: Any) -> HttpResponseBase:
