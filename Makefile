@@ -16,6 +16,8 @@ PYTEST := PYTHONDONTWRITEBYTECODE= TOLLGATE_TIER=$(TIER) $(RUN) -m pytest -n $(o
 LEFT_OUT := $(if $(filter default,$(TIER)), and not long) $(if $(filter proof,$(TIER)),, and not proof)
 SELECTION := not client_programs and not deploy_tools and not e2e$(LEFT_OUT)
 PERSISTENCE := persistence$(LEFT_OUT)
+# The others need not be imported to find that none of their tests is marked so.
+PERSISTENT_FILES = $(shell grep -rl --include='test_*.py' mark.persistence tests)
 
 # A stamp carries its lock file's checksum in its name: an unchanged lock costs no Python start.
 checksum = $(shell cksum < $(1) 2>/dev/null | tr ' ' -)
@@ -59,7 +61,7 @@ test-sqlite: $(DEV_STAMP)
 test-persistence: $(DEV_STAMP)
 	@$(SERVICES); \
 	case "$$DATABASE_URL" in postgres*) \
-	    TOLLGATE_TEST_DATABASE=postgres $(PYTEST) -m "$(PERSISTENCE)" ;; \
+	    TOLLGATE_TEST_DATABASE=postgres $(PYTEST) -m "$(PERSISTENCE)" $(PERSISTENT_FILES) ;; \
 	esac
 
 test-all: ## run the long tests too, and more of each proof, as CI does (TOLLGATE_SEED= chooses the samples)

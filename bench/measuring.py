@@ -30,6 +30,7 @@ class Scale:
     paced_chunks: int
     latency_calls: int
     throughput_calls: int
+    held_streams: int
     held_chunks: int
     memory_calls: int
     replays: int
@@ -42,6 +43,7 @@ FULL = Scale(
     paced_chunks=500,
     latency_calls=2_000,
     throughput_calls=700,
+    held_streams=500,
     held_chunks=200,
     memory_calls=100_000,
     replays=400,
@@ -53,6 +55,7 @@ QUICK = Scale(
     paced_chunks=50,
     latency_calls=200,
     throughput_calls=400,
+    held_streams=100,
     held_chunks=40,
     memory_calls=2_000,
     replays=80,

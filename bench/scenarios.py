@@ -39,7 +39,6 @@ BURST_CHUNKS = 4_000
 BURST_CONCURRENCY = 8
 PACED_STREAMS = 200
 PACE_MS = 20
-HELD_STREAMS = 500
 HELD_PACE_MS = 40
 MEMORY_STEPS = 10
 REPLAYED_CHUNKS = 1_000
@@ -289,10 +288,11 @@ async def streams(bench: Bench) -> list[Figure]:
     """Run many streams at once; a single one that fails ends the bench."""
     found = []
     for cell in RELAYS:
+        at_once = bench.scale.held_streams
         call = stream_call(cell, bench.scale.held_chunks, HELD_PACE_MS)
-        sample = await bench.sample(bench.stage.gateway, call, HELD_STREAMS, HELD_STREAMS)
+        sample = await bench.sample(bench.stage.gateway, call, at_once, at_once)
         failures, peak = sample.tally.failures, sample.tally.peak
-        name = f"{HELD_STREAMS} streams"
+        name = f"{at_once} streams"
         found += [
             Figure(name, str(cell), "streams at once", "", peak),
             Figure(name, str(cell), "failed streams", "", failures, at_most=0),

@@ -14,7 +14,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402  # all of these need the settings
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 
 from gateway_project import health  # noqa: E402
 from gateway_project.lib import ids  # noqa: E402
@@ -36,6 +35,7 @@ from gateway_project.lib.hosts import AllowedHosts  # noqa: E402
 from gateway_project.lib.prefixes import PREFIXES, is_api, is_management  # noqa: E402
 from gateway_project.serving import guard, worker  # noqa: E402
 from gateway_project.serving.bounded import Bounded  # noqa: E402
+from gateway_project.serving.django_handler import DjangoHandler  # noqa: E402
 from gateway_project.serving.metrics import route as metrics_route  # noqa: E402
 from responses_api import app_state  # noqa: E402
 from responses_api.background import follow  # noqa: E402
@@ -47,7 +47,7 @@ from responses_api.websocket.handshake import refuse  # noqa: E402
 CONSOLE_SOCKET = "/console/ws"
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
 HOSTS = AllowedHosts(settings.ALLOWED_HOSTS)
-_django = ASGIHandler()
+_django = DjangoHandler()
 logger = logging.getLogger("tollgate.asgi")
 
 

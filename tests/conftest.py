@@ -13,7 +13,7 @@ from pytest_django import DjangoDbBlocker
 
 from gateway_project.lib import db
 from gateway_project.lib.log import RequestLog
-from tests.support import databases, flushing, patience, rows, tls
+from tests.support import databases, flushing, open_connections, patience, rows, tls
 from tests.support.client import client_of
 from tests.support.live import LiveGateway
 from tests.support.outcomes import Outcomes
@@ -24,6 +24,14 @@ def pytest_configure() -> None:
     flushing.flush_quickly()
     tls.share_default_context()
     patience.make_clients_patient()
+    open_connections.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    yield
+    if left := open_connections.take_left():
+        pytest.fail("a thread has ended without closing its connection:\n" + "\n".join(left))
 
 
 @pytest.fixture(scope="session")

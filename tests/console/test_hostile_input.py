@@ -122,9 +122,9 @@ def completions() -> Iterator[tuple[str, None]]:
 
 
 def test_no_address_of_any_page_is_a_server_error(world: World, operator: Client) -> None:
-    assert failures(operator, sampled(list(lists()), default=40, ci=200)) == []
-    assert failures(operator, sampled(list(rows()), default=40, ci=80)) == []
-    assert failures(operator, sampled(list(forms_filled_by_an_address()), default=20, ci=50)) == []
+    assert failures(operator, sampled(list(lists()), default=40, ci=100)) == []
+    assert failures(operator, sampled(list(rows()), default=40, ci=60)) == []
+    assert failures(operator, sampled(list(forms_filled_by_an_address()), default=20, ci=30)) == []
     assert failures(operator, completions()) == []
 
 
@@ -133,8 +133,8 @@ def test_no_form_of_any_page_is_a_server_error(world: World, operator: Client) -
     kinds = [f"{url(Guardrail, 'add')}?kind={kind}" for kind in Guardrail.Kind.values]
     empty = [*kinds, *sorted(url(model, "add") for model in models)]
     filled = [url(row, "change") for row in world.ours.rows()]
-    assert failures(operator, sampled(list(actions()), default=40, ci=150)) == []
-    forms = sampled([*empty, *filled], default=12, ci=30)
+    assert failures(operator, sampled(list(actions()), default=40, ci=80)) == []
+    forms = sampled([*empty, *filled], default=12, ci=20)
     assert failures(operator, posted_forms(operator, *forms)) == []
 
 

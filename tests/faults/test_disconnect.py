@@ -287,7 +287,7 @@ def measured(gateway: LiveGateway, customer: Customer, name: str, door: str) -> 
 def test_the_provider_notices_within_100_ms_in_99_of_100_cases(
     gateway: LiveGateway, customer: Customer, name: str
 ) -> None:
-    every_door = DOORS * by_tier(default=2, ci=8, proof=125)
+    every_door = DOORS * by_tier(default=2, ci=5, proof=125)
     seconds = sorted(measured(gateway, customer, name, door) for door in every_door)
     assert seconds[int(len(seconds) * 0.99)] < PROMISED_SECONDS
 

@@ -55,8 +55,8 @@ def kept(prepared: Prepared) -> bytes:
 
 # Many calls through many deploys
 
-CALLS = by_tier(300, 1000, 5000)
-DEPLOYS = by_tier(3, 10, 30)
+CALLS = by_tier(300, 400, 5000)
+DEPLOYS = by_tier(3, 4, 30)
 # As in life, most of the time is the upstream's.
 KINDS = {"json": "[wait=300]", "stream": "[chunks=12] [pace=40]"}
 

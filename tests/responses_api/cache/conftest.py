@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from responses_api.models import CachedAnswer
 from routing.models import Alias
 from tests.support import client
 from tests.support.live import LiveGateway
@@ -60,12 +61,24 @@ def ask(gateway: LiveGateway, kept: Customer) -> Ask:
 
 
 @pytest.fixture
-def forget(gateway: LiveGateway) -> Callable[[], None]:
+def in_table(gateway: LiveGateway) -> Callable[[], list[CachedAnswer]]:
+    """Return the answers in the database, once all that were kept are there: they are written beside what
+    goes on."""
+
+    def written() -> list[CachedAnswer]:
+        cache = gateway.worker.state.answer_cache
+        until(lambda: gateway.call(lambda: cache.is_resting))
+        return list(CachedAnswer.objects.all())
+
+    return written
+
+
+@pytest.fixture
+def forget(gateway: LiveGateway, in_table: Callable[[], object]) -> Callable[[], None]:
     """Let the worker forget what it has at hand, once all of it is written."""
 
     def forgetting() -> None:
-        cache = gateway.worker.state.answer_cache
-        until(lambda: gateway.call(lambda: cache.is_resting))
-        gateway.call(cache.forget)
+        in_table()
+        gateway.call(gateway.worker.state.answer_cache.forget)
 
     return forgetting

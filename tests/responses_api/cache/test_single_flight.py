@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from responses_api.cache import answers
-from responses_api.models import CachedAnswer
 from routing.models import Provider
 from tests.responses_api.cache.conftest import cached
 from tests.support import rows, wire
@@ -52,13 +51,13 @@ def test_twenty_at_once_are_one_call_upstream(ask, gateway, pool, door, stream):
     assert len(gateway.sandbox.calls) == 1
 
 
-def test_those_who_wait_go_on_their_own_if_the_first_one_fails(ask, gateway, pool):
+def test_those_who_wait_go_on_their_own_if_the_first_one_fails(ask, gateway, pool, in_table):
     model = failing(gateway, "500")
     asked = [pool.submit(ask, "chat", "[wait=200] Hi", model=model) for _ in range(5)]
 
     assert {each.result().status_code for each in asked} == {502}
     assert len(gateway.sandbox.calls) == 5
-    assert not CachedAnswer.objects.exists()
+    assert not in_table()
 
 
 def test_those_who_wait_go_on_their_own_if_the_first_ones_client_leaves(
@@ -103,7 +102,9 @@ def test_a_client_that_leaves_while_it_waits_costs_nothing(ask, gateway, kept, p
 
 @each_door
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-def test_an_answer_that_failed_or_broke_off_is_never_given_again(ask, gateway, door, stream):
+def test_an_answer_that_failed_or_broke_off_is_never_given_again(
+    ask, gateway, in_table, door, stream
+):
     for fault in FAULTS:
         for protocol in ("chat", "responses"):
             provider = Provider.objects.get(name=f"sandbox-{protocol}")
@@ -113,16 +114,18 @@ def test_an_answer_that_failed_or_broke_off_is_never_given_again(ask, gateway, d
             for _ in range(2):
                 answer = ask(door, "[after=2] [chunks=9]", model=name, stream=stream)
                 assert answer.headers.get("x-tollgate-cache") != "hit", name
-    assert not CachedAnswer.objects.exists()
+    assert not in_table()
 
 
 @each_door
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("protocol", ["chat", "responses", "anthropic"])
-def test_an_answer_cut_by_its_limit_is_never_given_again(ask, gateway, door, stream, protocol):
+def test_an_answer_cut_by_its_limit_is_never_given_again(
+    ask, gateway, in_table, door, stream, protocol
+):
     limit = {"max_tokens": 16} if door == "chat" else {"max_output_tokens": 16}
     for _ in range(2):
         answer = ask(door, "[chunks=99]", model=f"sandbox-{protocol}", stream=stream, **limit)
         assert cached(answer) == "miss"
     assert len(gateway.sandbox.calls) == 2
-    assert not CachedAnswer.objects.exists()
+    assert not in_table()

@@ -74,7 +74,7 @@ def test_a_fault_ends_a_call_as_it_should(
         assert seen.outcome[1] == code_in_a_stream(protocol, fault)
 
 
-@sample(default=250, ci=800)
+@sample(default=250, ci=500)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -87,7 +87,7 @@ def test_whatever_happens_at_whatever_moment_ends_a_call_once(
     check_moments(call, do)
 
 
-@sample(default=80, ci=200)
+@sample(default=80, ci=140)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -109,7 +109,7 @@ def test_another_target_answers_only_where_there_was_no_output(
         check_moments(call, do)
 
 
-@sample(default=60, ci=200)
+@sample(default=60, ci=120)
 @each_door
 @each_protocol
 @streamed_or_not
