@@ -54,8 +54,9 @@ class PrivateAdmin(BrowsingAdmin):
     ) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
         shown: dict[str, Any] = {}
-        # First, so that nothing is shown that could not be recorded.
-        if row is not None and self.has_view_permission(request, row):
+        # First, so that nothing is shown that could not be recorded. A form that is sent here is refused.
+        is_shown = row is not None and request.method != "POST"
+        if is_shown and self.has_view_permission(request, row):
             self.resource.record("read", [row])
             # Deleting is a button that says what goes along.
             shown = {**self.panels(request, row), "show_delete": False, "lists": self.lists}

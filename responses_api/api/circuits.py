@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from gateway_project.lib import errors
 from responses_api.app_state import circuits_of
 from responses_api.live import circuits
-from tenants.api.base import ManagementView, access_of, body_of
+from tenants.access.rights import Area
+from tenants.api.base import ManagementView, access_of, body_of, refuse_unless_somewhere
 
 
 class OpenCircuitSerializer(serializers.Serializer[Any]):
@@ -54,6 +55,7 @@ class CircuitsView(ManagementView):
     def get(self, request: Request) -> Response:
         if unknown := sorted(request.query_params):
             raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
+        refuse_unless_somewhere(access_of(request), "view", Area.PROVIDERS)
         shown = async_to_sync(circuits.see)(circuits_of(request._request), access_of(request))
         return Response({"data": [each.fields for each in shown.circuits], "reach": shown.reach})
 

@@ -15,7 +15,14 @@ from responses_api.app_state import in_flight_of
 from responses_api.live import background, viewing
 from responses_api.live.in_flight import PlacedCall
 from tenants.access.access import Access
-from tenants.api.base import ManagementView, access_of, body_of
+from tenants.access.rights import Area
+from tenants.api.base import (
+    ManagementView,
+    access_of,
+    body_of,
+    refuse_unless_somewhere,
+    tenant_asked_for,
+)
 
 
 class RunningCallSerializer(serializers.Serializer[Any]):
@@ -70,9 +77,10 @@ class InFlightView(ManagementView):
     asked: ClassVar[dict[str, dict[str, Any]]] = {"tenant": {"type": "integer"}}
 
     def get(self, request: Request) -> Response:
-        tenant = _asked_tenant(request.query_params.dict(), self.asked)
+        who = access_of(request)
+        tenant = _asked_tenant(who, request.query_params.dict(), self.asked)
         calls = in_flight_of(request._request)
-        shown = async_to_sync(viewing.see)(calls, access_of(request), tenant).in_flight
+        shown = async_to_sync(viewing.see)(calls, who, tenant).in_flight
         return Response(
             {
                 "data": [_fields(each) for each in shown.calls],
@@ -143,7 +151,7 @@ class BackgroundView(ManagementView):
 
     def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
         """Return what is asked for by these parameters."""
-        tenants = viewing.visible_tenants(who, _asked_tenant(given, self.asked))
+        tenants = viewing.visible_tenants(who, _asked_tenant(who, given, self.asked))
         found = background.unfinished(who, tenants)
         data = [
             {
@@ -170,19 +178,13 @@ class CancelRunView(ManagementView):
         return Response({"response_id": response_id, "status": status})
 
 
-def _asked_tenant(given: Mapping[str, str], known: dict[str, Any]) -> int | None:
-    """Return the tenant that is asked about. Raise InvalidFields for any other parameter."""
+def _asked_tenant(who: Access, given: Mapping[str, str], known: dict[str, Any]) -> int | None:
+    """Return the tenant that is asked about. Raise PermissionDenied, InvalidFields or Http404."""
+    refuse_unless_somewhere(who, "view", Area.USAGE)
     if unknown := sorted(set(given) - known.keys()):
         raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
-    return _tenant_id(given.get("tenant"))
-
-
-def _tenant_id(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise errors.InvalidFields({"tenant": ["Give the tenant's id, a number."]})
-    return int(text)
+    tenant = tenant_asked_for(who, given.get("tenant"))
+    return None if tenant is None else tenant.pk
 
 
 def _fields(placed: PlacedCall) -> dict[str, Any]:

@@ -10,14 +10,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import errors
-from routing.api.prices import columns_in_dollars, tenant_asked_for
+from routing.api.prices import columns_in_dollars
 from routing.managed import ALIASES, PROVIDERS
 from routing.models import Alias, Provider, UpstreamTest
 from routing.reports import upstreams
 from routing.reports.traffic import CallCounts
 from routing.reports.upstreams import AliasFigures, ProviderFigures, TargetFigures
 from tenants.access.access import Access
-from tenants.api.base import ManagementView, access_of
+from tenants.access.rights import Area
+from tenants.api.base import (
+    ManagementView,
+    access_of,
+    refuse_unless_somewhere,
+    tenant_asked_for,
+)
 from tenants.api.rows import PlainSerializer
 
 MAX_ROWS = 1000
@@ -85,6 +91,7 @@ class ProviderFiguresView(ManagementView):
     def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
         """Return what is asked for by these parameters."""
         refuse_unknown(given, self.asked)
+        refuse_unless_somewhere(who, "view", Area.PROVIDERS)
         rows = list(PROVIDERS.visible(who, Provider.objects.order_by("name", "pk"))[: MAX_ROWS + 1])
         figures = upstreams.of_providers(who, rows[:MAX_ROWS])
         data = [_of_provider(row, figures[row.pk]) for row in rows[:MAX_ROWS]]
@@ -104,6 +111,7 @@ class AliasFiguresView(ManagementView):
     def told(self, who: Access, given: Mapping[str, str]) -> dict[str, Any]:
         """Return what is asked for by these parameters."""
         refuse_unknown(given, self.asked)
+        refuse_unless_somewhere(who, "view", Area.ALIASES)
         tenant = tenant_asked_for(who, given.get("tenant"))
         aliases = Alias.objects.select_related("platform_alias").order_by("name", "pk")
         rows = list(ALIASES.visible(who, aliases)[: MAX_ROWS + 1])

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import msgspec
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,11 +19,15 @@ from routing.reports.prices import EffectivePrice
 from routing.reports.repricing import PricePreview
 from tenants.access.access import Access
 from tenants.access.rights import Area
-from tenants.api.base import ManagementView, access_of, body_of
+from tenants.api.base import (
+    ManagementView,
+    access_of,
+    body_of,
+    refuse_unless_somewhere,
+    tenant_asked_for,
+)
 from tenants.api.money import LineSerializer
 from tenants.managed.tables import LINE_FIELDS
-from tenants.managed.values import could_be_key
-from tenants.models import Tenant
 from tenants.prices import dollars
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import DEFAULT_TIER, Line
@@ -100,8 +103,7 @@ class EffectivePricesView(ManagementView):
         """Return what is asked for by these parameters."""
         if unknown := sorted(set(given) - self.asked.keys()):
             raise errors.InvalidFields({name: ["There is no such parameter."] for name in unknown})
-        if not who.may_somewhere("view", Area.PRICES):
-            raise PermissionDenied
+        refuse_unless_somewhere(who, "view", Area.PRICES)
         tenant = tenant_asked_for(who, given.get("tenant"))
         found = prices.effective(who, tenant, given.get("words", ""))
         return {"data": [_shown(row) for row in found.rows], "has_more": found.has_more}
@@ -160,19 +162,6 @@ def refuse_unless_publisher(who: Access) -> None:
     """Raise PermissionDenied for whoever may not publish the platform's prices."""
     if not {(Area.PRICES, "add"), (Area.PRICES, "change")} <= who.platform:
         raise PermissionDenied
-
-
-def tenant_asked_for(who: Access, text: str | None) -> Tenant | None:
-    """Return the tenant that a parameter names. Raise Http404 for one that the token has no part in."""
-    if text is None:
-        return None
-    rows = (
-        Tenant.objects.all() if who.sees_all_tenants else Tenant.objects.filter(pk__in=who.tenants)
-    )
-    found = rows.filter(pk=text).first() if could_be_key(Tenant, "pk", text) else None
-    if found is None:
-        raise Http404
-    return found
 
 
 def columns_in_dollars(picos: Sequence[int] | None) -> dict[str, str] | None:

@@ -21,7 +21,7 @@ from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter, 
 from tenants.console.scoped_forms import TenantForm
 from tenants.console.shown_once import ShownOnce, show_once
 from tenants.keys import api_tokens
-from tenants.managed.tokens import TOKENS
+from tenants.managed.tokens import TOKENS, refuse_in_support
 from tenants.models import ApiToken
 from tenants.sign_in import token_demands
 
@@ -33,6 +33,8 @@ class TokenForm(TenantForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
+        if self.instance._state.adding:
+            refuse_in_support()
         scopes, tenant = cleaned.get("scopes"), cleaned.get("tenant")
         if self.instance._state.adding and scopes is not None:
             tenant_id = self.home if tenant is None else tenant.pk
@@ -104,7 +106,8 @@ class ApiTokenAdmin(TenantModelAdmin):
 
     @admin.display(description=gettext_lazy("Created by"))
     def maker(self, token: ApiToken) -> str:
-        return "manage.py" if token.created_by is None else str(token.created_by)
+        person = "manage.py" if token.created_by is None else str(token.created_by)
+        return f"{person} ({token.made_by})" if token.made_by else person
 
     def get_form(
         self, request: HttpRequest, obj: Model | None = None, change: bool = False, **options: Any

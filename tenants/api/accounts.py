@@ -286,8 +286,16 @@ class TokenSerializer(RowSerializer):
             "last_used_at",
             "created_at",
             "created_by",
+            "made_by",
         )
-        read_only_fields = ("id", "revoked_at", "last_used_at", "created_at", "created_by")
+        read_only_fields = (
+            "id",
+            "revoked_at",
+            "last_used_at",
+            "created_at",
+            "created_by",
+            "made_by",
+        )
 
     def get_shown(self, token: ApiToken) -> str:
         return f"••••{token.last_four}"

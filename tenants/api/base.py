@@ -35,11 +35,13 @@ from gateway_project.lib.problems import CONTENT_TYPE, problem
 from gateway_project.lib.rest_json import AlwaysJson, JsonRenderer
 from tenants.access.access import Access, access_as
 from tenants.access.addresses import address_of
+from tenants.access.rights import Area, Right
 from tenants.keys import api_tokens
 from tenants.keys.api_tokens import TokenHolder
+from tenants.managed.values import could_be_key
 from tenants.members import support
 from tenants.members.last_operator import LastOperator
-from tenants.models import LastOwner
+from tenants.models import LastOwner, Tenant
 
 logger = logging.getLogger("tollgate.management")
 
@@ -141,6 +143,27 @@ def holder_of(request: Request) -> TokenHolder:
 def access_of(request: Request) -> Access:
     """Return what the token may."""
     return holder_of(request).access
+
+
+def refuse_unless_somewhere(who: Access, right: Right, area: Area) -> None:
+    """Raise PermissionDenied for whoever may do this nowhere."""
+    if not who.may_somewhere(right, area):
+        raise PermissionDenied
+
+
+def tenant_asked_for(who: Access, text: str | None) -> Tenant | None:
+    """Return the tenant that a parameter names; None for none. Raise Http404 for one that the token has no
+    part in.
+    """
+    if text is None:
+        return None
+    rows = (
+        Tenant.objects.all() if who.sees_all_tenants else Tenant.objects.filter(pk__in=who.tenants)
+    )
+    found = rows.filter(pk=text).first() if could_be_key(Tenant, "pk", text) else None
+    if found is None:
+        raise Http404
+    return found
 
 
 def body_of(request: Request, names: Iterable[str] | None = None) -> dict[str, Any]:

@@ -6,17 +6,16 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.http import Http404
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway_project.lib import clock, errors
 from tenants.access.access import Access
-from tenants.api.base import ManagementView, access_of
+from tenants.api.base import ManagementView, access_of, tenant_asked_for
 from tenants.billing import sums
 from tenants.billing.instants import month_of
-from tenants.managed.values import could_be_key, instant
+from tenants.managed.values import instant
 from tenants.models import Tenant
 from tenants.reports import usage
 from tenants.reports.usage import GROUPINGS, UsageQuestion
@@ -87,13 +86,7 @@ def asked_tenant(who: Access, text: str | None) -> Tenant | None:
         if who.sees_all_tenants:
             return None
         text = str(min(who.tenants))
-    rows = (
-        Tenant.objects.all() if who.sees_all_tenants else Tenant.objects.filter(pk__in=who.tenants)
-    )
-    found = rows.filter(pk=text).first() if could_be_key(Tenant, "pk", text) else None
-    if found is None:
-        raise Http404
-    return found
+    return tenant_asked_for(who, text)
 
 
 def asked_instant(name: str, text: str | None, default: datetime) -> datetime:

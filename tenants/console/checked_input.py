@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, urlencode
 
 from django import forms
@@ -21,7 +21,7 @@ from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import ForeignKey, ForeignObjectRel, ManyToManyField, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -181,6 +181,10 @@ class CheckedFields(_Fields):
 
 class CheckedPage(CheckedFields, _Page):
     """A page that answers impossible values with a sentence."""
+
+    def _get_obj_does_not_exist_redirect(self, *args: Any) -> NoReturn:
+        """Answer for a stranger's row as for a mistyped one, instead of Django's redirect to the index."""
+        raise Http404
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow only what the page's own filters ask: any other condition is a way to guess at hidden

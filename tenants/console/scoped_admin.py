@@ -7,7 +7,7 @@ filters, inlines, actions and deletions. tenants/console/scoped_admin_checks.py 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -17,7 +17,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, JSONField, ManyToManyField, Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
@@ -321,10 +321,6 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
         if not all(self.may(right, request, row) for row in rows):
             raise PermissionDenied
 
-    def _get_obj_does_not_exist_redirect(self, *args: Any) -> NoReturn:
-        """Answer for a stranger's row as for a mistyped one, instead of Django's redirect to the index."""
-        raise Http404
-
     def _home(self, request: HttpRequest) -> int | None:
         """Return the tenant of new rows, if a row names one and there is no choice."""
         if len(ownership.paths(self.model)[0]) != 1:
@@ -398,6 +394,11 @@ class OperatorModelAdmin(RowActions, ProvenPage, CheckedPage, _ModelAdmin):
         """Tell whether the person may do this to a row, or (None) to any."""
         allowed: bool = getattr(self, f"has_{right}_permission")(request, row)
         return allowed
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Find nothing for all others: not even which ids there are."""
+        rows = super().get_queryset(request)
+        return rows if access(request).sees_all_tenants else rows.none()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return access(request).sees_all_tenants

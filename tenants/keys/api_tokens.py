@@ -1,11 +1,13 @@
 """Make, find and revoke tokens of the management API.
 
 What a token may do is never more than its maker may: that is checked when it is written, and each time it
-is used against what the maker may then, in a session such as the one it was made in.
+is used against what the maker may then, in a session such as the one it was made in. One that another token
+made has no more time than that, and ends with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +30,8 @@ from tenants.sign_in import token_demands
 HOLDER = "tollgate.token_holder"
 # How exactly is known when a token was last used: a write for each use would cost more than the use.
 LAST_USED_EVERY = timedelta(minutes=1)
+# Tokens that make tokens that make tokens: each use asks whether all of them are in force.
+MOST_GENERATIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,35 @@ def narrow(who: Access, scopes: Any, tenant_id: int | None) -> list[str]:
     if not (found := scopes_of(wild | named)):
         raise ValidationError({"scopes": "You may do nothing of this yourself."})
     return found
+
+
+def descend(token: ApiToken, maker: ApiToken) -> None:
+    """Make an (unsaved) token one that another made: it ends with it. Raise ValidationError."""
+    if len(list(_ancestors(maker))) >= MOST_GENERATIONS - 1:
+        raise ValidationError("A token that was made by a token of a token of a token makes none.")
+    token.made_by = maker.public_id
+    if token.expires_at is None:
+        token.expires_at = maker.expires_at
+
+
+def refuse_longer(token: ApiToken, acting: ApiToken) -> None:
+    """Let no token give itself, or another, more time than it has. Raise ValidationError."""
+    is_longer = acting.expires_at is not None and (
+        token.expires_at is None or token.expires_at > acting.expires_at
+    )
+    if is_longer:
+        raise ValidationError(
+            {"expires_at": "It must not be later than the end of your own token."}
+        )
+
+
+def _ancestors(token: ApiToken) -> Iterator[ApiToken | None]:
+    """Yield the token that made it, and so on; None for one that is there no more."""
+    made_by = token.made_by
+    while made_by:
+        maker = ApiToken.objects.select_related("tenant").filter(public_id=made_by).first()
+        yield maker
+        made_by = "" if maker is None else maker.made_by
 
 
 def give_secret(token: ApiToken) -> Secret:
@@ -143,6 +176,13 @@ def is_in_force(token: ApiToken) -> bool:
 
 
 def _is_active(token: ApiToken) -> bool:
+    """Tell whether neither it has ended nor one that it comes from."""
+    return _goes_on(token) and all(
+        maker is not None and _goes_on(maker) for maker in _ancestors(token)
+    )
+
+
+def _goes_on(token: ApiToken) -> bool:
     is_of_active = token.tenant is None or token.tenant.status == Tenant.Status.ACTIVE
     has_ended = token.expires_at is not None and token.expires_at <= clock.now()
     return token.revoked_at is None and is_of_active and not has_ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model
 
 from gateway_project.lib import actor
@@ -37,13 +37,33 @@ class TokenResource(Resource):
         return who.may_grant(permissions_of(row.scopes), row.tenant_id)
 
     def prepare(self, who: Access, row: ApiToken, extra: Values, *, is_new: bool) -> Secret | None:
-        if not is_new:
-            return None
-        row.scopes = api_tokens.narrow(who, row.scopes or [], row.tenant_id)
-        row.created_by_id = maker_id()
-        if (made_by := _acting_token()) is not None:
-            token_demands.inherit_proof(row, made_by)
-        return api_tokens.give_secret(row)
+        acting = _acting_token()
+        if is_new:
+            refuse_in_support()
+            row.scopes = api_tokens.narrow(who, row.scopes or [], row.tenant_id)
+            row.created_by_id = maker_id()
+            if acting is not None:
+                token_demands.inherit_proof(row, acting)
+                api_tokens.descend(row, acting)
+        if acting is not None and (is_new or _is_moved(row)):
+            api_tokens.refuse_longer(row, acting)
+        return api_tokens.give_secret(row) if is_new else None
+
+
+def _is_moved(token: ApiToken) -> bool:
+    """Tell whether a token's end is to be another than it is."""
+    stored = ApiToken.objects.values_list("expires_at", flat=True).get(pk=token.pk)
+    return token.expires_at != stored
+
+
+def refuse_in_support() -> None:
+    """Let nobody who acts as a tenant make a token, which would go on after their time. Raise
+    ValidationError.
+    """
+    if actor.current().reason:
+        raise ValidationError(
+            "Your time as the tenant ends, and a token would not: make it as yourself."
+        )
 
 
 def maker_id() -> int | None:

@@ -16,8 +16,9 @@ from tenants.models.accounts import Tenant, new_key_id
 class ApiToken(RecordedModel):
     """A token of the management API: an operator's (no tenant), or one for a single tenant.
 
-    It never may more than its maker may now (tenants/keys/api_tokens.py), and ends with them; without one it
-    was made on the server's command line. The token itself is not kept, only a digest as of keys.
+    It never may more than its maker may now (tenants/keys/api_tokens.py), and ends with them, and with the
+    token that made it, if one did; without a maker it was made on the server's command line. The token itself
+    is not kept, only a digest as of keys.
     """
 
     tenant = models.ForeignKey(
@@ -53,6 +54,8 @@ class ApiToken(RecordedModel):
         editable=False,
         related_name="+",
     )
+    # The public id of the token that made it. No link: a platform's token makes tokens of tenants.
+    made_by = models.CharField(max_length=10, blank=True, default="", db_default="", editable=False)
     # What the session had in which it was made (tenants/sign_in/token_demands.py).
     made_with_factor = models.BooleanField(default=False, editable=False)
     made_through = models.UUIDField(null=True, editable=False)  # an identity provider's id

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from allauth.account.middleware import AccountMiddleware
 from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseNotFound
+from django.http import HttpRequest, HttpResponseNotAllowed, HttpResponseNotFound
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.cache import add_never_cache_headers
@@ -21,6 +21,8 @@ from tenants.console import live
 from tenants.sign_in import demands, sessions
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+# All that pages and forms of a browser send; Django's pages would take any other for one of them.
+METHODS = ("GET", "HEAD", "POST")
 
 
 class ConsoleHostMiddleware:
@@ -48,7 +50,9 @@ class ConsoleHostMiddleware:
 
 
 class SignInMiddleware:
-    """Gives allauth the request of the console's pages; the API's pass by."""
+    """Gives allauth the request of the console's pages, and refuses what no page is asked with; the API's
+    pass by.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -57,6 +61,8 @@ class SignInMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path.startswith(CONSOLE):
             return self._get_response(request)
+        if request.method not in METHODS:
+            return HttpResponseNotAllowed(METHODS)
         response: HttpResponseBase = self._allauth(request)
         return response
 

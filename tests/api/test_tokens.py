@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -19,9 +19,12 @@ from django.urls import reverse
 
 from gateway_project.lib import clock
 from gateway_project.lib.rates import Rate
+from gateway_project.lib.secret import Secret
 from tenants import managed
 from tenants.access.access import OPERATOR, access_of
+from tenants.access.requests import SUPPORT_SESSION
 from tenants.keys import api_tokens, keys
+from tenants.members import support
 from tenants.models import ApiToken, ExternalIdentity, IdentityProvider, Membership, Tenant
 from tenants.sign_in import origin
 from tests.api.callers import Api, member, of_member, of_operator, undone
@@ -147,6 +150,63 @@ def test_a_token_makes_no_token_that_may_more_than_itself(world: World):
     assert all_of_it.json()["created_by"] == few.token.created_by_id
     platforms = few.post("tokens", {"name": "t", "scopes": ["*"], "tenant": None})
     assert platforms.status_code in {400, 403}
+
+
+def test_a_token_of_a_token_ends_with_it_and_has_no_more_time(world: World):
+    """Else whoever found one that ends tomorrow, or is revoked soon, would have one for good."""
+    first = of_member("owner", world.ours.tenant)
+    soon = clock.now().replace(microsecond=0) + timedelta(days=1)
+    ApiToken.objects.filter(pk=first.token.pk).update(expires_at=soon)
+    for_good: dict[str, Any] = {"expires_at": None}
+    later = {"expires_at": (soon + timedelta(seconds=1)).isoformat()}
+    earlier = {"expires_at": (soon - timedelta(hours=1)).isoformat()}
+    tokens = [first]
+    while len(tokens) < 4:
+        made = tokens[-1].post("tokens", {"name": "t", "scopes": ["*"]}).json()
+        assert made["made_by"] == tokens[-1].token.public_id
+        assert datetime.fromisoformat(made["expires_at"]) == soon
+        tokens.append(Api(ApiToken.objects.get(public_id=made["id"]), Secret(made["secret"])))
+    assert tokens[-1].post("tokens", {"name": "t", "scopes": ["*"]}).status_code == 400
+
+    for api in (first, tokens[2]):
+        for body in (for_good, later):
+            of_itself = api.patch(f"tokens/{api.token.public_id}", body)
+            of_another = api.patch(f"tokens/{world.ours.token.public_id}", body | {"name": "n"})
+            assert of_itself.status_code == 400, body
+            assert of_another.status_code == (200 if body == for_good else 400)  # which has no end
+        assert api.post("tokens", {"name": "t", "scopes": ["*"], **later}).status_code == 400
+    assert first.patch(f"tokens/{first.token.public_id}", earlier).status_code == 200
+
+    with undone():
+        ApiToken.objects.filter(pk=tokens[1].token.pk).update(expires_at=clock.now())
+        assert [api.get("keys").status_code for api in tokens] == [200, 401, 401, 401]
+    with undone():
+        ApiToken.objects.filter(pk=tokens[1].token.pk).delete()
+        assert tokens[3].get("keys").status_code == 401
+    api_tokens.revoke(first.token)
+    assert {api.get("keys").status_code for api in tokens} == {401}
+
+
+def test_who_acts_as_a_tenant_makes_no_token_that_would_outlive_it(world: World):
+    root = User.objects.create_superuser("root")
+    api = Api(*api_tokens.create(OPERATOR, "t", ["*"], maker_id=root.pk))
+    session = support.start(OPERATOR, root, world.ours.tenant, role="owner", reason="asked")
+    acting = {"x_tollgate_support_session": str(session.pk)}
+    browser = worlds.signed_in(root)
+    kept = browser.session
+    kept[SUPPORT_SESSION] = session.pk
+    kept.save()
+    before = ApiToken.objects.count()
+
+    by_token = api.post("tokens", {"name": "n", "scopes": ["*"]}, **acting)
+    by_page = browser.post(
+        reverse("admin:tenants_apitoken_add"), {"name": "n", "scopes": '["keys.view"]'}
+    )
+
+    assert by_token.status_code == 400
+    assert "make it as yourself" in by_token.content.decode()
+    assert "make it as yourself" in by_page.content.decode()
+    assert ApiToken.objects.count() == before
 
 
 def test_who_may_less_than_a_token_ends_it_but_does_not_prolong_it(world: World):

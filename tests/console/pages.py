@@ -74,7 +74,7 @@ def url(model: type[Model] | Model, page: str) -> str:
 def text(response: Any) -> str:
     """Return all that came back, headers included."""
     whole = b"".join(response.streaming_content) if response.streaming else response.content
-    body: str = whole.decode()
+    body: str = whole.decode(errors="replace")  # a document is no text
     return body + "".join(f"\n{name}: {value}" for name, value in response.items())
 
 

@@ -52,7 +52,7 @@ class Api:
         self._root = f"{gateway.root_url}/api/v1/"
         self._headers = {"authorization": f"Bearer {secret}"}
 
-    def _ask(self, method: str, path: str, **asked: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, **asked: Any) -> httpx.Response:
         with httpx.Client(headers=self._headers, timeout=GIVE_UP_SECONDS, trust_env=False) as http:
             return http.request(method, self._root + path, **asked)
 
@@ -63,16 +63,16 @@ class Api:
         return self._listed("background", query)
 
     def _listed(self, path: str, query: Json) -> Json:
-        answer = self._ask("GET", path, params=query)
+        answer = self.ask("GET", path, params=query)
         assert answer.status_code == 200, answer.text
         found: Json = answer.json()
         return found
 
     def cancel(self, response_id: str) -> httpx.Response:
-        return self._ask("POST", f"background/{response_id}/cancel")
+        return self.ask("POST", f"background/{response_id}/cancel")
 
     def stop(self, request_id: str) -> httpx.Response:
-        return self._ask("POST", f"in-flight/{request_id}/stop")
+        return self.ask("POST", f"in-flight/{request_id}/stop")
 
 
 def begin_in_background(gateway: LiveGateway, customer: Customer) -> str:
@@ -217,7 +217,8 @@ def test_another_tenants_calls_are_neither_seen_nor_found(
     stranger = of_member(gateway, "owner", other)
     nothing = {"data": [], "total": 0, "workers_asked": 1, "workers_answered": 1}
     assert stranger.running() == nothing
-    assert stranger.running(tenant=customer.tenant.pk) == nothing
+    for tenant in (customer.tenant.pk, 987654321):
+        assert stranger.ask("GET", "in-flight", params={"tenant": tenant}).status_code == 404
     assert api.running(tenant=other.pk) == nothing
     told, unknown = (stranger.stop(each) for each in (row["request_id"], "req_" + "0" * 32))
     assert (told.status_code, told.json()) == (unknown.status_code, unknown.json())
