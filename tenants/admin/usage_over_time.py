@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.handlers.asgi import ASGIRequest
@@ -139,7 +140,9 @@ class UsagePage(ConsolePage):
             series = usage_series.usage_series(scope.who, asked, known)
         except ValidationError as error:
             return {**context, "notes": [*shown.problems, *error.messages]}
-        return {**context, **_shown(scope, series)}
+        is_of_users = usage_series.reads_end_user_sums(asked)
+        sums_from = known.end_users_from if is_of_users else known.sums_from
+        return {**context, "sums_from": sums_from, **_shown(scope, series)}
 
 
 _OF_SPAN = ("period", "from", "to")
@@ -163,6 +166,7 @@ def _shown(scope: Scope, series: UsageSeries) -> dict[str, Any]:
         "by_label": BY[series.by],
         "lines": lines,
         "left_out": len(series.groups) - len(lines),
+        "zone": ZoneInfo(series.buckets.zone),
         "start": series.buckets.start,
         "end": min(series.buckets.end, scope.end),
     }

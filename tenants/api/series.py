@@ -72,6 +72,11 @@ class UsageSeriesSerializer(serializers.Serializer[Any]):
     total = UsedSerializer()
     groups = SeriesGroupSerializer(many=True)
     has_more = serializers.BooleanField()
+    rest = UsedSerializer(
+        allow_null=True,
+        help_text="By end user, over more than 31 days: what those used who were not among the "
+        "1,000 of an hour or day that used most. Else null.",
+    )
     buckets = serializers.ListField(child=serializers.DateTimeField())
     series = SeriesLineSerializer(many=True)
 
@@ -167,6 +172,7 @@ class UsageSeriesView(ReportView):
             "total": _used(found.total),
             "groups": groups,
             "has_more": len(found.groups) > MOST_GROUPS,
+            "rest": None if found.rest is None else _used(found.rest),
             "buckets": list(found.buckets.edges[:-1]),
             "series": [
                 {"group": group.key, "used": list(map(_used, line))} for group, line in found.series

@@ -110,6 +110,8 @@ LEFT_OUT: Mapping[str, str] = {
     "tenants.InvoiceSequence": "counted up by invoices",
     "tenants.RefusedRequest": _BOOKED,
     "tenants.RefusalHour": _BOOKED,
+    "tenants.EndUserDay": _BOOKED,
+    "tenants.EndUserHour": _BOOKED,
     "tenants.KeyDay": _BOOKED,
     "tenants.ModelDay": _BOOKED,
     "tenants.ModelHour": _BOOKED,

@@ -27,7 +27,7 @@ def is_anything_to_backfill() -> bool:
 
 
 def backfill_sums() -> Iterator[None]:
-    """Sum rows from before there were sums by model, a day a step."""
+    """Sum rows from before there were sums by model or by end user, a day a step."""
     while rollups.backfill():
         yield
 

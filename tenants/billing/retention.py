@@ -1,4 +1,5 @@
-"""Delete rows of the ledger that have been kept long enough; their sums and invoices stay.
+"""Delete rows of the ledger that have been kept long enough; their invoices and sums stay, but for those that
+name end users.
 
 Rows may go once they are older than TOLLGATE_USAGE_DAYS, but none from after the beginning of a period
 that is not finalized: one horizon, which the table's trigger checks, is moved first. On PostgreSQL a
@@ -18,6 +19,7 @@ from django.db.models import Min
 
 from gateway_project.lib import clock
 from gateway_project.lib.jobs import PAUSE_SECONDS
+from tenants.billing import end_user_sums
 from tenants.billing.instants import floor_day
 from tenants.ledger import partitions
 from tenants.models import BillingPeriod, DirtyHour, RetentionHorizon
@@ -57,7 +59,8 @@ class RowPurge:
                 logger.info("usage from before %s is deleted: all of %s", self._before.date(), name)
             return True
         most = max(self._delete(table) for table in partitions.deleted_by_row())
-        return most == self._batch
+        named = end_user_sums.delete_before(self._before, self._batch)
+        return most == self._batch or named >= self._batch
 
     def _delete(self, table: str) -> int:
         with transaction.atomic():

@@ -8,7 +8,7 @@ own. A failure leaves everything as it was, and doing it twice changes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from django.db.models import Max, Min
 
 from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants import units
-from tenants.billing import key_sums, model_sums, sum_sql, unit_sums
+from tenants.billing import end_user_sums, key_sums, model_sums, sum_sql, unit_sums
 from tenants.billing.instants import ceil_day, floor_day, floor_hour
 from tenants.billing.sum_sql import COUNTS, QUANTITIES, SumSpan
 from tenants.models import (
@@ -36,7 +36,6 @@ _LOCK = 0x70116A7E  # of PostgreSQL's advisory locks, this is ours; SQLite has o
 
 _SUBJECT = ("key_public_id", "alias", "provider", "upstream_model")
 _SUMMED = (*COUNTS, *QUANTITIES)
-BACKFILL = "model"  # of sums by model, for rows from before there were any
 
 
 def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
@@ -118,30 +117,53 @@ def _lock() -> None:
 
 
 def backfill() -> bool:
-    """Sum one more day by model of rows from before there were such sums, the newest first; return whether
-    there is more to do.
-
-    Days whose rows may be gone are made of the sums by key, which are all that is left of them.
+    """Sum one more day of rows from before there were such sums, the newest first; return whether there may
+    be more to do.
     """
     with transaction.atomic():
         _lock()
-        state = SumsBackfill.objects.filter(sums=BACKFILL).first()
+        state = SumsBackfill.objects.filter(sums__in=_BACKFILLS).order_by("-sums").first()
         if state is None:
             return False
         older = UsageHour.objects.filter(starts_at__lt=state.reached).aggregate(at=Max("starts_at"))
-        if older["at"] is None:
-            state.delete()
-            return False
         # The day that is cut is summed whole, which changes nothing of what is there.
-        day = floor_day(older["at"])
-        first = _first_whole_day()
-        is_whole = first is None or day >= first
-        sum_hours = model_sums.sum_hours if is_whole else model_sums.sum_hours_of_keys
-        sum_hours(SumSpan(day, day + DAY))
-        model_sums.sum_days(SumSpan(day, day + DAY))
-        state.reached = day
-        state.save(update_fields=["reached"])
+        day = None if older["at"] is None else floor_day(older["at"])
+        if day is None or not _BACKFILLS[state.sums](day):
+            state.delete()
+        else:
+            state.reached = day
+            state.save(update_fields=["reached"])
     return True
+
+
+def _sum_models_again(day: datetime) -> bool:
+    """Sum a day by model. Days whose rows may be gone are made of the sums by key, which are all that is left
+    of them."""
+    sum_hours = model_sums.sum_hours if _is_whole(day) else model_sums.sum_hours_of_keys
+    sum_hours(SumSpan(day, day + DAY))
+    model_sums.sum_days(SumSpan(day, day + DAY))
+    return True
+
+
+def _sum_end_users_again(day: datetime) -> bool:
+    """Sum a day by end user, which go when the rows go."""
+    if not _is_whole(day):
+        return False
+    end_user_sums.sum_hours(SumSpan(day, day + DAY))
+    end_user_sums.sum_days(SumSpan(day, day + DAY))
+    return True
+
+
+def _is_whole(day: datetime) -> bool:
+    first = _first_whole_day()
+    return first is None or day >= first
+
+
+# Those of rows from before there were any, by the name under which it is kept how far they are.
+_BACKFILLS: Mapping[str, Callable[[datetime], bool]] = {
+    "model": _sum_models_again,
+    "end_user": _sum_end_users_again,
+}
 
 
 def _sum_hours(span: SumSpan) -> None:
@@ -149,6 +171,7 @@ def _sum_hours(span: SumSpan) -> None:
     sums += [f"SUM({sum_sql.quantity(name)})" for name in QUANTITIES]
     _replace(_Step(UsageHour, UsageRow, "opened_at", "hour", "quantity"), sums, span)
     model_sums.sum_hours(span)
+    end_user_sums.sum_hours(span)
 
 
 def _sum_days(span: SumSpan) -> None:
@@ -156,6 +179,7 @@ def _sum_days(span: SumSpan) -> None:
     _replace(_Step(UsageDay, UsageHour, "starts_at", "day", "total"), sums, span)
     key_sums.sum_days(span)
     model_sums.sum_days(span)
+    end_user_sums.sum_days(span)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from tenants.models import (
     CreditEntry,
     CreditTransaction,
     DirtyHour,
+    EndUserDay,
+    EndUserHour,
     Invoice,
     InvoiceLine,
     InvoiceSequence,
@@ -32,6 +34,7 @@ from tenants.models import (
     ModelHour,
     RetentionHorizon,
     SumsBackfill,
+    TenantDeletion,
     UsageDay,
     UsageHour,
     UsageRow,
@@ -71,8 +74,11 @@ def _rows_and_sums() -> Iterator[str]:
     rows = UsageRow.objects.filter(opened_at__gte=since)
     of_rows = _figures(rows, "opened_at", Count("pk", filter=_CALL), unit_sums.of_rows)
     hours, days, of_keys = (_of_sums(model, since) for model in (UsageHour, UsageDay, KeyDay))
-    reached = SumsBackfill.objects.order_by("-reached").values_list("reached", flat=True).first()
+    backfilled = dict(SumsBackfill.objects.values_list("sums", "reached"))
+    reached, of_users_from = backfilled.get("model"), backfilled.get("end_user", since)
     by_model = [_of_sums(model, max(since, reached or since)) for model in (ModelHour, ModelDay)]
+    by_end_user = [_of_sums(model, since) for model in (EndUserHour, EndUserDay)]
+    deleted = set(TenantDeletion.objects.values_list("tenant_id", flat=True))
     # Read after the rows and sums: what came while they were read is marked.
     marks = DirtyHour.objects.values_list("tenant_id", "hour")
     unsummed = {(tenant, hour.replace(hour=0, minute=0)) for tenant, hour in marks}
@@ -81,10 +87,13 @@ def _rows_and_sums() -> Iterator[str]:
         tenant, day = subject
         if not found[0] == found[1] == found[2]:
             yield f"Rows, hours and days of tenant {tenant} on {day:%Y-%m-%d} differ: {found}."
-        # Sums by key alone, and those by model, have no units beside tokens.
+        # Sums by key alone, by end user and by model have no units beside tokens.
         plain = (found[1] or ())[: 1 + len(_SUMMED)]
         if of_keys.get(subject, ()) != plain:
             yield f"Sums by key of tenant {tenant} on {day:%Y-%m-%d} differ from its hours."
+        of_users = [figures.get(subject, ()) for figures in by_end_user]
+        if day >= of_users_from and tenant not in deleted and of_users != [plain, plain]:
+            yield f"Sums by end user of tenant {tenant} on {day:%Y-%m-%d} differ from its hours."
         if reached is None or day >= reached:
             of_models = [figures.get(subject) for figures in by_model]
             if any((figures or ()) != plain for figures in of_models):

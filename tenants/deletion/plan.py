@@ -60,6 +60,8 @@ ERASED = (
     Erased("routing.Provider"),
     Erased("tenants.RefusedRequest"),
     Erased("tenants.RefusalHour"),
+    Erased("tenants.EndUserHour"),
+    Erased("tenants.EndUserDay"),
     Erased("tenants.BudgetAlert"),
     Erased("tenants.BudgetLease"),
     Erased("tenants.BudgetWindow"),

@@ -44,6 +44,8 @@ from tenants.models.prices import PriceLine, PriceVersion
 from tenants.models.refusals import RefusalHour, RefusedRequest
 from tenants.models.rollups import (
     DirtyHour,
+    EndUserDay,
+    EndUserHour,
     KeyDay,
     ModelDay,
     ModelHour,
@@ -78,6 +80,8 @@ __all__ = [
     "CreditTransaction",
     "CustomRole",
     "DirtyHour",
+    "EndUserDay",
+    "EndUserHour",
     "ExternalIdentity",
     "FailedSignIns",
     "Heartbeat",

@@ -106,15 +106,13 @@ class UsageDay(UsageSum):
         return f"{self.alias} {self.starts_at:%Y-%m-%d}"
 
 
-class KeyDay(models.Model):
-    """Sums of a day of UTC by key, over all aliases and models: what reports by key add up. The columns are
-    those of UsageSum."""
+class PlainSum(models.Model):
+    """Sums over all aliases and models: their columns are those of UsageSum, without units beside tokens."""
 
     tenant = models.ForeignKey(
         Tenant, models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
     )
     starts_at = models.DateTimeField()
-    key_public_id = models.CharField(max_length=10, blank=True)
     requests = models.BigIntegerField(default=0, db_default=0)
     calls = models.BigIntegerField(default=0, db_default=0)
     failed = models.BigIntegerField(default=0, db_default=0)
@@ -135,6 +133,15 @@ class KeyDay(models.Model):
     unfunded_nano = models.BigIntegerField(default=0, db_default=0)
     saved_nano = models.BigIntegerField(default=0, db_default=0)
 
+    class Meta:
+        abstract = True
+
+
+class KeyDay(PlainSum):
+    """Sums of a day of UTC by key: what reports by key add up."""
+
+    key_public_id = models.CharField(max_length=10, blank=True)
+
     SUBJECT: ClassVar = ("tenant", "starts_at", "key_public_id")
 
     class Meta:
@@ -149,6 +156,46 @@ class KeyDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key_public_id} {self.starts_at:%Y-%m-%d}"
+
+
+class EndUserSum(PlainSum):
+    """Sums by end user, who is blank where a request named none. Those who used little of an hour or day with
+    very many are one sum together, in which `end_user` is NULL (tenants/billing/end_user_sums.py)."""
+
+    end_user = models.CharField(max_length=256, blank=True, null=True)  # noqa: DJ001  # NULL: many
+
+    class Meta:
+        abstract = True
+
+
+class EndUserHour(EndUserSum):
+    class Meta:
+        verbose_name = verbose_name_plural = _("hourly usage by end user")
+        ordering = ("-starts_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "starts_at", "end_user"), name="one_sum_per_hour_and_end_user"
+            ),
+        )
+        indexes = (models.Index(fields=("starts_at",), name="end_user_hours_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.end_user} {self.starts_at:%Y-%m-%d %H}:00"
+
+
+class EndUserDay(EndUserSum):
+    class Meta:
+        verbose_name = verbose_name_plural = _("daily usage by end user")
+        ordering = ("-starts_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "starts_at", "end_user"), name="one_sum_per_day_and_end_user"
+            ),
+        )
+        indexes = (models.Index(fields=("starts_at",), name="end_user_days_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.end_user} {self.starts_at:%Y-%m-%d}"
 
 
 class ModelSum(models.Model):

@@ -113,9 +113,11 @@ def _bars(buckets: TimeBuckets, values: Sequence[Sequence[int]]) -> tuple[Bar, .
 
 
 def _query(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    """Return the parameters of a span, as short as they can be: wall clock times of the zone."""
+    """Return the parameters of a span, as short as they can be: wall clock times of the zone. A page may show
+    buckets of UTC to somebody in another zone, so that those say what they are."""
     first, past = (at.astimezone(zone).replace(tzinfo=None) for at in (start, end))
-    return f"from={first:%Y-%m-%dT%H:%M}&to={past:%Y-%m-%dT%H:%M}"
+    mark = "Z" if zone.key == "UTC" else ""
+    return f"from={first:%Y-%m-%dT%H:%M}{mark}&to={past:%Y-%m-%dT%H:%M}{mark}"
 
 
 def charge(series: UsageSeries) -> Chart:

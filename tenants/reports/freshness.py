@@ -17,13 +17,15 @@ MARKS_OF_A_BACKLOG = 2_000
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """`as_of`: the ledger has every call opened before. `sums_from`: there are no sums by model of earlier
-    rows yet, because they are still being computed; None: there are all. `unsummed`: marks of hours that
-    wait to be summed, counted up to MARKS_OF_A_BACKLOG. `kept_from`: earlier rows may be gone."""
+    rows yet, because they are still being computed; None: there are all. `end_users_from`: those by end
+    user likewise. `unsummed`: marks of hours that wait to be summed, counted up to MARKS_OF_A_BACKLOG.
+    `kept_from`: earlier rows may be gone."""
 
     as_of: datetime
     sums_from: datetime | None = None
     unsummed: int = 0
     kept_from: datetime | None = None
+    end_users_from: datetime | None = None
 
     def lag(self, now: datetime) -> timedelta:
         return now - self.as_of
@@ -34,18 +36,19 @@ class Freshness:
 
 def freshness(now: datetime) -> Freshness:
     """Read it, by one query. Where no process writes calls, nothing is missing."""
-    marks = DirtyHour._meta.db_table
+    marks, backfill = DirtyHour._meta.db_table, SumsBackfill._meta.db_table
     query = (
         f"SELECT (SELECT MIN(watermark_at) FROM {SpoolPosition._meta.db_table} WHERE NOT is_done), "  # noqa: S608
-        f"(SELECT MIN(reached) FROM {SumsBackfill._meta.db_table}), "
+        f"(SELECT MIN(reached) FROM {backfill} WHERE sums = 'model'), "
         f"(SELECT COUNT(*) FROM (SELECT 1 FROM {marks} LIMIT {MARKS_OF_A_BACKLOG}) m), "
-        f"(SELECT before FROM {RetentionHorizon._meta.db_table} WHERE \"table\" = 'usage')"
+        f"(SELECT before FROM {RetentionHorizon._meta.db_table} WHERE \"table\" = 'usage'), "
+        f"(SELECT MIN(reached) FROM {backfill} WHERE sums = 'end_user')"
     )
     with connection.cursor() as cursor:
         cursor.execute(query)
-        watermark, reached, unsummed, before = cursor.fetchone()
+        watermark, reached, unsummed, before, of_users = cursor.fetchone()
     as_of = min(now, _instant(watermark) or now)
-    return Freshness(as_of, _instant(reached), unsummed, _instant(before))
+    return Freshness(as_of, _instant(reached), unsummed, _instant(before), _instant(of_users))
 
 
 def _instant(value: str | datetime | None) -> datetime | None:

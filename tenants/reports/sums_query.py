@@ -3,7 +3,7 @@ hour is cut.
 
 One statement sees one state of the database, so that the totals of groups and those of buckets agree while
 sums are computed anew. By key alone it reads the days by key, by key and model the sums by both, by end user
-the ledger's rows, and else the sums by model.
+the ledger's rows or where asked the sums by end user, and else the sums by model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from django.db import connection
 from tenants.billing import histograms, sum_sql
 from tenants.billing.instants import floor_hour
 from tenants.models import (
+    EndUserDay,
+    EndUserHour,
     KeyDay,
     ModelDay,
     ModelHour,
@@ -54,6 +56,7 @@ _ROWS = (UsageRow._meta.db_table, "opened_at")
 _BY_MODEL = {"day": ModelDay._meta.db_table, "hour": ModelHour._meta.db_table}
 _BY_KEY_ALONE = {"day": KeyDay._meta.db_table, "hour": UsageHour._meta.db_table}
 _BY_KEY = {"day": UsageDay._meta.db_table, "hour": UsageHour._meta.db_table}
+_BY_END_USER = {"day": EndUserDay._meta.db_table, "hour": EndUserHour._meta.db_table}
 _NOTHING = dict.fromkeys(FIGURES, 0)
 
 
@@ -61,7 +64,8 @@ _NOTHING = dict.fromkeys(FIGURES, 0)
 class SumQuery:
     """Say what to add up: in buckets that are these `spans`, of these tenants (None: of all), of rows with
     the values in `filters`, in groups `by` one of COLUMNS. `histograms` are added up beside FIGURES. Rows
-    from before `kept_from` may be gone."""
+    from before `kept_from` may be gone. `sums_end_users`: by end user alone sums are read, of which a group
+    None has those that are not told apart."""
 
     spans: tuple[Span, ...]
     tenants: frozenset[int] | None = None
@@ -69,25 +73,35 @@ class SumQuery:
     filters: Mapping[str, str] = field(default_factory=dict)
     histograms: Sequence[str] = ()
     kept_from: datetime | None = None
+    sums_end_users: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the figures in the order of the result. Sums by key do not know how calls ended."""
-        known = [name for name in FIGURES if not (self.is_by_key and name in sum_sql.ENDINGS)]
+        """Return the figures in the order of the result. Only rows and sums by model know how calls ended."""
+        is_without = self.is_by_key or self.is_of_end_users
+        known = [name for name in FIGURES if not (is_without and name in sum_sql.ENDINGS)]
         return (*known, *(name for each in self.histograms for name in histograms.COLUMNS[each]))
 
     @property
+    def is_of_end_users(self) -> bool:
+        """Tell whether the sums by end user are read."""
+        return self.sums_end_users and {self.by, *self.filters} == {"end_user"}
+
+    @property
     def is_of_rows(self) -> bool:
-        return "end_user" in {self.by, *self.filters}
+        return "end_user" in {self.by, *self.filters} and not self.is_of_end_users
 
     @property
     def is_by_key(self) -> bool:
-        return "key" in {self.by, *self.filters} and not self.is_of_rows
+        subjects = {self.by, *self.filters}
+        return "key" in subjects and "end_user" not in subjects
 
     def table(self, grain: Grain) -> tuple[str, str]:
         """Return the table with sums of this grain, and its column of time."""
         if grain == "row" or self.is_of_rows:
             return _ROWS
+        if self.is_of_end_users:
+            return _BY_END_USER[grain], "starts_at"
         if not self.is_by_key:
             return _BY_MODEL[grain], "starts_at"
         is_alone = {"key", "tenant"}.issuperset({self.by or "key", *self.filters})
@@ -104,10 +118,11 @@ Count = tuple[str, list[Any]]  # SQL of a number, a name and a count, with its p
 @dataclass(frozen=True, slots=True)
 class Added:
     """The figures of all groups, the largest first and at most MAX_GROUPS of them; and by bucket those of
-    the LARGEST, with None for all others together."""
+    the LARGEST, with None for all others together. `rest` are those that sums do not tell apart."""
 
     groups: list[tuple[Any, Figures]]
     buckets: ByBucket
+    rest: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +217,9 @@ def _added(found: Iterable[_Line]) -> Added:
         else:
             groups.append((number, group, figures))
     ordered = sorted(groups, key=lambda one: one[0])
-    return Added([(group, figures) for _, group, figures in ordered], by_bucket)
+    named = [(group, figures) for _, group, figures in ordered if group is not None]
+    rest = next((figures for _, group, figures in groups if group is None), None)
+    return Added(named, by_bucket, rest)
 
 
 def _grouped(found: Iterable[_Line]) -> ByBucket:
@@ -237,11 +254,13 @@ def _of_largest(query: SumQuery) -> tuple[str, list[Any]]:
     sql = (
         f"WITH g AS MATERIALIZED ({by_bucket}), "  # noqa: S608
         f"t AS MATERIALIZED (SELECT grp, {sums}, ROW_NUMBER() OVER "
-        f"(ORDER BY SUM(charge_nano) DESC, {tokens} DESC, SUM(requests) DESC, grp) AS place "
+        "(ORDER BY CASE WHEN grp IS NULL THEN 1 ELSE 0 END, "
+        f"SUM(charge_nano) DESC, {tokens} DESC, SUM(requests) DESC, grp) AS place "
         "FROM g GROUP BY grp) "
-        f"SELECT {_OF_GROUP}, place, grp, {names} FROM t WHERE place <= {MAX_GROUPS} UNION ALL "
+        f"SELECT {_OF_GROUP}, place, grp, {names} FROM t "
+        f"WHERE place <= {MAX_GROUPS} OR grp IS NULL UNION ALL "
         f"SELECT {_OF_BUCKET}, g.bucket, CASE WHEN t.place <= {LARGEST} THEN g.grp END, {added} "
-        "FROM g JOIN t ON t.grp = g.grp GROUP BY 1, 2, 3"
+        "FROM g LEFT JOIN t ON t.grp = g.grp GROUP BY 1, 2, 3"
     )
     return sql, parameters
 

@@ -9,6 +9,8 @@ from django.db.models import QuerySet, Value
 
 from tenants.models import SumsBackfill
 
+_BY_MODEL = SumsBackfill.objects.filter(sums="model").order_by()
+
 
 class SumsReach:
     """Keep what is known of it. Copies of a filter share one."""
@@ -22,14 +24,13 @@ class SumsReach:
     def has_sums_since(self, start: datetime) -> bool:
         """Tell whether there are sums by model from this instant on; older ones are still being computed."""
         if not self._is_read:
-            reached = SumsBackfill.objects.order_by("reached").values_list("reached", flat=True)
-            self._note(reached.first())
+            self._note(_BY_MODEL.values_list("reached", flat=True).first())
         return self._reached is None or self._reached <= start
 
     def unsummed(self, marks: QuerySet[Any]) -> set[datetime]:
         """Return the hours of these marks, and read the reach by the same query."""
         hours = marks.order_by().values_list("hour", Value(0))
-        reached = SumsBackfill.objects.order_by().values_list("reached", Value(1))
+        reached = _BY_MODEL.values_list("reached", Value(1))
         found = list(hours.union(reached))
         self._note(min((at for at, is_reach in found if is_reach), default=None))
         return {at for at, is_reach in found if not is_reach}

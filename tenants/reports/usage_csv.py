@@ -23,6 +23,7 @@ FIGURES = (
     *("hits", "saved_nano"),
 )
 BUCKETS_AT_ONCE = 31
+OTHERS = "others"  # end users who are not told apart
 
 
 class _Echo:
@@ -61,10 +62,11 @@ def _lines(writer: Any, query: SumQuery, names: Sequence[str]) -> Iterator[str]:
     for (bucket, group), figures in sorted(found.items(), key=_place):
         used = Used.of(figures, with_cost="cost_nano" in names)
         begins = query.spans[bucket][0].isoformat()
-        cells = map(cell, (begins, str(group), labels.get(group, (str(group),))[0]))
+        named = ("", OTHERS) if group is None else (str(group), labels.get(group, (str(group),))[0])
+        cells = map(cell, (begins, *named))
         yield writer.writerow([*cells, *(getattr(used, name) for name in names)])
 
 
 def _place(line: tuple[tuple[int, Any], Any]) -> tuple[int, str]:
     (bucket, group), _ = line
-    return bucket, str(group)
+    return bucket, "" if group is None else str(group)

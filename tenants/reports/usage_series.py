@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.utils.translation import gettext as _
 
 from tenants.access.access import Access
 from tenants.access.rights import Area
@@ -26,8 +27,9 @@ GROUPINGS = ("alias", "key", "model", "provider", "tenant", "end_user")
 FILTERS = ("key", "alias", "model", "provider", "end_user")
 MAX_DAYS = 400
 FIRST_YEAR, LAST_YEAR = 2000, 2200  # what every database and time zone can count with
-# By end user only the ledger's rows are grouped, which are many: of one tenant, for so many days.
-MAX_DAYS_OF_END_USERS = 31
+# By end user the ledger's rows are grouped, which are many: of one tenant, for so many days. By end user
+# alone longer spans are added up from sums, which tell only those apart who used most.
+MAX_DAYS_OF_ROWS = 31
 LONGEST_OF_ALL = 31
 HOUR = timedelta(hours=1)
 
@@ -61,7 +63,7 @@ class UsageSeries:
     """Hold what was used: all together, by group (the largest first), and by bucket of the largest groups.
 
     `series` has a list of a bucket each for every one of the largest groups, and last one of all others,
-    if there are any.
+    if there are any. `rest` is what those end users used who are not told apart, if there are any.
     """
 
     buckets: TimeBuckets
@@ -70,6 +72,7 @@ class UsageSeries:
     groups: list[Group]
     series: list[tuple[Group, list[Used]]]
     has_more: bool
+    rest: Used | None = None
 
 
 def usage_series(who: Access, asked: SeriesQuestion, known: Freshness) -> UsageSeries:
@@ -87,13 +90,29 @@ def series_query(
     check(who, asked)
     divided = buckets.divide(asked.start, asked.end, _zone(asked))
     filters = {name: asked.filters[name] for name in FILTERS if name in asked.filters}
-    query = SumQuery(divided.spans, tenants, asked.by, filters, kept_from=known.kept_from)
+    query = SumQuery(
+        divided.spans,
+        tenants,
+        asked.by,
+        filters,
+        kept_from=known.kept_from,
+        sums_end_users=reads_end_user_sums(asked),
+    )
     return query, divided
+
+
+def reads_end_user_sums(asked: SeriesQuestion) -> bool:
+    """Tell whether this is added up from the sums by end user, not from rows."""
+    is_long = asked.end - asked.start > timedelta(days=MAX_DAYS_OF_ROWS)
+    return is_long and {asked.by, *asked.filters} == {"end_user"}
 
 
 def _zone(asked: SeriesQuestion) -> str:
     """Return the zone of the buckets. Of all tenants together long spans are read by day of UTC where the
-    zone's own would be too much: by key, and where its midnights cut hours."""
+    zone's own would be too much: by key, and where its midnights cut hours. So are sums by end user: of a
+    day and of an hour others may be told apart."""
+    if reads_end_user_sums(asked):
+        return "UTC"
     is_long = asked.end - asked.start > timedelta(days=LONGEST_OF_ALL)
     if asked.tenant_id is not None or not is_long:
         return asked.zone
@@ -122,11 +141,13 @@ def series_of(
     values = [group for group, _ in found.groups]
     largest = list(zip(groups, values, strict=True))[: sums_query.LARGEST]
     series = [(group, line(value)) for group, value in largest]
-    if len(groups) > len(largest):
-        rest = line(None)
-        series.append((Group(None, "", reduce(add, rest)), rest))
+    if len(groups) > len(largest) or found.rest is not None:
+        others = line(None)
+        series.append((Group(None, "", reduce(add, others)), others))
     total = reduce(add, used.values(), nothing)
-    return UsageSeries(divided, by, total, groups, series, len(groups) >= sums_query.MAX_GROUPS)
+    rest = None if found.rest is None else Used.of(found.rest, with_cost=with_cost)
+    has_more = len(groups) >= sums_query.MAX_GROUPS
+    return UsageSeries(divided, by, total, groups, series, has_more, rest)
 
 
 def visible_tenants(who: Access, tenant_id: int | None) -> frozenset[int] | None:
@@ -170,16 +191,22 @@ def check(who: Access, asked: SeriesQuestion) -> None:
     if any(COLUMNS[name] in hidden for name in (asked.by, *asked.filters) if name in COLUMNS):
         raise PermissionDenied
     if asked.start >= asked.end:
-        raise ValidationError({"start": "It must be before 'end'."})
+        raise ValidationError({"start": _("It must be before 'end'.")})
     if not (asked.start.year >= FIRST_YEAR and asked.end.year <= LAST_YEAR):
-        raise ValidationError({"start": f"Ask for years from {FIRST_YEAR} to {LAST_YEAR}."})
+        text = _("Ask for years from %(first)s to %(last)s.")
+        raise ValidationError({"start": text % {"first": FIRST_YEAR, "last": LAST_YEAR}})
     days = MAX_DAYS
     if "end_user" in {asked.by, *asked.filters}:
-        days = MAX_DAYS_OF_END_USERS
+        days = MAX_DAYS if reads_end_user_sums(asked) else MAX_DAYS_OF_ROWS
         if asked.tenant_id is None:
-            raise ValidationError({"tenant": "Choose a tenant to ask about end users."})
+            raise ValidationError({"tenant": _("Choose a tenant to ask about end users.")})
     if asked.end - asked.start > timedelta(days=days):
-        raise ValidationError({"start": f"Ask for at most {days} days of this."})
+        text = _("Ask for at most %(days)s days of this.")
+        if days == MAX_DAYS_OF_ROWS:
+            text = _(
+                "Ask for at most %(days)s days of this; for more, group by end user with no other filter."
+            )
+        raise ValidationError({"start": text % {"days": days}})
 
 
 def labels(by: str, values: list[Any]) -> dict[Any, tuple[str, str]]:

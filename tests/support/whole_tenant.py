@@ -38,6 +38,8 @@ from tenants.models import (
     Budget,
     BudgetAlert,
     BudgetLease,
+    EndUserDay,
+    EndUserHour,
     IdentityDomain,
     IdentityProvider,
     Invoice,
@@ -178,6 +180,8 @@ def _refused(tenant: Tenant, word: str, key: ApiKey) -> None:
         message=f"The model '{word}-model' does not exist.",
     )
     hour = clock.now().replace(minute=0, second=0, microsecond=0)
+    for model in (EndUserHour, EndUserDay):
+        model.objects.create(tenant=tenant, starts_at=hour, end_user=f"{word}-end-user")
     RefusalHour.objects.create(
         tenant=tenant,
         starts_at=hour,

@@ -185,12 +185,15 @@ def test_a_tenants_people_see_theirs_without_costs_and_what_they_are_not_shown_i
             asked(who, tenant_id, by)
     for who, tenant_id, by, days in (
         (OPERATOR, None, "end_user", 20),
-        (viewer, tenant.pk, "end_user", 32),
+        (viewer, tenant.pk, "end_user", 401),
         (viewer, tenant.pk, "alias", 401),
         (viewer, tenant.pk, "alias", -1),
     ):
         with pytest.raises(ValidationError):
             asked(who, tenant_id, by, days)
+    filtered = SeriesQuestion(tenant.pk, END - 32 * DAY, END, filters={"end_user": "ann"})
+    with pytest.raises(ValidationError):
+        usage_series(viewer, filtered, freshness(END))
 
 
 def test_it_is_one_statement_whatever_is_asked(tenant: Tenant):
