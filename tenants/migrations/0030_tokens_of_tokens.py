@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0028_sums_by_key_and_day"),
+        ("tenants", "0029_sums_by_end_user"),
     ]
 
     operations = [
