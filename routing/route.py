@@ -18,10 +18,12 @@ MAX_LIMIT = 1_000_000_000
 
 Strategy = Literal["weighted", "fastest", "cheapest", "least_busy"]
 Affinity = Literal["cache", "none"]
-FallBack = Literal["unavailable", "rate_limit", "quota", "auth", "context_length", "content_policy"]
+FallBack = Literal[
+    "unavailable", "no_answer", "rate_limit", "quota", "auth", "context_length", "content_policy"
+]
 FALL_BACKS: tuple[FallBack, ...] = get_args(FallBack)
 USUAL_FALL_BACKS: tuple[FallBack, ...] = (
-    "unavailable", "rate_limit", "quota", "auth", "context_length",
+    "unavailable", "no_answer", "rate_limit", "quota", "auth", "context_length",
 )  # fmt: skip
 
 

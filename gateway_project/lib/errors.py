@@ -602,15 +602,20 @@ class UpstreamMalformed(UpstreamError):
 
 
 class UpstreamCut(UpstreamError):
+    """`never_began`: before anything of the answer came."""
+
     code = "upstream_cut"
+    never_began = False
     retry = False
     another_target_may_do = False
 
 
 class UpstreamTimeout(UpstreamError):
-    """`is_total`: the provider went on answering for longer than any call may take."""
+    """`is_total`: the provider went on answering for longer than any call may take. `never_began`: nothing
+    of its answer came."""
 
     status, code = 504, "upstream_timeout"
     is_total = False
+    never_began = False
     retry = False
     another_target_may_do = False

@@ -267,6 +267,13 @@ class Attempt:
         return clock.monotonic() - self._metered.sent_at
 
     @property
+    def is_unheard(self) -> bool:
+        """Return whether no output of its upstream has come: of a whole answer, not even its head."""
+        if self._metered.is_streamed:
+            return not self.reader.has_output
+        return self._upstream.response is None
+
+    @property
     def is_settled(self) -> bool:
         return self._metered.settled
 

@@ -8,7 +8,13 @@ import contextlib
 from msgspec import structs
 
 from gateway_project.lib import clock
-from gateway_project.lib.errors import BadRequest, GatewayError, UpstreamRejected, UpstreamTimeout
+from gateway_project.lib.errors import (
+    BadRequest,
+    GatewayError,
+    UpstreamCut,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
 from responses_api.accounting.request_costs import RequestCosts
 from responses_api.calls import (
     attempt_headers,
@@ -44,7 +50,8 @@ class Dispatch:
     targets, each with the error it ended with; `posts` counts what was sent."""
 
     __slots__ = (
-        "_admitted", "_choice", "_costs", "_has_dropped_reasoning", "_identity", "_passage", "_progress",
+        "_admitted", "_choice", "_costs", "_has_dropped_reasoning", "_identity", "_overdue", "_passage",
+        "_progress",
         "_reply", "_shortened",
         "_sign_reader", "_summary", "_table", "_transport", "attempt", "posts", "tried",
     )  # fmt: skip
@@ -75,6 +82,7 @@ class Dispatch:
         self._summary: Attempt | None = None
         self._shortened: ModelCall | None = None
         self._has_dropped_reasoning = False
+        self._overdue: GatewayError | None = None
         self.tried: list[str] = []
         self.posts = 0
 
@@ -125,8 +133,9 @@ class Dispatch:
             self._passage = passage
             self.tried.append(passage.lane.name)
             try:
-                return self._answered(passage, *await self._ask(passage.lane))
+                return self._answered(passage, *await self._ask_in_time(passage.lane))
             except GatewayError as error:
+                self._note_beginning(error)
                 self.tried[-1] = f"{passage.lane.name}: {error.code}"
                 self.settle("failed", error, error.code, error.http_status)
                 if not choice.may_go_on(passage, error):
@@ -140,6 +149,42 @@ class Dispatch:
             self._choice.outcomes.append((passage.lane.name, "ok"))
             self._reply.headers.update(self.headers())
         return attempt, out
+
+    def give_up(self, error: GatewayError) -> bool:
+        """Let the attempt that is waited for end with this error, once the task is cancelled. Return whether
+        there is one whose answer has not begun."""
+        attempt = self.attempt
+        if (
+            self._passage is None
+            or attempt is None
+            or attempt.is_settled
+            or self._overdue is not None
+        ):
+            return False
+        if attempt.reader.has_output:
+            return False
+        self._overdue = error
+        self._progress.enter(Phase.LANE)
+        return True
+
+    async def _ask_in_time(self, lane: ResolvedTarget) -> tuple[Attempt, bytes]:
+        """Ask a lane. Raise the error with which the attempt was given up."""
+        try:
+            return await self._ask(lane)
+        except asyncio.CancelledError:
+            overdue, self._overdue = self._overdue, None
+            task = asyncio.current_task()
+            if overdue is None or (task is not None and task.uncancel()):
+                raise  # somebody wants the whole call to end
+            raise overdue from None
+
+    def _note_beginning(self, error: GatewayError) -> None:
+        """Note of an attempt that may have run whether anything of its answer came. Of one that is not
+        streamed nothing comes before it is whole."""
+        attempt = self.attempt
+        if attempt is None or not isinstance(error, UpstreamCut | UpstreamTimeout):
+            return
+        error.never_began = attempt.is_unheard
 
     async def _ask(self, lane: ResolvedTarget) -> tuple[Attempt, bytes]:
         if lane.missing_credential:

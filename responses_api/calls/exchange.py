@@ -153,6 +153,17 @@ class Exchange:
             if self._task is not None:
                 self._task.cancel()
 
+    def give_up_attempt(self, why: Interruption) -> bool:
+        """End the attempt whose upstream does not begin to answer, so that another lane may be asked. Return
+        whether there is one."""
+        if self._interruption is not None or self._task is None or self._is_settled:
+            return False
+        error = why.error()
+        if not self._dispatch.give_up(error):
+            return False
+        self._task.cancel()
+        return True
+
     @property
     def request_id(self) -> str:
         return self._admitted.request_id

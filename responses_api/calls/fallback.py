@@ -6,11 +6,13 @@ from gateway_project.lib.errors import (
     BudgetExhausted,
     GatewayError,
     UpstreamAuthFailed,
+    UpstreamCut,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamQuotaExhausted,
     UpstreamRateLimited,
     UpstreamRejected,
+    UpstreamTimeout,
     UpstreamUnreachable,
 )
 from routing.protocols.shared.failures import CONTEXT_LENGTH
@@ -19,6 +21,8 @@ from routing.route import FallBack, ResolvedTarget
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 _GATEWAY_STATUSES = frozenset({502, 503, 529})
+# After these another lane is asked once, not all of them: it may have been billed, or meet the same again.
+ONE_STEP: frozenset[FallBack] = frozenset({"no_answer", "context_length", "content_policy"})
 
 
 def kind_of(error: GatewayError) -> FallBack | None:
@@ -29,6 +33,8 @@ def kind_of(error: GatewayError) -> FallBack | None:
             return "context_length"
         case UpstreamRejected() if error.is_about_content:
             return "content_policy"
+        case UpstreamTimeout() | UpstreamCut() if error.never_began:
+            return "no_answer"
         case UpstreamError() if not error.another_target_may_do:
             return None
         case UpstreamRateLimited():

@@ -125,7 +125,7 @@ class LaneChoice:
         return await self._last_resort()
 
     def _enter(self, lane: ResolvedTarget) -> Passage | None:
-        return self._table.enter(lane, self._caller, streams=self._streams)
+        return self._table.enter(lane, self._caller, streams=self._streams, is_last=self._all_open)
 
     async def _of_the_others(self) -> Passage | None:
         """Enter the first lane of the plan that was not asked and may take the call now."""
@@ -184,9 +184,12 @@ class LaneChoice:
     # Never the last
 
     async def _last_resort(self) -> Passage | None:
-        """Wait for the lane that may be tried soonest, if that is soon; else ask one that failed. Raise
-        if all that is left asked to be left alone."""
+        """Ask a lane that only rests, or wait for the one that may be tried soonest, if that is soon; else
+        ask one that failed. Raise if all that is left asked to be left alone."""
         self._all_open = True
+        passage = await self._of_the_others()
+        if passage is not None:
+            return passage
         while (pause := self._pause()) is not None:
             await self._sleep(self._soonest(), pause)
             self._waited += pause
@@ -248,7 +251,8 @@ class LaneChoice:
 
     def failed(self, passage: Passage, error: GatewayError | None) -> None:
         """Note how an attempt ended that was not answered in full."""
-        passage.failed(error)
+        is_made_good = error is not None and fallback.kind_of(error) in self._policy.fall_back_on
+        passage.failed(error, is_made_good=is_made_good)
         if passage.is_suspect:
             self._suspects.append(passage)
 
@@ -262,8 +266,8 @@ class LaneChoice:
         kind = fallback.kind_of(error)
         if kind is None or kind not in self._policy.fall_back_on:
             return False
-        if kind == self._kind and kind in {"context_length", "content_policy"}:
-            return False  # one step
+        if kind == self._kind and kind in fallback.ONE_STEP:
+            return False
         self._failed, self._kind = passage.lane, kind
         asked = len(self._asked) - len(self._refused)
         return asked < min(self._policy.max_attempts, MOST_ATTEMPTS)

@@ -14,6 +14,7 @@ from responses_api.process.interruption import Interruption
 from responses_api.process.timeouts import Timeouts
 
 _SILENT = frozenset({Phase.LANE, Phase.WAITING, Phase.STREAMING})
+_OF_UPSTREAM = frozenset({Interruption.FIRST_BYTE, Interruption.IDLE})
 
 
 class Watched(Protocol):
@@ -35,6 +36,9 @@ class Watched(Protocol):
         """Return for how long the client has not taken the sign of life being sent; 0 if none is."""
 
     def show_life(self) -> None: ...
+
+    def give_up_attempt(self, why: Interruption) -> bool:
+        """End the attempt whose answer has not begun; return whether there is one."""
 
     def interrupt(self, why: Interruption) -> None: ...
 
@@ -59,6 +63,8 @@ class Watchdog:
         """End the exchange if it is overdue, or else show its client a sign of life if that is due."""
         overdue = self._overdue(now)
         if overdue is not None:
+            if overdue in _OF_UPSTREAM and self._exchange.give_up_attempt(overdue):
+                return  # the call goes on with another lane, or ends by itself
             self.stop()
             self._exchange.interrupt(overdue)
         elif self._is_silent(now):

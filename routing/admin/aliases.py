@@ -44,6 +44,7 @@ from tenants.console.search import FoundBy
 
 FALL_BACK_WORDS = {
     "unavailable": _("It cannot be reached, or fails"),
+    "no_answer": _("It does not begin to answer, though the call was sent"),
     "rate_limit": _("It limits the rate"),
     "quota": _("Its quota is used up"),
     "auth": _("It refuses our credential"),

@@ -4,7 +4,9 @@
                 fewer than 20 of them: 5 failures in a row, of all processes       => OPEN
                 a hold: it asked to be left alone                                  => OPEN
     OPEN        until `until`, which only moves forward
-    HALF OPEN   from `until` on: one call has the lease to find out; for others it is open
+    HALF OPEN   from `until` on: one call has the lease to find out; for others it is open. Where another lane
+                answers, not before 5 s since it opened a second time in a row, then 10, 20, 40 s: a provider
+                that names a short pause again and again would be asked by a call each time
                 success => CLOSED, everything forgotten;   failure => OPEN, for twice as long
                 neither => the lease is given back
 
@@ -35,6 +37,8 @@ FIRST_PAUSE_SECONDS = 10.0
 # back within a minute. Where it costs a client its answer, it is tried more and more rarely.
 LONGEST_PAUSE_SECONDS = 40.0
 LONGEST_COSTLY_PAUSE_SECONDS = 300.0
+# Between calls that find out, of a circuit that has opened twice in a row, while others answer.
+FIRST_REST_SECONDS = 5.0
 SPREAD = 0.2
 MOST_TRIALS = 4
 # What moves the end of an open circuit by less need not be told to others.
@@ -65,14 +69,15 @@ class Circuit:
     """
 
     __slots__ = (
-        "_ended_run", "_newest", "_run", "_window", "bit", "lease_until", "opened_by", "openings",
-        "probed_at", "reason", "scope", "trials", "until", "vouchers",
+        "_ended_run", "_newest", "_run", "_window", "bit", "lease_until", "opened_at", "opened_by",
+        "openings", "probed_at", "reason", "scope", "trials", "until", "vouchers",
     )  # fmt: skip
 
     def __init__(self, scope: str, bit: int = 1) -> None:
         self.scope = scope
         self.bit = bit
         self.until: float | None = None
+        self.opened_at = 0.0  # the latest time, as far as this process was told
         self.opened_by: OpenedBy = ""
         self.reason = ""
         self.openings = 0
@@ -101,6 +106,14 @@ class Circuit:
     def is_due(self, now: float) -> bool:
         """Return whether it is open and may be tried again, by whoever gets the lease."""
         return self.until is not None and self.until <= now and self.lease_until <= now
+
+    @property
+    def rests_until(self) -> float:
+        """Return from when on a call is worth finding out with that another lane would answer."""
+        if self.openings < 2:
+            return self.until or 0.0
+        rest = min(FIRST_REST_SECONDS * 2.0 ** min(self.openings - 2, 30), LONGEST_PAUSE_SECONDS)
+        return max(self.until or 0.0, self.opened_at + rest)
 
     def is_probing(self, now: float) -> bool:
         return self.until is not None and self.lease_until > now
@@ -169,8 +182,11 @@ class Circuit:
         self._open(now, seconds, "hold", reason, count=count)
         return True
 
-    def learn(self, until: float, openings: int, opened_by: OpenedBy, reason: str) -> None:
+    def learn(
+        self, now: float, until: float, openings: int, opened_by: OpenedBy, reason: str
+    ) -> None:
         """Take over what another process found out."""
+        self.opened_at = now
         if self.until is None or until > self.until:
             self.until, self.opened_by, self.reason = until, opened_by, reason
         self.openings = max(self.openings, openings)
@@ -261,6 +277,7 @@ class Circuit:
     ) -> None:
         self.openings = self.openings + 1 if count is None else max(count, 1)
         self.until = max(self.until or 0.0, now + seconds)
+        self.opened_at = now
         self.opened_by, self.reason = by, reason
         self.lease_until = 0.0
         self._forget()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gateway_project.lib.secret import Secret
+from routing.health import callers
 from routing.health.callers import CallerId
-from routing.health.circuit import Circuit, Vouchers
+from routing.health.circuit import VOUCHED_SECONDS, Circuit, Vouchers
 from routing.health.upstream_limits import AccountUse, UpstreamLimits
 from routing.policy.lane_health import LaneHealth
 from routing.route import ResolvedTarget
@@ -25,7 +26,7 @@ class LaneState:
 
     __slots__ = (
         "_sampled_at", "account", "circuits", "in_flight", "limits", "secret", "silent_since",
-        "ttft_seconds", "vouchers", "waiting",
+        "ttft_seconds", "vouchers", "waiters", "waiting",
     )  # fmt: skip
 
     def __init__(self, circuits: Circuits, account: AccountUse, secret: Secret | None) -> None:
@@ -38,6 +39,7 @@ class LaneState:
         self.secret = secret
         self.in_flight = 0
         self.waiting = 0  # streams that have not begun
+        self.waiters: dict[CallerId, int] = {}  # whose they are
         self.silent_since = 0.0  # when the oldest of them was sent, or another began since
         self.ttft_seconds: float | None = None
         self._sampled_at = 0.0
@@ -65,6 +67,19 @@ class LaneState:
             for each in sorted(vouchers, key=vouchers.__getitem__)[: MOST_VOUCHERS // 2]:
                 del vouchers[each]
 
+    def wait(self, caller: CallerId, now: float) -> None:
+        """Note that a stream of the caller waits for its beginning."""
+        if not self.waiting:
+            self.silent_since = now
+        self.waiting += 1
+        self.waiters[caller] = self.waiters.get(caller, 0) + 1
+
+    def wait_no_longer(self, caller: CallerId) -> None:
+        self.waiting -= 1
+        left = self.waiters.pop(caller, 0) - 1
+        if left > 0:
+            self.waiters[caller] = left
+
     def sample(self, seconds: float, now: float) -> None:
         """Note a time to first output. What is a minute old counts half."""
         known = self.ttft_seconds
@@ -82,11 +97,15 @@ class LaneState:
 
     def is_silent(self, now: float) -> bool:
         """Return whether streams wait for it while it begins none, for longer than it usually takes. It may
-        have stalled, which is known for sure only once they have run out of time."""
+        have stalled, which is known for sure only once they have run out of time. Those of one caller say
+        nothing while others are answered: what it sends may take long to read."""
         if self.waiting < LEAST_WAITING:
             return False
         usual = USUAL_TTFT_SECONDS if self.ttft_seconds is None else self.ttft_seconds
-        return now - self.silent_since > max(SILENT_TIMES * usual, LEAST_SILENT_SECONDS)
+        if now - self.silent_since <= max(SILENT_TIMES * usual, LEAST_SILENT_SECONDS):
+            return False
+        present = [each for each, at in self.vouchers.items() if now - at <= VOUCHED_SECONDS]
+        return callers.speak_for_all(self.waiters, present)
 
     def seen(self, lane: ResolvedTarget, now: float, *, is_same_secret: bool = True) -> LaneHealth:
         """Return the lane at this instant. With another secret than before, nothing is held against it."""
@@ -105,6 +124,7 @@ class LaneState:
         is_held = any(circuit.opened_by == "hold" for circuit in is_open)
         return LaneHealth(
             open_until=last.until,
+            rests_until=max(circuit.rests_until for circuit in is_open),
             opened_by="hold" if is_held else "failures",
             reason=last.reason,
             is_probing=any(circuit.is_probing(now) for circuit in is_open),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from msgspec import structs
+
 from gateway_project.lib.errors import GatewayError
 from routing.health.callers import CallerId
 from routing.health.circuit import Circuit, Sample
@@ -60,9 +62,7 @@ class Passage:
         state.in_flight += 1
         self._is_waiting = streams
         if streams:
-            if not state.waiting:
-                state.silent_since = now
-            state.waiting += 1
+            state.wait(caller, now)
         state.account.in_flight += 1
         if lane.limits is not None:
             state.account.take(lane.limits, now)
@@ -87,9 +87,12 @@ class Passage:
         self._wait_no_longer()
         self._give_back()
 
-    def failed(self, error: GatewayError | None) -> None:
-        """Note how the attempt failed. What may be the call's own fault waits for `judge`."""
+    def failed(self, error: GatewayError | None, *, is_made_good: bool = False) -> None:
+        """Note how the attempt failed; `is_made_good`: another lane may answer its call. What may be the
+        call's own fault waits for `judge`."""
         effects = effects_of(error)
+        if is_made_good:
+            effects = tuple(structs.replace(each, is_costly=False) for each in effects)
         if any(effect.is_suspect for effect in effects) and self.sample is None:
             self._suspicions = effects
             return
@@ -124,7 +127,7 @@ class Passage:
     def _wait_no_longer(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            self.state.waiting -= 1
+            self.state.wait_no_longer(self.caller)
 
     def _give_back(self) -> None:
         if self.probes:

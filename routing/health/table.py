@@ -115,10 +115,16 @@ class LaneTable:
     # Use a lane
 
     def enter(
-        self, lane: ResolvedTarget, caller: CallerId, *, streams: bool = False
+        self,
+        lane: ResolvedTarget,
+        caller: CallerId,
+        *,
+        streams: bool = False,
+        is_last: bool = False,
     ) -> Passage | None:
         """Begin an attempt; None if a circuit is open for it. Where one may be tried again, this attempt
-        has the lease of this process to find out, and `confirm` asks the others."""
+        has the lease of this process to find out, and `confirm` asks the others. `is_last`: no other lane
+        would take the call, so that it waits for no rest."""
         state = self._state(lane)
         if state.secret is not lane.secret:
             self._renew_secret(state, lane)
@@ -126,7 +132,9 @@ class LaneTable:
         probes: tuple[Circuit, ...] = ()
         if not state.is_closed:
             probes = tuple(each for each in state.circuits if each.until is not None)
-            if not all(each.is_due(now) for each in probes):
+            if not all(
+                each.is_due(now) and (is_last or each.rests_until <= now) for each in probes
+            ):
                 return None
             for circuit in probes:
                 circuit.lease(now, self._failure_seconds)
@@ -284,7 +292,7 @@ class LaneTable:
         seconds = min(max(message.seconds, 0.0), messages.MOST_SECONDS)
         openings = min(max(message.openings, 1), messages.MOST_OPENINGS)
         reason = message.reason[: messages.MOST_REASON]
-        circuit.learn(now + seconds, openings, message.opened_by or "failures", reason)
+        circuit.learn(now, now + seconds, openings, message.opened_by or "failures", reason)
 
     def reset(self, scope: str) -> bool:
         """Close a circuit here and everywhere, as an operator wants it. Return whether it was open here."""

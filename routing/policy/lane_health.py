@@ -13,6 +13,7 @@ class LaneHealth(Struct, frozen=True):
     """A lane at one instant; times in seconds of `clock.timestamp()`.
 
     open_until    when the last of its circuits may be tried again; None while all are closed
+    rests_until   when a call is worth finding out with that another lane would answer
     opened_by     failures: it did not work; hold: it asked to be left alone (429, quota, a bad credential)
     reason        the event that opened it, an error code
     is_probing    a call of somebody is finding out whether it works again
@@ -22,6 +23,7 @@ class LaneHealth(Struct, frozen=True):
     """
 
     open_until: float | None = None
+    rests_until: float = 0.0
     opened_by: Literal["", "failures", "hold"] = ""
     reason: str = ""
     is_probing: bool = False

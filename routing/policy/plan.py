@@ -54,10 +54,10 @@ def plan(route: Route, facts: CallFacts, health: Health, now: float, seed: int) 
 
 
 def _is_open(state: LaneHealth, now: float) -> bool:
-    """Tell whether a circuit keeps this call off the lane. One that may be tried again takes a call, as
-    long as nobody else's is finding out."""
+    """Tell whether a circuit keeps this call off the lane. One that may be tried again, and has rested,
+    takes a call, as long as nobody else's is finding out."""
     until = state.open_until
-    return until is not None and (until > now or state.is_probing)
+    return until is not None and (max(until, state.rests_until) > now or state.is_probing)
 
 
 # 1. What cannot take the call

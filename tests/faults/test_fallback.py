@@ -128,15 +128,51 @@ def test_a_rejected_request_and_a_broken_answer_are_not_tried_elsewhere(
     assert asked(gateway) == [PREFIX + fault]
 
 
+SILENT = ["silence", "headers-then-silence", "200-then-silence", "accept-silence", "comments-only"]
+
+
+@each_value
 @each_door
-@streamed_or_not
-@cases("fault", ["silence", "headers-then-silence", "200-then-silence"])
-def test_a_call_that_was_waited_for_in_vain_may_be_billed_and_is_not_repeated(
-    gateway: LiveGateway, customer: Customer, door: str, stream: bool, fault: str
+@cases("fault", SILENT)
+def test_a_stream_that_does_not_begin_in_time_is_asked_of_one_other_target(
+    gateway: LiveGateway, customer: Customer, door: str, fault: str, outcomes: Outcomes
+) -> None:
+    gateway.limit(first_byte=0.1, idle=0.1)
+    models = (PREFIX + fault, "good")
+    url = gateway.sandbox.fault_urls.get(fault, gateway.sandbox.base_url)
+    first = rows.provider(door, url, "first")
+    second = upstream(gateway, door, "second")
+    rows.alias("many", (first, models[0]), (second, models[1]))
+    answer = wire.ask(gateway.root_url, door, customer, "many", stream=True)
+    assert (answer.status, answer.is_whole, text_of(answer)) == (200, True, ANSWER)
+    (line,) = outcomes()
+    assert line["targets"] == [f"first/{models[0]}: upstream_timeout", "second/good"]
+
+
+@each_door
+def test_what_is_silent_is_asked_of_no_third_target_and_where_the_alias_says_so_of_no_second(
+    gateway: LiveGateway, customer: Customer, door: str
+) -> None:
+    for kinds, count in ((["unavailable", "no_answer"], 2), (["unavailable"], 1)):
+        gateway.between_cases()
+        gateway.limit(first_byte=0.1, idle=0.1)
+        provider = upstream(gateway, door, "first")
+        silent = [(provider, f"{PREFIX}{fault}") for fault in SILENT[:3]]
+        rows.alias("many", *silent, fall_back_on=kinds)
+        answer = wire.ask(gateway.root_url, door, customer, "many", stream=True)
+        assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+        assert answer.headers["x-should-retry"] == "false"
+        assert asked(gateway) == [model for _, model in silent[:count]]
+
+
+@each_door
+@cases("fault", SILENT[:3])
+def test_a_whole_answer_that_was_waited_for_in_vain_may_be_billed_and_is_not_asked_for_again(
+    gateway: LiveGateway, customer: Customer, door: str, fault: str
 ) -> None:
     gateway.limit(first_byte=0.1, idle=0.1, total=0.1)
     model = alias_over(gateway, door, PREFIX + fault, "good")
-    answer = wire.ask(gateway.root_url, door, customer, model, stream=stream)
+    answer = wire.ask(gateway.root_url, door, customer, model, stream=False)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert answer.headers["x-should-retry"] == "false"
     assert asked(gateway) == [PREFIX + fault]
@@ -144,7 +180,7 @@ def test_a_call_that_was_waited_for_in_vain_may_be_billed_and_is_not_repeated(
 
 @each_door
 @streamed_or_not
-def test_a_call_whose_connection_broke_after_it_was_sent_is_not_repeated(
+def test_a_call_whose_connection_broke_before_its_answer_began_goes_to_the_next(
     gateway: LiveGateway, customer: Customer, door: str, stream: bool
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -160,8 +196,8 @@ def test_a_call_whose_connection_broke_after_it_was_sent_is_not_repeated(
             peer.recv(65536)
             peer.close()
             answer = client.answer()
-    assert (answer.status, answer.error["code"]) == (502, "upstream_cut")
-    assert asked(gateway) == []
+    assert (answer.status, text_of(answer)) == (200, ANSWER)
+    assert asked(gateway) == ["good"]
 
 
 @each_value

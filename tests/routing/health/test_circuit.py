@@ -101,7 +101,7 @@ def test_the_end_only_moves_forward_and_a_hold_prolongs() -> None:
     assert circuit.until == 30.0
     circuit.hold(3.0, "rate_limit_exceeded", 60.0)
     assert circuit.until == 63.0
-    circuit.learn(50.0, 1, "hold", "x")
+    circuit.learn(3.0, 50.0, 1, "hold", "x")
     assert circuit.until == 63.0
 
 

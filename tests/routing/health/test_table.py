@@ -375,3 +375,47 @@ def test_a_lane_that_begins_nothing_while_streams_wait_is_tight() -> None:
     second.leave()
     fleet.now += 60.0
     assert not table.of(lane(), fleet.now).is_tight
+
+
+def test_streams_of_one_caller_that_begin_late_say_nothing_of_a_lane_that_answers_others() -> None:
+    fleet = Fleet(1)
+    (table,) = fleet.tables
+    for number in (1, 2):
+        passage = table.enter(lane(), caller(number), streams=True)
+        assert passage is not None
+        passage.answered(0.25)
+        passage.leave()
+    for _ in range(10):
+        assert table.enter(lane(), caller(1), streams=True) is not None
+    fleet.now += 5.0
+    assert not table.of(lane(), fleet.now).is_tight
+    assert table.enter(lane(), caller(2), streams=True) is not None
+    fleet.now += 5.0
+    assert table.of(lane(), fleet.now).is_tight
+
+
+def test_a_lane_that_names_a_short_pause_again_and_again_is_asked_more_rarely() -> None:
+    fleet = Fleet(4)
+    asked_at = []
+    for tick in range(400):
+        fleet.now = 1000.0 + tick / 4
+        passage = fleet.tables[tick % 4].enter(lane(), caller(tick % 3))
+        if passage is not None:
+            asked_at.append(fleet.now - 1000.0)
+            passage.failed(UpstreamRateLimited("x", retry_after_seconds=2.0))
+            passage.leave()
+    assert asked_at == [0.0, 2.0, 7.0, 17.0, 37.0, 77.0]
+
+
+def test_where_no_other_lane_is_left_it_is_asked_when_it_wants_to_be() -> None:
+    fleet = Fleet(2)
+    here, there = fleet.tables
+    for _ in range(3):
+        passage = here.enter(lane(), caller(1), is_last=True)
+        assert passage is not None
+        passage.failed(UpstreamRateLimited("x", retry_after_seconds=2.0))
+        passage.leave()
+        fleet.now += 2.0
+    assert here.enter(lane(), caller(1)) is None
+    assert there.enter(lane(), caller(1)) is None
+    assert there.enter(lane(), caller(1), is_last=True) is not None
