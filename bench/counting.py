@@ -107,7 +107,15 @@ def _at_rest(folder: Path) -> float:
     from routing.health.table import LaneTable  # noqa: PLC0415
 
     metrics, ready = CallMetrics(Tables()), {"database": True, "spool": True, "accepting": True}
-    writer = MetricsWriter(folder, metrics, Registry(), LaneTable(), lambda: dict(ready), tenants=0)
+    writer = MetricsWriter(
+        folder,
+        metrics,
+        Registry(),
+        LaneTable(),
+        lambda: dict(ready),
+        tenants=0,
+        most_series=10_000,
+    )
 
     async def rest() -> float:
         writer.start()

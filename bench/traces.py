@@ -57,7 +57,7 @@ class _Traced:
         self._parts.note_leg(
             self._opened, "https://up.example/v1", request.began_at, request.began_at,
             status="completed", http_status=200, error_code=None,
-            usage=self._usage, usage_source="provider",
+            usage=self._usage, usage_source="provider", said={"id": "chatcmpl-1", "model": "m"},
         )  # fmt: skip
         self.tracer.keep(request, self._facts, failed=False, is_known=True)
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -86,7 +85,8 @@ def _ask(question: str) -> bool:
 
 @contextmanager
 def _file_lock(say_waiting: Callable[[], object]) -> Iterator[None]:
-    with Path(settings.DATA_DIR, ".migrate.lock").open("w") as lock:
+    # Beside the database, whose it is: two data directories may use one file.
+    with Path(f"{connection.settings_dict['NAME']}.migrate.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

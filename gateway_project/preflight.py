@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+
 from django.db import DatabaseError, connection
 
 from gateway_project import migrating
+from gateway_project.lib import clock
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.sealing import SealError
 from routing import credentials
@@ -13,17 +18,59 @@ from tenants import triggers
 from tenants.keys import fingerprints, peppers
 from tenants.models import KeyFingerprint
 
+LOOK_SECONDS = 1.0
+
 
 class Unfit(Exception):
     """This process must not start; the message is one sentence that says what to do."""
 
 
+class NotYetFit(Unfit):
+    """This process must not start yet: somebody else may do what is missing, as a job that migrates does."""
+
+    @property
+    def brief(self) -> str:
+        """Return what anybody may be told: nothing of what the database itself said."""
+        return f"{str(self).partition(':')[0].rstrip('.')}."
+
+
+def add_wait_option(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for the database and for `migrate`, which another process runs, instead of "
+        "ending at once; 0 by default",
+    )
+
+
+def await_fit(seconds: float, tell: Callable[[NotYetFit], object]) -> None:
+    """Return once nothing stands in the way. For so long wait for what may come by itself, telling each new
+    reason. Raise Unfit.
+    """
+    give_up_at, told = clock.monotonic() + seconds, ""
+    while True:
+        try:
+            refuse_unfit()
+        except NotYetFit as error:
+            if clock.monotonic() >= give_up_at:
+                raise
+            if error.brief != told:
+                tell(error)
+            told = error.brief
+        else:
+            return
+        connection.close()
+        time.sleep(LOOK_SECONDS)
+
+
 def refuse_without_database() -> None:
-    """Raise Unfit if the database does not answer."""
+    """Raise NotYetFit if the database does not answer."""
     try:
         connection.ensure_connection()
     except DatabaseError as error:
-        raise Unfit(
+        raise NotYetFit(
             f"The database cannot be reached: {reason_of(error)}. Start it, or correct DATABASE_URL."
         ) from error
 
@@ -37,7 +84,7 @@ def refuse_unfit() -> None:
         _refuse_old_tables()
         _refuse_foreign_keys()
     except DatabaseError as error:
-        raise Unfit(f"The database cannot be used: {reason_of(error)}.") from error
+        raise NotYetFit(f"The database cannot be used: {reason_of(error)}.") from error
 
 
 def reason_of(error: Exception) -> str:
@@ -51,9 +98,9 @@ def _refuse_old_tables() -> None:
         what = f"{len(names)} migrations of the database are pending, the first is {names[0]}"
         if not connection.introspection.table_names():
             what = "The database is empty"
-        raise Unfit(f"{what}: run manage.py migrate (or serve --quickstart).")
+        raise NotYetFit(f"{what}: run manage.py migrate (or serve --quickstart).")
     if wrong := triggers.differences():
-        raise Unfit(f"{wrong[0]} Run manage.py migrate, which puts every trigger back.")
+        raise NotYetFit(f"{wrong[0]} Run manage.py migrate, which puts every trigger back.")
 
 
 def _refuse_foreign_keys() -> None:

@@ -65,7 +65,15 @@ class NewAlias:
 
 
 # Whether an alias's responses are kept when the request does not say.
-STORE_CHOICES: dict[str, bool | None] = {"tenant": None, "yes": True, "no": False}
+# As `set_alias` has them, and the words of before.
+STORE_CHOICES: dict[str, bool | None] = {
+    "true": True,
+    "false": False,
+    "none": None,
+    "yes": True,
+    "no": False,
+    "tenant": None,
+}
 
 
 @dataclass(frozen=True, slots=True)

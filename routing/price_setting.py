@@ -18,6 +18,7 @@ from tenants.prices import book, dollars, publishing
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
 
+MOST_KNOWN = 10
 # Option → token class.
 CLASSES = {
     "input": "input_fresh",
@@ -74,16 +75,46 @@ def _unit_line(text: str) -> Line:
     return Line(name, dollars.pico_of_unit(amount, known[name].priced_per))
 
 
-def publish(named: Named, typed: Mapping[str, Any], by: str, now: datetime) -> PriceVersion:
-    return publishing.set_price(named.subject(), lines(typed), by, now, source=by)
+def publish(
+    named: Named, typed: Mapping[str, Any], by: str, now: datetime, *, is_ahead: bool
+) -> PriceVersion:
+    """Publish a price of something that exists, or (`is_ahead`) will. Raise ValidationError."""
+    subject, prices = named.subject(), lines(typed)
+    if not is_ahead:
+        _refuse_unknown(subject)
+    return publishing.set_price(subject, prices, by, now, source=by)
 
 
-def is_known(version: PriceVersion) -> bool:
+def is_known(of: PriceVersion | Subject) -> bool:
     """Tell whether there is such a model or alias now; a price may come first, or be mistyped."""
-    if version.book == PriceVersion.Book.COST:
-        models = ProviderModel.objects.filter(upstream_id=version.model)
-        return models.filter(provider__name=version.provider, provider__tenant=None).exists()
-    return version.model == book.OWN_PROVIDERS or _is_chargeable(version.model)
+    if of.book == PriceVersion.Book.COST:
+        models = ProviderModel.objects.filter(upstream_id=of.model)
+        return models.filter(provider__name=of.provider, provider__tenant=None).exists()
+    return of.model == book.OWN_PROVIDERS or _is_chargeable(of.model)
+
+
+def _refuse_unknown(subject: Subject) -> None:
+    """Raise ValidationError with names that exist unless there is such a model or alias."""
+    if is_known(subject):
+        return
+    is_cost = subject.book == PriceVersion.Book.COST
+    field, what = ("model", "model") if is_cost else ("alias", "alias of the platform")
+    name = f"{subject.provider}/{subject.model}" if is_cost else subject.model
+    known = ", ".join(_known_models() if is_cost else _known_aliases()) or "none yet"
+    told = f"There is no {what} {name[:100]!r}. Known ones: {known}."
+    message = f"{told} Say --ahead to publish it before there is."
+    raise ValidationError({field: message})
+
+
+def _known_models() -> list[str]:
+    models = ProviderModel.objects.filter(provider__tenant=None).order_by("-pk")
+    pairs = models.values_list("provider__name", "upstream_id")[:MOST_KNOWN]
+    return [f"{provider}/{model}" for provider, model in pairs]
+
+
+def _known_aliases() -> list[str]:
+    names = Alias.objects.filter(tenant=None).order_by("-pk").values_list("name", flat=True)
+    return list(names[:MOST_KNOWN])
 
 
 def _is_chargeable(name: str) -> bool:

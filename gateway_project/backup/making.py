@@ -63,6 +63,8 @@ def make(wishes: BackupWishes, progress: ProgressTeller) -> BackupMade:
                 made = _fill(draft, name, taken_at, wishes, progress)
             record.made(made, wishes.directory / name)
             pruned = folder.prune(wishes.directory, made, wishes.keep) if wishes.keep else []
+            if wishes.keys_directory is not None:
+                _remove_keys(wishes.keys_directory, pruned)
     except OSError as error:
         raise BackupFailed(f"{error.strerror or error}: {error.filename or name}.") from error
     return BackupMade(wishes.directory / name, made, pruned)
@@ -145,6 +147,12 @@ def _seal_keys(
     secrets = secret_files.gather()
     files.write(draft / keys_file.NAME, keys_file.seal(secrets, wishes.passphrase, name))
     return secrets
+
+
+def _remove_keys(directory: Path, pruned: list[str]) -> None:
+    """Remove the keys that were stored apart from backups that are no more."""
+    for name in pruned:
+        (directory / keys_file.name_apart(name)).unlink(missing_ok=True)
 
 
 def _set_apart(draft: Path, name: str, directory: Path) -> None:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from django.core.management.base import CommandParser
+
 from gateway_project.backup.files import BackupFailed
 from gateway_project.lib.secret import Secret
+
+
+def add_option(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="the passphrase of the keys, instead of TOLLGATE_BACKUP_PASSPHRASE",
+    )
 
 
 def chosen(file: Path | None, setting: Secret | None) -> Secret:

@@ -1,7 +1,7 @@
 """Dump and restore PostgreSQL with its own programs, which must be on the PATH.
 
-Sums and places in spools are read in the very snapshot that is dumped. Passwords go through the environment:
-arguments can be seen by everybody on the machine.
+Sums and places in spools are read in the very snapshot that is dumped. Where the database is, and what opens
+it, stands in a file that only we can read, for the time of the call: everybody on the machine sees arguments.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway_project.backup import files
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.progress import ProgressTeller
 
 NAME = "database.dump"
+SERVICE = "tollgate"  # as the file for libpq calls it
 POLL_SECONDS = 0.5
 # Options of Django's, which libpq does not know.
 _DJANGOS = frozenset({"assume_role", "isolation_level", "pool", "server_side_binding"})
@@ -36,7 +37,7 @@ _DJANGOS = frozenset({"assume_role", "isolation_level", "pool", "server_side_bin
 class PostgresServer:
     """The address of a database: `conninfo` has no password, `environment` has it."""
 
-    conninfo: str
+    conninfo: str = field(repr=False)  # options of the URL may be secrets, too
     environment: Mapping[str, str] = field(repr=False)
 
     @classmethod
@@ -124,7 +125,7 @@ def dump(
     files.create(target).close()
     arguments = [
         "pg_dump", "--format=custom", "--no-owner", "--no-acl", "--no-comments",
-        f"--snapshot={snapshot_name}", f"--file={target}", f"--dbname={server.conninfo}",
+        f"--snapshot={snapshot_name}", f"--file={target}", f"--dbname=service={SERVICE}",
     ]  # fmt: skip
     _run(arguments, server, lambda: progress.tell(f"{_megabytes(target)} MB written"))
     files.sync(target)
@@ -134,7 +135,7 @@ def restore(server: PostgresServer, source: Path, progress: ProgressTeller) -> N
     """Put a dump into an empty database, whole or not at all. Raise BackupFailed."""
     arguments = [
         "pg_restore", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction",
-        f"--dbname={server.conninfo}", str(source),
+        f"--dbname=service={SERVICE}", str(source),
     ]  # fmt: skip
     _run(arguments, server, lambda: progress.tell("pg_restore is at work"))
 
@@ -174,9 +175,10 @@ def scratch(server: PostgresServer) -> Iterator[PostgresServer]:
 
 
 def _run(arguments: list[str], server: PostgresServer, tell: Any) -> None:
-    with tempfile.TemporaryFile("w+") as told:
+    with _service_file(server) as path, tempfile.TemporaryFile("w+") as told:
+        environment = {**server.environment, "PGSERVICEFILE": path}
         process = subprocess.Popen(  # noqa: S603
-            arguments, env=dict(server.environment), stdout=subprocess.DEVNULL, stderr=told
+            arguments, env=environment, stdout=subprocess.DEVNULL, stderr=told
         )
         try:
             while True:
@@ -193,6 +195,21 @@ def _run(arguments: list[str], server: PostgresServer, tell: Any) -> None:
             told.seek(0)
             lines = [line.strip() for line in told.read().splitlines() if line.strip()]
             raise BackupFailed(f"{arguments[0]} failed: {lines[0] if lines else f'code {code}'}")
+
+
+@contextmanager
+def _service_file(server: PostgresServer) -> Iterator[str]:
+    """Write down where the database is, as libpq reads it ("The Connection Service File" in its manual).
+
+    Its lines know no quotes. Raise BackupFailed if a value has several lines.
+    """
+    options = conninfo_to_dict(server.conninfo)
+    if broken := [name for name, value in options.items() if "\n" in str(value)]:
+        raise BackupFailed(f"DATABASE_URL: {broken[0]} has several lines.")
+    with tempfile.NamedTemporaryFile("w", prefix="tollgate-", encoding="utf-8") as file:
+        file.write("".join([f"[{SERVICE}]\n", *(f"{k}={v}\n" for k, v in options.items())]))
+        file.flush()
+        yield file.name
 
 
 def _megabytes(path: Path) -> int:

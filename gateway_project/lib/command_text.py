@@ -24,7 +24,7 @@ def cell(name: str, value: Any) -> str:
         case int() if name.endswith("_cents"):
             return _dollars(value, CENTS, 2)
         case list() if all(isinstance(each, str | int) for each in value):
-            return ",".join(map(str, value))
+            return ",".join(cell(name, each) if isinstance(each, int) else each for each in value)
         case dict() | list():
             return json.dumps(value, ensure_ascii=False)
     return _FRACTION.sub("", " ".join(str(value).split())) or "-"

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from argparse import BooleanOptionalAction
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -76,6 +76,11 @@ class AnsweringCommand(BaseCommand):
             raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
             raise CommandError(unusable_database(error)) from error
+
+
+def page(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a list that has no further page, in the shape that every list has."""
+    return {"data": list(rows), "next_cursor": None}
 
 
 def unusable_database(error: Exception) -> str:

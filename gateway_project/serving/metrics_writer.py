@@ -17,6 +17,7 @@ from gateway_project.lib.metrics.process import started_ticks
 from gateway_project.lib.metrics.snapshots import (
     CircuitState,
     SnapshotFile,
+    add_up,
     as_snapshot,
     encode,
 )
@@ -50,6 +51,7 @@ class MetricsWriter:
         ready: Callable[[], dict[str, bool]],
         *,
         tenants: int,
+        most_series: int,
     ) -> None:
         self._directory = directory
         self._metrics = metrics
@@ -57,6 +59,7 @@ class MetricsWriter:
         self._lanes = lanes
         self._ready = ready
         self._tenants = tenants
+        self._most_series = most_series
         self._tenants_at = float("-inf")
         self._file: SnapshotFile | None = None
         self._task: asyncio.Task[None] | None = None
@@ -88,10 +91,19 @@ class MetricsWriter:
             self._file.close()
 
     async def _write_often(self) -> None:
+        await self._fold_dead()
         while True:
             await self._look_at_tenants()
             await self.write_changes()
             await asyncio.sleep(aio.seconds_to_tick(EVERY_SECONDS))
+
+    async def _fold_dead(self) -> None:
+        """Put what dead processes left into one file, as whoever asks for metrics does: where nobody asks, a
+        file would stay of every process there ever was."""
+        try:
+            await asyncio.to_thread(add_up, self._directory, self._most_series)
+        except OSError as error:
+            logger.warning("metrics of dead processes were not added up: %s", error)
 
     async def write_changes(self) -> None:
         """Write what was counted, if that or anything else has changed. What is written is put together at

@@ -20,6 +20,7 @@ from gateway_project.serving.handover import HandoverSocket, Predecessor
 from gateway_project.serving.metrics import port as metrics_port
 from gateway_project.serving.succession import Succession
 from gateway_project.serving.supervisor import Supervisor, bind, prepare
+from gateway_project.serving.unready import UnreadyPort
 from tenants.ledger.ingester import run_forever
 from tenants.members import console_address
 
@@ -63,10 +64,16 @@ def prepare_models() -> None:
 
 
 def run(
-    host: str, port: int, workers: int, say: Callable[[str], object], *, takes_over: bool = False
+    host: str,
+    port: int,
+    workers: int,
+    say: Callable[[str], object],
+    *,
+    takes_over: bool = False,
+    waited: UnreadyPort | None = None,
 ) -> None:
     """Serve until told to stop, or until another gateway takes over. With `takes_over` the one that serves
-    there is followed, if there is one.
+    there is followed, if there is one. `waited`: the port, if it was opened already.
 
     Raise PortInUse, HandoverRefused, TakeoverFailed or UnusableSocket.
     """
@@ -74,7 +81,7 @@ def run(
     resources.share_one_arena()
     path = handover.socket_path(settings.DATA_DIR, host, port)
     predecessor = handover.ask(path) if takes_over else None
-    listener, is_activated = _listen(host, port, predecessor)
+    listener, is_activated = _listen(host, port, predecessor, waited)
     metrics = metrics_port.helper()
     # Of several workers, each would come to hold the console for itself.
     load_application(with_console=workers > 1)
@@ -108,12 +115,16 @@ def _announce(say: Callable[[str], object], where: str) -> None:
         sys.stdout.flush()  # whoever waits for this line through a pipe must not wait for ever
 
 
-def _listen(host: str, port: int, predecessor: Predecessor | None) -> tuple[socket.socket, bool]:
-    """Return the predecessor's listening socket, else systemd's, else one of our own; and whether it is
-    systemd's.
+def _listen(
+    host: str, port: int, predecessor: Predecessor | None, waited: UnreadyPort | None
+) -> tuple[socket.socket, bool]:
+    """Return the predecessor's listening socket, else that on which we have waited, else systemd's, else one
+    of our own; and whether it is systemd's.
     """
     if predecessor is not None:
         return prepare(predecessor.listeners["api"]), predecessor.is_activated
+    if waited is not None and waited.listener is not None:
+        return prepare(waited.listener), waited.is_activated
     passed = systemd.listener()
     if passed is not None:
         return prepare(passed), True

@@ -89,7 +89,9 @@ class Supervisor:
         self._succession = succession
         self._failure: str | None = None
         self._give_up_at = clock.monotonic() + TAKEOVER_SECONDS
-        self._waiting_for_ready = workers
+        # Workers that were not ready yet, or have died since, until all of them are.
+        self._unready = {_name_of(number) for number in range(workers)}
+        self._has_begun = False
         self._children: list[Child] = []
         self._stopping = False
         self._is_signalled = False
@@ -110,7 +112,7 @@ class Supervisor:
         for name, serve in helpers.items():
             self._spawn(name, partial(_serve_beside, serve))
         for number in range(self._workers):
-            self._spawn(f"worker-{number + 1}", self._serve)
+            self._spawn(_name_of(number), self._serve)
         self._supervise()
         if self._failure is not None:
             raise TakeoverFailed(self._failure)
@@ -231,7 +233,7 @@ class Supervisor:
         now = clock.monotonic()
         passed = min(now - self._looked_at, 2 * LOOK_SECONDS)
         self._looked_at = now
-        if self._waiting_for_ready > 0 and now >= self._give_up_at and self._succession.takes_over:
+        if not self._has_begun and now >= self._give_up_at and self._succession.takes_over:
             self._give_up(f"The workers were not ready within {TAKEOVER_SECONDS:.0f} s.")
         for child in tuple(self._children):
             child.watch.look(passed)
@@ -277,8 +279,9 @@ class Supervisor:
         except (EOFError, OSError):
             child.line.close()
             return
-        self._waiting_for_ready -= 1
-        if self._waiting_for_ready == 0 and not self._stopping:
+        self._unready.discard(child.name)
+        if not (self._unready or self._has_begun or self._stopping):
+            self._has_begun = True
             self._succession.begin()
             self._on_ready()
 
@@ -289,7 +292,9 @@ class Supervisor:
         self._children.remove(child)
         if self._stopping:
             return
-        if child.is_worker and self._waiting_for_ready > 0 and self._succession.takes_over:
+        if child.is_worker and not self._has_begun:
+            self._unready.add(child.name)
+        if child.name in self._unready and self._succession.takes_over:
             self._give_up(f"{child.name} did not become ready.")
             return
         logger.error("%s ended with code %s; restarting", child.name, child.process.exitcode)
@@ -306,6 +311,10 @@ class Supervisor:
 
     def _worker_children(self) -> list[Child]:
         return [child for child in self._children if child.is_worker]
+
+
+def _name_of(number: int) -> str:
+    return f"worker-{number + 1}"
 
 
 def _call_myself(name: str) -> None:

@@ -188,6 +188,7 @@ class Worker:
             services.lane_health,
             lambda: self.ready,
             tenants=settings.METRICS_TENANTS,
+            most_series=settings.METRICS_SERIES,
         )
 
     async def _make_run(self, tenant_id: int, response_id: str) -> None:

@@ -312,6 +312,7 @@ class Attempt:
             error_code=error_code,
             usage=usage,
             usage_source=source,
+            said=self.reader.upstream_facts,
         )
 
     @property

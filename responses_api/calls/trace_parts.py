@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway_project.lib import clock, trace_context
 from gateway_project.lib.current_request import current
+from gateway_project.lib.json import Json
 from tenants.ledger.records import Opened
 from tenants.token_classes import Usage
 
@@ -17,7 +18,8 @@ RUN_NUMBER = 0xFFFE  # a run in the background, which goes on when its request h
 
 
 class UpstreamLeg(Struct, frozen=True):
-    """One upstream call that has ended. `opened` is its record in the ledger; times are `clock.monotonic`."""
+    """One upstream call that has ended. `opened` is its record in the ledger; times are `clock.monotonic`;
+    `said` is what the upstream said of its answer."""
 
     opened: Opened
     base_url: str
@@ -29,6 +31,7 @@ class UpstreamLeg(Struct, frozen=True):
     error_code: str | None
     usage: Usage
     usage_source: str
+    said: Json
 
 
 class GuardrailChecks(Struct, frozen=True):
@@ -87,6 +90,7 @@ def note_leg(
     error_code: str | None,
     usage: Usage,
     usage_source: str,
+    said: Json,
 ) -> None:
     """Note that an upstream call has ended."""
     request = current()
@@ -98,6 +102,6 @@ def note_leg(
         request.parts.append(
             UpstreamLeg(
                 opened, base_url, sent_at, ended_at, first_output_at,
-                status, http_status, error_code, usage, usage_source,
+                status, http_status, error_code, usage, usage_source, said,
             )
         )  # fmt: skip

@@ -20,12 +20,16 @@ from responses_api.calls.trace_parts import (
     GuardrailChecks,
     UpstreamLeg,
 )
+from routing.protocols.shared import said
 from tenants.token_classes import Usage
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
 STREAMED = "gen_ai.request.stream"
+RESPONSE_ID = "gen_ai.response.id"
+RESPONSE_MODEL = "gen_ai.response.model"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
@@ -139,6 +143,9 @@ def _leg(kept: KeptTrace, leg: UpstreamLeg) -> TraceSpan:
         HTTP_STATUS: leg.http_status or None,
         ERROR_TYPE: leg.error_code,
         FIRST_CHUNK: None if first is None else max(first - leg.sent_at, 0.0),
+        RESPONSE_ID: leg.said.get(said.ID),
+        RESPONSE_MODEL: leg.said.get(said.MODEL),
+        FINISH_REASONS: tuple(leg.said.get(said.REASONS, ())) or None,
         "tollgate.provider": opened.provider,
         "tollgate.leg": opened.leg,
         "tollgate.route": opened.route,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from gateway_project.lib.errors import UpstreamError
+from gateway_project.lib.json import Json
 from gateway_project.lib.sse import Frame
 from responses_api.stream.tally import Tally
 from responses_api.stream.upstream_reader import Identity
@@ -17,7 +18,7 @@ class FrameRelay(ABC):
 
     __slots__ = (
         "_held", "_identity", "_target", "closing", "ended", "failure", "frames_dropped", "frames_forwarded",
-        "has_output", "meter", "service_tier", "status", "tally",
+        "has_output", "meter", "service_tier", "status", "tally", "upstream_facts",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, target: ResolvedTarget, identity: Identity) -> None:
@@ -27,6 +28,7 @@ class FrameRelay(ABC):
         self.meter = meter
         self.tally = Tally()
         self.service_tier: str | None = None
+        self.upstream_facts: Json = {}
         self.closing = b""
         self.has_output = False
         self.ended = False

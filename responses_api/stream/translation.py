@@ -195,6 +195,10 @@ class Translation:
         return self._adapter.facts.get("service_tier")
 
     @property
+    def upstream_facts(self) -> Json:
+        return self._adapter.facts
+
+    @property
     def closing(self) -> bytes:
         return self._encoder.closing
 

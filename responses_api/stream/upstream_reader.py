@@ -54,6 +54,10 @@ class UpstreamReader(Protocol):
         """Return the tier in which the upstream says it served the call."""
 
     @property
+    def upstream_facts(self) -> dict[str, Any]:
+        """Return what the upstream said of its answer, by the names of routing/protocols/shared/said.py."""
+
+    @property
     def closing(self) -> bytes:
         """Return how what was forwarded ends: the terminal event, or the whole JSON answer."""
 

@@ -97,7 +97,12 @@ def instant(text: str, *, is_past: bool = False) -> Any:
         span = durations.parse(text)
         return clock.now() - span if is_past else clock.now() + span
     except ValueError:
-        return _parsed(lambda given: parsed_instant(given, "UTC"), text)
+        pass
+    try:
+        return parsed_instant(text, "UTC")
+    except ValueError as error:
+        span = "24h for so long ago" if is_past else "30d for so long from now"
+        raise ValidationError(f"{str(error).rstrip('.')}; or {span}.") from error
 
 
 def secret(variable: str | None) -> Secret | None:

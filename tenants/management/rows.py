@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 
 import orjson
 from django.core.exceptions import ValidationError
+from django.core.management import get_commands
 from django.core.management.base import CommandParser
 from django.db.models import BooleanField, ForeignKey, Model
 
 from gateway_project.lib import command_text
 from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_as, errors_of
+from gateway_project.lib.confirming import add_yes_option, confirm
 from gateway_project.lib.secret import Secret
 from tenants import directory, managed
 from tenants.access import ownership
@@ -76,7 +78,17 @@ class OneRowCommand(RowsCommand):
         """Return the row that the argument names. Raise ValidationError."""
         tenant = directory.tenant_or_platform(options["tenant"])
         with errors_of(self.noun):
-            return naming.find(self.view.seen(OPERATOR), options["row"], tenant)
+            try:
+                return naming.find(self.view.seen(OPERATOR), options["row"], tenant)
+            except ValidationError as error:
+                if self.rows.resource.named_by:  # then it says which there are
+                    raise
+                raise ValidationError([*error.messages, *self._where_listed()]) from error
+
+    def _where_listed(self) -> list[str]:
+        """Return where the ids of such rows are to be found, if a command lists them."""
+        lists = {f"list_{self.noun}s", f"list_{self.noun[:-1]}ies"} & get_commands().keys()
+        return [f"{name} lists their ids." for name in lists]
 
     def again(self, row: Model) -> Any:
         """Return the row as it is by now."""
@@ -165,8 +177,7 @@ class ShowRow(OneRowCommand):
         row = self.view.opened(OPERATOR, str(getattr(found, self.rows.resource.key)))
         told = self.tell(row)
         parts = {each.name: plain(each.tell(row)) for each in self.parts if options[each.name]}
-        lines = command_text.fields(in_words(told, in_full=True))
-        texts = [lines, *(f"{name}:\n{_indented(part)}" for name, part in parts.items())]
+        texts = [in_lines(told), *(f"{name}:\n{_indented(part)}" for name, part in parts.items())]
         return CommandResult({**told, **parts}, "\n".join(texts))
 
 
@@ -234,25 +245,45 @@ class SetRow(ValuesOfRow, OneRowCommand):
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         row = self.find(options)
-        values = self.values(options, _owner(row))
+        values = self.values(options, owner_of(row))
         if not values:
             raise ValidationError("Nothing to change was named; --help lists what there is.")
         with self.named_as_options():
             self.view.alter(OPERATOR, row, self.view.completed(values))
-        told = self.tell(self.again(row))
-        return CommandResult(told, command_text.fields(in_words(told, in_full=True)))
+        row = self.again(row)
+        told = self.tell(row)
+        return CommandResult(told, f"Changed {in_one_line(row)}.\n{in_lines(told)}")
 
 
 class RemoveRow(OneRowCommand):
     """Removes a row."""
 
-    says = "Remove {one}."
+    says = "Remove {one}. It asks first; a tenant's is named by --tenant, or by its id."
     verb = "destroy"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        add_yes_option(parser)
+
+    def find(self, options: Mapping[str, Any]) -> Any:
+        """Return the row that is meant, and none that has the name by chance in some tenant."""
+        row = super().find(options)
+        key, owner = getattr(row, self.rows.resource.key), owner_of(row)
+        if owner is not None and options["tenant"] is None and options["row"] != str(key):
+            message = f"{in_one_line(row)} is meant? Say --tenant {owner.slug}, or its id, {key}."
+            raise ValidationError({self.noun: message[0].upper() + message[1:]})
+        return row
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         row = self.find(options)
-        fields = {"id": getattr(row, self.rows.resource.key), "name": naming.name_of(row)}
+        owner = owner_of(row)
+        fields = {
+            "id": getattr(row, self.rows.resource.key),
+            "name": naming.name_of(row),
+            "tenant": owner and owner.slug,
+        }
         text = in_one_line(row)
+        confirm(f"remove {text}", options)
         managed.remove(OPERATOR, row)
         return CommandResult(plain(fields), f"Removed {text}.")
 
@@ -270,7 +301,7 @@ class ActOnRow(OneRowCommand):
         row = self.again(row)
         once, text = ({}, "") if secret is None else _shown_once(row, secret)
         told = self.tell(row, once)
-        return CommandResult(told, text or command_text.fields(in_words(told, in_full=True)))
+        return CommandResult(told, text or in_lines(told))
 
 
 def told_of_row(view: ShownRows, row: Model, once: Json | None = None) -> Json:
@@ -306,6 +337,14 @@ def in_words(told: Mapping[str, Any], *, in_full: bool = False) -> dict[str, str
     return found
 
 
+def in_lines(told: Mapping[str, Any]) -> str:
+    """Return a row line by line, with names beside ids and lists of objects as tables."""
+    words = in_words(told, in_full=True)
+    return told_in_lines(
+        {name: told[name] if _is_deep(told[name]) else word for name, word in words.items()}
+    )
+
+
 def flat(row: Mapping[str, Any]) -> Json:
     """Return the fields of a row, with those of objects within it beside them."""
     found: Json = {}
@@ -315,10 +354,11 @@ def flat(row: Mapping[str, Any]) -> Json:
 
 
 def in_one_line(row: Model) -> str:
-    """Return what a row is, as the end of a sentence."""
+    """Return what a row is and whose, as the end of a sentence."""
     what = str(row._meta.verbose_name)
     name = naming.name_of(row) or str(row)
-    return f"the {what} {name!r}"
+    owner = owner_of(row)
+    return f"the {what} {name!r}{'' if owner is None else f' of tenant {owner.slug!r}'}"
 
 
 def _shown_once(row: Model, secret: Secret) -> tuple[Json, str]:
@@ -350,8 +390,10 @@ def _owner_of_new(model: type[Model]) -> str:
     return "only for this tenant; every tenant when not given"
 
 
-def _owner(row: Model) -> Tenant | None:
-    owner = ownership.owner_id(row) if ownership.paths(type(row)) else None
+def owner_of(row: Model) -> Tenant | None:
+    """Return the tenant whose row it is; None for the platform's, and for a tenant itself."""
+    has_owner = not isinstance(row, Tenant) and ownership.paths(type(row))
+    owner = ownership.owner_id(row) if has_owner else None
     return None if owner is None else Tenant.objects.get(pk=owner)
 
 
@@ -408,8 +450,7 @@ def told_in_lines(told: Mapping[str, Any]) -> str:
     """Return fields line by line; objects and lists of them below their names."""
     lines = []
     for name, value in told.items():
-        is_deep = isinstance(value, dict) or (isinstance(value, list) and _are_objects(value))
-        if not value or not is_deep:
+        if not _is_deep(value):
             lines.append(command_text.fields({name: command_text.cell(name, value)}))
         else:
             data = {"data": value} if isinstance(value, list) else value
@@ -417,5 +458,7 @@ def told_in_lines(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _are_objects(values: list[Any]) -> bool:
-    return all(isinstance(each, dict) for each in values)
+def _is_deep(value: Any) -> bool:
+    """Tell whether a value is an object with fields, or a list of such."""
+    is_list = isinstance(value, list) and all(isinstance(each, dict) for each in value)
+    return bool(value) and (is_list or isinstance(value, dict))

@@ -7,6 +7,8 @@ CHANGES, or a test fails.
 from __future__ import annotations
 
 import json
+import re
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -96,7 +98,7 @@ def events() -> int:
 def outcome(name: str, key: str) -> dict[str, Any] | str:
     """Return what a command says, or why it refuses."""
     try:
-        return answer(name, key)
+        return answer(name, key, "--yes")
     except CommandError as error:
         return str(error)
 
@@ -232,8 +234,39 @@ def test_every_row_is_removed_or_a_reason_told_and_the_audit_names_the_command(w
                 assert not type(row)._default_manager.filter(pk=row.pk).exists(), name
                 assert events() > before, name
             transaction.set_rollback(True)
-    assert "Nobody may do this" in refusal("remove_price_version", str(world.ours.price.pk))
-    assert "are behind the aliases" in refusal("remove_provider", "ours-provider")
+    assert "Nobody may do this" in refusal(
+        "remove_price_version", str(world.ours.price.pk), "--yes"
+    )
+    assert "are behind the aliases" in refusal(
+        "remove_provider", "ours-provider", "--tenant", "ours", "--yes"
+    )
+
+
+def test_nothing_is_removed_unless_it_is_meant(world: World, monkeypatch: pytest.MonkeyPatch):
+    budget = world.ours.budget
+    unnamed = refusal("remove_budget", budget.name, "--yes")
+    assert unnamed == (
+        f"budget: The budget {budget.name!r} of tenant 'ours' is meant? "
+        f"Say --tenant ours, or its id, {budget.pk}."
+    )
+    named = (budget.name, "--tenant", "ours")
+    deed = f"remove the budget {budget.name!r} of tenant 'ours'"
+    assert refusal("remove_budget", *named) == f"This would {deed}. Say --yes to do it."
+    asked = StringIO()
+    asked.isatty = lambda: True  # type: ignore[method-assign]
+    for said, is_done in (("\n", False), ("no\n", False), ("y\n", True)):
+        answers = StringIO(said)
+        answers.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr("sys.stdin", answers)
+        monkeypatch.setattr("sys.stderr", asked)
+        if is_done:
+            assert text("remove_budget", *named) == (
+                f"Removed the budget {budget.name!r} of tenant 'ours'.\n"
+            )
+        else:
+            assert refusal("remove_budget", *named) == "Nothing was done."
+        assert type(budget).objects.filter(pk=budget.pk).exists() is not is_done
+    assert asked.getvalue() == f"This will {deed}. Do it? [y/N] " * 3
 
 
 def test_who_read_a_stored_response_by_a_command_is_in_the_audit_log(world: World):
@@ -367,3 +400,20 @@ def test_a_name_that_nothing_has_is_refused_with_those_there_are(world: World):
     told = refusal("show_alias", "nothing", "--tenant", "ours")
     assert told == "alias: There is no alias 'nothing' of 'ours'. Known ones: ours-alias."
     assert "ours budget" in told or "Known ones: " in told
+
+
+def test_what_people_read_is_in_dollars_and_tables_and_refusals_say_where_to_look(world: World):
+    budget, key = world.ours.budget, world.ours.key
+    assert re.search(
+        r"daily: 0\.00(,0\.00){6}\n", text("show_budget", str(budget.pk), "--standing")
+    )
+    secrets = text("show_key", key.public_id).partition("secrets:\n")[2]
+    assert secrets.split()[:3] == ["shown", "created_at", "expires_at"]
+    told = refusal("show_billing_period", "2026-11")
+    assert told.endswith("list_billing_periods lists their ids.")
+    assert refusal("set_key", key.public_id, "--expires-at", "soon").endswith(
+        "or 30d for so long from now."
+    )
+    changed = text("set_provider", "ours-provider", "--limits", '{"concurrency": 5}')
+    assert changed.startswith("Changed the provider 'ours-provider' of tenant 'ours'.\n")
+    assert "limits:\n  concurrency: 5\n" in changed

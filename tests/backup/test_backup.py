@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project.backup import files, sqlite
+from gateway_project.backup import files, postgres, sqlite
 from gateway_project.backup.progress import ProgressTeller
+from gateway_project.lib import database_url
+from gateway_project.lib.secret import Secret
 from tests.backup.conftest import Made, refusal, run
 from tests.processes.served import Program, shell
 from tests.support.patience import GIVE_UP_SECONDS, until
@@ -231,3 +234,29 @@ def test_keys_are_stored_apart(made: Made, tmp_path: Path) -> None:
     )
     checked = run(made.variables, "restore", str(data), "--check", "--keys", str(apart))
     assert checked["keys_opened"] is True
+    (old,) = apart.iterdir()
+    told = run(made.variables, "backup", str(data), "--keys-dir", str(apart), "--keep", "1")
+    assert [f"{name}.keys.sealed" for name in told["pruned"]] == [old.name]
+    assert [path.name for path in apart.iterdir()] == [f"{Path(told['path']).name}.keys.sealed"]
+
+
+def test_arguments_of_pg_dump_say_nothing_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > seen\ncat "$PGSERVICEFILE" > service\n')
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    url = "postgres://u:hidden-1@db.example:5433/books?sslmode=require&sslpassword=hidden-2"
+    server = postgres.PostgresServer.of(database_url.parse(Secret(url)))
+    postgres.dump(server, "snapshot-1", tmp_path / "dump", ProgressTeller(lambda _: None))
+    assert "hidden" not in repr(server)
+    seen, service = ((tmp_path / name).read_text() for name in ("seen", "service"))
+    assert "--dbname=service=tollgate" in seen
+    assert not {word for word in ("hidden", "example", "books") if word in seen}
+    lines = service.splitlines()
+    assert (lines[0], {"host=db.example", "sslpassword=hidden-2"} <= {*lines}) == (
+        "[tollgate]",
+        True,
+    )

@@ -22,7 +22,7 @@ def test_a_guardrail_lives_by_commands(tmp_path: Path):
     )
     assert (made["tenant"], made["action"], made["stages"]) == ("acme", "block", ["input"])
     assert "names" in text("list_guardrails", "--tenant", "acme")
-    assert answer("list_guardrails")["guardrails"] == []
+    assert answer("list_guardrails")["data"] == []
     said = tmp_path / "said"
     said.write_text("Project Apollo.")
     tried = answer(
@@ -37,8 +37,8 @@ def test_a_guardrail_lives_by_commands(tmp_path: Path):
     changed = answer("set_guardrail", "names", "--tenant", "acme", "--action", "mask")
     assert changed["revision"] == 2
     assert "[REDACTED]" in text("test_guardrail", "names", "--tenant", "acme", "--file", str(said))
-    assert answer("list_guardrail_events") == {"events": []}
-    answer("remove_guardrail", "names", "--tenant", "acme")
+    assert answer("list_guardrail_events") == {"data": [], "next_cursor": None}
+    answer("remove_guardrail", "names", "--tenant", "acme", "--yes")
     assert not Guardrail.objects.exists()
     actions = AuditEvent.objects.filter(object_type="guardrail").values_list("action", flat=True)
     assert {"guardrail.created", "guardrail.changed", "guardrail.deleted"} <= set(actions)

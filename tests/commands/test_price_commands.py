@@ -71,7 +71,8 @@ def test_a_list_is_published_once_with_the_prices_it_announces(price_list: str) 
 
 
 def test_a_changed_price_is_shown_beside_the_one_it_replaces(price_list: str) -> None:
-    text("set_price", "--provider", "up", "--model", "m-1", "--input", "2.5", "--output", "15")
+    typed = ("--provider", "up", "--model", "m-1", "--input", "2.5", "--output", "15")
+    text("set_price", *typed, "--ahead")
     told = text("import_prices", "--file", price_list)
     assert "changed    up/m-1" in told
     assert "input_fresh $2.50 -> $3.00" in told
@@ -84,7 +85,7 @@ def test_a_list_of_tokens_leaves_prices_of_other_units_as_they_are(
     known: None, price_list: str
 ) -> None:
     typed = ("--input", "2.5", "--output", "15", "--unit", "pages=4")
-    made = answer("set_price", "--provider", "up", "--model", "m-1", *typed)
+    made = answer("set_price", "--provider", "up", "--model", "m-1", *typed, "--ahead")
     assert made["dollars_per_unit"] == {"pages": "4.00"}
     (step, announced) = imported(price_list, "--publish")["models"][0]["prices"]
     for lines in (step["lines"], announced["lines"]):
@@ -140,9 +141,18 @@ def test_a_charge_is_set_for_all_or_for_one_tenant() -> None:
     assert terms.step("default", 0).picos[:3] == (2_000_000, 2_000_000, 37_500)
 
 
-def test_a_cost_is_set_before_its_model_is_there_but_this_is_told() -> None:
-    wanted = ("--provider", "up", "--model", "m-1", "--input", "1", "--output", "2")
-    assert "Nothing with that name exists yet." in text("set_price", *wanted)
+def test_a_price_of_nothing_is_refused_with_what_there_is_unless_it_is_set_ahead() -> None:
+    up = rows.provider("chat", "https://up.example/v1", name="up")
+    rows.alias("fast", (up, "m-1"))
+    prices = ("--input", "1", "--output", "2")
+    mistyped = ("--provider", "up", "--model", "m-2")
+    for typed, told in (
+        (("--alias", "fats"), "alias: There is no alias of the platform 'fats'. Known ones: fast."),
+        (mistyped, "model: There is no model 'up/m-2'. Known ones: up/m-1."),
+    ):
+        assert refusal("set_price", *typed, *prices).startswith(told)
+    assert not PriceVersion.objects.exists()
+    assert "Nothing with that name exists yet." in text("set_price", *mistyped, *prices, "--ahead")
 
 
 @cases(

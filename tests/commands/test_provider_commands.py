@@ -227,9 +227,10 @@ def test_add_alias_names_a_name_clients_could_not_send() -> None:
 
 def test_add_alias_says_whether_responses_are_kept_and_streams_resumable() -> None:
     answer("add_provider", "vllm", "--protocol", "chat", "--base-url", "https://vllm.test/v1")
-    answer("add_alias", "fast", "--target", "vllm/a", "--store", "no", "--resumable")
-    alias = Alias.objects.get()
-    assert (alias.store_by_default, alias.resumable_streams) == (False, True)
-    answer("add_alias", "fast", "--target", "vllm/a")
-    alias.refresh_from_db()
-    assert (alias.store_by_default, alias.resumable_streams) == (None, False)
+    for stores in (("--store-by-default", "false"), ("--store", "no")):
+        answer("add_alias", "fast", "--target", "vllm/a", *stores, "--resumable")
+        alias = Alias.objects.get()
+        assert (alias.store_by_default, alias.resumable_streams) == (False, True)
+        answer("add_alias", "fast", "--target", "vllm/a")
+        alias.refresh_from_db()
+        assert (alias.store_by_default, alias.resumable_streams) == (None, False)

@@ -201,7 +201,7 @@ def health(image: Image, port: int) -> int:
 def test_a_command_that_waits_ends_when_told_although_it_is_the_first_process(
     data: Path, start: Start
 ):
-    with (data / ".migrate.lock").open("w") as lock:
+    with (data / "tollgate.sqlite3.migrate.lock").open("w") as lock:
         os.chown(lock.fileno(), USER, USER)
         fcntl.flock(lock, fcntl.LOCK_EX)
         waiting = start("migrate")

@@ -73,6 +73,31 @@ def test_a_call_is_a_trace_of_its_request_its_upstream_call_and_its_settling(
                 assert span.status == 0
 
 
+TOLD = ("id", "model", "finish_reasons")
+REASONS = {"chat": ["stop"], "responses": ["completed"], "anthropic": ["end_turn"]}
+
+
+def test_the_span_of_an_upstream_call_has_the_upstreams_own_id_model_and_reason(
+    gateway: LiveGateway, acme: Customer, http: httpx.Client
+) -> None:
+    asked = [
+        (door, protocol, stream)
+        for door in ("chat", "responses")
+        for protocol in REASONS
+        for stream in (False, True)
+    ]
+    with traced(gateway) as collector:
+        for number, (door, protocol, stream) in enumerate(asked, start=1):
+            answer = post(http, f"sandbox-{protocol}", door, stream=stream)
+            trace_id = answer.headers["x-request-id"].removeprefix("req_")
+            spans = [each for each in collector.spans(3 * number) if each.trace_id == trace_id]
+            (leg,) = of_kind(spans, CLIENT)
+            told = {name: leg.attributes.get(f"gen_ai.response.{name}") for name in TOLD}
+            assert told["model"] == "sandbox-1", (door, protocol, stream)
+            assert told["finish_reasons"] == REASONS[protocol], (door, protocol, stream)
+            assert told["id"] not in answer.text, (door, protocol, stream)
+
+
 def test_a_failed_attempt_is_a_span_of_its_own_beside_the_one_that_answered(
     gateway: LiveGateway, acme: Customer, http: httpx.Client
 ) -> None:

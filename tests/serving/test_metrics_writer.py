@@ -19,7 +19,7 @@ from responses_api.accounting.call_metrics import CallMetrics
 from responses_api.process.registry import Registry
 from routing.health.messages import CircuitMessage
 from routing.health.table import LaneTable
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 
 SCOPE = "model/7/openai/gpt"
 
@@ -33,7 +33,13 @@ class Worker:
         self.lanes = LaneTable()
         self.ready = {"database": True}
         self.writer = MetricsWriter(
-            directory, self.metrics, Registry(), self.lanes, lambda: dict(self.ready), tenants=0
+            directory,
+            self.metrics,
+            Registry(),
+            self.lanes,
+            lambda: dict(self.ready),
+            tenants=0,
+            most_series=10_000,
         )
 
     @property
@@ -60,6 +66,19 @@ def with_worker(directory: Path, work: Work) -> None:
         await worker.writer.stop()
 
     asyncio.run(run())
+
+
+def test_one_that_begins_puts_together_what_dead_ones_left_though_nobody_asks(
+    tmp_path: Path,
+) -> None:
+    async def work(worker: Worker) -> None:
+        worker.metrics.ended("chat", None, "refused", 0.0)
+        await asyncio.to_thread(until, lambda: len(list(tmp_path.glob("*.lock"))) == 1)
+
+    for _ in range(3):
+        with_worker(tmp_path, work)
+    rows = snapshots.add_up(tmp_path).rows["requests"]
+    assert [numbers for _, numbers in rows.items()] == [[3]]
 
 
 def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:

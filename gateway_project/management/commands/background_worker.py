@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway_project import celery_programs, preflight
 from gateway_project.lib.commands import in_words
+from gateway_project.serving.unready import ended_by_signals
 
 
 class Command(BaseCommand):
@@ -28,14 +29,19 @@ class Command(BaseCommand):
             default=",".join(celery_programs.QUEUES),
             help="which queues to serve, separated by commas",
         )
+        preflight.add_wait_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         queues = [name.strip() for name in options["queues"].split(",") if name.strip()]
         try:
             celery_programs.check_worker(options["concurrency"], queues)
-            preflight.refuse_unfit()
+            with ended_by_signals():
+                preflight.await_fit(options["wait"], self._tell_waiting)
             sys.exit(celery_programs.worker(options["concurrency"], queues))
         except ValidationError as error:
             raise CommandError(in_words(error)) from error
         except preflight.Unfit as error:
             raise CommandError(str(error)) from error
+
+    def _tell_waiting(self, reason: preflight.NotYetFit) -> None:
+        self.stderr.write(f"Waiting: {reason}")

@@ -9,10 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from gateway_project.backup import making
+from gateway_project.backup import making, passphrases
 from gateway_project.backup.files import BackupFailed
 from gateway_project.backup.making import BackupMade, BackupWishes
-from gateway_project.backup.passphrases import chosen
 from gateway_project.backup.progress import ProgressTeller
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
 
@@ -31,10 +30,7 @@ class Command(AnsweringCommand):
         parser.add_argument(
             "--keep", type=int, metavar="N", help="then remove older backups but the newest N"
         )
-        parser.add_argument(
-            "--passphrase-file", type=Path, metavar="FILE",
-            help="the passphrase for the keys, instead of TOLLGATE_BACKUP_PASSPHRASE",
-        )  # fmt: skip
+        passphrases.add_option(parser)
         parser.add_argument(
             "--keys-dir",
             type=Path,
@@ -60,7 +56,7 @@ class Command(AnsweringCommand):
                 directory=options["directory"].absolute(),
                 passphrase=None
                 if needs_none
-                else chosen(options["passphrase_file"], settings.BACKUP_PASSPHRASE),
+                else passphrases.chosen(options["passphrase_file"], settings.BACKUP_PASSPHRASE),
                 keys_directory=options["keys_dir"] and options["keys_dir"].absolute(),
                 keep=options["keep"],
                 spools_only=options["spools_only"],

@@ -9,10 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from gateway_project.backup import checking, folder, restoring
+from gateway_project.backup import checking, folder, passphrases, restoring
 from gateway_project.backup.checking import CheckedBackup, CheckWishes
 from gateway_project.backup.files import BackupFailed
-from gateway_project.backup.passphrases import chosen
 from gateway_project.backup.postgres import PostgresServer
 from gateway_project.backup.progress import ProgressTeller
 from gateway_project.backup.restoring import RestoreDone, RestoreWishes
@@ -39,10 +38,7 @@ class Command(AnsweringCommand):
             "--scratch", metavar="URL",
             help="with --check: restore a dump to a new database of this PostgreSQL, and drop that again",
         )  # fmt: skip
-        parser.add_argument(
-            "--passphrase-file", type=Path, metavar="FILE",
-            help="the passphrase of the keys, instead of TOLLGATE_BACKUP_PASSPHRASE",
-        )  # fmt: skip
+        passphrases.add_option(parser)
         parser.add_argument(
             "--keys",
             type=Path,
@@ -85,7 +81,7 @@ def _wishes(options: Mapping[str, Any]) -> CheckWishes:
         scratch = PostgresServer.of(database_url.parse(Secret(options["scratch"])))
     passphrase = None
     if not options["without_keys"]:
-        passphrase = chosen(options["passphrase_file"], settings.BACKUP_PASSPHRASE)
+        passphrase = passphrases.chosen(options["passphrase_file"], settings.BACKUP_PASSPHRASE)
     return CheckWishes(passphrase, options["keys"], scratch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from argparse import ArgumentParser
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway_project.serving.detach import detach
 from gateway_project.serving.handover import HandoverRefused
 from gateway_project.serving.supervisor import PortInUse, TakeoverFailed
 from gateway_project.serving.systemd import UnusableSocket
+from gateway_project.serving.unready import UnreadyPort, ended_by_signals
 
 # Each says in words why nothing is served.
 REASONS = (
@@ -51,6 +53,7 @@ class Command(BaseCommand):
             action="store_true",
             help="migrate and seed first, as `quickstart` does.",
         )
+        preflight.add_wait_option(parser)
         parser.add_argument(
             "--takeover",
             action="store_true",
@@ -87,16 +90,27 @@ class Command(BaseCommand):
         try:
             if options["quickstart"]:
                 self._quickstart(serve.address(options["host"], options["port"]))
-            preflight.refuse_unfit()
+            waited = self._wait(options)
             serve.run(
                 options["host"],
                 options["port"],
                 options["workers"],
                 announce,
                 takes_over=options["takeover"],
+                waited=waited,
             )
         except REASONS as error:
             raise CommandError(str(error)) from error
+
+    def _wait(self, options: dict[str, Any]) -> UnreadyPort:
+        """Wait for what may come by itself; meanwhile the port says that nothing is served yet."""
+        takes_over = options["takeover"]
+        port = UnreadyPort(
+            options["host"], options["port"], self.stderr.write, takes_over=takes_over
+        )
+        with ended_by_signals(), contextlib.closing(port):
+            preflight.await_fit(options["wait"], port.tell)
+        return port
 
     def _quickstart(self, address: str) -> None:
         preflight.refuse_without_database()

@@ -29,7 +29,7 @@ from responses_api.stream.upstream_reader import Identity, dump_json
 from routing.protocols.chat import ending as chat_ending
 from routing.protocols.chat.ending import Ending
 from routing.protocols.chat.usage import in_chunk, meter
-from routing.protocols.shared import failures
+from routing.protocols.shared import failures, said
 from routing.protocols.shared.fields import dicts
 from routing.route import ResolvedTarget
 from tenants.token_classes import Usage
@@ -95,10 +95,12 @@ class ChatRelay(FrameRelay):
         if answer is None or not isinstance(answer.get("choices"), list):
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
         self.meter.observe(in_chunk(answer))
+        said.note_answer(self.upstream_facts, answer)
         for choice in answer["choices"]:
             self._read_choice(choice)
         self.service_tier = answer.get("service_tier")
         for choice in dicts(answer["choices"]):
+            said.note_reason(self.upstream_facts, choice.get("finish_reason"))
             self._refuse_failed(choice)
         self.has_output = self.ended = True
         own = {"id": self._identity.id, "model": self._identity.model}
@@ -234,6 +236,7 @@ class ChatRelay(FrameRelay):
             self._completion.add(chunk)
             if self.tally.size > self._most_bytes:
                 self._completion = None
+        said.note_answer(self.upstream_facts, chunk)
         choices = chunk.get("choices")
         usage = chunk.get("usage")
         if usage is None and "x_groq" in chunk:
@@ -256,6 +259,7 @@ class ChatRelay(FrameRelay):
         if "usage" in choice:  # Moonshot reports it here
             self.meter.observe(choice["usage"])
         if self._ending.choice(choice):
+            said.note_reason(self.upstream_facts, choice.get("finish_reason"))
             self._refuse_failed(choice)
             self.has_output = True
         delta = choice.get("delta")

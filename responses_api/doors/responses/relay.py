@@ -31,7 +31,7 @@ from responses_api.stream.tally import length_of_delta
 from responses_api.stream.upstream_reader import Identity, dump_json
 from routing.protocols.responses.deltas import BROKEN, ENDINGS, status_of
 from routing.protocols.responses.usage import meter
-from routing.protocols.shared import failures
+from routing.protocols.shared import failures, said
 from routing.route import ResolvedTarget
 from tenants.token_classes import Usage
 
@@ -95,6 +95,7 @@ class ResponsesRelay(FrameRelay):
         self._count_unreported(answer["output"])
         self.service_tier = answer.get("service_tier")
         self.status = answer["status"] = status
+        said.note_response(self.upstream_facts, answer)
         self._snapshot = self._own(answer)
         self.closing = dump_json(self._snapshot, self._target)
         return self.closing
@@ -231,6 +232,7 @@ class ResponsesRelay(FrameRelay):
             response = {**response, "error": self._read_error(response.get("error"))}
         if kind in TERMINAL:  # what the event says counts; some servers leave the status out
             response = {**response, "status": kind.removeprefix(b"response.").decode()}
+            said.note_response(self.upstream_facts, response)
         self._last = data
         self._snapshot = event["response"] = self._own(response)
         written = dump_json(event, self._target)

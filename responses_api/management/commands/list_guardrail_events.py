@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_of
+from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_of, page
 from responses_api.enforcement import event_list
 from responses_api.models import GuardrailEvent
 from responses_api.validators import GUARDRAIL_STAGES
@@ -40,7 +40,7 @@ class Command(AnsweringCommand):
             conditions=dict(_conditions(options)),
         )
         text = "\n".join(map(event_list.in_words, rows)) or "There is no event."
-        return CommandResult({"events": [event_list.fields_of(row) for row in rows]}, text)
+        return CommandResult(page([event_list.fields_of(row) for row in rows]), text)
 
 
 def _conditions(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

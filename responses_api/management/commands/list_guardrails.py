@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.commands import AnsweringCommand, CommandResult, page
 from responses_api.enforcement import setup
 from tenants import directory
 
@@ -23,4 +23,4 @@ class Command(AnsweringCommand):
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         rows = setup.listed(directory.tenant_or_platform(options["tenant"]))
         text = "\n".join(map(setup.in_words, rows)) or "There is no guardrail."
-        return CommandResult({"guardrails": [setup.fields_of(row) for row in rows]}, text)
+        return CommandResult(page([setup.fields_of(row) for row in rows]), text)

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.confirming import add_yes_option, confirm
 from responses_api.enforcement import setup
 from tenants import directory, managed
 from tenants.access.access import OPERATOR
@@ -21,9 +22,11 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument("name", help="what it is called")
         parser.add_argument("--tenant", help="of this tenant; of the platform when not given")
+        add_yes_option(parser)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         row = setup.named(options["name"], directory.tenant_or_platform(options["tenant"]))
         fields, text = setup.fields_of(row), setup.in_words(row)
+        confirm(f"remove the guardrail {text}", options)
         managed.remove(OPERATOR, row)
         return CommandResult(fields, f"Removed {text}.")

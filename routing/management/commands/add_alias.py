@@ -44,10 +44,14 @@ class Command(AnsweringCommand):
         )
 
         parser.add_argument(
+            "--store-by-default",
             "--store",
+            dest="store",
             choices=catalogue.STORE_CHOICES,
             default="tenant",
-            help="whether to store a response whose request does not say; by default the tenant decides",
+            metavar="true|false|none",
+            help="whether to store a response whose request does not say; none, the default: the tenant "
+            "decides (--store, and yes, no and tenant, are its former words)",
         )
         parser.add_argument(
             "--resumable",

@@ -22,11 +22,18 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_price_options(parser)
+        parser.add_argument(
+            "--ahead",
+            action="store_true",
+            help="before there is an alias or model of this name; without it such a price is refused",
+        )
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         names = ("alias", "tenant", "provider", "model")
         named = price_setting.Named(**{name: options[name] for name in names})
-        version = price_setting.publish(named, options, "set_price", clock.now())
+        version = price_setting.publish(
+            named, options, "set_price", clock.now(), is_ahead=options["ahead"]
+        )
         known = price_setting.is_known(version)
         lines = publishing.lines_of(version)
         prices = {

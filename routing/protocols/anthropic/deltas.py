@@ -16,7 +16,7 @@ from gateway_project.lib.json import Json
 from gateway_project.lib.sse import Frame
 from routing.protocols.anthropic import hosted as anthropic_hosted
 from routing.protocols.anthropic import usage
-from routing.protocols.shared import citations, envelope, failures
+from routing.protocols.shared import citations, envelope, failures, said
 from routing.protocols.shared.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.shared.fields import compact, dicts, mapping, number, parse, text
 from routing.protocols.shared.usage import of_input
@@ -126,6 +126,7 @@ class AnthropicDeltas:
     def _message(self, message: Json) -> list[Delta]:
         """Read a message object; in a stream it is usually still empty."""
         self._note(message.get("usage"))
+        said.note_answer(self.facts, message)
         found: list[Delta] = []
         for index, block in enumerate(dicts(message.get("content"))):
             found += self._begin(("whole", index), block)
@@ -277,6 +278,7 @@ class AnthropicDeltas:
 
     def _note_reason(self, fields: Json) -> None:
         self._stop_reason = text(fields.get("stop_reason")) or self._stop_reason
+        said.note_reason(self.facts, fields.get("stop_reason"))
         details = mapping(fields.get("stop_details"))
         self._explanation = text(details.get("explanation")) or self._explanation
 

@@ -18,7 +18,7 @@ from routing.protocols.chat.calls import Calls
 from routing.protocols.chat.ending import Ending
 from routing.protocols.chat.pattern import TextPattern
 from routing.protocols.chat.thoughts import FIELDS, Thoughts
-from routing.protocols.shared import citations, failures, logprobs
+from routing.protocols.shared import citations, failures, logprobs, said
 from routing.protocols.shared.deltas import Delta, Refusal, Stop, Text
 from routing.protocols.shared.fields import dicts, mapping, parse, text
 from routing.route import ResolvedTarget
@@ -150,6 +150,7 @@ class ChatDeltas:
             raise failures.of_event(self._target, error)
         if answer.get("object") == "error":  # vLLM's, without an envelope
             raise failures.of_event(self._target, answer)
+        said.note_answer(self.facts, answer)
         for name in _FACTS:
             if isinstance(answer.get(name), str):
                 self.facts[name] = answer[name]
@@ -218,6 +219,7 @@ class ChatDeltas:
         if (failure := chat_ending.failure(choice, self._target)) is not None:
             raise failure
         self._finish_reason = reason
+        said.note_reason(self.facts, reason)
 
     def _stop(self) -> list[Delta]:
         if self._stopped:

@@ -16,7 +16,7 @@ from gateway_project.lib.errors import UpstreamMalformed
 from gateway_project.lib.json import Json
 from gateway_project.lib.sse import Frame
 from routing.protocols.responses import usage
-from routing.protocols.shared import failures, logprobs
+from routing.protocols.shared import failures, logprobs, said
 from routing.protocols.shared.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from routing.protocols.shared.fields import dicts, mapping, number, parse, text
 from routing.protocols.shared.usage import of_input
@@ -301,6 +301,7 @@ class ResponsesDeltas:
         if isinstance(response.get("service_tier"), str):
             self.facts["service_tier"] = response["service_tier"]
         status = status_of(response)
+        said.note_response(self.facts, {**response, "status": status})
         if status in BROKEN or (response.get("error") and status not in ENDINGS):
             self.done = True
             raise failures.of_event(self._target, response.get("error") or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.commands import AnsweringCommand, CommandResult, page
 from tenants import directory
 from tenants.billing import invoice_lists
 from tenants.models import Invoice
@@ -39,4 +39,4 @@ class Command(AnsweringCommand):
             limit=options["limit"],
         )
         fields = [invoice_lists.fields(invoice) for invoice in found]
-        return CommandResult({"invoices": fields}, invoice_lists.table(found))
+        return CommandResult(page(fields), invoice_lists.table(found))

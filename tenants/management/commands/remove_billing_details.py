@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_project.lib.commands import AnsweringCommand, CommandResult
+from gateway_project.lib.confirming import add_yes_option, confirm
 from tenants import directory
 from tenants.managed import billing_details
 
@@ -19,6 +20,9 @@ class Command(AnsweringCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--tenant", required=True, help="slug or name")
+        add_yes_option(parser)
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
-        return billing_details.remove(directory.tenant(options["tenant"]))
+        tenant = directory.tenant(options["tenant"])
+        confirm(f"remove the billing details of tenant {tenant.slug!r}", options)
+        return billing_details.remove(tenant)

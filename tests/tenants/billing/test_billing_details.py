@@ -202,12 +202,12 @@ def test_invoices_are_listed_and_shown_as_text_json_and_pdf(
     periods.advance(tenant, datetime(2025, 12, 2, tzinfo=UTC))
     draft = Invoice.objects.get(state="draft")
 
-    listed = answer("list_invoices", "--tenant", "acme")["invoices"]
+    listed = answer("list_invoices", "--tenant", "acme")["data"]
     assert [(each["id"], each["gross_cents"]) for each in listed] == [
         (draft.pk, 119),
         (invoice.pk, 595),
     ]
-    assert len(answer("list_invoices", "--month", "2025-10")["invoices"]) == 1
+    assert len(answer("list_invoices", "--month", "2025-10")["data"]) == 1
     assert "acme" in text("list_invoices", "--state", "draft")
     found = answer("show_invoice", "acme-1")
     assert (found["id"], found["document"]) == (invoice.pk, json.loads(invoice.canonical))
@@ -250,6 +250,6 @@ def test_one_invoice_is_finalized_written_into_files_and_credited_by_commands(
 def test_billing_details_are_removed_by_a_command(tenant: Tenant):
     of = ("--tenant", tenant.slug)
     answer("set_billing_details", *of, "--name", "Acme Ltd")
-    assert answer("remove_billing_details", *of)["removed"] is True
+    assert answer("remove_billing_details", *of, "--yes")["removed"] is True
     assert "no billing details" in refusal("show_billing_details", *of)
     assert AuditEvent.objects.filter(action="billing_details.deleted").exists()

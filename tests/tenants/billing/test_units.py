@@ -151,7 +151,7 @@ class Shop:
 @pytest.fixture
 def shop(known: None, tmp_path: Path) -> Shop:
     customer = rows.customer("acme")
-    answer("set_price", "--alias", "reader", *PRICES)
+    answer("set_price", "--alias", "reader", *PRICES, "--ahead")
     Budget.objects.create(tenant=customer.tenant, name="all", amount_nano=10**9, period="total")
     return Shop(customer, tmp_path)
 
@@ -353,7 +353,7 @@ def test_prices_of_units_are_typed_shown_and_kept(shop: Shop) -> None:
         ("pages=0.0000000001", "not a whole number"),
         ("pages=1e9", "more than any price"),
     ):
-        said = refusal("set_price", "--alias", "reader", *PRICES[:4], "--unit", typed)
+        said = refusal("set_price", "--alias", "reader", "--ahead", *PRICES[:4], "--unit", typed)
         assert said.startswith("unit: ")
         assert says in said
 
