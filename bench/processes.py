@@ -31,9 +31,9 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
 
 
 def begin(data_dir: Path) -> None:
-    """Copy the data directory that TOLLGATE_BENCH_BEGIN names, if it names one: it is migrated already, which
+    """Copy the data directory that BENCH_BEGIN names, if it names one: it is migrated already, which
     takes ten seconds of processor time."""
-    if prepared := os.environ.get("TOLLGATE_BENCH_BEGIN"):
+    if prepared := os.environ.get("BENCH_BEGIN"):
         shutil.copytree(prepared, data_dir, dirs_exist_ok=True)
 
 

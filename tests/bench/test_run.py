@@ -20,7 +20,7 @@ def test_a_quick_bench_measures_both_cells_without_an_error(
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--only", "streams"],
         cwd=ROOT,
-        env={**os.environ, "TOLLGATE_BENCH_BEGIN": prepared},
+        env={**os.environ, "BENCH_BEGIN": prepared},
         capture_output=True,
         text=True,
         check=False,
