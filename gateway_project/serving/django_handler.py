@@ -40,7 +40,7 @@ class DjangoHandler(ASGIHandler):
 
 
 class _Sending:
-    """Where one request's answer goes, and why it got no further."""
+    """The way out of one request's answer; `failure` is why it got no further."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
