@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--batches", type=int, default=200, help="of 500 rows, booked into either")
     parser.add_argument("--months", type=int, default=MONTHS, help="over which they are spread")
+    parser.add_argument("--like", default="template1", help="a database to begin with")
     options = parser.parse_args(arguments)
     if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
         parser.error("DATABASE_URL must name a PostgreSQL; `make services` starts one")
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import django  # noqa: PLC0415  # after the variables
 
     django.setup()
-    with databases() as names:
+    with databases(options.like) as names:
         figures = measure(names, options.rows, options.batches, options.months)
     print(json.dumps(figures, indent=1, default=str))
     more = figures["booking"]["by month / one table"]
@@ -62,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def databases() -> Iterator[dict[str, str]]:
-    """Two databases of our own: their names by kind."""
+def databases(like: str) -> Iterator[dict[str, str]]:
+    """Two databases of our own, copies of that one: their names by kind."""
     names = {kind: f"tollgate_proof_{os.getpid()}_{kind[-5:].strip()}" for kind in KINDS}
     try:
         for name in names.values():
-            _administer(f'CREATE DATABASE "{name}"')
+            _administer(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
         yield names
     finally:
         _close()

@@ -10,12 +10,24 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from bench.calls import UPSTREAMS
 from bench.processes import ROOT
 
 SECRET_VARIABLE = "BENCH_PROVIDER_KEY"
+# Each command in one process: starting Django takes longer than any of them.
+COMMANDS = """
+import io
+import json
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+told = []
+for command in {commands!r}:
+    said = io.StringIO()
+    call_command(*command, "--json", stdout=said)
+    told.append(json.loads(said.getvalue()))
+print(json.dumps(told))
+"""
 # What binds a metered key: more than a bench can use up, so that everything is counted and nothing refused.
 METERED = """
 from gateway_project.lib import clock
@@ -36,7 +48,6 @@ for provider in {providers!r}:
         PriceLine.objects.create(version=version, token_class=token_class, pico_per_token=pico)
     PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
 """
-# Every local kind, in the largest size, over requests and answers; finds nothing in the bench's texts.
 # Every local kind, in the largest size, over requests and answers; they find nothing in the bench's texts.
 GUARDED = """
 from bench.guardrails import KINDS
@@ -71,35 +82,33 @@ class Keys:
 def make(variables: dict[str, str], sandbox_port: int) -> Keys:
     """Migrate and make the rows."""
     with_secret = {**variables, SECRET_VARIABLE: "bench-provider-secret"}
-    _manage(variables, "migrate", "--verbosity", "0")
-    _answer(variables, "create_tenant", "Bench", "--slug", "bench")
+    commands = [["create_tenant", "Bench", "--slug", "bench"]]
     for upstream in UPSTREAMS:
         provider = f"bench-{upstream}"
-        _answer(
-            with_secret, "add_provider", provider, "--protocol", upstream, "--allow-private",
-            "--base-url", f"http://127.0.0.1:{sandbox_port}/v1", "--secret-env", SECRET_VARIABLE,
-        )  # fmt: skip
-        _answer(variables, "add_alias", f"sandbox-{upstream}", "--target", f"{provider}/sandbox-1")
-    _answer(variables, "create_tenant", "Metered", "--slug", "metered")
-    plain = _answer(variables, "create_key", "--tenant", "bench", "--name", "bench")
-    metered = _answer(variables, "create_key", "--tenant", "metered", "--name", "metered")
-    script = METERED.format(providers=[f"bench-{upstream}" for upstream in UPSTREAMS])
-    for each in (script, KEEPING.format(upstreams=UPSTREAMS)):
-        _manage(variables, "shell", "--no-imports", "-v", "0", "-c", each)
-    return Keys(plain["key"], metered["key"])
+        commands += [
+            ["add_provider", provider, "--protocol", upstream, "--allow-private",
+             "--base-url", f"http://127.0.0.1:{sandbox_port}/v1", "--secret-env", SECRET_VARIABLE],
+            ["add_alias", f"sandbox-{upstream}", "--target", f"{provider}/sandbox-1"],
+        ]  # fmt: skip
+    commands += [
+        ["create_tenant", "Metered", "--slug", "metered"],
+        ["create_key", "--tenant", "bench", "--name", "bench"],
+        ["create_key", "--tenant", "metered", "--name", "metered"],
+    ]
+    made = COMMANDS.format(commands=commands)
+    metered = METERED.format(providers=[f"bench-{upstream}" for upstream in UPSTREAMS])
+    script = "".join((made, metered, KEEPING.format(upstreams=UPSTREAMS)))
+    *_, plain_key, metered_key = json.loads(_run_script(with_secret, script))
+    return Keys(plain_key["key"], metered_key["key"])
 
 
 def guard(variables: dict[str, str]) -> None:
     """Give the tenant of the plain key guardrails."""
-    _manage(variables, "shell", "--no-imports", "-v", "0", "-c", GUARDED)
+    _run_script(variables, GUARDED)
 
 
-def _answer(variables: dict[str, str], *arguments: str) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(_manage(variables, *arguments, "--json"))
-    return answer
-
-
-def _manage(variables: dict[str, str], *arguments: str) -> bytes:
+def _run_script(variables: dict[str, str], script: str) -> bytes:
+    arguments = ["shell", "--no-imports", "-v", "0", "-c", script]
     command = [sys.executable, "manage.py", *arguments]
     run = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, check=True)
     return run.stdout

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
 from django.http.response import HttpResponseBase
 
-from gateway_project.lib.asgi import Message, Receive, Scope, Send
+from gateway_project.lib.asgi import Message, Receive, Send
 
 
 class DjangoHandler(ASGIHandler):
@@ -19,7 +20,7 @@ class DjangoHandler(ASGIHandler):
     looks to it like one.
     """
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         sending = _Sending(send)
         try:
             await super().handle(scope, receive, sending)
@@ -39,7 +40,7 @@ class DjangoHandler(ASGIHandler):
 
 
 class _Sending:
-    """Where one request's answer goes, and why it got no further."""
+    """The way out of one request's answer; `failure` is why it got no further."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

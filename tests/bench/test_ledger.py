@@ -11,16 +11,20 @@ from pathlib import Path
 import pytest
 
 from bench.processes import ROOT
+from tests.support.databases import migrated_template
 
 pytestmark = [pytest.mark.postgres, pytest.mark.long]
 
 ROWS = int(os.environ.get("TOLLGATE_PROOF_ROWS", "8_000"))
 
 
-def test_the_books_of_a_divided_ledger_are_those_of_one_table(tmp_path: Path) -> None:
+def test_the_books_of_a_divided_ledger_are_those_of_one_table(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     variables = {**os.environ, "TOLLGATE_DATA_DIR": str(tmp_path)}
     sizes = ["--rows", str(ROWS), "--batches", "20", "--months", "3"]
-    arguments = [sys.executable, "-m", "bench.ledger", *sizes]
+    like = migrated_template(tmp_path_factory)
+    arguments = [sys.executable, "-m", "bench.ledger", *sizes, "--like", like]
     done = subprocess.run(
         arguments, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )

@@ -78,6 +78,7 @@ def test_only_its_owner_can_read_the_database(
     assert [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
+@pytest.mark.long  # it migrates
 def test_a_script_sets_up_a_gateway_from_nothing(tmp_path: Path) -> None:
     started = process(tmp_path, "quickstart", "--json", GROQ_API_KEY="gsk-test-groq-0001")
     assert (started.returncode, started.stderr) == (0, "")
