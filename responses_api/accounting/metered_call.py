@@ -34,7 +34,7 @@ class HasOutcome(Protocol):
 
 
 class CallEnd(Struct, frozen=True):
-    """How an upstream call ended. `is_unanswered`: nobody is charged, but the budgets pay all the same, so
+    """The end of an upstream call. `is_unanswered`: nobody is charged, but the budgets pay all the same, so
     that a call that costs the operator money cannot be repeated without end."""
 
     status: str
@@ -49,7 +49,8 @@ class CallEnd(Struct, frozen=True):
 
 
 class Bill(NamedTuple):
-    """Who pays for a call: its tenant the charge, its budgets also what is `waived`, nobody the rest."""
+    """The division of what a call comes to: its tenant pays the charge, its budgets also what is `waived`,
+    and nobody what is `unfunded` beyond that."""
 
     charge: Rated
     cost_nano: int
