@@ -45,6 +45,7 @@ class Calls:
         self._usage = Usage(input_fresh=220, output_visible=120)
 
     async def account(self, number: int) -> None:
+        from responses_api.accounting.metered_call import CallEnd  # noqa: PLC0415
         from responses_api.accounting.request_costs import RequestCosts  # noqa: PLC0415
 
         costs = RequestCosts(
@@ -55,7 +56,7 @@ class Calls:
             route=self._route,
         )
         leg, _ = await costs.open(self._target, "responses", self._call, self._body, self._payload)
-        leg.settle(status="completed", usage=self._usage, usage_source="provider", http_status=200)
+        leg.settle(CallEnd("completed", self._usage, "provider", 200))
 
 
 async def _granted(record: Any) -> Any:

@@ -8,9 +8,9 @@ settle  once, without awaiting: price it, cap it by what was held, write it to t
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import IdempotencyKeyLost
@@ -31,6 +31,32 @@ class HasOutcome(Protocol):
     @property
     def outcome(self) -> str:
         """Return the strongest thing they did."""
+
+
+class CallEnd(Struct, frozen=True):
+    """The end of an upstream call. `is_unanswered`: nobody is charged, but the budgets pay all the same, so
+    that a call that costs the operator money cannot be repeated without end."""
+
+    status: str
+    usage: Usage
+    usage_source: str
+    http_status: int = 0
+    error_code: str | None = None
+    service_tier: str | None = None
+    ttft_ms: float | None = None
+    overhead_seconds: float = 0.0
+    is_unanswered: bool = False
+
+
+class Bill(NamedTuple):
+    """The division of what a call comes to: its tenant pays the charge, its budgets also what is `waived`,
+    and nobody what is `unfunded` beyond that."""
+
+    charge: Rated
+    cost_nano: int
+    unfunded: int
+    waived: int
+    error_code: str | None
 
 
 NOTE_TOKENS = 64
@@ -153,66 +179,58 @@ class MeteredCall(CallHold):
 
     # Its end
 
-    def settle(
-        self,
-        *,
-        status: str,
-        usage: Usage,
-        usage_source: str,
-        http_status: int = 0,
-        error_code: str | None = None,
-        service_tier: str | None = None,
-        ttft_ms: float | None = None,
-        overhead_seconds: float = 0.0,
-        is_unanswered: bool = False,
-    ) -> None:
-        """Settle the call once; further calls change nothing. With `is_unanswered` nobody is charged, but
-        the budgets pay all the same, so that a call that costs the operator money cannot be repeated
-        without end."""
+    def settle(self, end: CallEnd) -> None:
+        """Settle the call once; further calls change nothing."""
         if self.settled:
             return
         self.settled = True
-        counts = usage.counts
-        self.used_tokens = sum(counts)
-        if self._opened.units and usage_source != "none":
-            usage = self._whole(usage)
-        tier = self._tier(usage, service_tier)
+        usage = end.usage if end.usage_source == "none" else self._whole(end.usage)
+        tier = self._tier(usage, end.service_tier)
+        self.used_tokens = sum(usage.counts)
+        bill = self._bill(end, usage, tier)
+        self.charge_nano = bill.charge.total
+        self.pay(bill.charge.total + bill.waived)
+        self.record = record = self._settled(end, usage, tier, bill)
+        self._write_settled(record, usage, end.is_unanswered)
+
+    def _bill(self, end: CallEnd, usage: Usage, tier: str) -> Bill:
+        """Divide what the call comes to. A request that lost its Idempotency-Key pays nothing."""
         charge, unfunded, cost_nano = self._amounts(usage, tier)
-        waived = 0
         if self.ownership is not None and not self.ownership.holds:
-            charge, unfunded, error_code = NOTHING, 0, IdempotencyKeyLost.code
-        else:
-            counted = charge.total
-            if is_unanswered:
-                unfunded, charge = unfunded + counted, NOTHING
-            elif self.used_tokens or usage.units:
-                self.billed = usage
-            if self._hold.held is not None:
-                is_unseen = self._is_unseen(status, usage, usage_source)
-                waived = (self._hold.held if is_unseen else counted) - charge.total
-        self.charge_nano = charge.total
-        self.pay(charge.total + waived)
-        record = self.record = Settled(
+            return Bill(NOTHING, cost_nano, 0, 0, IdempotencyKeyLost.code)
+        counted = charge.total
+        if end.is_unanswered:
+            unfunded, charge = unfunded + counted, NOTHING
+        elif self.used_tokens or usage.units:
+            self.billed = usage
+        held, waived = self._hold.held, 0
+        if held is not None:
+            is_unseen = self._is_unseen(end.status, usage, end.usage_source)
+            waived = (held if is_unseen else counted) - charge.total
+        return Bill(charge, cost_nano, unfunded, waived, end.error_code)
+
+    def _settled(self, end: CallEnd, usage: Usage, tier: str, bill: Bill) -> Settled:
+        charge, ttft_ms = bill.charge, end.ttft_ms
+        return Settled(
             id=self._opened.id,
-            status=status,
-            usage_source=usage_source,
-            tokens=counts,
-            cost_nano=cost_nano,
+            status=end.status,
+            usage_source=end.usage_source,
+            tokens=usage.counts,
+            cost_nano=bill.cost_nano,
             charges_nano=charge.by_class,
             duration_ms=int((clock.monotonic() - self._opened_at) * 1000),
-            unfunded_nano=unfunded,
-            waived_nano=waived,
+            unfunded_nano=bill.unfunded,
+            waived_nano=bill.waived,
             usage_anomaly=usage.anomaly,
-            http_status=http_status,
-            error_code=(error_code or "")[:100],
+            http_status=end.http_status,
+            error_code=(bill.error_code or "")[:100],
             service_tier=tier,
             ttft_ms=None if ttft_ms is None else int(ttft_ms),
-            overhead_us=max(int(overhead_seconds * 1_000_000), 0),
+            overhead_us=max(int(end.overhead_seconds * 1_000_000), 0),
             units=_unit_amounts(usage, charge) if usage.units else (),
             guardrail_outcome="" if self.guardrails is None else self.guardrails.outcome,
             cache_outcome=self.cache_outcome,
         )
-        self._write_settled(record, usage, is_unanswered)
 
     def _whole(self, usage: Usage) -> Usage:
         """Return the usage with every unit the call was opened for. A unit that the report leaves out

@@ -19,6 +19,7 @@ HEADER = "x-tollgate-cache"
 REASON_HEADER = "x-tollgate-cache-reason"
 NAMESPACE_HEADER = "x-tollgate-cache-namespace"
 AGE_HEADER = "age"
+_OURS = frozenset({HEADER.encode(), NAMESPACE_HEADER.encode()})
 USE, REFRESH, OFF = "use", "refresh", "off"
 MAX_NAMESPACE = 128
 # A body larger than this is digested in a thread.
@@ -44,12 +45,13 @@ class NoUse(Struct, frozen=True):
 
 async def asked(admitted: Admitted, policy: CachePolicy, headers: Headers) -> CacheUse | NoUse:
     """Return how a request to an alias that keeps answers uses them. Raise BadRequest."""
-    mode = _header(headers, HEADER) or USE
+    given = _given(headers)
+    mode = given.get(HEADER, "") or USE
     if mode not in {USE, REFRESH, OFF}:
         raise BadRequest(
             f"{HEADER!r} is 'use', 'refresh' or 'off', not {mode[:100]!r}.", param=HEADER
         )
-    namespace = _header(headers, NAMESPACE_HEADER)
+    namespace = given.get(NAMESPACE_HEADER, "")
     if len(namespace) > MAX_NAMESPACE:
         message = f"{NAMESPACE_HEADER!r} has at most {MAX_NAMESPACE} characters."
         raise BadRequest(message, param=NAMESPACE_HEADER)
@@ -98,10 +100,12 @@ async def _digested(admitted: Admitted, digest: Callable[[], bytes]) -> bytes:
     return await asyncio.to_thread(digest)
 
 
-def _header(headers: Headers, name: str) -> str:
-    """Return the only value of a header; empty if it was not sent. Raise BadRequest."""
-    sought = name.encode()
-    given = {value for key, value in headers if key == sought}
-    if len(given) > 1:
-        raise BadRequest(f"{name!r} was sent twice with different values.", param=name)
-    return given.pop().decode("latin-1").strip() if given else ""
+def _given(headers: Headers) -> dict[str, str]:
+    """Return the headers about the cache that a client sent. Raise BadRequest for two values of one."""
+    given: dict[str, str] = {}
+    for name, raw in headers:
+        if name in _OURS:
+            header, value = name.decode(), raw.decode("latin-1").strip()
+            if given.setdefault(header, value) != value:
+                raise BadRequest(f"{header!r} was sent twice with different values.", param=header)
+    return given

@@ -1,12 +1,12 @@
 """Make one digest of all that makes two requests equal.
 
-Every part goes in with its length before it, so that no two lists of parts are written alike. What is not
+All parts are written as one JSON array, so that no two lists of parts are written alike. What is not
 known to make no difference is part of it (`doors/replay.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import sha256
 
 import orjson
@@ -16,7 +16,7 @@ from responses_api.calls.admission import Admitted
 from responses_api.doors.replay import Replay
 from routing.route import CachePolicy
 
-VERSION = "v1"
+VERSION = "v2"
 # Headers to an upstream that are written anew for every request.
 _OF_ONE_REQUEST = frozenset({"accept", "x-request-id"})
 
@@ -27,31 +27,29 @@ def key_of(
     """Return the digest of a call. `guardrails` is the revision of those that look at it. Raise BadRequest
     for a body that is nested too deep."""
     caller, route = admitted.caller, admitted.route
-    texts = (
+    parts = (
         VERSION,
-        str(caller.tenant_id),
+        caller.tenant_id,
         policy.scope,
-        *_who(admitted, policy),
+        _who(admitted, policy),
         route.alias,
         route.requested_model,
-        str(policy.alias_id),
+        policy.alias_id,
         policy.revision,
-        str(policy.generation),
+        policy.generation,
         admitted.door.name,
         guardrails,
         namespace,
+        _passed_on(admitted),
+        _deciding(admitted, policy),
+        replay.content(admitted.call.body),
     )
-    beside = [_passed_on(admitted), _deciding(admitted, policy)]
-    content = _written(replay.content(admitted.call.body))
-    return digest((*map(str.encode, texts), _written(beside), content))
+    return digest(parts)
 
 
-def digest(parts: Iterable[bytes]) -> bytes:
-    """Return the SHA-256 of these parts, each with its length."""
-    pieces: list[bytes] = []
-    for part in parts:
-        pieces += (b"%d:" % len(part), part)
-    return sha256(b"".join(pieces)).digest()
+def digest(parts: Sequence[object]) -> bytes:
+    """Return the SHA-256 of these parts, each of which can be written as JSON. Raise BadRequest."""
+    return sha256(_written(parts)).digest()
 
 
 def _who(admitted: Admitted, policy: CachePolicy) -> tuple[str, ...]:

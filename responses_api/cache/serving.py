@@ -28,7 +28,6 @@ from responses_api.calls.exchange import new_identity
 from responses_api.calls.outcome import Outcome, describe_call, log_outcome
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.services import Services
-from responses_api.storage.pieces import LARGE_BYTES
 from responses_api.stream.upstream_reader import Identity
 from tenants.token_classes import Usage
 
@@ -70,7 +69,8 @@ async def serve(served: HitServed) -> None:
     _tell(served, hit)
     await _give(served, answer, identity)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
-    known = {**describe_call(admitted, admitted.route), "cache": HIT}
+    known = describe_call(admitted, admitted.route)
+    known["cache"] = HIT
     log_outcome(services.request_log, known, outcome)
     count_request(services, admitted, outcome)
 
@@ -111,14 +111,12 @@ async def _give(served: HitServed, answer: Json, identity: Identity) -> None:
 
 
 async def _give_whole(served: HitServed, answer: Json) -> None:
+    """Send the answer. It needs no time limit: like any that is not streamed it is written at once, and the
+    kernel cuts off a client that takes nothing (serving/supervisor.py)."""
     body, reply = orjson.dumps(answer), served.reply
     if not await _stored(served, answer, body):
         body = orjson.dumps(served.use.replay.unstored(answer))
-    telling = reply.json(200, body, reply.headers)
-    if len(body) > LARGE_BYTES:
-        await telling  # which looks after each piece
-    else:
-        await _in_time(served, telling)
+    await reply.json(200, body, reply.headers)
 
 
 async def _give_stream(served: HitServed, answer: Json, identity: Identity) -> None:

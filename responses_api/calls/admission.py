@@ -171,22 +171,11 @@ async def admit_call(
     route = await services.router.route(caller, call.model)
     route = targets.usable_route(door, call, route)
     resolved, store = await _resolve_state(services, caller, route, door, call, memory)
-    if resolved is not None and resolved.call is not call:
-        targets.refuse_foreign_ids(
-            door, resolved.call, route.targets
-        )  # stored items may name some too
-    call = resolved.call if resolved is not None else call
-    if services.tells_cost and call.tells_cost is None:
-        call = structs.replace(call, tells_cost=True)
+    call = _resolved_call(services, door, route, call, resolved)
     if is_generated:
         door.refuse_empty(call)
     facts, chosen = targets.plan_call(services, door, caller, call, route, request.scope["headers"])
-    if charged is None:
-        # Looking through a long conversation takes time, and most keys have no limit of tokens.
-        expected = expected_tokens.of_call(door, call) if caller.limits.of_tokens else 0
-        ticket = await services.gate.admit(caller.limits, expected)
-    else:
-        ticket = services.gate.resume(caller.limits, charged)
+    ticket = await _ticket(services, caller, door, call, charged)
     guarded = None
     if is_generated and not services.guardrails.is_idle:
         guarded = await _guard(services, request, route, call, ticket)
@@ -211,6 +200,32 @@ async def admit_call(
         guarded=guarded,
         client=request.scope.get(CLIENT),
     )
+
+
+def _resolved_call(
+    services: Services, door: Door, route: Route, call: ModelCall, resolved: Resolved | None
+) -> ModelCall:
+    """Return the call with what it continues from. Raise BadRequest for stored items that name what a
+    provider stores."""
+    if resolved is not None and resolved.call is not call:
+        call = resolved.call
+        targets.refuse_foreign_ids(door, call, route.targets)
+    if services.tells_cost and call.tells_cost is None:
+        call = structs.replace(call, tells_cost=True)
+    return call
+
+
+async def _ticket(
+    services: Services, caller: Caller, door: Door, call: ModelCall, charged: int | None
+) -> Ticket:
+    """Count the call for the caller's rate limits, unless it was `charged` before. Raise RateLimited or
+    Unavailable."""
+    limits = caller.limits
+    if charged is not None:
+        return services.gate.resume(limits, charged)
+    # Looking through a long conversation takes time, and most keys have no limit of tokens.
+    expected = expected_tokens.of_call(door, call) if limits.of_tokens else 0
+    return await services.gate.admit(limits, expected)
 
 
 async def _guard(

@@ -26,7 +26,7 @@ from gateway_project.lib.sse import EventTooLarge, Parser
 from gateway_project.lib.structure import Caps
 from responses_api.accounting.clamp import clamp_output
 from responses_api.accounting.final_usage import final_usage
-from responses_api.accounting.metered_call import MeteredCall
+from responses_api.accounting.metered_call import CallEnd, MeteredCall
 from responses_api.accounting.request_costs import RequestCosts
 from responses_api.calls import trace_parts, upstream_errors
 from responses_api.calls.progress import Phase, Progress
@@ -291,17 +291,19 @@ class Attempt:
         if self._metered.settled:
             return
         usage, source = self._used(error)
-        self._metered.settle(
-            status=status,
-            usage=usage,
-            usage_source=source,
-            http_status=http_status,
-            error_code=error_code,
+        overhead = 0.0 if is_first is None else self._overhead(is_first=is_first)
+        end = CallEnd(
+            status,
+            usage,
+            source,
+            http_status,
+            error_code,
             service_tier=self.reader.service_tier,
             ttft_ms=self._progress.ttft_ms,
-            overhead_seconds=0.0 if is_first is None else self._overhead(is_first=is_first),
+            overhead_seconds=overhead,
             is_unanswered=isinstance(error, _NOT_THE_CLIENTS) and not self._has_given,
         )
+        self._metered.settle(end)
         trace_parts.note_leg(
             self._metered.opened,
             self.target.base_url,
@@ -397,6 +399,6 @@ async def open_attempt(
             headers |= trace_parts.leg_headers(metered.opened.leg)
         upstream = UpstreamCall(transport, target, bridge.path, payload, headers)
     except BaseException:
-        metered.settle(status="failed", usage=Usage(), usage_source="none")
+        metered.settle(CallEnd("failed", Usage(), "none"))
         raise
     return Attempt(plan, metered, upstream, transport.caps, progress)

@@ -46,7 +46,7 @@ class Outcome(Struct, frozen=True):
 def describe_call(
     known: GenerationRequest | Admitted, route: Route | None = None
 ) -> dict[str, Any]:
-    """Return whose call it is and what it asks for, as far as that is known."""
+    """Return how the line of a call begins: whose it is and what it asks for, as far as that is known."""
     caller, call = known.caller, known.call
     if isinstance(known, GenerationRequest):
         request_id, client = known.id, known.scope.get(CLIENT)
@@ -55,6 +55,7 @@ def describe_call(
     request = current_request.current()
     traced = {} if request is None else request.log_fields()
     fields = {
+        "event": "call",
         **traced,
         "request_id": request_id,
         "client": client,
@@ -99,16 +100,15 @@ def unbilled_outcome(http_status: int, seconds: float) -> Outcome:
 
 
 def log_outcome(log: RequestLog, known: dict[str, Any], outcome: Outcome) -> None:
-    """Log a call that has ended, with what `describe_call` gave, and keep its trace."""
-    fields = {"event": "call", **known, **log_fields(outcome)}
+    """Log a call that has ended, and keep its trace. `known` is what `describe_call` gave; it becomes the
+    whole line."""
     request = current_request.current()
-    if request is None:
-        log.write(fields)
-        return
-    fields["duration_ms"] = _rounded(request.duration_ms)
-    fields["upstream_ms"] = _rounded(request.upstream_seconds * 1000)
-    log.write(fields)
-    if request.tracer is not None:
+    known |= log_fields(outcome)
+    if request is not None:
+        known["duration_ms"] = _rounded(request.duration_ms)
+        known["upstream_ms"] = _rounded(request.upstream_seconds * 1000)
+    log.write(known)
+    if request is not None and request.tracer is not None:
         has_failed = outcome.error_code is not None or outcome.status in _FAILED
         is_known = known["key"] is not None
         request.tracer.keep(request, (known, outcome), failed=has_failed, is_known=is_known)

@@ -8,30 +8,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 from tenants.limits.policy import Limit, RateLimits
 
 Headers = dict[str, str]
 
 
+@cache
+def _names(metric: str) -> tuple[str, str, str]:
+    """Return OpenAI's names of the headers about a metric, of which there are two."""
+    begin = "x-ratelimit"
+    return f"{begin}-limit-{metric}", f"{begin}-remaining-{metric}", f"{begin}-reset-{metric}"
+
+
 def of(limits: RateLimits, levels: Sequence[float]) -> Headers:
     """Return the headers; `levels` are a Verdict's."""
+    headers: Headers = {}
     tightest: dict[str, tuple[int, float, Limit]] = {}
     states = []
     for limit, level in zip(limits.all, levels, strict=True):
         left = remaining(limit, level)
         if not limit.seconds:
-            states.append(f'"{limit.label}";r={left}')
+            states.append(f"{limit.label};r={left}")
             continue
-        states.append(f'"{limit.label}";r={left};t={math.ceil(level)}')
+        states.append(f"{limit.label};r={left};t={math.ceil(level)}")
         known = tightest.get(limit.metric)
         if known is None or (left, -level) < (known[0], -known[1]):
             tightest[limit.metric] = (left, level, limit)
-    headers: Headers = {}
     for metric, (left, level, limit) in tightest.items():
-        headers[f"x-ratelimit-limit-{metric}"] = str(limit.amount)
-        headers[f"x-ratelimit-remaining-{metric}"] = str(left)
-        headers[f"x-ratelimit-reset-{metric}"] = go_duration(level)
+        most, rest, reset = _names(metric)
+        headers[most], headers[rest] = str(limit.amount), str(left)
+        headers[reset] = go_duration(level)
     headers["ratelimit-policy"] = limits.described
     headers["ratelimit"] = ", ".join(states)
     return headers
@@ -40,8 +48,10 @@ def of(limits: RateLimits, levels: Sequence[float]) -> Headers:
 def remaining(limit: Limit, level: float) -> int:
     """Return what the bucket would let in at once; a hair's breadth below a whole one counts as whole."""
     if not limit.seconds:
-        return max(limit.amount - int(level), 0)
-    return max(math.floor((limit.seconds - level) / limit.interval + 1e-3), 0)
+        left = limit.amount - int(level)
+    else:
+        left = int((limit.seconds - level) / limit.interval + 1e-3)
+    return left if left > 0 else 0
 
 
 def go_duration(seconds: float) -> str:

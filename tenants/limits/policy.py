@@ -20,8 +20,8 @@ class Limit(Struct, frozen=True):
     """At most `amount` of `metric` per `window` of `seconds` (0: concurrently), for `owner`: key, tenant
     or address.
 
-    `bucket` identifies the owner and what is counted, `label` is its name in headers. `interval` is the
-    seconds in which one more is allowed.
+    `bucket` identifies the owner and what is counted, `label` is its name in headers, as a text of the
+    draft's. `interval` is the seconds in which one more is allowed.
     """
 
     bucket: str
@@ -37,7 +37,7 @@ class Limit(Struct, frozen=True):
 
 def _describe(limit: Limit) -> str:
     window = f";w={limit.seconds}" if limit.seconds else ""
-    return f'"{limit.label}";q={limit.amount}{window}{_UNITS.get(limit.metric, "")}'
+    return f"{limit.label};q={limit.amount}{window}{_UNITS.get(limit.metric, '')}"
 
 
 class RateLimits:
@@ -105,7 +105,7 @@ def _limit(owner: str, of: str, rate: Rate) -> Limit:
         window=rate.window,
         amount=rate.amount,
         seconds=seconds,
-        label="-".join(filter(None, (owner, rate.metric, rate.window))),
+        label=f'"{"-".join(filter(None, (owner, rate.metric, rate.window)))}"',
         interval=seconds / rate.amount,
         counts_tokens=rate.metric == TOKENS,
     )

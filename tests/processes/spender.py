@@ -19,6 +19,7 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
     """Calls that hold, hold more while they run, and are charged for some of it."""
     from gateway_project.lib import ids  # noqa: PLC0415  # after the settings, as what follows
     from gateway_project.lib.errors import BudgetExhausted  # noqa: PLC0415
+    from responses_api.accounting.metered_call import CallEnd  # noqa: PLC0415
     from responses_api.accounting.request_costs import RequestCosts  # noqa: PLC0415
     from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
@@ -63,7 +64,7 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
             if not leg.covers(written) and not await leg.cover(written):
                 break
         usage = Usage(input_fresh=random.randrange(100), output_visible=written)
-        leg.settle(status="completed", usage=usage, usage_source="provider", http_status=200)
+        leg.settle(CallEnd("completed", usage, "provider", 200))
 
 
 async def main(key_id: str, *, is_endless: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from responses_api.accounting import request_costs as accounts
+from responses_api.accounting import asked_call
 from routing.models import ProviderModel
 from tenants.models import BudgetWindow
 from tests.responses_api.accounting.conftest import (
@@ -272,4 +272,4 @@ def test_a_budget_with_plenty_changes_nothing_that_is_sent(
     ask_all(gateway, offered, [body("chat", "chat", "Hi"), body("chat", "chat", "Hi", limit=9000)])
     limits = {call.body.get("max_completion_tokens") for call in gateway.sandbox.calls}
     assert limits == {None, 9000}
-    assert 8 * accounts.LONGEST_ANSWER * OUTPUT_PICO // 1000 < 100 * DOLLAR
+    assert 8 * asked_call.LONGEST_ANSWER * OUTPUT_PICO // 1000 < 100 * DOLLAR

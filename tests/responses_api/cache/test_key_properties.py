@@ -166,9 +166,13 @@ def test_a_field_that_is_not_listed_always_makes_another_key(
     assert key(door, body) != key(door, {**body, name: value})
 
 
-@given(st.lists(st.binary(max_size=4), max_size=5), st.lists(st.binary(max_size=4), max_size=5))
+# What JSON is written with, so that a part may look like the seam between two.
+_part = st.text(st.sampled_from('",\\[]0 é'), max_size=4)
+
+
+@given(st.lists(_part, max_size=5), st.lists(_part, max_size=5))
 @settings(max_examples=examples(500))
-def test_no_two_lists_of_parts_have_one_digest(one: list[bytes], other: list[bytes]) -> None:
+def test_no_two_lists_of_parts_have_one_digest(one: list[str], other: list[str]) -> None:
     assert (keys.digest(one) == keys.digest(other)) == (one == other)
 
 

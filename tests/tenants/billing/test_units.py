@@ -22,6 +22,7 @@ from gateway_project.lib import clock, ids
 from gateway_project.lib.errors import BudgetExhausted, UnpricedModel
 from gateway_project.lib.writer import Writer
 from gateway_project.serving.record_kinds import RECORD_KINDS
+from responses_api.accounting.metered_call import CallEnd
 from responses_api.accounting.request_costs import RequestCosts
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.doors.shapes import ModelCall
@@ -133,8 +134,8 @@ class Shop:
             held = metered.held
             if usage is not None:
                 await metered.fund(usage, None)
-                kind = {"status": "completed", "usage_source": "provider", **settled}
-                metered.settle(usage=usage, http_status=200, **kind)
+                end = {"status": "completed", "usage_source": "provider", **settled}
+                metered.settle(CallEnd(usage=usage, http_status=200, **end))
             costs.end()
         finally:
             await budget_leases.stop()
