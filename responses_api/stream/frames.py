@@ -17,7 +17,7 @@ class FrameRelay(ABC):
 
     __slots__ = (
         "_held", "_identity", "_target", "closing", "ended", "failure", "frames_dropped", "frames_forwarded",
-        "has_output", "meter", "service_tier", "status", "tally",
+        "has_output", "is_filtered", "meter", "service_tier", "status", "tally",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, target: ResolvedTarget, identity: Identity) -> None:
@@ -30,6 +30,7 @@ class FrameRelay(ABC):
         self.closing = b""
         self.has_output = False
         self.ended = False
+        self.is_filtered = False
         self.failure: UpstreamError | None = None
         self.status = "completed"
         self.frames_forwarded = 0

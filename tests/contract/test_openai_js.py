@@ -14,7 +14,7 @@ ANSWER = "You said: How are you?"
 TWO_CALLS = [["get_weather", ["city"]], ["get_weather", ["city"]]]
 TWO_RESULTS = "The tool answered: sunny 0 / sunny 1"
 MODEL_STEPS = 21
-BEFORE_BIRCH = "apple "
+BEFORE_BIRCH = "amber "
 
 
 def expected(model: str) -> dict[str, object]:
