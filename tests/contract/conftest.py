@@ -43,7 +43,7 @@ def addressed(gateway: LiveGateway, acme: Customer, protocol: str) -> dict[str, 
 def block_birch(name: str, provider: Provider) -> None:
     """Make an alias whose answers end at the word birch, the second that the sandbox writes for [chunks]."""
     alias = rows.alias(name, (provider, "sandbox-1"))
-    only = {"action": "block", "stages": ["output"], "config": {"terms": ["birch"]}}
+    only: Json = {"action": "block", "stages": ["output"], "config": {"terms": ["birch"]}}
     guardrails.guardrail(f"{name}-words", alias=alias, **only)
 
 

@@ -146,7 +146,7 @@ def test_a_command_sees_and_closes_what_workers_told_redis(
         assert passage is not None
         passage.failed(UpstreamRateLimited("x", retry_after_seconds=600.0))
         passage.leave()
-        await asyncio.to_thread(until, there.open_circuits)
+        await asyncio.to_thread(until, lambda: bool(there.open_circuits()))
         (name,) = [each.scope.name for each in there.open_circuits()]
         said = await asyncio.to_thread(_said, capsys, "show_circuits")
         assert f"{name}  " in said
@@ -171,8 +171,7 @@ def test_the_console_shows_a_circuit_and_closes_it(gateway: LiveGateway, operato
     boss = console_session.operator()
     cookies = {django_settings.SESSION_COOKIE_NAME: boss.cookie}
     address = f"{gateway.root_url}/console/circuits/"
-    patient = {"follow_redirects": True, "timeout": GIVE_UP_SECONDS, "trust_env": False}
-    with httpx.Client(cookies=cookies, **patient) as browser:
+    with httpx.Client(cookies=cookies, follow_redirects=True, timeout=GIVE_UP_SECONDS) as browser:
         page = browser.get(address)
         assert name in html.unescape(page.text)
         (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[:1]
