@@ -20,6 +20,9 @@ class CleanTexts:
         self._newer: set[bytes] = set()
         self._older: set[bytes] = set()
 
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
     def without(self, texts: list[str]) -> tuple[list[str], list[bytes]]:
         """Return the texts that are not known to be clean, and the digests to `add` if they are."""
         unknown: list[str] = []

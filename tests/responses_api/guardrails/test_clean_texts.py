@@ -77,18 +77,12 @@ def test_a_text_and_a_definition_of_a_tool_are_judged_by_their_own_rules() -> No
     assert engine.check_request(tool).refusal is not None
 
 
-def test_what_is_remembered_is_bounded(
-    searched: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean_texts, "MOST_TEXTS", 4)
-    engine = engine_of("forbidden")
+    known = clean_texts.CleanTexts()
     for number in range(100):
-        engine.check_request(said(TURN.format(number)))
-    assert (
-        sum(len(kept) for kept in (engine._clean["input"]._newer, engine._clean["input"]._older))
-        <= 8
-    )
-    before = len(searched)
-    engine.check_request(said(TURN.format(99)))
-    engine.check_request(said(TURN.format(0)))
-    assert len(searched) == before + 1
+        _, digests = known.without([TURN.format(number)])
+        known.add(digests)
+        assert len(known) <= 8
+    assert known.without([TURN.format(99)])[0] == []
+    assert known.without([TURN.format(0)])[0] == [TURN.format(0)]

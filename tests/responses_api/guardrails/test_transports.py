@@ -1,4 +1,4 @@
-"""What a guardrail of answers does is the same for each door, transport and action; none is left out."""
+"""A guardrail of answers does the same for each door, transport and action; none is left out."""
 
 from __future__ import annotations
 
