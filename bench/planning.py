@@ -67,7 +67,7 @@ class _Attempt:
         progress: Any = SimpleNamespace(opened_at=time.monotonic())
         self._choice: Any = lambda: LaneChoice(
             table, USUAL_POLICY, caller, lanes, progress,
-            all_open=False, streams=True, commit_seconds=15.0, wait_seconds=5.0,
+            all_open=False, streams=True, commit_seconds=15.0, wait_seconds=5.0, whole_seconds=3600.0,
         )  # fmt: skip
         self._headers = [(b"content-type", b"text/event-stream"), *[(b"x-other", b"x")] * 8]
 

@@ -17,6 +17,7 @@ from responses_api.storage import records
 from responses_api.storage.items import identify_item
 from responses_api.storage.records import StoreSpec
 from responses_api.webhooks import endpoints
+from routing.protocols.shared.envelope import Maker
 from tenants.models import ApiKey, Tenant
 
 CHAINS = 8
@@ -56,7 +57,7 @@ def _store(random: Random, key: ApiKey, after: tuple[str, str], at: datetime) ->
     provider = alias.targets[0].partition("/")[0]
     with connection.cursor() as cursor:
         response = _response(response_id, parent, alias.name, answer, at)
-        records.insert_response(cursor, spec, response, provider)
+        records.insert_response(cursor, spec, response, Maker(provider))
     expires_at = at + timedelta(days=key.tenant.retention_days)
     StoredResponse.objects.filter(pk=response_id).update(created_at=at, expires_at=expires_at)
     return response_id, root or response_id

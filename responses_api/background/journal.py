@@ -15,6 +15,7 @@ from responses_api.background.runs import Append, Begin, Finish, Owned
 from responses_api.models import Status
 from responses_api.process.interruption import RunEnded
 from responses_api.storage.stores import write
+from routing.protocols.shared.envelope import Maker
 
 logger = logging.getLogger("tollgate.background")
 
@@ -78,7 +79,7 @@ class Journal:
             state = RunState(Status.IN_PROGRESS, events.last)
             await self._write(Append(self._run, events), state)
 
-    async def finish(self, response: Json, provider: str, closing: bytes) -> NumberedEvents:
+    async def finish(self, response: Json, maker: Maker, closing: bytes) -> NumberedEvents:
         """End the run with this Response; return its last events, which are stored with it.
 
         Raise RunEnded or StoreUnavailable.
@@ -86,7 +87,7 @@ class Journal:
         self.is_ending = True
         last = self._last_number
         events = self.number(closing)
-        record = Finish(self._run, last, events, response, provider)
+        record = Finish(self._run, last, events, response, maker)
         try:
             await self._write(record, RunState(response["status"], events.last))
         except (RunEnded, StoreUnavailable):

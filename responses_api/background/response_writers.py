@@ -17,6 +17,7 @@ from responses_api.background.runs import Begin
 from responses_api.process.interruption import RunEnded
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.stream import events as response_events
+from routing.protocols.shared.envelope import Maker
 
 logger = logging.getLogger("tollgate.background")
 
@@ -29,9 +30,9 @@ class RunStore:
         self._journal = journal
         self.closing = b""
 
-    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
+    async def save(self, answer: Json, maker: Maker, closing: bytes) -> None:
         try:
-            stored = await self._journal.finish(answer, provider, closing)
+            stored = await self._journal.finish(answer, maker, closing)
         except RunEnded as error:
             raise StoreUnavailable("the run has ended") from error
         self.closing = stored.events

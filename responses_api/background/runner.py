@@ -27,6 +27,7 @@ from responses_api.stream import events as response_events
 from responses_api.stream import response as response_object
 from responses_api.stream.events import CREATED, IN_PROGRESS, QUEUED
 from responses_api.stream.upstream_reader import Identity
+from routing.protocols.shared.envelope import NOBODY
 from tenants.keys import caller
 
 logger = logging.getLogger("tollgate.background")
@@ -132,6 +133,6 @@ async def _fail(queued: Order, journal: Journal, error: GatewayError) -> None:
     response = response_object.failed(queued.response, [], code, message)
     closing = response_events.terminal(journal.last_number + 1, response)
     try:
-        await journal.finish(response, "", closing)
+        await journal.finish(response, NOBODY, closing)
     except (RunEnded, StoreUnavailable) as reason:
         logger.warning("the failure of a response was not stored: %r", reason)

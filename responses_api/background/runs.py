@@ -35,6 +35,7 @@ from responses_api.stream import events as response_events
 from responses_api.stream import response as response_object
 from responses_api.stream.events import IN_PROGRESS
 from responses_api.webhooks.events import enqueue
+from routing.protocols.shared.envelope import NOBODY, Maker
 
 # Renewed every three seconds (gateway_project/lib/renewals.py).
 LEASE = timedelta(seconds=10)
@@ -77,7 +78,7 @@ class Finish(Struct, frozen=True):
     last_number: int
     closing: NumberedEvents
     response: Json
-    provider: str
+    maker: Maker
 
 
 class RunRenewal(Struct, frozen=True):
@@ -153,7 +154,7 @@ def write_renewals(cursor: CursorWrapper, renewals: Sequence[RunRenewal]) -> Seq
 
 def _begin(cursor: CursorWrapper, begin: Begin, now: datetime) -> None:
     store_spec, response_id = begin.store_spec, begin.response["id"]
-    records.insert_response(cursor, store_spec, begin.response, "")
+    records.insert_response(cursor, store_spec, begin.response, NOBODY)
     row = (
         response_id,
         store_spec.tenant_id,
@@ -185,7 +186,7 @@ def _finish(cursor: CursorWrapper, finish: Finish, now: Any) -> bool:
     if not cursor.rowcount:
         return _is_so(cursor, (*place, response["status"], last))
     _insert_events(cursor, run.tenant_id, run.response_id, finish.closing)
-    _store_ended(cursor, run.tenant_id, response, finish.provider)
+    _store_ended(cursor, run.tenant_id, response, finish.maker)
     return True
 
 
@@ -199,16 +200,21 @@ def _insert_events(cursor: CursorWrapper, tenant_id: int, run_id: str, new: Numb
         cursor.execute(_INSERT_CHUNK, (tenant_id, run_id, new.first, new.last, new.events))
 
 
-def _store_ended(cursor: CursorWrapper, tenant_id: int, response: Json, provider: str) -> None:
+def _store_ended(cursor: CursorWrapper, tenant_id: int, response: Json, maker: Maker) -> None:
     """Store what a run that has ended leaves behind."""
     row = StoredResponse.objects.filter(tenant=tenant_id, pk=response["id"])
-    row.update(body=records.body_of(response), status=response["status"], provider=provider)
+    row.update(
+        body=records.body_of(response),
+        status=response["status"],
+        provider=maker.provider,
+        account=maker.account,
+    )
     records.insert_output(cursor, tenant_id, response)
     found = row.values_list("conversation_id", "background").first()
     conversation_id, in_background = found or ("", False)
     if conversation_id:
         given = _own_input(tenant_id, response["id"])
-        records.append_turn(tenant_id, conversation_id, given, response, provider)
+        records.append_turn(tenant_id, conversation_id, given, response, maker)
     if in_background:
         enqueue(tenant_id, response["id"], response["status"])
 
@@ -351,7 +357,9 @@ def _end(
         raise AssertionError("a locked run was changed")
     with connection.cursor() as cursor:
         _insert_events(cursor, tenant_id, response_id, closing)
-        _store_ended(cursor, tenant_id, response, run.response.provider)
+        _store_ended(
+            cursor, tenant_id, response, Maker(run.response.provider, run.response.account)
+        )
     transaction.on_commit(lambda: notify.publish(response_id))
     return response
 

@@ -33,6 +33,7 @@ class CacheEntry(Struct, frozen=True):
     source: str
     made_at: float
     headers: dict[str, str] = {}
+    account: str = ""
 
     @property
     def size(self) -> int:
@@ -85,6 +86,7 @@ def entry_of(attempt: Attempt, replay: Replay, now: float) -> CacheEntry | None:
         source=source,
         made_at=now,
         headers={n: v for n, v in attempt.reply_headers.items() if n == DROPPED_HEADER},
+        account=target.credential_id,
     )
 
 
@@ -98,6 +100,7 @@ class _Packed(Struct, array_like=True):
     source: str
     made_at: float
     headers: dict[str, str]
+    account: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Packed)
@@ -112,6 +115,7 @@ def pack(entry: CacheEntry) -> str:
         entry.source,
         entry.made_at,
         entry.headers,
+        entry.account,
     )
     return msgspec.json.encode(packed).decode()
 
@@ -127,4 +131,5 @@ def unpack(text: str) -> CacheEntry:
         packed.source,
         packed.made_at,
         packed.headers,
+        packed.account,
     )

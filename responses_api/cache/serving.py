@@ -29,6 +29,7 @@ from responses_api.calls.outcome import Outcome, describe_call, log_outcome
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.services import Services
 from responses_api.stream.upstream_reader import Identity
+from routing.protocols.shared.envelope import Maker
 from tenants.token_classes import Usage
 
 logger = logging.getLogger("tollgate.cache")
@@ -144,7 +145,7 @@ async def _stored(served: HitServed, answer: Json, closing: bytes) -> bool:
     if store is None:
         return True
     try:
-        await store.save(answer, served.entry.provider, closing)
+        await store.save(answer, Maker(served.entry.provider, served.entry.account), closing)
     except StoreUnavailable as error:
         logger.error("not stored: %s", error, extra={"request_id": served.admitted.request_id})
         return False

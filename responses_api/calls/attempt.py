@@ -201,9 +201,13 @@ class Attempt:
 
     @property
     def end_code(self) -> str | None:
-        """Return the code of an answer that a guardrail ended, for the ledger and the log."""
-        is_blocked = self._guarded is not None and self._guarded.is_blocked
-        return CONTENT_FILTER if is_blocked else None
+        """Return the code of an answer that a guardrail or the provider's own filter ended, for the ledger
+        and the log."""
+        return CONTENT_FILTER if self._is_blocked or self.reader.is_filtered else None
+
+    @property
+    def _is_blocked(self) -> bool:
+        return self._guarded is not None and self._guarded.is_blocked
 
     @property
     def may_report(self) -> bool:
@@ -368,7 +372,7 @@ class Attempt:
         reader = self.reader
         if not reader.ended or self._is_cut_short:
             return None
-        if reader.meter.own is None and self.end_code is not None:  # we left before the report
+        if reader.meter.own is None and self._is_blocked:  # we left before the report
             return None
         if reader.status == "failed" and reader.meter.own is None:
             return None

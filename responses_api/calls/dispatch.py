@@ -348,4 +348,5 @@ def _choice(
         streams=call.stream,
         commit_seconds=timeouts.total_stream if is_background else commit,
         wait_seconds=BACKGROUND_WAIT_SECONDS if is_background else policy.wait_seconds,
+        whole_seconds=whole,
     )

@@ -37,6 +37,7 @@ from responses_api.process.response_writer import ResponseWriter
 from responses_api.process.running_call import CallPhase, Channel, RunningCall, StoppedCall
 from responses_api.services import Services
 from responses_api.stream.upstream_reader import Identity, UpstreamReader
+from routing.protocols.shared.envelope import NOBODY, Maker
 
 logger = logging.getLogger("tollgate.exchange")
 
@@ -338,8 +339,8 @@ class Exchange:
             keeper.keep(attempt)
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
-        reader, provider = attempt.reader, attempt.target.provider
-        out = await self._store_answer(reader, provider, self._with_usage(reader, out))
+        reader, maker = attempt.reader, Maker.of(attempt.target)
+        out = await self._store_answer(reader, maker, self._with_usage(reader, out))
         self._bytes_out += len(out)
         self._settle(status, attempt.end_code, 200)
         return out
@@ -354,14 +355,14 @@ class Exchange:
 
     # Store
 
-    async def _store_answer(self, reader: UpstreamReader, provider: str, out: bytes) -> bytes:
+    async def _store_answer(self, reader: UpstreamReader, maker: Maker, out: bytes) -> bytes:
         """Store the answer and return `out`, which ends it; it says so if storing failed."""
         store = self._admitted.store
         if store is None or (answer := reader.answer()) is None:
             return out
         self.progress.phase = Phase.STORING
         try:
-            await store.save(answer, provider, out)
+            await store.save(answer, maker, out)
         except StoreUnavailable as error:
             logger.error("not stored: %s", error, extra={"request_id": self.request_id})
             return out.removesuffix(reader.closing) + reader.closing_unstored()
@@ -378,7 +379,7 @@ class Exchange:
         closing = reader.closing if reader.ended else reader.failed(Interruption.CANCELLED.error())
         closing = self._with_usage(reader, closing)
         answer = {**(reader.answer() or {}), "status": "cancelled", "error": None}
-        hold(_log_failure(store.save(answer, attempt.target.provider, closing)), "keep-abandoned")
+        hold(_log_failure(store.save(answer, Maker.of(attempt.target), closing)), "keep-abandoned")
 
     # End
 
@@ -454,8 +455,8 @@ class Exchange:
         if not self._admitted.door.ends_whole:
             return out
         attempt = self._dispatch.attempt
-        provider = "" if attempt is None else attempt.target.provider
-        return await self._store_answer(reader, provider, self._with_usage(reader, out))
+        maker = NOBODY if attempt is None else Maker.of(attempt.target)
+        return await self._store_answer(reader, maker, self._with_usage(reader, out))
 
     async def _send_last_word(self, error: GatewayError, out: bytes) -> None:
         await self._life_signs.wait_until_sent()

@@ -2,8 +2,8 @@
 
 * At most `max_attempts` lanes are asked.
 * A lane is asked again only if it is the only one, and was not reached or says it is busy.
-* No pause lasts longer than a client waits for the beginning of its answer; after that another lane may still
-  answer, while the client is shown that its call goes on.
+* No pause before the same lane is asked again lasts longer than a client waits for the beginning of its
+  answer; after that another lane may still answer, while the client is shown that its call goes on.
 * A second attempt at the same provider is taken from that provider's retry budget.
 * If the circuits of all lanes are open, a short pause is waited for; then a lane that failed is asked all
   the same, by a few calls at once. Those that asked to be left alone are.
@@ -59,7 +59,7 @@ class LaneChoice:
         "_all_open", "_asked", "_caller", "_deadline", "_errors", "_failed", "_has_begun",
         "_kind", "_planned", "_policy", "_progress", "_refused", "_streams", "_suspects", "_table",
         "_waited",
-        "_waits", "outcomes", "waiting_for",
+        "_waits", "_waits_until", "outcomes", "waiting_for",
     )  # fmt: skip
 
     def __init__(
@@ -74,15 +74,18 @@ class LaneChoice:
         streams: bool,
         commit_seconds: float,
         wait_seconds: float,
+        whole_seconds: float,
     ) -> None:
-        """`lanes` as they were planned; with `all_open` their circuits were open then. No pause ends later
-        than `commit_seconds` after the call, and those for open circuits take at most `wait_seconds`."""
+        """`lanes` as they were planned; with `all_open` their circuits were open then. No pause before a lane
+        is asked again ends later than `commit_seconds` after the call. Those for open circuits take at most
+        `wait_seconds`, and of a stream end within `whole_seconds`: its client sees signs of life."""
         self._table = table
         self._policy = policy
         self._caller = caller
         self._progress = progress
         self._deadline = progress.opened_at + commit_seconds
         self._waits = wait_seconds
+        self._waits_until = progress.opened_at + (whole_seconds if streams else commit_seconds)
         self._planned = lanes
         self._all_open = all_open
         self._streams = streams
@@ -217,7 +220,7 @@ class LaneChoice:
         state = self._state(self._soonest())
         rest = (state.open_until or 0.0) - clock.timestamp()
         rest = max(rest, LOOK_SECONDS if state.is_probing else 0.01)
-        if self._waited + rest > self._waits or clock.monotonic() + rest >= self._deadline:
+        if self._waited + rest > self._waits or clock.monotonic() + rest >= self._waits_until:
             return None
         return rest
 

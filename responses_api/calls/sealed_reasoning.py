@@ -15,19 +15,25 @@ DROPPED = "reasoning.encrypted_content"
 
 
 def is_left_behind(call: ModelCall, lane: ResolvedTarget) -> bool:
-    """Return whether the history of the call has reasoning that another provider sealed. It is not sent."""
+    """Return whether the history of the call has reasoning that another provider, or another account of this
+    one, sealed. It is not sent."""
     given = call.body.get("input")
     if not (call.history and isinstance(given, list)):
         return False
     own = envelope.beginning(lane.protocol, lane.provider)
-    return any(_is_foreign(item, own) for item in given[: call.history])
+    return any(_is_foreign(item, own, lane) for item in given[: call.history])
 
 
-def _is_foreign(item: object, own: str) -> bool:
+def _is_foreign(item: object, own: str, lane: ResolvedTarget) -> bool:
     if not _is_sealed(item):
         return False
     sealed = item["encrypted_content"]  # type: ignore[index]  # it is an object, as was seen
-    return isinstance(sealed, str) and envelope.is_ours(sealed) and not sealed.startswith(own)
+    if not (isinstance(sealed, str) and envelope.is_ours(sealed)):
+        return False
+    if not sealed.startswith(own):
+        return True
+    found = envelope.unpack(sealed)
+    return found is not None and not found.belongs_to(lane)
 
 
 def is_unreadable(error: GatewayError) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from responses_api.guardrails import request_checks
+from responses_api.guardrails.clean_texts import CleanTexts
 from responses_api.guardrails.findings import findings_of
 from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.output import OutputGuard
@@ -84,6 +85,7 @@ class Engine:
         self._input = build_scanner(_at(specs, "input"))
         self._output = build_scanner(_at(specs, "output"))
         self._definitions = build_scanner(_at(specs, "tools"))
+        self._clean: dict[Stage, CleanTexts] = {"input": CleanTexts(), "tools": CleanTexts()}
         self._tools = tuple(spec for spec in specs if spec.kind == "tools")
         self._limits = tuple(spec for spec in _at(specs, "input") if spec.kind == "input_limits")
 
@@ -134,15 +136,20 @@ class Engine:
 
     def _may_find(self, segments: Sequence[RequestSegment]) -> bool:
         """Tell quickly whether anything may be found in any of the texts. Almost always they are one to look
-        at: what divides them cannot be part of a word, or hide one."""
+        at: what divides them cannot be part of a word, or hide one. Of a conversation that goes on only what
+        is new is looked at; another rule makes another engine, which looks at everything."""
         stages: tuple[tuple[Stage, bool], ...] = (("input", False), ("tools", True))
         for stage, is_definition in stages:
             scanner = self._scanner(stage)
             if not scanner:
                 continue
             texts = [one.text for one in segments if (one.surface == _DEFINITION) is is_definition]
-            if scanner.is_anchored or scanner.may_find("\x00".join(texts)):
+            if scanner.is_anchored:
                 return True
+            unknown, digests = self._clean[stage].without(texts)
+            if unknown and scanner.may_find("\x00".join(unknown)):
+                return True
+            self._clean[stage].add(digests)
         return False
 
     def _check_segment(
@@ -152,7 +159,9 @@ class Engine:
         text = segment.text
         stage: Stage = "tools" if segment.surface == _DEFINITION else "input"
         scanner = self._scanner(stage)
-        if not scanner.may_find(text):
+        unknown, digests = self._clean[stage].without([text])
+        if not (unknown and scanner.may_find(text)):
+            self._clean[stage].add(digests)
             return text, text
         window = HoldBackWindow(scanner, _is_masked)
         sent, hits = window.feed(text, is_last=True)

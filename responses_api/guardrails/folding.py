@@ -14,10 +14,14 @@ _MAX_KNOWN = 20_000
 
 
 def _fold_char(char: str) -> str:
-    if char in _INVISIBLE or unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f":
+    if char in _INVISIBLE or unicodedata.category(char) == "Cf" or _selects_variation(char):
         return ""
     plain = unicodedata.normalize("NFKD", char).casefold()
     return unicodedata.normalize("NFKD", plain)
+
+
+def _selects_variation(char: str) -> bool:
+    return "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
 
 
 class _Folds(dict[str, str]):

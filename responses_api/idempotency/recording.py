@@ -23,6 +23,7 @@ from responses_api.process.response_writer import ResponseWriter
 from responses_api.storage.idempotent_calls import Found, KeyedCallEnd
 from responses_api.storage.pieces import LARGE_BYTES
 from responses_api.storage.stores import AnswerStore
+from routing.protocols.shared.envelope import Maker
 
 _SIGNS_OF_LIFE = (b":", b"event: keepalive\n")
 
@@ -182,6 +183,6 @@ class _RecordedStore:
         self._store = store
         self._recording = recording
 
-    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
-        saving = self._store.save(answer, provider, closing)
+    async def save(self, answer: Json, maker: Maker, closing: bytes) -> None:
+        saving = self._store.save(answer, maker, closing)
         await asyncio.gather(saving, self._recording.commit(closing))

@@ -64,6 +64,8 @@ class StoredResponse(TenantOwned):
     provider = models.CharField(
         max_length=100, blank=True, help_text=_("The provider that answered it.")
     )
+    # The id of the credential it was asked with, whose account alone can open what it sealed.
+    account = models.CharField(max_length=36, blank=True, default="", db_default="")
     status = models.CharField(max_length=16, choices=Status.choices)
     background = models.BooleanField(default=False)
     body = models.BinaryField()
@@ -215,12 +217,14 @@ class Conversation(TenantOwned):
 
 
 class ConversationItem(TenantOwned):
-    """One item of a conversation. `provider` made it; empty if none did."""
+    """One item of a conversation. `provider` made it, asked with the credential `account`; empty if none
+    did."""
 
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="items")
     position = models.PositiveBigIntegerField()
     item_id = models.CharField(max_length=200)
     provider = models.CharField(max_length=100, blank=True)
+    account = models.CharField(max_length=36, blank=True, default="", db_default="")
     body = models.BinaryField()
 
     class Meta:

@@ -24,6 +24,7 @@ from responses_api.storage.records import INPUT
 from routing.protocols import responses
 from routing.protocols.shared import envelope
 from routing.protocols.shared.conversation import kind_of
+from routing.protocols.shared.envelope import NOBODY, Maker
 
 # An item that we sealed says itself who may open it.
 _OURS = (envelope.PREFIX, compaction.PREFIX)
@@ -31,17 +32,19 @@ _CONTINUABLE = frozenset({Status.COMPLETED.value, Status.INCOMPLETE.value})
 
 # Parents first: depth counts from the newest response back.
 _CHAIN = """
-WITH RECURSIVE chain (id, parent_id, root_id, conversation_id, until, status, provider, depth) AS (
-    SELECT id, parent_id, root_id, conversation_id, conversation_until, status, provider, 0
+WITH RECURSIVE chain (id, parent_id, root_id, conversation_id, until, status, provider, account,
+    depth) AS (
+    SELECT id, parent_id, root_id, conversation_id, conversation_until, status, provider,
+        account, 0
     FROM responses_api_storedresponse WHERE tenant_id = %s AND id = %s
     UNION ALL
     SELECT r.id, r.parent_id, r.root_id, r.conversation_id, r.conversation_until, r.status,
-        r.provider, chain.depth + 1
+        r.provider, r.account, chain.depth + 1
     FROM responses_api_storedresponse r JOIN chain ON r.id = chain.parent_id
     WHERE r.tenant_id = %s
 )
 SELECT chain.parent_id, chain.root_id, chain.conversation_id, chain.until, chain.status,
-    SUM(LENGTH(item.body)) OVER (), chain.provider, item.side,
+    SUM(LENGTH(item.body)) OVER (), chain.provider, chain.account, item.side,
     CASE WHEN SUM(LENGTH(item.body)) OVER () <= %s THEN item.body END
 FROM chain LEFT JOIN responses_api_storeditem item
     ON item.response_id = chain.id AND item.tenant_id = %s
@@ -87,8 +90,8 @@ def load(tenant_id: int, response_id: str) -> Chain | None:
     size = int(total or 0)
     check_history(size, (row[-1] for row in rows), "previous_response_id")
     items = [
-        mark_for_maker(orjson.loads(body), provider if side != INPUT else "")
-        for *_, provider, side, body in rows
+        mark_for_maker(orjson.loads(body), Maker(provider, account) if side != INPUT else NOBODY)
+        for *_, provider, account, side, body in rows
         if body is not None
     ]
     _, _, conversation_id, until, *_ = rows[0]
@@ -121,14 +124,14 @@ def conversation(tenant_id: int, conversation_id: str, until: int | None = None)
     rows = list(
         reading.within(found, "items__body", settings.MAX_HISTORY_BYTES)
         .order_by("items__position")
-        .values_list("items__position", "items__provider", "within", "total")
+        .values_list("items__position", "items__provider", "items__account", "within", "total")
     )
     if not rows:
         return None
     check_history(int(rows[0][-1] or 0), (body for *_, body, _ in rows), "conversation")
     said = [
-        (position, mark_for_maker(orjson.loads(body), provider), len(body))
-        for position, provider, body, _ in rows
+        (position, mark_for_maker(orjson.loads(body), Maker(provider, account)), len(body))
+        for position, provider, account, body, _ in rows
         if body is not None and (until is None or position < until)
     ]
     return Chain(
@@ -145,16 +148,17 @@ def load_referenced(tenant_id: int, item_ids: Collection[str]) -> dict[str, Json
     found = reading.find_items(tenant_id, item_ids)
     named = [found[item_id].body for item_id in item_ids if item_id in found]
     check_history(sum(map(len, named)), named, "input")
-    return {n: mark_for_maker(orjson.loads(kept.body), kept.provider) for n, kept in found.items()}
+    return {n: mark_for_maker(orjson.loads(kept.body), kept.maker) for n, kept in found.items()}
 
 
-def mark_for_maker(item: Json, provider: str) -> Json:
+def mark_for_maker(item: Json, maker: Maker) -> Json:
     """Prepare an item for another turn. An item that only its maker understands is marked with the maker's
-    name, so that it is never sent to another (docs/wire.md, pitfall 24); so is reasoning without a
-    payload, whose id means nothing to others."""
-    if not provider or kind_of(item) not in {"reasoning", "compaction"}:
+    name and account, so that it is never sent to another (docs/wire.md, pitfall 24); so is reasoning
+    without a payload, whose id means nothing to others."""
+    if not maker.provider or kind_of(item) not in {"reasoning", "compaction"}:
         return item
     sealed = item.get("encrypted_content")
     if isinstance(sealed, str) and sealed.startswith(_OURS):
         return item
-    return {**item, "encrypted_content": envelope.pack(responses.PROTOCOL.name, provider, sealed)}
+    packed = envelope.pack(responses.PROTOCOL.name, maker.provider, sealed, maker.account)
+    return {**item, "encrypted_content": packed}

@@ -21,14 +21,15 @@ from responses_api.storage.pages import items_page
 from responses_api.storage.pieces import LARGE_BYTES, Pieces, Stored, segment, with_sizes
 from responses_api.storage.query import Paging
 from responses_api.storage.reading import find_items
+from routing.protocols.shared.envelope import NOBODY, Maker
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item on its way into a conversation. `provider` made it; empty if none did."""
+    """An item on its way into a conversation. `maker` is empty if no provider made it."""
 
     item: Json
-    provider: str = ""
+    maker: Maker = NOBODY
 
 
 def conversation_not_found() -> NotFound:
@@ -85,10 +86,10 @@ def delete(tenant_id: int, conversation_id: str) -> None:
 
 
 def append(
-    tenant_id: int, conversation_id: str, items: Iterable[Json], provider: str = ""
+    tenant_id: int, conversation_id: str, items: Iterable[Json], maker: Maker = NOBODY
 ) -> list[Json]:
     """Append items made by one provider, or by none. See `append_entries`."""
-    return append_entries(tenant_id, conversation_id, [Entry(item, provider) for item in items])
+    return append_entries(tenant_id, conversation_id, [Entry(item, maker) for item in items])
 
 
 @transaction.atomic
@@ -111,7 +112,8 @@ def append_entries(tenant_id: int, conversation_id: str, entries: Sequence[Entry
             conversation_id=conversation_id,
             position=position,
             item_id=item["id"],
-            provider=entry.provider,
+            provider=entry.maker.provider,
+            account=entry.maker.account,
             body=orjson.dumps(item),
         )
         for position, (entry, item) in enumerate(zip(entries, stored, strict=True), start)
@@ -205,7 +207,7 @@ def _resolve_references(tenant_id: int, items: Sequence[Json]) -> list[Entry]:
         if found is None:
             at = f"items[{position}].id"
             raise BadRequest(f"Invalid value for '{at}': no stored item has this id.", param=at)
-        entries.append(Entry(orjson.loads(found.body), found.provider))
+        entries.append(Entry(orjson.loads(found.body), found.maker))
     return entries
 
 

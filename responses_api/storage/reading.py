@@ -30,6 +30,7 @@ from responses_api.storage.pieces import (
 )
 from responses_api.storage.query import Paging
 from responses_api.stream.response import output_texts
+from routing.protocols.shared.envelope import NOBODY, Maker
 
 # Items up to this size are read with the list of them.
 INLINE_BYTES = 8 * 1024
@@ -37,10 +38,10 @@ INLINE_BYTES = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Referenced:
-    """A stored item's JSON. `provider` made it; empty if unknown."""
+    """A stored item's JSON. `maker` is empty if unknown."""
 
     body: bytes
-    provider: str
+    maker: Maker
 
 
 def response_not_found() -> NotFound:
@@ -167,17 +168,17 @@ def find_items(tenant_id: int, item_ids: Iterable[str]) -> dict[str, Referenced]
     most = settings.MAX_HISTORY_BYTES
     given, sent = {}, {}
     items = within(_newest(StoredItem.objects.filter(**mine), "item_id", "side"), "body", most)
-    for item_id, body, side, provider in items.values_list(
-        "item_id", "within", "side", "response__provider"
+    for item_id, body, side, *maker in items.values_list(
+        "item_id", "within", "side", "response__provider", "response__account"
     ):
         if side == StoredItem.Side.OUTPUT:
-            given[item_id] = Referenced(_fits(body), provider)
+            given[item_id] = Referenced(_fits(body), Maker(*maker))
         else:
-            sent[item_id] = Referenced(_fits(body), "")
+            sent[item_id] = Referenced(_fits(body), NOBODY)
     items = within(_newest(ConversationItem.objects.filter(**mine), "item_id"), "body", most)
     held = {
-        item_id: Referenced(_fits(body), provider)
-        for item_id, body, provider in items.values_list("item_id", "within", "provider")
+        item_id: Referenced(_fits(body), Maker(*maker))
+        for item_id, body, *maker in items.values_list("item_id", "within", "provider", "account")
     }
     return sent | held | given
 

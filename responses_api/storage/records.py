@@ -20,6 +20,7 @@ from responses_api.models import StoredItem
 from responses_api.storage.completions import stored_body
 from responses_api.storage.conversations import Entry, append_entries
 from responses_api.storage.items import identify_all, identify_item
+from routing.protocols.shared.envelope import Maker
 
 INPUT, OUTPUT = StoredItem.Side.INPUT.value, StoredItem.Side.OUTPUT.value
 
@@ -42,11 +43,11 @@ class StoreSpec(Struct, frozen=True):
 
 
 class ResponseRecord(Struct, frozen=True):
-    """A response that has ended; `provider` answered it."""
+    """A response that has ended; `maker` answered it."""
 
     store_spec: StoreSpec
     response: Json
-    provider: str
+    maker: Maker
 
 
 class CompletionRecord(Struct, frozen=True):
@@ -62,9 +63,9 @@ class CompletionRecord(Struct, frozen=True):
 
 _INSERT_RESPONSE = """
 INSERT INTO responses_api_storedresponse (id, tenant_id, parent_id, root_id, conversation_id,
-    conversation_until, key_public_id, model, provider, status, background, body, created_at,
-    expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+    conversation_until, key_public_id, model, provider, account, status, background, body,
+    created_at, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 _INSERT_ITEM = """
 INSERT INTO responses_api_storeditem (tenant_id, response_id, side, position, item_id, body)
@@ -81,7 +82,7 @@ def write_responses(cursor: CursorWrapper, records: Sequence[ResponseRecord]) ->
     now = clock.now()
     responses, items = [], []
     for record in records:
-        responses.append(response_row(record.store_spec, record.response, record.provider, now))
+        responses.append(response_row(record.store_spec, record.response, record.maker, now))
         items += item_rows(record.store_spec, record.response)
     cursor.executemany(_INSERT_RESPONSE, responses)
     cursor.executemany(_INSERT_ITEM, items)
@@ -89,7 +90,7 @@ def write_responses(cursor: CursorWrapper, records: Sequence[ResponseRecord]) ->
     for record in sorted(records, key=lambda record: record.store_spec.conversation_id):
         if record.store_spec.conversation_id:
             store_spec = record.store_spec
-            turn = (store_spec.own_input, record.response, record.provider)
+            turn = (store_spec.own_input, record.response, record.maker)
             append_turn(store_spec.tenant_id, store_spec.conversation_id, *turn)
     return [None] * len(records)
 
@@ -101,7 +102,7 @@ def write_completions(cursor: CursorWrapper, records: Sequence[CompletionRecord]
 
 
 def response_row(
-    store_spec: StoreSpec, response: Json, provider: str, now: datetime
+    store_spec: StoreSpec, response: Json, maker: Maker, now: datetime
 ) -> tuple[Any, ...]:
     """Return the row of a response, in the order of `_INSERT_RESPONSE`."""
     return (
@@ -113,7 +114,8 @@ def response_row(
         store_spec.conversation_until,
         store_spec.key_public_id,
         store_spec.model[:300],
-        provider,
+        maker.provider,
+        maker.account,
         response["status"],
         bool(response.get("background")),
         body_of(response),
@@ -123,10 +125,10 @@ def response_row(
 
 
 def insert_response(
-    cursor: CursorWrapper, store_spec: StoreSpec, response: Json, provider: str
+    cursor: CursorWrapper, store_spec: StoreSpec, response: Json, maker: Maker
 ) -> None:
     """Insert one response with its items in the current transaction."""
-    cursor.execute(_INSERT_RESPONSE, response_row(store_spec, response, provider, clock.now()))
+    cursor.execute(_INSERT_RESPONSE, response_row(store_spec, response, maker, clock.now()))
     cursor.executemany(_INSERT_ITEM, item_rows(store_spec, response))
 
 
@@ -164,14 +166,14 @@ def insert_output(cursor: CursorWrapper, tenant_id: int, response: Json) -> None
 
 
 def append_turn(
-    tenant_id: int, conversation_id: str, own_input: list[Json], response: Json, provider: str
+    tenant_id: int, conversation_id: str, own_input: list[Json], response: Json, maker: Maker
 ) -> None:
     """Append what a response was given and gave to its conversation; nothing if that was deleted, and
     nothing for a failed response, because its input may be sent again."""
     if response["status"] not in {"completed", "incomplete"}:
         return
     given = [Entry(item) for item in own_input]
-    gave = [Entry(identify_item(item), provider) for item in response["output"]]
+    gave = [Entry(identify_item(item), maker) for item in response["output"]]
     with suppress(NotFound):
         append_entries(tenant_id, conversation_id, given + gave)
 

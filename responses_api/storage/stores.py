@@ -12,6 +12,7 @@ from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.json import Json
 from gateway_project.lib.writer import Writer
 from responses_api.storage.records import CompletionRecord, ResponseRecord, StoreSpec
+from routing.protocols.shared.envelope import Maker
 
 logger = logging.getLogger("tollgate.storage")
 
@@ -23,7 +24,7 @@ STORE_SECONDS = 10.0
 class AnswerStore(Protocol):
     """Stores the answer of one call; made before the call is sent."""
 
-    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
+    async def save(self, answer: Json, maker: Maker, closing: bytes) -> None:
         """Store the finished answer, then return; `closing` is the rest that the client is still to be sent.
 
         Raise StoreUnavailable: the answer will not be found again.
@@ -39,8 +40,8 @@ class ResponseStore:
         self._writer = writer
         self.store_spec = store_spec
 
-    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
-        await write(self._writer, ResponseRecord(self.store_spec, answer, provider))
+    async def save(self, answer: Json, maker: Maker, closing: bytes) -> None:
+        await write(self._writer, ResponseRecord(self.store_spec, answer, maker))
 
 
 class CompletionStore:
@@ -57,7 +58,7 @@ class CompletionStore:
         self._retention_days = retention_days
         self._body = body
 
-    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
+    async def save(self, answer: Json, maker: Maker, closing: bytes) -> None:
         metadata = self._body.get("metadata") or {}
         record = CompletionRecord(
             tenant_id=self._tenant_id,

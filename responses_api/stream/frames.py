@@ -18,7 +18,7 @@ class FrameRelay(ABC):
 
     __slots__ = (
         "_held", "_identity", "_target", "closing", "ended", "failure", "frames_dropped", "frames_forwarded",
-        "has_output", "meter", "service_tier", "status", "tally", "upstream_facts",
+        "has_output", "is_filtered", "meter", "service_tier", "status", "tally", "upstream_facts",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, target: ResolvedTarget, identity: Identity) -> None:
@@ -32,6 +32,7 @@ class FrameRelay(ABC):
         self.closing = b""
         self.has_output = False
         self.ended = False
+        self.is_filtered = False
         self.failure: UpstreamError | None = None
         self.status = "completed"
         self.frames_forwarded = 0

@@ -72,6 +72,11 @@ class Translation:
         self.frames_forwarded = 0
         self.frames_dropped = 0
 
+    @property
+    def is_filtered(self) -> bool:
+        stop = self._assembler.stop
+        return stop is not None and stop.reason == "content_filter"
+
     def body(self, raw: bytes) -> bytes:
         deltas = self._adapter.body(raw)
         for delta in deltas:

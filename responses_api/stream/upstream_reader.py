@@ -46,6 +46,11 @@ class UpstreamReader(Protocol):
     frames_forwarded: int
     frames_dropped: int
     tally: Tally
+
+    @property
+    def is_filtered(self) -> bool:
+        """Return whether the upstream's own filter ended the answer."""
+
     failure: UpstreamError | None
     """The error that the upstream reported inside its stream; everything before it was forwarded."""
 

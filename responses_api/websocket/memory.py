@@ -15,6 +15,7 @@ from responses_api.process.socket_limits import SocketLimits
 from responses_api.storage.chains import Chain, check_history, mark_for_maker
 from responses_api.storage.items import identify_item
 from responses_api.storage.stores import AnswerStore
+from routing.protocols.shared.envelope import Maker
 
 _CONTINUABLE = frozenset({"completed", "incomplete"})
 
@@ -144,25 +145,23 @@ class TurnMemory:
         self._store, self._resolved = store, resolved
         return self
 
-    async def save(self, answer: Json, provider: str, closing: bytes) -> None:
+    async def save(self, answer: Json, maker: Maker, closing: bytes) -> None:
         """Store the answer, and remember it even if that fails: then memory is the only way to continue
         from it."""
         is_stored = False
         try:
             if self._store is not None:
-                await self._store.save(answer, provider, closing)
+                await self._store.save(answer, maker, closing)
                 is_stored = True
         finally:
-            self._remember(answer, provider, is_stored=is_stored)
+            self._remember(answer, maker, is_stored=is_stored)
 
-    def _remember(self, answer: Json, provider: str, *, is_stored: bool) -> None:
+    def _remember(self, answer: Json, maker: Maker, *, is_stored: bool) -> None:
         resolved = self._resolved
         if resolved is None or answer["status"] not in _CONTINUABLE:
             return
         self.has_remembered = True
-        output = [
-            mark_for_maker(identify_item(item), provider) for item in answer.get("output") or ()
-        ]
+        output = [mark_for_maker(identify_item(item), maker) for item in answer.get("output") or ()]
         try:
             said = self._history(resolved)
             said = _TurnItems(said, orjson.dumps([*resolved.own_items, *output]))

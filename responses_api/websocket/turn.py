@@ -28,6 +28,7 @@ from responses_api.stream import response as response_object
 from responses_api.websocket import frames
 from responses_api.websocket.memory import ConnectionMemory, TurnMemory
 from responses_api.websocket.response_writer import SocketResponseWriter
+from routing.protocols.shared.envelope import NOBODY
 from tenants.token_classes import Usage
 
 logger = logging.getLogger("tollgate.websocket")
@@ -149,7 +150,7 @@ class SocketTurn:
         await reply.send(created, more=True)
         assert store is not None
         try:
-            await store.save(done, "", response_events.terminal(1, done))
+            await store.save(done, NOBODY, response_events.terminal(1, done))
         except StoreUnavailable as error:
             logger.error("not stored: %s", error, extra={"request_id": self._request.id})
             done = {**done, "store": False}

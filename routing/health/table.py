@@ -25,8 +25,10 @@ MAX_LANES = 10_000
 MAX_CIRCUITS = 40_000
 # Whoever finds out may take as long as this to learn anything.
 LEASE_SECONDS = 60.0
-# Where only holds are left, one call so often finds out whether quota and credentials are good again.
+# Where only holds are left, one call so often finds out whether quota and credentials are good again, and
+# whether a provider that wants to be left alone for longer than a minute means it.
 EARLY_PROBE_SECONDS = 30.0
+MOST_OBEYED_SECONDS = 60.0
 # Another process finds out: its result is told; if it had none, this one asks again.
 ELSEWHERE_SECONDS = 2.0
 
@@ -161,7 +163,9 @@ class LaneTable:
         is_open: tuple[Circuit, ...],
     ) -> Passage | None:
         for circuit in is_open:
-            is_early = circuit.reason in _EARLY_REASONS
+            is_long = (circuit.until or now) - circuit.opened_at > MOST_OBEYED_SECONDS
+            has_rested = now - circuit.opened_at >= EARLY_PROBE_SECONDS
+            is_early = circuit.reason in _EARLY_REASONS or (is_long and has_rested)
             if not circuit.is_due(now) and not (
                 is_early
                 and circuit.lease_until <= now

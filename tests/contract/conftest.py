@@ -10,7 +10,7 @@ import pytest
 
 from routing.models import Provider
 from tests.contract import programs
-from tests.support import rows
+from tests.support import guardrails, rows
 from tests.support.live import LiveGateway
 from tests.support.rows import PROTOCOLS, Customer
 
@@ -26,15 +26,25 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def addressed(gateway: LiveGateway, acme: Customer, protocol: str) -> dict[str, str]:
-    """The environment of a client program: the gateway, a key, a model and one that breaks off."""
+    """The environment of a client program: the gateway, a key, a model, one that breaks off and one that a
+    guardrail blocks in the midst of its answer."""
     provider = Provider.objects.get(name=f"sandbox-{protocol}")
     rows.alias(f"failing-{protocol}", (provider, "sandbox-fault-error-mid"))
+    block_birch(f"blocked-{protocol}", provider)
     return {
         "TOLLGATE_BASE_URL": gateway.base_url,
         "TOLLGATE_API_KEY": acme.secret,
         "TOLLGATE_MODEL": f"sandbox-{protocol}",
         "TOLLGATE_FAILING_MODEL": f"failing-{protocol}",
+        "TOLLGATE_BLOCKED_MODEL": f"blocked-{protocol}",
     }
+
+
+def block_birch(name: str, provider: Provider) -> None:
+    """Make an alias whose answers end at the word birch, the second that the sandbox writes for [chunks]."""
+    alias = rows.alias(name, (provider, "sandbox-1"))
+    only: Json = {"action": "block", "stages": ["output"], "config": {"terms": ["birch"]}}
+    guardrails.guardrail(f"{name}-words", alias=alias, **only)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ pytestmark = [
 ANSWER = "You said: How are you?"
 TWO_CALLS = [["get_weather", ["city"]], ["get_weather", ["city"]]]
 TWO_RESULTS = "The tool answered: sunny 0 / sunny 1"
-MODEL_STEPS = 19
+MODEL_STEPS = 21
+BEFORE_BIRCH = "amber "
 
 
 def expected(model: str) -> dict[str, object]:
@@ -61,6 +62,8 @@ def expected(model: str) -> dict[str, object]:
         "failingStream": {"last": "response.failed", **failed},
         "failingStrictStream": failed,
         "failingChatStream": {"name": "APIError", "afterOutput": True},
+        "blockedStream": {"status": "incomplete", "reason": "content_filter", "text": BEFORE_BIRCH},
+        "blockedChatStream": {"finish": "content_filter", "text": BEFORE_BIRCH},
     }
 
 

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from routing.models import Provider
+from tests.contract.conftest import block_birch
 from tests.plugins.cases import cases
 from tests.support import rows
 from tests.support.patience import GIVE_UP_SECONDS
@@ -232,3 +233,30 @@ def test_a_chat_stream_that_fails_midway_raises(client, gateway, failing_model):
         chunks.extend(stream)
     assert chunks != []
     assert_steps(gateway, 1)
+
+
+def test_an_answer_blocked_in_its_midst_ends_as_the_sdk_knows_it_and_nothing_is_sent_twice(
+    client: OpenAI, gateway, protocol
+):
+    block_birch("blocked", Provider.objects.get(name=f"sandbox-{protocol}"))
+    asked: Any = {"model": "blocked", "input": "[chunks=9]"}
+    with client.responses.stream(**asked) as stream:
+        kinds = [event.type for event in stream]
+    assert (kinds[-1], kinds.count("response.incomplete")) == ("response.incomplete", 1)
+    *_, last = client.responses.create(**asked, stream=True)
+    assert last.type == "response.incomplete"
+    assert last.response.incomplete_details.reason == "content_filter"
+    assert "birch" not in last.response.output_text
+    whole = client.responses.create(**asked)
+    assert (whole.status, whole.incomplete_details.reason) == ("incomplete", "content_filter")
+
+    said: Any = {"model": "blocked", "messages": user("[chunks=9]")}
+    chunks = list(client.chat.completions.create(**said, stream=True))
+    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == [
+        "content_filter"
+    ]
+    assert "birch" not in str(chunks)
+    with pytest.raises(openai.ContentFilterFinishReasonError):
+        client.chat.completions.parse(**said, response_format=City)
+    gateway.idle()
+    assert len(gateway.sandbox.calls) == 5

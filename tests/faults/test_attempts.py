@@ -16,7 +16,9 @@ from tests.plugins.cases import cases
 from tests.support import ledger, rows
 from tests.support.client import client_of
 from tests.support.live import LiveGateway
+from tests.support.patience import until
 from tests.support.rows import Customer
+from tests.support.sockets import opened
 
 ATTEMPTS, TARGET, ROUTING = "x-tollgate-attempts", "x-tollgate-target", "x-tollgate-routing"
 streamed_or_not = cases("stream", [False, True], ids=["json", "stream"])
@@ -212,6 +214,47 @@ def test_a_short_hold_is_waited_for(gateway: LiveGateway, customer: Customer, st
     gateway.call(gateway.sandbox.forget)
     answer = ask(gateway, customer, stream)
     assert (answer.status, answer.headers[ATTEMPTS]) == (200, "1")
+
+
+def busy_lane(gateway: LiveGateway, customer: Customer) -> None:
+    """Have the only lane of an alias ask to be left alone for a second, and work again."""
+    body = b'{"error": {"message": "no", "code": "rate_limit_exceeded"}}'
+    busy = Scripted(
+        status=429, content_type="application/json", chunks=(body,), headers={"retry-after": "1"}
+    )
+    gateway.call(lambda: gateway.sandbox.script("later", busy))
+    lanes(gateway, "later", wait_seconds=30)
+    assert ask(gateway, customer).status == 429
+    gateway.call(gateway.sandbox.forget)
+
+
+def test_a_client_of_a_stream_sees_signs_of_life_while_its_call_waits_for_a_lane(
+    gateway: LiveGateway, customer: Customer
+) -> None:
+    gateway.limit(commit=0.1, keepalive=0.1, total_stream=60.0)
+    busy_lane(gateway, customer)
+    answer = ask(gateway, customer, True)
+    begun, _, said = answer.text.partition("data: ")
+    assert answer.status == 200
+    assert begun.count(":") >= 1
+    assert "[DONE]" in said
+
+
+def test_a_turn_of_a_websocket_waits_for_a_lane(gateway: LiveGateway, customer: Customer) -> None:
+    gateway.limit(commit=60.0, first_byte=60.0)
+    busy_lane(gateway, customer)
+    with opened(gateway, customer.headers) as ws:
+        assert ws.turn(model="many")["status"] == "completed"
+
+
+def test_a_response_in_the_background_waits_for_a_lane(
+    gateway: LiveGateway, customer: Customer
+) -> None:
+    busy_lane(gateway, customer)
+    with client_of(gateway, customer) as http:
+        asked_for = {"model": "many", "input": "Hi", "background": True}
+        made = http.post("/responses", json=asked_for).json()
+        until(lambda: http.get(f"/responses/{made['id']}").json()["status"] == "completed")
 
 
 def test_the_last_lane_answers_although_its_circuit_is_open(

@@ -271,9 +271,11 @@ class ChatRelay(FrameRelay):
             self.has_output = any(value for name, value in delta.items() if name != "role")
 
     def _refuse_failed(self, choice: Json) -> None:
-        """Raise the failure that stands in the place of a reason."""
+        """Raise the failure that stands in the place of a reason; note a filter that ended the answer."""
         if (failure := chat_ending.failure(choice, self._target)) is not None:
             raise failure
+        if choice.get("finish_reason") != "stop" and chat_ending.is_filtered(choice):
+            self.is_filtered, self.status = True, "incomplete"
 
     def cut_short(self, usage: Usage, why: str) -> bytes:
         """End as if the model had reached its limit, which is how clients know an answer that is not

@@ -96,6 +96,7 @@ class ResponsesRelay(FrameRelay):
         self.service_tier = answer.get("service_tier")
         self.status = answer["status"] = status
         said.note_response(self.upstream_facts, answer)
+        self.is_filtered = _is_filtered(answer)
         self._snapshot = self._own(answer)
         self.closing = dump_json(self._snapshot, self._target)
         return self.closing
@@ -239,6 +240,7 @@ class ResponsesRelay(FrameRelay):
         if kind in TERMINAL:
             self.ended = self.has_output = True
             self.status = kind.removeprefix(b"response.").decode()
+            self.is_filtered = _is_filtered(response)
             self._closing_number = self._last_number()
             self.closing = named_event(kind, written) + DONE
             pieces.append(self.closing)
@@ -323,6 +325,11 @@ def _read_opening(response: Json) -> Json | None:
     except orjson.JSONEncodeError:
         return None
     return found
+
+
+def _is_filtered(response: Json) -> bool:
+    details = response.get("incomplete_details")
+    return isinstance(details, dict) and details.get("reason") == "content_filter"
 
 
 def _object(data: bytes) -> Json | None:

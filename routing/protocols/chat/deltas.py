@@ -32,11 +32,7 @@ _REASONS: dict[str, Reason] = {
     "length": "length",
     "max_tokens": "length",
     "model_length": "length",  # Mistral: the context window is full
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-    "safety": "content_filter",
-    "recitation": "content_filter",
-    "sensitive": "content_filter",  # Zhipu
+    **dict.fromkeys(chat_ending.FILTERED, "content_filter"),
 }
 
 

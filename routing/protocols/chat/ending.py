@@ -33,6 +33,8 @@ _ENDED = frozenset({_EMPTY, _NAMED})
 # Not an end but a failure told in the place of one: OpenRouter and Mistral say `error`, DeepSeek
 # `insufficient_system_resource`, Zhipu `network_error`, vLLM and SGLang `abort`.
 _FAILED = {"error": 500, "network_error": 500, "abort": 500, "insufficient_system_resource": 503}
+# The provider's own filter: `sensitive` is Zhipu's.
+FILTERED = frozenset({"content_filter", "refusal", "safety", "recitation", "sensitive"})
 
 
 class Ending:
@@ -86,6 +88,11 @@ def _after(known: int | None, reason: Any) -> int:
     if reason is None:
         return _VAGUE if known else _NONE
     return _EMPTY if known == _NONE else _VAGUE
+
+
+def is_filtered(choice: Json) -> bool:
+    """Tell whether a choice says that the provider's own filter ended it."""
+    return text(choice.get("finish_reason")).lower() in FILTERED
 
 
 def failure(choice: Json, target: ResolvedTarget) -> UpstreamError | None:

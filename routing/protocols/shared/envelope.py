@@ -2,8 +2,8 @@
 
 A reasoning item's `encrypted_content` travels through the client. What OpenAI-protocol upstreams put there
 stays as it is; a thought of any other vendor is wrapped with the vendor's name, because a payload replayed
-to another vendor is a 400 (docs/wire.md, pitfall 24). It hides nothing and proves nothing: the vendor itself
-checks what it signed.
+to another vendor is a 400 (docs/wire.md, pitfall 24). What only one account of a vendor can open names that,
+too. It hides nothing and proves nothing: the vendor itself checks what it signed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,39 @@ from routing.route import ResolvedTarget
 PREFIX = "tollgate.1."
 
 
+class Maker(NamedTuple):
+    """Name who made an item: a provider, and the id of the credential it was asked with. Either is empty
+    where it is not known."""
+
+    provider: str = ""
+    account: str = ""
+
+    @classmethod
+    def of(cls, target: ResolvedTarget) -> Maker:
+        return cls(target.provider, target.credential_id)
+
+
+NOBODY = Maker()
+
+
 class Sealed(NamedTuple):
-    """An opened envelope; `payload` is any JSON value."""
+    """An opened envelope; `payload` is any JSON value. Without an `account` all of the provider's may have
+    it."""
 
     protocol: str
     provider: str
     payload: Any
+    account: str = ""
 
     def belongs_to(self, target: ResolvedTarget) -> bool:
-        return (self.protocol, self.provider) == (target.protocol, target.provider)
+        if (self.protocol, self.provider) != (target.protocol, target.provider):
+            return False
+        return self.account in {"", target.credential_id}
 
 
-def pack(protocol: str, provider: str, payload: Any) -> str:
-    """Put the payload of one provider into an envelope."""
-    inside = orjson.dumps([protocol, provider, payload])
+def pack(protocol: str, provider: str, payload: Any, account: str = "") -> str:
+    """Put the payload of one provider, or of one account there, into an envelope."""
+    inside = orjson.dumps([protocol, provider, payload, *([account] if account else ())])
     return PREFIX + base64.urlsafe_b64encode(inside).decode().rstrip("=")
 
 
@@ -54,6 +73,8 @@ def unpack(sealed: str) -> Sealed | None:
     match inside:
         case [str(protocol), str(provider), payload]:
             return Sealed(protocol, provider, payload)
+        case [str(protocol), str(provider), payload, str(account)]:
+            return Sealed(protocol, provider, payload, account)
     return None
 
 

@@ -137,7 +137,9 @@ def _chosen(
         missing = UpstreamModelMissing(
             f"{provider} does not offer the model behind this name.", param="model"
         )
-        missing.is_about_model = "model_not_found" in (error.get("code"), error.get("type"))
+        is_named = "model_not_found" in (error.get("code"), error.get("type"))
+        # A tool of the request may name a model that is missing, too.
+        missing.is_about_model = is_named and target.model in (_words(error) or target.model)
         return missing
     if status == 402:
         exhausted = UpstreamQuotaExhausted(

@@ -3,7 +3,7 @@
 import OpenAI from 'openai';
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
-import { address, citySchema, failingModel, failure, model, tell } from './scenarios.mjs';
+import { address, blockedModel, citySchema, failingModel, failure, model, tell } from './scenarios.mjs';
 
 const client = new OpenAI(address);
 const question = 'How are you?';
@@ -202,5 +202,17 @@ await tell({
       for await (const chunk of stream) chunks += chunk.choices.length;
     };
     return { ...(await failure(read())), afterOutput: chunks > 0 };
+  },
+
+  async blockedStream() {
+    const stream = client.responses.stream({ model: blockedModel, input: '[chunks=9]' });
+    const response = await stream.finalResponse();
+    return { status: response.status, reason: response.incomplete_details.reason, text: response.output_text };
+  },
+
+  async blockedChatStream() {
+    const messages = [{ role: 'user', content: '[chunks=9]' }];
+    const completion = await client.chat.completions.stream({ model: blockedModel, messages }).finalChatCompletion();
+    return { finish: completion.choices[0].finish_reason, text: completion.choices[0].message.content };
   },
 });

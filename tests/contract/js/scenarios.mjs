@@ -1,10 +1,11 @@
 // Runs scenarios one after the other and prints one JSON object: what each of them told.
 
-const { TOLLGATE_BASE_URL, TOLLGATE_API_KEY, TOLLGATE_MODEL, TOLLGATE_FAILING_MODEL } = process.env;
+const { TOLLGATE_BASE_URL, TOLLGATE_API_KEY, TOLLGATE_MODEL, TOLLGATE_FAILING_MODEL, TOLLGATE_BLOCKED_MODEL } = process.env;
 
 export const address = { baseURL: TOLLGATE_BASE_URL, apiKey: TOLLGATE_API_KEY };
 export const model = TOLLGATE_MODEL;
 export const failingModel = TOLLGATE_FAILING_MODEL;
+export const blockedModel = TOLLGATE_BLOCKED_MODEL;
 
 export const citySchema = {
   type: 'object',

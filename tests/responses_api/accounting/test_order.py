@@ -6,6 +6,7 @@ import pytest
 
 from responses_api.calls.exchange import Exchange
 from responses_api.stream.upstream_reader import UpstreamReader
+from routing.protocols.shared.envelope import Maker
 from tenants.ledger.spool import Spool, SpoolFailed
 from tests.responses_api.accounting.conftest import Rows
 from tests.support.rows import Customer
@@ -21,10 +22,10 @@ def test_a_call_is_settled_before_its_answer_is_stored(
     settled: list[bool] = []
     keep = Exchange._store_answer
 
-    async def looking(self: Exchange, reader: UpstreamReader, provider: str, out: bytes) -> bytes:
+    async def looking(self: Exchange, reader: UpstreamReader, maker: Maker, out: bytes) -> bytes:
         attempt = self._dispatch.attempt
         settled.append(attempt is not None and attempt.is_settled)
-        return await keep(self, reader, provider, out)
+        return await keep(self, reader, maker, out)
 
     monkeypatch.setattr(Exchange, "_store_answer", looking)
     assert post(door, "good-chat", "Hello there", stream=stream).status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -236,3 +237,33 @@ def test_a_call_whose_worker_died_is_priced_in_the_dearer_tier() -> None:
     )  # fmt: skip
     row = abandoned(OpenCall(opened, 1, 0), lambda version: by)
     assert (row.values["service_tier"], row.values["charge_nano"]) == ("default", 700_000)
+
+
+FILTERED = {
+    "chat": [(b'"finish_reason":"stop"', b'"finish_reason":"content_filter"')],
+    "anthropic": [(b'"stop_reason":"end_turn"', b'"stop_reason":"refusal"')],
+    "responses": [
+        (
+            b'"status":"completed"',
+            b'"status":"incomplete","incomplete_details":{"reason":"content_filter"}',
+        ),
+        (b"response.completed", b"response.incomplete"),
+    ],
+}
+
+
+@each_cell
+@pytest.mark.parametrize("streamed", [False, True], ids=["json", "stream"])
+def test_an_answer_that_its_providers_own_filter_ended_is_booked_as_such_and_charged(
+    gateway: LiveGateway, post: Post, booked: Rows, door: str, protocol: str, streamed: bool
+) -> None:
+    script = (stream if streamed else json_answer)(protocol, report(protocol, 9, 4))
+    (raw,) = script.chunks
+    for old, new in FILTERED[protocol]:
+        raw = raw.replace(old, new)
+    model = scripted(gateway, protocol, replace(script, chunks=[raw]))
+    assert post(door, model, "Hi", stream=streamed).status_code == 200
+    (row,) = booked()
+    assert (row.status, row.error_code) == ("incomplete", "content_filter")
+    assert (row.usage_source, row.input_fresh, row.output_visible) == ("provider", 9, 4)
+    assert row.charge_nano > 0

@@ -14,6 +14,7 @@ from responses_api.background.journal import Journal
 from responses_api.background.runs import Finish, Owned
 from responses_api.process.interruption import RunEnded
 from responses_api.stream import events as response_events
+from routing.protocols.shared.envelope import NOBODY
 
 RESPONSE = {"id": "resp_1", "status": "failed", "output": []}
 
@@ -77,7 +78,7 @@ async def test_whenever_a_write_is_interrupted_the_end_follows_on_it(turns):
     task.cancel()
     await asyncio.wait([task])
 
-    closing = await book.finish(RESPONSE, "", CLOSING)
+    closing = await book.finish(RESPONSE, NOBODY, CLOSING)
 
     *appended, last = writer.records
     assert isinstance(last, Finish)
@@ -97,7 +98,7 @@ async def test_nothing_is_written_once_the_run_is_somebody_elses():
         with pytest.raises(RunEnded):
             await book.append(book.number(delta(1)))
     with pytest.raises(RunEnded):
-        await book.finish(RESPONSE, "", CLOSING)
+        await book.finish(RESPONSE, NOBODY, CLOSING)
     assert len(writer.records) == 1
 
 
@@ -117,7 +118,7 @@ async def test_an_end_that_was_not_kept_leaves_its_number_to_another():
     book = journal(Writer(True, OperationalError("gone")))
     await book.append(book.number(delta(0)))
     with pytest.raises(StoreUnavailable):
-        await book.finish(RESPONSE, "", CLOSING)
+        await book.finish(RESPONSE, NOBODY, CLOSING)
     assert book.number(CLOSING).last == 1
 
 
@@ -125,6 +126,6 @@ async def test_a_run_without_events_counts_none():
     writer = Writer()
     book = journal(writer, stores_events=False)
     await book.append(book.number(delta(0)))
-    closing = await book.finish(RESPONSE, "", CLOSING)
+    closing = await book.finish(RESPONSE, NOBODY, CLOSING)
     (end,) = writer.records
     assert (end.last_number, closing.events) == (-1, b"")

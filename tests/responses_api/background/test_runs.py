@@ -27,6 +27,7 @@ from responses_api.models import (
     WebhookEndpoint,
 )
 from responses_api.stream import events as response_events
+from routing.protocols.shared.envelope import Maker
 from tenants.models import Tenant
 from tests.plugins.tiers import examples
 from tests.responses_api.background.conftest import item_done, queued, response_of, said, written
@@ -56,9 +57,9 @@ def finish(
 ) -> Finish:
     response = {**order.response, "status": status, "output": list(output)}
     if not order.streams:
-        return Finish(run, last, NumberedEvents(b"", last + 1, last), response, "sandbox")
+        return Finish(run, last, NumberedEvents(b"", last + 1, last), response, Maker("sandbox"))
     closing = number_events(response_events.terminal(last + 1, response), last + 1)
-    return Finish(run, last, closing, response, "sandbox")
+    return Finish(run, last, closing, response, Maker("sandbox"))
 
 
 def kept() -> list[Json]:

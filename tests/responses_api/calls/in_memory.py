@@ -34,6 +34,7 @@ from responses_api.process.response_writer import HttpResponseWriter
 from responses_api.process.timeouts import Timeouts
 from responses_api.stream.upstream_reader import Identity
 from routing.health.table import LaneTable
+from routing.protocols.shared.envelope import Maker
 from routing.route import Quirks, ResolvedTarget, Route
 from routing.upstream.transport import Transport
 from tenants.budgets.accounts import BudgetLeases
@@ -286,7 +287,7 @@ class _Store:
     def __init__(self, stored: list[dict[str, Any]]) -> None:
         self._stored = stored
 
-    async def save(self, answer: dict[str, Any], provider: str, closing: bytes) -> None:
+    async def save(self, answer: dict[str, Any], maker: Maker, closing: bytes) -> None:
         await asyncio.sleep(0.001)
         self._stored.append(answer)
 

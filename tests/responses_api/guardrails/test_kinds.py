@@ -64,6 +64,7 @@ def test_secrets_are_known_by_how_they_begin(text: str, expected: str):
         ("müller", "Mu\u0308ller und MÜLLER, Müllers", "[REDACTED] und [REDACTED], Müllers"),
         ("straße", "STRASSE", "[REDACTED]"),
         ("secret", "s\u200be\u00adcret \uff53ecret", "[REDACTED] [REDACTED]"),
+        ("secret", "se\U000e0100cret s\U000e0020ecret", "[REDACTED] [REDACTED]"),
         ("東京", "私は東京に", "私は[REDACTED]に"),
         ("c++", "C++ and c+++", "[REDACTED] and [REDACTED]+"),
         (".net", "use .NET, x.net", "use [REDACTED], x[REDACTED]"),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import os
+import re
 from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -17,13 +21,15 @@ from responses_api.live import circuits
 from responses_api.live.circuits import Circuits
 from routing import lanes
 from routing.health.callers import CallerId
+from routing.health.sharing import CircuitSharing
+from routing.health.table import LaneTable
 from routing.models import Provider, ProviderModel
 from tenants.access.access import OPERATOR, access_of
 from tenants.keys import api_tokens
 from tenants.models import AuditEvent, Membership
-from tests.support import rows
+from tests.support import console_session, rows
 from tests.support.live import LiveGateway
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.rows import Customer
 
 Json = dict[str, Any]
@@ -118,3 +124,60 @@ def test_without_redis_a_command_says_where_to_look(db: None) -> None:
         call_command("show_circuits")
     shown = asyncio.run(circuits.see(Circuits(None, None), OPERATOR))
     assert shown.circuits == ()
+
+
+@pytest.mark.redis
+def test_a_command_sees_and_closes_what_workers_told_redis(
+    transactional_db: None, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two processes, and the command as a third, meet in Redis alone."""
+    url = settings.REDIS_URL = Secret(os.environ["REDIS_URL"])
+    provider = rows.provider("chat", "http://127.0.0.1:9/v1", "alpha")
+    model, _ = ProviderModel.objects.get_or_create(provider=provider, upstream_id="m")
+    lane = lanes.target_of(model, 0)
+
+    async def hold_and_see() -> None:
+        here, there = LaneTable(), LaneTable()
+        sharing = [CircuitSharing(url, table) for table in (here, there)]
+        for each in sharing:
+            each.start()
+        await asyncio.to_thread(until, lambda: all(each.is_listening for each in sharing))
+        passage = here.enter(lane, CallerId(1, 1))
+        assert passage is not None
+        passage.failed(UpstreamRateLimited("x", retry_after_seconds=600.0))
+        passage.leave()
+        await asyncio.to_thread(until, lambda: bool(there.open_circuits()))
+        (name,) = [each.scope.name for each in there.open_circuits()]
+        said = await asyncio.to_thread(_said, capsys, "show_circuits")
+        assert f"{name}  " in said
+        assert "hold: rate_limit_exceeded  1 in a row" in said
+        await asyncio.to_thread(_said, capsys, "reset_circuit", name)
+        await asyncio.to_thread(until, lambda: not (there.open_circuits() or here.open_circuits()))
+        assert name not in await asyncio.to_thread(_said, capsys, "show_circuits")
+        for each in sharing:
+            await each.stop()
+
+    asyncio.run(hold_and_see())
+
+
+def _said(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    capsys.readouterr()
+    call_command(*command)
+    return capsys.readouterr().out
+
+
+def test_the_console_shows_a_circuit_and_closes_it(gateway: LiveGateway, operator: Secret) -> None:
+    name = hold(gateway, rows.provider("chat", gateway.sandbox.base_url, "alpha"))
+    boss = console_session.operator()
+    cookies = {django_settings.SESSION_COOKIE_NAME: boss.cookie}
+    address = f"{gateway.root_url}/console/circuits/"
+    with httpx.Client(cookies=cookies, follow_redirects=True, timeout=GIVE_UP_SECONDS) as browser:
+        page = browser.get(address)
+        assert name in html.unescape(page.text)
+        (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[:1]
+        said = {"circuit": name, "csrfmiddlewaretoken": token}
+        assert browser.post(address, data={"circuit": name}).status_code == 403
+        assert "The circuit is closed" in browser.post(address, data=said).text
+        assert "not open any more" in browser.post(address, data=said).text
+    assert api(gateway, operator, "GET", "circuits").json()["data"] == []
+    assert AuditEvent.objects.get(action="circuit.reset").object_id == name

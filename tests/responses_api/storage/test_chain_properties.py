@@ -21,6 +21,7 @@ from gateway_project.lib import ids
 from responses_api.models import StoredResponse
 from responses_api.storage import chains
 from responses_api.storage.records import StoreSpec, insert_response, own_input
+from routing.protocols.shared.envelope import Maker
 from tests.plugins.tiers import examples
 from tests.responses_api.storage.calls import answered, ask, create, heard, sent
 from tests.support import rows
@@ -124,7 +125,7 @@ class Forest(RuleBasedStateMachine):
         )
         response = {"id": node.response_id, "status": status, "output": messages(gave)}
         with connection.cursor() as cursor:
-            insert_response(cursor, store_spec, response, "sandbox-chat")
+            insert_response(cursor, store_spec, response, Maker("sandbox-chat"))
         return node
 
 

@@ -16,6 +16,7 @@ from responses_api.models import Conversation, StoredItem, StoredResponse
 from responses_api.storage import chains
 from responses_api.storage.records import StoreSpec, insert_response, own_input
 from routing.models import Provider
+from routing.protocols.shared.envelope import Maker
 from tests.responses_api.storage.calls import answered, ask, create, heard, sent
 from tests.support import rows
 from tests.support.client import error_of
@@ -280,7 +281,7 @@ def grow(tenant_id: int, turns: int) -> str:
         response: Json = {"id": ids.response_id(), "status": "completed", "output": gave}
         store_spec = StoreSpec(tenant_id, "key", "m", 30, given, parent_id=parent, root_id=root)
         with connection.cursor() as cursor:
-            insert_response(cursor, store_spec, response, "sandbox-chat")
+            insert_response(cursor, store_spec, response, Maker("sandbox-chat"))
         parent = response["id"]
         root = root or parent
     return parent

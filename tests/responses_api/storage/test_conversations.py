@@ -20,6 +20,7 @@ from responses_api.models import Conversation, ConversationItem
 from responses_api.storage import conversations
 from responses_api.storage.conversations import Entry
 from responses_api.storage.query import Paging
+from routing.protocols.shared.envelope import NOBODY, Maker
 from tenants.models import ApiKey
 from tests.plugins.cases import cases
 from tests.plugins.tiers import sampled
@@ -451,9 +452,11 @@ def test_a_key_without_the_scope_is_refused(http, acme, method, path, body, scop
 
 def test_items_are_appended_with_their_makers(acme):
     conversation_id = conversations.create(acme.tenant.pk, [user("first")], {})["id"]
-    entries = [Entry(user("Hi")), Entry(assistant("Hello"), "openai")]
+    entries = [Entry(user("Hi")), Entry(assistant("Hello"), Maker("openai"))]
     kept = conversations.append_entries(acme.tenant.pk, conversation_id, entries)
-    kept += conversations.append(acme.tenant.pk, conversation_id, [assistant("More")], "anthropic")
+    kept += conversations.append(
+        acme.tenant.pk, conversation_id, [assistant("More")], Maker("anthropic")
+    )
     found = ConversationItem.objects.order_by("position")[1:]
     assert [(row.position, row.provider) for row in found] == [
         (1, ""),
@@ -468,14 +471,14 @@ def test_nothing_is_appended_to_what_is_not_there(acme, bob):
     theirs = conversations.create(bob.tenant.pk, [], {})["id"]
     for conversation_id in (theirs, "conv_nothing", "\0"):
         with pytest.raises(NotFound):
-            conversations.append(acme.tenant.pk, conversation_id, [user("x")], "")
+            conversations.append(acme.tenant.pk, conversation_id, [user("x")], NOBODY)
     assert ConversationItem.objects.count() == 0
 
 
 def test_a_failed_append_leaves_the_conversation_as_it_was(acme):
     conversation_id = conversations.create(acme.tenant.pk, [user("first")], {})["id"]
     with pytest.raises(TypeError):
-        conversations.append(acme.tenant.pk, conversation_id, [user("x", odd=object())], "")
+        conversations.append(acme.tenant.pk, conversation_id, [user("x", odd=object())], NOBODY)
     assert Conversation.objects.get().next_position == 1
     assert positions(conversation_id) == [0]
 
@@ -491,7 +494,7 @@ def test_many_writers_neither_interleave_nor_lose_items(acme):
         with closing(connection):
             for turn in range(turns):
                 items = [user(f"{writer} {turn} {n}", id=f"msg_{n}") for n in range(size)]
-                conversations.append(acme.tenant.pk, conversation_id, items, "")
+                conversations.append(acme.tenant.pk, conversation_id, items, NOBODY)
 
     with ThreadPoolExecutor(writers) as pool:
         list(pool.map(write, range(writers)))
@@ -514,7 +517,7 @@ def test_an_append_that_meets_a_deletion_leaves_nothing_behind(acme):
         with closing(connection):
             while True:
                 try:
-                    conversations.append(acme.tenant.pk, conversation_id, [user("x")], "")
+                    conversations.append(acme.tenant.pk, conversation_id, [user("x")], NOBODY)
                 except NotFound:
                     return appended
                 appended += 1

@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway_project.lib.secret import Secret
 from responses_api.models import Conversation, StoredItem
-from routing.models import Alias, Provider, ProviderModel, Target
+from routing import credentials
+from routing.models import Alias, Credential, Provider, ProviderModel, Target
 from routing.protocols.shared.envelope import PREFIX
 from tests.responses_api.storage.calls import answered, ask, create, heard, sent
-from tests.support import rows
+from tests.support import grammar, rows
 from tests.support.client import error_of
 from tests.support.live import LiveGateway
 from tests.support.rows import PROTOCOLS
@@ -204,3 +206,49 @@ def test_a_conversation_with_another_providers_compaction_is_refused_by_its_name
     answer = ask(http, "model", conversation="conv_1")
 
     assert error_of(answer) == (400, "unsupported_parameter", "conversation")
+
+
+@pytest.fixture
+def use(gateway: LiveGateway) -> Switch:
+    """Have the first provider asked with the credential of this name."""
+    provider = Provider.objects.get(name="sandbox-responses")
+    Provider.objects.filter(pk=provider.pk).update(auth_kind="bearer")
+    for name in ("first", "second"):
+        credentials.create(provider, Secret(f"sk-{name}-0123456789"), tenant=None, name=name)
+
+    def with_credential(name: str) -> None:
+        Credential.objects.filter(provider=provider).update(enabled=False)
+        Credential.objects.filter(provider=provider, name=name).update(enabled=True)
+        gateway.call(gateway.worker.forget)
+
+    return with_credential
+
+
+@pytest.mark.parametrize("in_conversation", [False, True], ids=["chain", "conversation"])
+@streamed_or_not
+def test_a_sealed_thought_goes_back_to_the_account_that_sealed_it_and_to_no_other_of_the_pool(
+    http, gateway, switch, use, stream, in_conversation
+):
+    switch("responses")
+    place = {}
+    if in_conversation:
+        place = {"conversation": http.post("/conversations", json={}).json()["id"]}
+    seen, parent, made = [], None, []
+    for turn, name in enumerate(["first", "second", "first"]):
+        use(name)
+        body = {"model": "model", "input": f"[reason] {turn}", "stream": stream, **place}
+        if parent and not place:
+            body["previous_response_id"] = parent
+        answer = http.post("/responses", json=body)
+        assert answer.status_code == 200
+        given = sent(gateway)["input"]
+        told = answer.headers.get("x-tollgate-dropped")
+        seen.append((thoughts(given) if isinstance(given, list) else [], told))
+        response = grammar.check_stream(answer.content) if stream else answer.json()
+        parent = response["id"]
+        made += thoughts(response["output"])
+    assert seen == [
+        ([], None),
+        ([SUMMARY], "reasoning.encrypted_content"),
+        ([made[0], SUMMARY], "reasoning.encrypted_content"),
+    ]

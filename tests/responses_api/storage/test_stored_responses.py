@@ -331,5 +331,8 @@ def test_an_item_is_found_wherever_the_tenant_stored_it_and_with_its_maker(acme,
     stored.response(acme, user("new", id="msg_2"), provider="anthropic")
     stored.response(bob, user("canary", id="msg_bob"))
     found = reading.find_items(acme.tenant.pk, ["msg_1", "msg_2", "msg_bob", "msg_no", "\0"])
-    assert {name: item.provider for name, item in found.items()} == {"msg_1": "openai", "msg_2": ""}
+    assert {name: item.maker.provider for name, item in found.items()} == {
+        "msg_1": "openai",
+        "msg_2": "",
+    }
     assert b"new" in found["msg_2"].body

@@ -18,6 +18,7 @@ from gateway_project.serving.record_kinds import RECORD_KINDS
 from responses_api.models import StoredResponse
 from responses_api.storage.records import ResponseRecord, StoreSpec
 from responses_api.storage.stores import write
+from routing.protocols.shared.envelope import Maker
 from tests.support import rows
 from tests.support.patience import GIVE_UP_SECONDS
 
@@ -72,7 +73,7 @@ def record(tenant_id: int, number: int, **fields) -> ResponseRecord:
     said = {"type": "message", "id": f"msg_{number}", "role": "user", "content": []}
     store_spec = StoreSpec(tenant_id, "k", "m", 30, [said])
     response = {"id": f"resp_{number}", "status": "completed", "output": [], **fields}
-    return ResponseRecord(store_spec, response, "sandbox")
+    return ResponseRecord(store_spec, response, Maker("sandbox"))
 
 
 async def test_what_gathers_while_a_transaction_runs_is_one_transaction(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import orjson
+
 from gateway_project.lib.errors import (
     BadRequest,
     GatewayError,
@@ -36,7 +38,7 @@ def fail(table: LaneTable, at: ResolvedTarget, error: GatewayError, number: int 
 
 
 def of_status(status: int, retry_after: str = "", **error: object) -> UpstreamError:
-    body = b'{"error": {"message": "no", "code": "%s"}}' % str(error.get("code", "x")).encode()
+    body = orjson.dumps({"error": {"message": "no", "code": "x", **error}})
     return failures.of_response(lane(), status, body, retry_after)
 
 
@@ -81,7 +83,7 @@ def test_failures_open_what_failed(
         (UpstreamQuotaExhausted("x"), 60.0, True, False),
         (of_status(401), 60.0, True, False),
         (of_status(402), 60.0, True, False),
-        (of_status(404, code="model_not_found"), 600.0, False, False),
+        (of_status(404, "", code="model_not_found", message="no model m"), 600.0, False, False),
         (UpstreamOverloaded("x", retry_after_seconds=20.0), 20.0, False, True),
     ],
     ids=["429", "429-0", "429-long", "429-bare", "quota", "401", "402", "404", "503"],
@@ -237,6 +239,33 @@ def test_a_bad_credential_is_tried_by_one_call_in_thirty_seconds() -> None:
     assert again is not None
     again.answered(0.1)
     assert not table.of(lane(), fleet.now).is_open
+
+
+def test_a_pause_of_an_hour_is_not_taken_at_its_word_where_nothing_else_is_left() -> None:
+    fleet = Fleet(2)
+    here, there = fleet.tables
+    fail(here, lane(), UpstreamRateLimited("x", retry_after_seconds=3600.0))
+    fleet.now += 29.0
+    assert here.enter_open(lane(), caller(1)) is None
+    fleet.now += 1.0
+    probe = there.enter_open(lane(), caller(1))
+    assert probe is not None
+    assert there.enter_open(lane(), caller(2)) is None
+    assert here.enter(lane(), caller(1)) is None, "others would answer"
+    probe.answered(0.1)
+    assert not here.of(lane(), fleet.now).is_open
+
+
+def test_a_tools_model_that_is_missing_holds_no_lane() -> None:
+    fleet = Fleet(1)
+    (table,) = fleet.tables
+    for _ in range(20):
+        fail(table, lane(), of_status(404, code="model_not_found", message="no draw-9 here"))
+        passage = table.enter(lane(), caller(2))
+        assert passage is not None
+        passage.answered(0.1)
+        passage.leave()
+    assert not table.open_circuits()
 
 
 def test_a_new_secret_clears_what_was_held_against_the_old_one() -> None:

@@ -18,6 +18,7 @@ from gateway_project.lib.errors import (
 from routing.protocols.anthropic.deltas import AnthropicDeltas
 from routing.protocols.shared import envelope
 from routing.protocols.shared.deltas import Opaque, Reasoning, Refusal, Stop, Text, ToolCall
+from routing.protocols.shared.envelope import Sealed
 from tenants.token_classes import Usage
 from tests.plugins.cases import cases
 from tests.support.client import events_in
@@ -299,7 +300,7 @@ def test_a_redacted_thought_is_sealed_as_it_came():
     found = read_all(started(), *block(0, "redacted_thinking", data="opaque"), *ended())
     (sealed,) = found.sealed
     opened = envelope.unpack(sealed)
-    assert opened == ("anthropic", "vendor", {"type": "redacted_thinking", "data": "opaque"})
+    assert opened == Sealed("anthropic", "vendor", {"type": "redacted_thinking", "data": "opaque"})
 
 
 def test_thoughts_and_calls_keep_their_order():

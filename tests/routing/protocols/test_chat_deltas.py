@@ -541,7 +541,7 @@ def test_details_go_back_whole_with_their_signature():
     )
     assert found.thoughts == ["We think."]
     (sealed,) = found.sealed
-    assert envelope.unpack(sealed) == (
+    assert envelope.unpack(sealed) == envelope.Sealed(
         "chat",
         "vendor",
         {

@@ -338,6 +338,6 @@ def test_what_this_provider_sealed_is_opened() -> None:
 def test_an_envelope_gives_back_what_it_was_given() -> None:
     payload = {"type": "thinking", "signature": "ü=="}
     sealed = envelope.pack("anthropic", "acme", payload)
-    assert envelope.unpack(sealed) == ("anthropic", "acme", payload)
+    assert envelope.unpack(sealed) == envelope.Sealed("anthropic", "acme", payload)
     assert envelope.unpack("gAAAA") is None
     assert envelope.unpack(envelope.PREFIX + "W10") is None
