@@ -39,7 +39,9 @@ class Loop:
     `archive_days`.
     """
 
-    def __init__(self, directory: Path, archive_days: int, metrics_directory: Path | None) -> None:
+    def __init__(
+        self, directory: Path, archive_days: int, metrics_directory: Path | None = None
+    ) -> None:
         self._directory = directory
         self._kept_for = timedelta(days=archive_days)
         self._tidied_at = self._look_at = self._new_at = float("-inf")

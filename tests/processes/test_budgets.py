@@ -384,8 +384,7 @@ def test_a_dollar_buys_no_more_when_workers_are_killed_while_they_spend_it(
 
 TENTH_PICO = 1_000_000_000  # a dollar for a thousand tokens: an answer of a hundred costs a tenth
 # Slow enough that those of the old gateway still run when the new one serves.
-SLOW = {"text": "[chunks=100][pace=300]", "max_completion_tokens": 100}
-QUICK = {"text": "[chunks=100]", "max_completion_tokens": 100}
+SLOW, QUICK = "[chunks=100][pace=300]", "[chunks=100]"
 LIMITED = """
 import json
 from tenants.models import RateLimit
@@ -402,8 +401,8 @@ print(json.dumps([customer.key.public_id, customer.secret]))
 Asked = list[asyncio.Task[httpx.Response]]
 
 
-def ask(client: httpx.AsyncClient, many: int, text: str, **limit: int) -> Asked:
-    body = question("chat", "sandbox-chat", text, stream=True, **limit)
+def ask(client: httpx.AsyncClient, many: int, text: str) -> Asked:
+    body = question("chat", "sandbox-chat", text, stream=True, max_completion_tokens=100)
     alone = {"connection": "close"}  # or the old gateway would keep it until its drain is over
     post = client.post
     return [asyncio.create_task(post(PATHS["chat"], json=body, headers=alone)) for _ in range(many)]
@@ -436,7 +435,7 @@ def test_a_takeover_lets_no_more_through_than_the_budget_pays_and_with_redis_tha
 
     async def through_a_takeover() -> dict[str, list[int]]:
         async with async_client_of(old, place) as spender, async_client_of(old, limited) as other:
-            running_calls = [*ask(spender, 7, **SLOW), *ask(other, 3, **SLOW)]
+            running_calls = [*ask(spender, 7, SLOW), *ask(other, 3, SLOW)]
             return await beside(running_calls)
 
     async def beside(running_calls: Asked) -> dict[str, list[int]]:
@@ -445,12 +444,12 @@ def test_a_takeover_lets_no_more_through_than_the_budget_pays_and_with_redis_tha
         assert [call.ended for call in list(provider.calls)] == [None] * 10
         # Of the dollar, seven tenths are held by the old one.
         async with async_client_of(new, place) as spender, async_client_of(new, limited) as other:
-            found = {"at the same time": await statuses(ask(other, 2, **QUICK))}
-            found["spent"] = await statuses(ask(spender, 12, **QUICK))
+            found = {"at the same time": await statuses(ask(other, 2, QUICK))}
+            found["spent"] = await statuses(ask(spender, 12, QUICK))
             found["old"] = await statuses(running_calls)
-            found["in all"] = await statuses(ask(other, 4, **QUICK))
+            found["in all"] = await statuses(ask(other, 4, QUICK))
             assert await asyncio.to_thread(old.wait) == 0
-            found["nothing is left"] = await statuses(ask(spender, 3, **QUICK))
+            found["nothing is left"] = await statuses(ask(spender, 3, QUICK))
         new.signal()
         assert await asyncio.to_thread(new.wait) == 0
         return found
