@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from gateway_project.celery import BACKGROUND_QUEUE, DEFAULT_QUEUE, app
+from gateway_project.serving import loop_thread
 from tenants import heartbeats
 
 QUEUES = (DEFAULT_QUEUE, BACKGROUND_QUEUE)
@@ -39,6 +40,8 @@ def worker(concurrency: int, queues: Sequence[str]) -> int:
         quiet=True,
     )
     heartbeats.beat_in_background(*map(heartbeats.worker_of, queues))
+    if settings.IS_MEASURED and BACKGROUND_QUEUE in queues:
+        loop_thread.begin()  # it is told of before its first run, too
     program.start()
     return int(program.exitcode or 0)
 

@@ -379,6 +379,7 @@ METRICS_GEN_AI = env.boolean("TOLLGATE_METRICS_GEN_AI")
 METRICS_SERIES = env.integer("TOLLGATE_METRICS_SERIES", 10_000, at_least=100, at_most=1_000_000)
 METRICS_DIR = DATA_DIR / "metrics"
 IS_MEASURED = METRICS_PORT is not None or METRICS_TOKEN is not None
+MEASURED_DIR = METRICS_DIR if IS_MEASURED else None  # of processes that tell what they count
 OTLP_ENDPOINT = env.otlp_endpoint("TOLLGATE_OTLP_ENDPOINT", "TOLLGATE_OTLP_HEADERS")
 TRACES_RATIO = env.ratio("TOLLGATE_TRACES_RATIO", 0.1)
 

@@ -78,10 +78,15 @@ _here: LoopThread | None = None
 
 def run_in_worker(tenant_id: int, response_id: str) -> None:
     """Make a queued response, unless another process does; return once it has ended."""
+    begin().make(tenant_id, response_id)
+
+
+def begin() -> LoopThread:
+    """Return the thread of this process, started when it is first needed."""
     global _here  # noqa: PLW0603  # one per process, and only where there is work
     with _lock:
         _here = _here or LoopThread()
-    _here.make(tenant_id, response_id)
+        return _here
 
 
 def drain() -> None:

@@ -90,7 +90,9 @@ def run(
     listeners = {"api": listener, "sandbox": sandbox.listen(inherited.get("sandbox"))}
     if predecessor is not None:
         predecessor.close_all_but(listeners)
-    ingest = partial(run_forever, settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
+    ingest = partial(
+        run_forever, settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS, settings.MEASURED_DIR
+    )
     helpers: dict[str, Callable[[], None]] = {"ingester": ingest, **metrics}
     helpers |= sandbox.helper(listeners["sandbox"])
     path = handover.socket_path(settings.DATA_DIR, host, port or listener.getsockname()[1])

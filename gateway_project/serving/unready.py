@@ -37,7 +37,7 @@ class UnreadyPort:
         self._address = (host, port)
         self._takes_over = takes_over
         self._say = say
-        self._server: _Server | None = None
+        self._server: _UnreadyServer | None = None
         self._is_open = False
         self.listener: socket.socket | None = None
         self.is_activated = False
@@ -69,7 +69,7 @@ class UnreadyPort:
                     raise
                 return
         self.listener = listener
-        self._server = _Server(listener.dup())
+        self._server = _UnreadyServer(listener.dup())
         threading.Thread(target=self._server.serve_forever, name="unready").start()
 
 
@@ -89,22 +89,22 @@ def _end(sig: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-class _Server(ThreadingHTTPServer):
+class _UnreadyServer(ThreadingHTTPServer):
     """Answers over a listening socket that is open already."""
 
     daemon_threads = False  # they are waited for: a thread must not live when processes are forked
     reason = ""
 
     def __init__(self, listener: socket.socket) -> None:
-        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        super().__init__(listener.getsockname()[:2], _UnreadyHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _UnreadyHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = CLIENT_SECONDS
-    server: _Server
+    server: _UnreadyServer
     server_version, sys_version = "tollgate", ""
     alive: ClassVar[bytes] = orjson.dumps({"status": "alive"})
 

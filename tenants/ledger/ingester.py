@@ -16,6 +16,7 @@ from gateway_project.lib import clock
 from tenants import heartbeats
 from tenants.ledger import archive
 from tenants.ledger.ingest import Ingester
+from tenants.ledger.ingest_metrics import IngestMetrics
 
 logger = logging.getLogger("tollgate.ledger")
 
@@ -38,10 +39,14 @@ class Loop:
     `archive_days`.
     """
 
-    def __init__(self, directory: Path, archive_days: int) -> None:
+    def __init__(
+        self, directory: Path, archive_days: int, metrics_directory: Path | None = None
+    ) -> None:
         self._directory = directory
         self._kept_for = timedelta(days=archive_days)
         self._tidied_at = self._look_at = self._new_at = float("-inf")
+        self._metrics_directory = metrics_directory
+        self._metrics: IngestMetrics | None = None
         self._stop = threading.Event()
         self._pulse = heartbeats.Pulse(heartbeats.INGESTER)
 
@@ -55,11 +60,17 @@ class Loop:
             while not self._stop.is_set() and not _take(lock.fileno()):
                 self._stop.wait(FAILED_SECONDS)
             ingester = Ingester(self._directory)
+            if self._metrics_directory is not None:
+                self._metrics = IngestMetrics(self._metrics_directory)
             while not self._stop.is_set():
                 self._stop.wait(self._pause(ingester))
                 self._tidy()
-            _look(ingester)
+                if self._metrics is not None:
+                    self._metrics.write()
+            self._look(ingester)
             ingester.close()
+            if self._metrics is not None:
+                self._metrics.close()
 
     def _pause(self, ingester: Ingester) -> float:
         """Read if there is something new, or else once in a while; return the seconds until the next
@@ -70,7 +81,7 @@ class Loop:
             self._new_at = clock.monotonic()
         elif clock.monotonic() < self._look_at:
             return self._idle_pause()
-        pause = _look(ingester)
+        pause = self._look(ingester)
         # Next to the ledger's own writes, so that whoever watches the database wakes once for both.
         self._pulse.beat()
         if pause != IDLE_SECONDS:
@@ -78,6 +89,25 @@ class Loop:
         unread = RESTING_UNREAD_SECONDS if self._rests else UNREAD_SECONDS
         self._look_at = clock.monotonic() + unread
         return self._idle_pause()
+
+    def _look(self, ingester: Ingester) -> float:
+        """Read what there is; return the seconds until it is worth looking again."""
+        try:
+            found = ingester.look()
+        except Error as error:
+            logger.error(
+                "the ledger could not be written: %s; usage stays in the spools until it can", error
+            )
+            connections.close_all()
+            return FAILED_SECONDS
+        except OSError:
+            logger.exception("the spools could not be read")
+            return FAILED_SECONDS
+        if self._metrics is not None:
+            self._metrics.count(found)
+        if found.failed:
+            return FAILED_SECONDS
+        return BUSY_SECONDS if found.rows else IDLE_SECONDS
 
     def _idle_pause(self) -> float:
         return REST_SECONDS if self._rests else IDLE_SECONDS
@@ -96,30 +126,12 @@ class Loop:
             logger.exception("archived spool files could not be deleted")
 
 
-def run_forever(directory: Path, archive_days: int) -> None:
-    """Run the ingester in a process of its own."""
-    loop = Loop(directory, archive_days)
+def run_forever(directory: Path, archive_days: int, metrics_directory: Path | None = None) -> None:
+    """Run the ingester in a process of its own. Without a directory for metrics it tells none."""
+    loop = Loop(directory, archive_days, metrics_directory)
     signal.signal(signal.SIGTERM, loop.stop)
     signal.signal(signal.SIGINT, loop.stop)
     loop.run()
-
-
-def _look(ingester: Ingester) -> float:
-    """Read what there is; return the seconds until it is worth looking again."""
-    try:
-        found = ingester.look()
-    except Error as error:
-        logger.error(
-            "the ledger could not be written: %s; usage stays in the spools until it can", error
-        )
-        connections.close_all()
-        return FAILED_SECONDS
-    except OSError:
-        logger.exception("the spools could not be read")
-        return FAILED_SECONDS
-    if found.failed:
-        return FAILED_SECONDS
-    return BUSY_SECONDS if found.rows else IDLE_SECONDS
 
 
 def _take(lock: int) -> bool:

@@ -101,8 +101,8 @@ def instant(text: str, *, is_past: bool = False) -> Any:
     try:
         return parsed_instant(text, "UTC")
     except ValueError as error:
-        span = "24h for so long ago" if is_past else "30d for so long from now"
-        raise ValidationError(f"{str(error).rstrip('.')}; or {span}.") from error
+        example = "24h for so long ago" if is_past else "30d for so long from now"
+        raise ValidationError(f"{str(error).rstrip('.')}; or {example}.") from error
 
 
 def secret(variable: str | None) -> Secret | None:

@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 from gateway_project.lib.metrics import names, snapshots
-from gateway_project.lib.metrics.exposition import render
+from gateway_project.lib.metrics.exposition import (
+    OPEN_METRICS,
+    format_for,
+    in_open_metrics,
+    render,
+)
 from gateway_project.lib.metrics.process import use_of
 from gateway_project.lib.metrics.snapshots import SnapshotFile, as_snapshot, encode
 from gateway_project.lib.metrics.tables import Rows, Tables, observe
+from tests.plugins.cases import cases
 
 REQUEST = "chat", "m", "completed"
 
@@ -173,3 +179,39 @@ def test_the_kernel_knows_what_this_process_takes() -> None:
     assert use.resident_bytes > 1_000_000
     assert use.cpu_seconds > 0
     assert use_of(2**22 + 1) is None
+
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@cases(
+    ("accept", "is_open"),
+    [
+        (PROMETHEUS, True),
+        ("application/openmetrics-text", True),
+        ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.3", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=x", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_open_metrics_is_told_to_who_asks_for_it(accept: str, is_open: bool) -> None:
+    assert (format_for(accept) == OPEN_METRICS) is is_open
+
+
+def test_open_metrics_declares_counters_without_total_and_says_where_it_ends() -> None:
+    tables = counted(3)
+    text = render(tables.rows, 0, {}, frozenset())
+    written = in_open_metrics(text).decode().splitlines()
+    name = "tollgate_requests"
+    assert f"# TYPE {name} counter" in written
+    assert [line.partition(" ")[2] for line in written if line.startswith(f"{name}_total")] == ["3"]
+    assert written[-1] == "# EOF"
+    # Nothing else differs.
+    told = [line for line in text.decode().splitlines() if not line.startswith("# ")]
+    assert told == [line for line in written if not line.startswith("# ")]

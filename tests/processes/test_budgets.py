@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,12 +29,18 @@ from tests.processes.served import (
     manage,
     shell,
 )
+from tests.processes.test_takeover import following
 from tests.responses_api.accounting.conftest import INPUT_PICO, OUTPUT_PICO
 from tests.support import warm
 from tests.support.client import PATHS, async_client_of, question
 from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.redis_server import PROGRAM, RedisServer
 
 DOLLAR = 1_000_000_000
+OF_SPENDER = """
+SELECT sum(u.cost_nano) FROM tenants_usagerow u JOIN tenants_tenant t ON t.id = u.tenant_id
+WHERE t.slug = 'spender'
+"""
 DEAR_PICO = (
     5 * OUTPUT_PICO
 )  # so that fewer tokens, each of which costs the machine time, are a dollar
@@ -277,12 +284,12 @@ async def ask_for_all(
         return await asyncio.gather(*(ask(client, path, body) for path, body in asked))
 
 
-def upstream_cost(calls: Sequence[LoggedCall]) -> int:
+def upstream_cost(calls: Sequence[LoggedCall], output_pico: int = OUTPUT_PICO) -> int:
     """Nano-dollars of what the provider generated for these, read or not."""
     tokens_in, tokens_out = (
         sum(each) for each in zip(*(call.generated for call in calls), strict=True)
     )
-    return int(tokens_in * INPUT_PICO + tokens_out * OUTPUT_PICO) // 1000
+    return int(tokens_in * INPUT_PICO + tokens_out * output_pico) // 1000
 
 
 @pytest.fixture
@@ -371,3 +378,98 @@ def test_a_dollar_buys_no_more_when_workers_are_killed_while_they_spend_it(
     assert len(provider.calls) <= booked
     assert query(CHARGED)[0][1] > 0.5 * DOLLAR
     assert_no_more_than_a_dollar(query, watch, booked)
+
+
+# A takeover: two generations of one gateway at once
+
+TENTH_PICO = 1_000_000_000  # a dollar for a thousand tokens: an answer of a hundred costs a tenth
+# Slow enough that those of the old gateway still run when the new one serves.
+SLOW, QUICK = "[chunks=100][pace=300]", "[chunks=100]"
+LIMITED = """
+import json
+from tenants.models import RateLimit
+from tests.support import rows
+customer = rows.customer("limited")
+for metric, amount, window in (("requests", 5, "day"), ("concurrency", 3, "")):
+    RateLimit.objects.create(
+        tenant=customer.tenant, api_key=customer.key, metric=metric, amount=amount, window=window
+    )
+print(json.dumps([customer.key.public_id, customer.secret]))
+"""
+
+
+Asked = list[asyncio.Task[httpx.Response]]
+
+
+def ask(client: httpx.AsyncClient, many: int, text: str) -> Asked:
+    body = question("chat", "sandbox-chat", text, stream=True, max_completion_tokens=100)
+    alone = {"connection": "close"}  # or the old gateway would keep it until its drain is over
+    post = client.post
+    return [asyncio.create_task(post(PATHS["chat"], json=body, headers=alone)) for _ in range(many)]
+
+
+async def statuses(asked: Asked) -> list[int]:
+    return sorted(answer.status_code for answer in await asyncio.gather(*asked))
+
+
+def own_redis(home: Path, running: ExitStack) -> str:
+    """The URL of a Redis that has counted nothing yet."""
+    if PROGRAM is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(home)
+    running.callback(server.stop)
+    server.start()
+    return server.url
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_takeover_lets_no_more_through_than_the_budget_pays_and_with_redis_than_limits_allow(
+    shares: bool, prepared: Prepared, provider: SandboxServer, running: ExitStack, tmp_path: Path
+) -> None:
+    more = {"REDIS_URL": own_redis(tmp_path, running)} if shares else {}
+    variables = environment(prepared.data_dir, TOLLGATE_DRAIN_SECONDS="120", **more)
+    place = furnished(variables, provider, tenant=DOLLAR, key=0, output_pico=TENTH_PICO)
+    limited = Place(variables, *shell(variables, LIMITED))
+    old = running.enter_context(Served(variables))
+
+    async def through_a_takeover() -> dict[str, list[int]]:
+        async with async_client_of(old, place) as spender, async_client_of(old, limited) as other:
+            running_calls = [*ask(spender, 7, SLOW), *ask(other, 3, SLOW)]
+            return await beside(running_calls)
+
+    async def beside(running_calls: Asked) -> dict[str, list[int]]:
+        await asyncio.to_thread(eventually, lambda: len(provider.calls) == 10)
+        new = await asyncio.to_thread(running.enter_context, following(old))
+        assert [call.ended for call in list(provider.calls)] == [None] * 10
+        # Of the dollar, seven tenths are held by the old one.
+        async with async_client_of(new, place) as spender, async_client_of(new, limited) as other:
+            found = {"at the same time": await statuses(ask(other, 2, QUICK))}
+            found["spent"] = await statuses(ask(spender, 12, QUICK))
+            found["old"] = await statuses(running_calls)
+            found["in all"] = await statuses(ask(other, 4, QUICK))
+            assert await asyncio.to_thread(old.wait) == 0
+            found["nothing is left"] = await statuses(ask(spender, 3, QUICK))
+        new.signal()
+        assert await asyncio.to_thread(new.wait) == 0
+        return found
+
+    reader = Reader(variables)
+    running.callback(reader.close)
+    with Watch(variables) as watch:
+        found = asyncio.run(through_a_takeover())
+    manage(variables, "ingest", "--once")
+    ((_, amount, spent, reserved),) = reader(WINDOWS)
+    bill = upstream_cost(provider.calls, TENTH_PICO)
+    ((of_spender,),) = reader(OF_SPENDER)
+    sys.stdout.write(f"{found}: {of_spender} of {amount} spent, the upstream's bill is {bill}\n")
+    assert found["old"] == [200] * 10
+    assert found["spent"].count(200) <= 3
+    assert set(found["nothing is left"]) == {429}
+    assert bill == reader(CHARGED)[0][3]  # every call is booked at what the upstream generated
+    assert (spent, reserved) == (of_spender, 0)
+    assert 0.7 * DOLLAR < of_spender <= amount
+    assert watch.overruns == []
+    if shares:
+        assert found["at the same time"] == [429, 429]
+        assert found["in all"] == [200, 200, 429, 429]

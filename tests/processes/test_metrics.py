@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from bench.processes import free_port
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import Served, eventually, kill
+from tests.processes.served import Program, Served, environment, eventually, kill, manage
 from tests.support.client import ask
 from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.prometheus import PROMTOOL, Prometheus, needs_prometheus
@@ -73,7 +74,27 @@ def test_both_ports_tell_of_both_workers_and_no_counter_falls_when_one_is_killed
 
     _kill_one_and_ask(served, prepared, asked, lambda: completed(url))
     assert completed(on_main_port) == asked + 1
-    assert "tollgate_processes" in read(url).text
+    booked = f'tollgate_ingested_total{{result="booked"}} {asked + 1}'
+    eventually(lambda: booked in read(url).text.splitlines())
+    told = read(url).text
+    assert 'tollgate_processes{kind="ingester"} 1' in told
+    assert 'tollgate_process_resident_bytes{process="ingester"}' in told
+
+
+@pytest.mark.redis
+def test_a_background_worker_is_told_of_before_its_first_run(prepared: Prepared) -> None:
+    variables = environment(
+        prepared.data_dir,
+        TOLLGATE_TASKS="celery",
+        REDIS_URL=os.environ["REDIS_URL"],
+        TOLLGATE_METRICS_PORT=str(free_port()),
+    )
+    with Program(variables, "background_worker") as worker:
+        told = 'tollgate_processes{kind="background"} 1'
+        eventually(lambda: told in manage(variables, "show_metrics").splitlines())
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0
+    assert told not in manage(variables, "show_metrics").splitlines()
 
 
 def _kill_one_and_ask(

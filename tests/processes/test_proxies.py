@@ -29,12 +29,13 @@ HOST = "localhost"
 # Where the client is, as the proxy sees it, which is at 127.0.0.1 as the gateway sees it.
 CLIENT = "127.0.0.2"
 MEGABYTE = 1024 * 1024
+LARGE = 16 * MEGABYTE  # more than sockets hold for a client that takes nothing
 
 NGINX = """
 {user}
 daemon off;
 pid {directory}/nginx.pid;
-error_log stderr;
+error_log stderr warn;
 events {{ }}
 http {{
     access_log off;
@@ -120,6 +121,7 @@ class Proxied:
     root_url: str
     trust: ssl.SSLContext
     secret: str
+    log: Path
 
     def client(self) -> httpx.Client:
         return httpx.Client(
@@ -175,7 +177,7 @@ def proxied(
     upstream = served.root_url.removeprefix("http://")
     command = PROXIES[request.param](tmp_path, upstream, port)
     with running(command, tmp_path, url, trust):
-        yield Proxied(served, url, trust, prepared.secret)
+        yield Proxied(served, url, trust, prepared.secret, tmp_path / "log")
 
 
 def test_what_a_client_needs_passes_the_proxy(proxied: Proxied, provider: SandboxServer) -> None:
@@ -204,6 +206,14 @@ def test_what_a_client_needs_passes_the_proxy(proxied: Proxied, provider: Sandbo
             413,
             "invalid_request_error",
         )
+
+        # Neither prompts nor answers lie in a file of the proxy's, however slowly a client takes them. Of
+        # streams the gateway itself asks the proxy to hold nothing back.
+        large = question("chat", "sandbox-chat", "x" * LARGE)
+        with http.stream("POST", V1 + PATHS["chat"], json=large) as streamed:
+            assert proxied.line(streamed)["status"] == "completed"
+            assert len(streamed.read()) > LARGE
+        assert "to a temporary file" not in proxied.log.read_text()
 
         # The console knows that it is reached over https.
         page = http.get("/console/accounts/login/")

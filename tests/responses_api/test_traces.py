@@ -95,7 +95,7 @@ def test_the_span_of_an_upstream_call_has_the_upstreams_own_id_model_and_reason(
             told = {name: leg.attributes.get(f"gen_ai.response.{name}") for name in TOLD}
             assert told["model"] == "sandbox-1", (door, protocol, stream)
             assert told["finish_reasons"] == REASONS[protocol], (door, protocol, stream)
-            assert told["id"] not in answer.text, (door, protocol, stream)
+            assert str(told["id"]) not in answer.text, (door, protocol, stream)
 
 
 def test_a_failed_attempt_is_a_span_of_its_own_beside_the_one_that_answered(

@@ -46,8 +46,10 @@ def address(report: Report, tmp_path: Path) -> Iterator[str]:
     port.close()
 
 
-def get(url: str, token: str = TOKEN.reveal(), method: str = "GET") -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}"}
+def get(
+    url: str, token: str = TOKEN.reveal(), method: str = "GET", accept: str = "*/*"
+) -> httpx.Response:
+    headers = {"authorization": f"Bearer {token}", "accept": accept}
     return httpx.request(method, url, headers=headers, timeout=GIVE_UP_SECONDS, trust_env=False)
 
 
@@ -68,6 +70,9 @@ def test_metrics_are_told_to_who_has_the_token_alone(address: str) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "tollgate_database_up 1" in answer.text.splitlines()
+    opened = get(f"{address}/metrics", accept="application/openmetrics-text")
+    assert opened.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert opened.text.endswith("# EOF\n")
     for refused in (get(f"{address}/metrics", "wrong"), get(f"{address}/"), get(f"{address}/x")):
         assert refused.status_code == 404
     assert get(f"{address}/metrics", method="POST").status_code == 501

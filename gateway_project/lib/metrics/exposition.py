@@ -1,18 +1,47 @@
-"""Write metrics in Prometheus's text format 0.0.4."""
+"""Write metrics in Prometheus's text format 0.0.4, or in OpenMetrics 1.0.0 for whoever asks for that."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from gateway_project.lib.metrics.names import COUNTED, DROPPED, FOUND, TABLES, Family, Table
 from gateway_project.lib.metrics.tables import Rows
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Found = Mapping[str, Iterable[tuple[tuple[str, ...], float]]]
 
+_DECLARED_TOTAL = re.compile(rb"^(# (?:HELP|TYPE) \w+)_total( )", re.MULTILINE)
 _TABLES: dict[str, Table] = {table.name: table for table in TABLES}
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def format_for(accept: str) -> str:
+    """Return the format, by its content type, for an `Accept` header: text unless OpenMetrics is named and
+    not liked less."""
+    liked = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for one in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in one.split(";"))
+        if kind in liked:
+            liked[kind] = max(liked[kind], _quality(parameters))
+    is_open = liked["application/openmetrics-text"] >= max(liked["text/plain"], 0.001)
+    return OPEN_METRICS if is_open else TEXT
+
+
+def _quality(parameters: Iterable[str]) -> float:
+    given = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+    try:
+        return float(given)
+    except ValueError:
+        return 0.0
+
+
+def in_open_metrics(text: bytes) -> bytes:
+    """Return the same metrics in OpenMetrics: counters are declared without their `_total`, and the end is
+    marked. https://prometheus.io/docs/specs/om/open_metrics_spec/"""
+    return _DECLARED_TOTAL.sub(rb"\1\2", text) + b"# EOF\n"
 
 
 def render(rows: Mapping[str, Rows], dropped: int, found: Found, views: frozenset[str]) -> bytes:

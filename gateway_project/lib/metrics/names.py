@@ -106,6 +106,7 @@ ERRORS = Table("errors", ("code",), Columns(counters=("count",)))
 LIMITS = Table("limits", ("limit",), Columns(counters=("count",)))
 GUARDRAILS = Table("guardrails", ("guardrail", "action"), Columns(counters=("count",)))
 CACHE = Table("cache", ("alias", "result"), Columns(counters=("count",)))
+INGESTED = Table("ingested", ("result",), Columns(counters=("count",)))
 TENANTS = Table("tenants", ("tenant",), Columns(counters=("requests", *TOKENS, "charge")))
 GEN_AI_CALLS = Table(
     "gen_ai calls",
@@ -119,7 +120,7 @@ GEN_AI_USAGE = Table(
 )
 TABLES = (
     REQUESTS, SECONDS, OVERHEAD, CALLS, ATTEMPTS, ERRORS, LIMITS, GUARDRAILS, CACHE, TENANTS,
-    GEN_AI_CALLS, GEN_AI_USAGE,
+    GEN_AI_CALLS, GEN_AI_USAGE, INGESTED,
 )  # fmt: skip
 
 TENANTS_VIEW, GEN_AI_VIEW = "TOLLGATE_METRICS_TENANTS", "TOLLGATE_METRICS_GEN_AI"
@@ -198,6 +199,12 @@ COUNTED = (
         "tollgate_cache_total", "counter",
         "Requests to aliases that keep answers: hit, miss, refresh or off.",
         CACHE.labels, "cache", "count",
+    ),
+    Family(
+        "tollgate_ingested_total", "counter",
+        "What ingesters made of this host's spools: booked, abandoned (booked as a call that was cut off)"
+        ", set_aside (a record that could not be booked), unreadable (a look at a spool that failed).",
+        INGESTED.labels, "ingested", "count",
     ),
     Family(
         "tollgate_tenant_requests_total", "counter", "Requests of the largest tenants.",

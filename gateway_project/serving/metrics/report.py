@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from gateway_project.lib.metrics.exposition import render
+from gateway_project.lib.metrics.exposition import OPEN_METRICS, format_for, in_open_metrics, render
 from gateway_project.lib.metrics.names import GEN_AI_VIEW, TENANTS_VIEW
 from gateway_project.lib.metrics.snapshots import add_up
 from gateway_project.lib.secret import Secret
@@ -30,6 +30,11 @@ class Report:
         self._most_series = most_series
         self._finder = Finder(spools)
         self._lock = threading.Lock()
+
+    def in_format(self, accept: str) -> tuple[str, bytes]:
+        """Return content type and text in the format that an `Accept` header wants. Raise OSError."""
+        kind, text = format_for(accept), self.text()
+        return kind, in_open_metrics(text) if kind == OPEN_METRICS else text
 
     def text(self) -> bytes:
         """Return it in Prometheus's text format. Raise OSError."""

@@ -8,7 +8,6 @@ from django.conf import settings
 
 from gateway_project.lib.asgi import Scope, Send, header
 from gateway_project.lib.errors import GatewayError
-from gateway_project.lib.metrics.exposition import CONTENT_TYPE
 from gateway_project.serving.metrics import report
 from gateway_project.serving.metrics.report import may_read
 from tenants.keys.doorkeeper import Doorkeeper
@@ -18,9 +17,11 @@ async def answer(scope: Scope, send: Send, doorkeeper: Doorkeeper) -> bool:
     """Answer with the metrics; return False to whoever may not read them."""
     if scope["method"] != "GET" or not await _is_let_in(scope, doorkeeper):
         return False
-    text = await asyncio.to_thread(report.from_settings().text)
+    accept = header(scope["headers"], b"accept").decode("latin-1")
+    kind, text = await asyncio.to_thread(report.from_settings().in_format, accept)
     headers = [
-        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-type", kind.encode()),
+        (b"vary", b"accept"),
         (b"content-length", str(len(text)).encode()),
         (b"cache-control", b"no-store"),
     ]

@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 
-from gateway_project.lib.metrics.exposition import CONTENT_TYPE
 from gateway_project.lib.secret import Secret
 from gateway_project.serving.metrics.report import Report, may_read
 
@@ -60,14 +59,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(404, "text/plain; charset=utf-8", b"Metrics are at /metrics.\n")
             return
         try:
-            text = self.server.report.text()
+            kind, text = self.server.report.in_format(self.headers.get("accept") or "")
         except OSError as error:
             logger.error("metrics cannot be read: %s", error)
             self._answer(
                 500, "text/plain; charset=utf-8", b"Metrics cannot be read; see the log.\n"
             )
             return
-        self._answer(200, CONTENT_TYPE, text)
+        self._answer(200, kind, text)
 
     def _may_read(self) -> bool:
         token, given = self.server.token, self.headers.get("authorization") or ""

@@ -25,7 +25,7 @@ class Command(AnsweringCommand):
 
     def answer(self, options: Mapping[str, Any]) -> CommandResult:
         if not options["once"]:
-            run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS)
+            run_forever(settings.SPOOL_DIR, settings.SPOOL_ARCHIVE_DAYS, settings.MEASURED_DIR)
             return CommandResult({}, "Stopped.")
         found = ingest_all(settings.SPOOL_DIR)
         fields = {
