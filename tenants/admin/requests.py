@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -332,10 +334,12 @@ def _shown_line(line: ChargeLine) -> dict[str, str]:
     if line.pico is not None:
         price = words.per_million(line.pico) if unit.is_token else _per(line.pico, unit)
     return {
-        "label": unit.counted if unit.is_token else unit.label,
-        "quantity": unit.shown(line.quantity),
+        "label": _(unit.counted) if unit.is_token else unit.label,
+        "quantity": number_format(
+            Decimal(line.quantity).scaleb(-unit.decimals), unit.decimals, force_grouping=True
+        ),
         "price": price,
-        "per": unit.per,
+        "per": _("million tokens") if unit.is_token else unit.per,
         "charge": words.dollars(line.charge_nano),
     }
 
@@ -347,7 +351,7 @@ def _per(pico: int, unit: units.Unit) -> str:
 def _overhead(microseconds: int) -> str:
     if not microseconds:
         return ""
-    return _("%(n).1f ms") % {"n": microseconds / 1_000}
+    return _("%(n)s ms") % {"n": number_format(microseconds / 1_000, 1)}
 
 
 def _paged(scope: Scope, **place: LogPlace | None) -> str:
