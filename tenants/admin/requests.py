@@ -239,8 +239,9 @@ def _whole(
     request: HttpRequest, who: Access, scope: Scope, detail: RequestDetail
 ) -> dict[str, Any]:
     row = detail.summary
-    key = ApiKey.objects.filter(public_id=row.key_public_id).first() if row.key_public_id else None
-    tenant = _tenant_of(row, scope)
+    keys = ApiKey.objects.filter(public_id=row.key_public_id).select_related("tenant")
+    key = keys.first() if row.key_public_id else None
+    tenant = _tenant_of(row, scope, key)
     zone = ZoneInfo(tenant.time_zone) if tenant is not None else scope.zone
     place = place_of(request, "place") or LogPlace(row.at, row.number)
     return {
@@ -273,12 +274,14 @@ def _whole(
     }
 
 
-def _tenant_of(row: LoggedRequest, scope: Scope) -> Tenant | None:
+def _tenant_of(row: LoggedRequest, scope: Scope, key: ApiKey | None) -> Tenant | None:
     """Return the tenant of a request; None if it is nobody's, or the tenant is gone."""
     if row.tenant_id is None:
         return None
     if scope.tenant is not None and scope.tenant.pk == row.tenant_id:
         return scope.tenant
+    if key is not None and key.tenant_id == row.tenant_id:
+        return key.tenant
     return scope.who.known.get(row.tenant_id) or Tenant.objects.filter(pk=row.tenant_id).first()
 
 
