@@ -25,7 +25,7 @@ def response_cache(who: Access, detail: RequestDetail, base_url: str) -> Request
     """Tell what came of the cache; nothing of an alias that keeps no answers."""
     row = detail.summary
     alias = _alias(who, row)
-    keeps = bool(getattr(alias, "is_kept", False))
+    keeps = bool(getattr(alias, "keeps_answers", False))
     if row.is_refused or not (row.cache_outcome or keeps):
         return None
     context = {
