@@ -42,6 +42,8 @@
       (value < 0 ? "\u2212$" : "$") +
       new Intl.NumberFormat(language(), {
         notation: short && Math.abs(value) >= 10000 ? "compact" : "standard",
+        // What a first request costs is far less than a cent.
+        ...(Math.abs(value) < 0.01 && { maximumSignificantDigits: 2 }),
         maximumFractionDigits: Math.abs(value) >= 100 ? (short ? 0 : 2) : short ? 2 : 4,
         minimumFractionDigits: 0,
       }).format(Math.abs(value)),
