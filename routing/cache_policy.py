@@ -46,14 +46,17 @@ def _deciding(targets: Iterable[ResolvedTarget]) -> set[str]:
 
 def with_kept(aliases: QuerySet[Alias]) -> QuerySet[Alias]:
     """Have aliases say in `keeps_answers` whether they are kept, under their own name or that of a link."""
-    links = Alias.objects.filter(platform_alias=OuterRef("pk"), cache_seconds__gt=0)
-    kept = Q(cache_seconds__gt=0) | Q(platform_alias__cache_seconds__gt=0) | Exists(links)
-    return aliases.annotate(keeps_answers=Case(When(kept, then=True), default=False))
+    return aliases.annotate(keeps_answers=Case(When(_kept(), then=True), default=False))
 
 
 def is_kept(alias: Alias) -> bool:
     """Tell whether answers of this alias are kept."""
-    return with_kept(Alias.objects.filter(pk=alias.pk)).filter(keeps_answers=True).exists()
+    return Alias.objects.filter(_kept(), pk=alias.pk).exists()
+
+
+def _kept() -> Q:
+    links = Alias.objects.filter(platform_alias=OuterRef("pk"), cache_seconds__gt=0)
+    return Q(cache_seconds__gt=0) | Q(platform_alias__cache_seconds__gt=0) | Q(Exists(links))
 
 
 def generation_of(alias: Alias) -> int:

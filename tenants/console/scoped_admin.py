@@ -253,7 +253,7 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
         return NarrowedList
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Suggest the tenant that is looked at for a new row that has to have one, or the only one there is."""
+        """Suggest the tenant that is looked at for a new row, or the only one there is."""
         chosen = asked_tenant(request) or self._only_tenant(request)
         suggested = {"tenant": chosen.pk} if chosen is not None else {}
         return {**super().get_changeform_initial_data(request), **suggested}
