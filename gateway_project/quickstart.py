@@ -112,6 +112,11 @@ def ensure(base_url: str | None = None) -> Quickstart:
         return quickstart
 
 
+def is_first() -> bool:
+    """Tell whether nothing was handed out yet, so that what follows takes a while."""
+    return not path().exists()
+
+
 def normal_base_url(text: str) -> str:
     """Strip the trailing slash; add /v1 to a bare host. Raise ValidationError."""
     parts = urlsplit(text)

@@ -56,6 +56,7 @@ NEWER_THAN_DJANGOS_GERMAN = (
     gettext_noop("Disabled"),
     gettext_noop("Enabled"),
     gettext_noop("Password-based authentication"),
+    gettext_noop("Raw passwords are not stored, so there is no way to see the user’s password."),  # noqa: RUF001
     gettext_noop(
         "Whether the user will be able to authenticate using a password or not. If disabled, "
         "they may still be able to authenticate using other backends, such as Single Sign-On or LDAP."

@@ -7,6 +7,8 @@ from dataclasses import astuple
 from hashlib import blake2b
 from typing import cast
 
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
+
 from routing.models import Alias
 from routing.route import CachePolicy, CacheScope, ResolvedTarget
 
@@ -42,11 +44,19 @@ def _deciding(targets: Iterable[ResolvedTarget]) -> set[str]:
     return {name for when in conditions for name in when.facts} & DECIDING
 
 
+def with_kept(aliases: QuerySet[Alias]) -> QuerySet[Alias]:
+    """Have aliases say in `keeps_answers` whether they are kept, under their own name or that of a link."""
+    return aliases.annotate(keeps_answers=Case(When(_kept(), then=True), default=False))
+
+
 def is_kept(alias: Alias) -> bool:
-    """Tell whether answers of this alias are kept, under its own name or that of a link."""
-    linked = alias.platform_alias
-    is_on = alias.cache_seconds > 0 or (linked is not None and linked.cache_seconds > 0)
-    return is_on or alias.links.filter(cache_seconds__gt=0).exists()
+    """Tell whether answers of this alias are kept."""
+    return Alias.objects.filter(_kept(), pk=alias.pk).exists()
+
+
+def _kept() -> Q:
+    links = Alias.objects.filter(platform_alias=OuterRef("pk"), cache_seconds__gt=0)
+    return Q(cache_seconds__gt=0) | Q(platform_alias__cache_seconds__gt=0) | Q(Exists(links))
 
 
 def generation_of(alias: Alias) -> int:

@@ -186,6 +186,7 @@ def _bench_of(request: HttpRequest, row: Guardrail) -> str:
 @admin.register(GuardrailEvent)
 class GuardrailEventAdmin(BrowsingAdmin):
     resource = EVENTS
+    when_empty = gettext_lazy("What a guardrail finds in a request or an answer stands here.")
     list_per_page = 50
     list_display = (
         "at", "guardrail", "action", "stage", "surface", "rule", "count", "tenant", "request_id",

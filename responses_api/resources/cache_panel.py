@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from routing.cache_policy import is_kept
+from routing.cache_policy import with_kept
 from routing.managed import ALIASES
 from routing.models import Alias
 from tenants.access.access import Access
@@ -25,7 +25,7 @@ def response_cache(who: Access, detail: RequestDetail, base_url: str) -> Request
     """Tell what came of the cache; nothing of an alias that keeps no answers."""
     row = detail.summary
     alias = _alias(who, row)
-    keeps = alias is not None and is_kept(alias)
+    keeps = bool(getattr(alias, "keeps_answers", False))
     if row.is_refused or not (row.cache_outcome or keeps):
         return None
     context = {
@@ -42,7 +42,7 @@ def _alias(who: Access, row: LoggedRequest) -> Alias | None:
     owners = Q(tenant=None) if row.tenant_id is None else Q(tenant=None) | Q(tenant=row.tenant_id)
     names = Alias.objects.filter(owners, name=row.requested_model or row.alias)
     own_first = F("tenant").desc(nulls_last=True)
-    return ALIASES.visible(who, names).select_related("platform_alias").order_by(own_first).first()
+    return with_kept(ALIASES.visible(who, names)).order_by(own_first).first()
 
 
 def _sentence(row: LoggedRequest) -> str:

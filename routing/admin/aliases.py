@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from routing import cache_policy, cache_purge
 from routing.admin import shown, target_panel
+from routing.admin.list_fields import AliasForm
 from routing.admin.owner import owner
 from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
@@ -109,6 +110,7 @@ class AliasList(NarrowedList):
 @admin.register(Alias)
 class AliasAdmin(TenantModelAdmin):
     resource = ALIASES
+    form = AliasForm
     change_form_template = "admin/routing/alias/change_form.html"
     change_list_template = "admin/routing/alias/change_list.html"
     found_by = FoundBy(names=("name",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
@@ -31,7 +33,8 @@ def change_in_words(change: LineChange) -> tuple[str, str, str]:
 def _amount(token_class: str, pico: int | None) -> str:
     if pico is None:
         return _("none")
-    return f"${dollars.said(pico, units.of(token_class).priced_per)}"
+    exact = dollars.said(pico, units.of(token_class).priced_per)
+    return f"${number_format(exact, len(exact.partition('.')[2]), force_grouping=True)}"
 
 
 def _class_in_words(token_class: str, tier: str, above: int) -> str:
@@ -53,6 +56,6 @@ def named(line: Line) -> tuple[str, str]:
 def dollars_of(nano: int) -> str:
     """Write an amount to the cent, or exactly where it is less than a dollar."""
     if 0 < abs(nano) < money.NANO_PER_DOLLAR:
-        return f"${money.exact_dollars(nano).rstrip('0')}"
-    cents = money.cents(nano)
-    return f"${cents // 100:,}.{cents % 100:02}"
+        exact = money.exact_dollars(nano).rstrip("0")
+        return f"${number_format(exact, len(exact.partition('.')[2]))}"
+    return f"${number_format(Decimal(money.cents(nano)).scaleb(-2), 2, force_grouping=True)}"

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from gateway_project.lib.db import durable_transaction
 from routing import losing, testing
 from routing.admin import shown
+from routing.admin.list_fields import ProviderModelForm
 from routing.admin.owner import owner
 from routing.managed import MODELS, PROVIDERS, TARGETS
 from routing.models import Provider, ProviderModel, Target, UpstreamTest
@@ -206,6 +207,7 @@ def _figures(provider: Provider) -> ProviderFigures:
 @admin.register(ProviderModel)
 class ProviderModelAdmin(TenantModelAdmin):
     resource = MODELS
+    form = ProviderModelForm
     list_display = ("upstream_id", "provider", "owner", "context_window", "max_output_tokens")
     list_select_related = ("provider__tenant",)
     list_filter = (("provider", TenantRelatedFilter), ("provider__tenant", TenantRelatedFilter))

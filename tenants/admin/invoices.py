@@ -81,6 +81,9 @@ def _credit_form(invoice: Invoice) -> type[forms.Form]:
 @admin.register(Invoice)
 class InvoiceAdmin(BrowsingAdmin):
     resource = INVOICES
+    when_empty = gettext_lazy(
+        "One is drafted for each month that is over, or by “Close month” on the page of a period."
+    )
     found_by = FoundBy(ids=("number",))
     bodies = ("canonical",)
     change_form_template = "admin/tenants/invoice/change_form.html"

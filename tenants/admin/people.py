@@ -54,16 +54,18 @@ class OperatorUserAdmin(OperatorModelAdmin, UserAdmin):  # type: ignore[type-arg
     filter_horizontal = ()
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        (gettext_lazy("Person"), {"fields": ("first_name", "last_name", "email")}),
         (
-            "Rights",
+            gettext_lazy("Rights"),
             {
                 "fields": ("is_active", "is_superuser"),
-                "description": "A superuser is an operator. Everybody else needs a membership in a tenant, "
-                "or to be an auditor.",
+                "description": gettext_lazy(
+                    "A superuser is an operator. Everybody else needs a membership in a tenant, or to be "
+                    "an auditor."
+                ),
             },
         ),
-        ("Dates", {"fields": ("last_login", "date_joined")}),
+        (gettext_lazy("Dates"), {"fields": ("last_login", "date_joined")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

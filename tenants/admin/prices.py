@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -33,7 +34,10 @@ class LineInline(TenantInline):
         if line.pk is None:
             return ""
         unit = units.of(line.token_class)
-        return f"{dollars.said(line.pico_per_token, unit.priced_per)} per {unit.per}"
+        exact = dollars.said(line.pico_per_token, unit.priced_per)
+        shown = number_format(exact, len(exact.partition(".")[2]), force_grouping=True)
+        per = gettext("million tokens") if unit.is_token else unit.per
+        return f"${shown} " + gettext("per %(per)s") % {"per": per}
 
     def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
         return PRICES.may(access(request), right, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -237,8 +239,9 @@ def _whole(
     request: HttpRequest, who: Access, scope: Scope, detail: RequestDetail
 ) -> dict[str, Any]:
     row = detail.summary
-    key = ApiKey.objects.filter(public_id=row.key_public_id).first() if row.key_public_id else None
-    tenant = _tenant_of(row, scope)
+    keys = ApiKey.objects.filter(public_id=row.key_public_id).select_related("tenant")
+    key = keys.first() if row.key_public_id else None
+    tenant = _tenant_of(row, scope, key)
     zone = ZoneInfo(tenant.time_zone) if tenant is not None else scope.zone
     place = place_of(request, "place") or LogPlace(row.at, row.number)
     return {
@@ -271,12 +274,14 @@ def _whole(
     }
 
 
-def _tenant_of(row: LoggedRequest, scope: Scope) -> Tenant | None:
+def _tenant_of(row: LoggedRequest, scope: Scope, key: ApiKey | None) -> Tenant | None:
     """Return the tenant of a request; None if it is nobody's, or the tenant is gone."""
     if row.tenant_id is None:
         return None
     if scope.tenant is not None and scope.tenant.pk == row.tenant_id:
         return scope.tenant
+    if key is not None and key.tenant_id == row.tenant_id:
+        return key.tenant
     return scope.who.known.get(row.tenant_id) or Tenant.objects.filter(pk=row.tenant_id).first()
 
 
@@ -332,10 +337,12 @@ def _shown_line(line: ChargeLine) -> dict[str, str]:
     if line.pico is not None:
         price = words.per_million(line.pico) if unit.is_token else _per(line.pico, unit)
     return {
-        "label": unit.counted if unit.is_token else unit.label,
-        "quantity": unit.shown(line.quantity),
+        "label": _(unit.counted) if unit.is_token else unit.label,
+        "quantity": number_format(
+            Decimal(line.quantity).scaleb(-unit.decimals), unit.decimals, force_grouping=True
+        ),
         "price": price,
-        "per": unit.per,
+        "per": _("million tokens") if unit.is_token else unit.per,
         "charge": words.dollars(line.charge_nano),
     }
 
@@ -347,7 +354,7 @@ def _per(pico: int, unit: units.Unit) -> str:
 def _overhead(microseconds: int) -> str:
     if not microseconds:
         return ""
-    return _("%(n).1f ms") % {"n": microseconds / 1_000}
+    return _("%(n)s ms") % {"n": number_format(microseconds / 1_000, 1)}
 
 
 def _paged(scope: Scope, **place: LogPlace | None) -> str:

@@ -29,6 +29,12 @@ AREAS: dict[Area, str | Promise] = {
     Area.BILLING: gettext_lazy("Bills"),
     Area.BILLING_DETAILS: gettext_lazy("Billing details"),
 }
+RIGHTS: dict[str, str | Promise] = {
+    "view": gettext_lazy("read"),
+    "add": gettext_lazy("add"),
+    "change": gettext_lazy("change"),
+    "delete": gettext_lazy("delete"),
+}
 
 
 def rows() -> list[tuple[str, list[str]]]:
@@ -41,6 +47,5 @@ def _cell(role: str, area: Area) -> str:
     held = {right for at, right in ROLES[role] if at == area}
     if held == {"view", "add", "change", "delete"}:
         return _("manage")
-    words = {"change": _("change"), "delete": _("delete"), "view": _("read")}
-    told = [word for right, word in words.items() if right in held]
+    told = [str(RIGHTS[right]) for right in ("change", "delete", "view") if right in held]
     return ", ".join(told) or "—"

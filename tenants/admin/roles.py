@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenants.access.rights import TENANT_NAMES, Area, Right, read_names
 from tenants.admin.browsing import LightDeletion
+from tenants.admin.role_table import AREAS, RIGHTS
 from tenants.console.scoped_admin import TenantRelatedFilter, access
 from tenants.console.scoped_forms import TenantForm
 from tenants.members import roles
@@ -27,8 +28,12 @@ def _grouped(held: frozenset[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     areas = dict.fromkeys(name.partition(".")[0] for name in names)
     return [
         (
-            area,
-            [(name, name.partition(".")[2]) for name in names if name.partition(".")[0] == area],
+            str(AREAS[Area(area)]),
+            [
+                (name, str(RIGHTS[name.partition(".")[2]]))
+                for name in names
+                if name.partition(".")[0] == area
+            ],
         )
         for area in areas
     ]

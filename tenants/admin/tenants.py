@@ -242,6 +242,7 @@ def _when_it_counts(tenant: Tenant) -> str:
 @admin.register(TenantDeletion)
 class TenantDeletionAdmin(BrowsingAdmin):
     area = Area.TENANT
+    when_empty = gettext_lazy("A tenant is deleted on its own page.")
     list_display = ("tenant", "state", "asked_by", "asked_at", "finished_at", "erased")
     list_filter = ("state",)
     sortable_by = ("asked_at",)

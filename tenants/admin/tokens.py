@@ -24,12 +24,19 @@ from tenants.keys import api_tokens
 from tenants.managed.tokens import TOKENS, refuse_in_support
 from tenants.models import ApiToken
 from tenants.sign_in import token_demands
+from tenants.theme import LinesField
 
 
 class TokenForm(TenantForm):
     """A token, whose scopes are narrowed to what its maker may."""
 
     who: Access
+    scopes = LinesField(
+        label=gettext_lazy("Scopes"),
+        help_text=gettext_lazy(
+            "What it may do, one a line, such as keys.view or limits.*; * alone: all that you may."
+        ),
+    )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()

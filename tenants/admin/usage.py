@@ -100,6 +100,7 @@ class UsageAdmin(BrowsingAdmin):
 @admin.register(UsageRow)
 class UsageRowAdmin(UsageAdmin):
     resource = USAGE_ROWS
+    when_empty = _("A call stands here seconds after it ended. Make a first one with an API key.")
     list_display = (
         "opened_at",
         "owner",

@@ -22,7 +22,7 @@ from tenants.reports import charts, usage_csv, usage_series
 from tenants.reports.freshness import freshness
 from tenants.reports.usage_series import FILTERS, Group, SeriesQuestion, UsageSeries
 
-MOST_ROWS = 100
+MOST_ROWS = 50
 PERIODS: tuple[tuple[str, str | Promise], ...] = (
     ("24h", gettext_lazy("24 hours")),
     ("7d", gettext_lazy("7 days")),

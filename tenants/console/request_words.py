@@ -9,13 +9,15 @@ from decimal import Decimal
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
+from tenants import units
 from tenants.models import UsageRow
 from tenants.reports.logged_request import LoggedRequest
 from tenants.reports.request_detail import RequestDetail
 from tenants.reports.request_filter import REFUSED
 from tenants.templatetags.figures import MINUS
+from tenants.token_classes import TOKEN_CLASSES
 
 Text = str | Promise
 NANO_DIGITS = 9
@@ -83,6 +85,20 @@ _CAUSES: Mapping[str, Text] = {
     "server_shutting_down": gettext_lazy("the gateway was shutting down"),
     "idempotency_key_lost": gettext_lazy("another request took over its Idempotency-Key"),
 }
+
+
+# What token classes are counted in stands in tenants/units.py, which knows no language.
+_COUNTED = (
+    gettext_noop("input tokens that no cache held"),
+    gettext_noop("input tokens of recordings"),
+    gettext_noop("input tokens read from a cache"),
+    gettext_noop("input tokens written to a cache"),
+    gettext_noop("input tokens written to a cache for its longer time"),
+    gettext_noop("output tokens of the answer"),
+    gettext_noop("output tokens of speech"),
+    gettext_noop("output tokens of reasoning"),
+)
+assert set(_COUNTED) == {units.of(name).counted for name in TOKEN_CLASSES}
 
 
 def outcome(status: str) -> OutcomeWord:

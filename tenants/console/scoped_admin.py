@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, JSONField, ManyToManyField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
@@ -28,7 +29,7 @@ from tenants.access.rights import Area, Right
 from tenants.console.actions import RowActions
 from tenants.console.cascade import reaches_beyond
 from tenants.console.checked_input import CheckedFields, CheckedList, CheckedPage
-from tenants.console.scope import asked_tenant
+from tenants.console.scope import asked_tenant, offered_tenants
 from tenants.console.scoped_forms import LEFT_BEHIND, ScopedRawIdWidget, TenantForm, TenantFormSet
 from tenants.console.search import Searched
 from tenants.deletion.asking import refuse_new_rows
@@ -189,6 +190,9 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
     form: type[forms.ModelForm[Any]] = TenantForm
     fixed_fields: ClassVar[tuple[str, ...]] = ("tenant",)  # set once, when the row is made
     operator_fields: ClassVar[tuple[str, ...]] = ()  # shown to tenant staff, not theirs to change
+    when_empty: ClassVar[str | Promise] = (
+        ""  # how the first row comes to be, where there is no button
+    )
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -249,10 +253,17 @@ class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _M
         return NarrowedList
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Suggest the tenant that is looked at for a new row."""
-        chosen = asked_tenant(request)
+        """Suggest the tenant that is looked at for a new row, or the only one there is."""
+        chosen = asked_tenant(request) or self._only_tenant(request)
         suggested = {"tenant": chosen.pk} if chosen is not None else {}
         return {**super().get_changeform_initial_data(request), **suggested}
+
+    def _only_tenant(self, request: HttpRequest) -> Tenant | None:
+        needs_one = any(
+            field.name == "tenant" and not field.null for field in self.model._meta.concrete_fields
+        )
+        offered = offered_tenants(request) if needs_one else []
+        return offered[0] if len(offered) == 1 else None
 
     def get_form(
         self, request: HttpRequest, obj: Model | None = None, change: bool = False, **options: Any

@@ -73,5 +73,6 @@ class RateLimit(RevisionedModel):
 
     def __str__(self) -> str:
         if not self.window:
-            return f"{self.amount} concurrent calls"
-        return f"{self.amount} {self.metric} {self.get_window_display()}"
+            return gettext("%(amount)s concurrent calls") % {"amount": self.amount}
+        words = {"requests": gettext("requests"), "tokens": gettext("tokens")}
+        return f"{self.amount} {words[self.metric]} {self.get_window_display()}"

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from gateway_project.lib import clock
@@ -143,7 +144,8 @@ class PriceVersion(PriceRow):
         )
 
     def __str__(self) -> str:
-        return f"{self.get_book_display().split(':')[0]} of {self.subject}"
+        book = str(self.get_book_display()).split(":")[0]
+        return gettext("%(book)s of %(subject)s") % {"book": book, "subject": self.subject}
 
     @property
     def subject(self) -> str:

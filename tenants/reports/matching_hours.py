@@ -101,6 +101,8 @@ def of_sums(asked: RequestFilter, sums: QuerySet[Any]) -> QuerySet[Any]:
     sums = sums.filter(**{name: value for name, value in exact.items() if value})
     if asked.source in ESTIMATED:
         sums = sums.filter(estimated__gt=0)
+    if asked.is_of_hits:
+        sums = sums.filter(hits__gt=0)
     return sums if asked.tenants is None else sums.filter(tenant_id__in=asked.tenants)
 
 
@@ -116,6 +118,7 @@ def _rest(span: TimeSpan, place: datetime | None, *, is_up: bool) -> TimeSpan:
 def _counted(asked: RequestFilter, sums: QuerySet[Any], step: timedelta) -> dict[datetime, int]:
     """Return how many calls the hours or days of these sums hold that match, by their beginning."""
     figure = "estimated" if asked.source in ESTIMATED else "calls"
+    figure = "hits" if asked.is_of_hits else figure
     found = of_sums(asked, sums.order_by()).values_list("starts_at").annotate(n=Sum(figure))
     return {floor(at, step): count for at, count in found}
 

@@ -89,13 +89,19 @@ class RequestFilter:
     @property
     def has_index(self) -> bool:
         """Tell whether an index of the ledger leads to the matches, or nothing else would help."""
-        of_sums = self.key or self.alias or self.names_upstreams or self.source
+        of_sums = self.key or self.alias or self.names_upstreams or self.source or self.is_of_hits
         return self.is_rare or bool(self.code) or self.key_id is not None or not of_sums
 
     @property
     def is_scan(self) -> bool:
         """Tell whether rows have to be looked through, of which maybe none matches."""
-        return bool(self.end_user or self.code or self.guardrail or self.cache) and not self.is_rare
+        of_rows = bool(self.cache) and not self.is_of_hits
+        return bool(self.end_user or self.code or self.guardrail or of_rows) and not self.is_rare
+
+    @property
+    def is_of_hits(self) -> bool:
+        """Tell whether answers of the response cache are asked for, which sums count."""
+        return self.cache == UsageRow.CacheOutcome.HIT
 
     def within(self, tenants: frozenset[int] | None) -> RequestFilter:
         return replace(self, tenants=tenants)

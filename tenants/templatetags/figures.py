@@ -27,7 +27,7 @@ def dollars(nano: int | None) -> str:
         return ""
     places = 2
     if nano % NANO_PER_CENT and abs(nano) < NANO_PER_DOLLAR:
-        places = 4 if abs(nano) >= NANO_PER_DOLLAR // 10_000 else 9
+        places = 4 if abs(nano) >= NANO_PER_DOLLAR // 10_000 else len(f"{abs(nano):09}".rstrip("0"))
     # Rounded here, because number_format cuts off. The sign stands before the currency, as people write it.
     amount = round(abs(nano) / NANO_PER_DOLLAR, places)
     shown = number_format(amount, places, force_grouping=True)

@@ -546,7 +546,7 @@ def test_what_needs_a_confirmation_is_refused_without_one(
         (action_address(ours.key, "rotate"), {}),
         (url(ours.credential, "change"), {}),
         (url(ours.tenant, "delete"), {"slug": ours.tenant.slug}),
-        (url(ApiToken, "add"), {"name": "ci", "scopes": '["*"]'}),
+        (url(ApiToken, "add"), {"name": "ci", "scopes": "*"}),
         (url(CustomRole, "add"), {"name": "desk"}),
         (url(ours.role, "change"), {"name": "desk"}),
         (url(ours.role, "delete"), {"post": "yes"}),

@@ -700,7 +700,7 @@ def test_tenant_staff_do_not_change_the_platforms_rows(world: World, admin: Clie
 
 
 def test_tenant_staff_do_not_add_models_to_the_platforms_providers(world: World, admin: Client):
-    posted = {"provider": world.platform.provider.pk, "upstream_id": "more", "capabilities": "[]"}
+    posted = {"provider": world.platform.provider.pk, "upstream_id": "more", "capabilities": []}
 
     answer = admin.post(url(ProviderModel, "add"), posted)
 

@@ -173,7 +173,7 @@ def test_the_total_stands_first_and_is_the_charts(tenant: Tenant):
     for chart, expected in zip(charts, (9 * 10_000 / NANO, 10 * 30, 10), strict=True):
         values = [float(value) for value in re.findall(r'data-value="([^"]+)"', chart)]
         assert sum(values) == pytest.approx(expected)
-    assert total[charge] == "$0.000090000"
+    assert total[charge] == "$0.00009"
     assert "Others" in charts[0]
     assert "2026" in page
     assert "Asia/Kolkata" in page

@@ -114,6 +114,9 @@ class Command(BaseCommand):
 
     def _quickstart(self, address: str) -> None:
         preflight.refuse_without_database()
+        if quickstart.is_first():
+            self.stdout.write("First start: making the database, which takes some seconds …")
+            self.stdout.flush()
         ready = quickstart.ensure(public_address.api_url(otherwise=address))
         if ready.first_boot or ready.reissued:
             self.stdout.write(quickstart.announce(ready))

@@ -38,14 +38,15 @@
 
   const writers = {
     usd: (value, short) =>
+      // Before the number in every language, as the rest of the page writes it.
+      (value < 0 ? "\u2212$" : "$") +
       new Intl.NumberFormat(language(), {
-        style: "currency",
-        currency: "USD",
-        currencyDisplay: "narrowSymbol",
         notation: short && Math.abs(value) >= 10000 ? "compact" : "standard",
+        // What a first request costs is far less than a cent.
+        ...(Math.abs(value) < 0.01 && { maximumSignificantDigits: 2 }),
         maximumFractionDigits: Math.abs(value) >= 100 ? (short ? 0 : 2) : short ? 2 : 4,
         minimumFractionDigits: 0,
-      }).format(value),
+      }).format(Math.abs(value)),
     integer: (value, short) =>
       new Intl.NumberFormat(language(), short ? { notation: "compact" } : {}).format(value),
     percent: (value) => `${new Intl.NumberFormat(language(), { maximumFractionDigits: 1 }).format(value)} %`,
