@@ -24,7 +24,7 @@ class SystemPage(ConsolePage):
 
     @classmethod
     def may(cls, request: HttpRequest) -> bool:
-        return access(request).sees_all_tenants
+        return access(request).oversees_platform
 
     def context(self, request: HttpRequest, scope: Scope, **captured: Any) -> dict[str, Any]:
         return {"report": system_report.report(scope.who)}

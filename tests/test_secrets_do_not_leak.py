@@ -41,6 +41,22 @@ FAULTS_TO_PLAY = [
     if not fault.has_own_port and "silence" not in fault.name
 ]
 ENDLESS = {"never-ending", "comments-only", "huge-event", "header-bomb", "slow-drip"}
+# What the management API shows of what it has made, and where.
+SHOWN_ONCE: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("keys", {"name": "made"}, "secret"),
+    ("webhooks", {"url": "https://127.0.0.1:9/hook"}, "secret"),
+    ("tokens", {"name": "made", "scopes": ["keys.view"]}, "secret"),
+    ("users", {"username": "made", "role": "auditor"}, "password"),
+    ("invitations", {"email": "made@example.com", "role": "viewer"}, "link"),
+)
+MANAGED = (
+    "keys", "tokens", "webhooks", "credentials", "providers", "users", "invitations", "sessions", "audit",
+    "requests", "configuration", "system", "metrics",
+)  # fmt: skip
+MANAGED_PAGES = (
+    "tenants/apikey", "tenants/apitoken", "routing/credential", "responses_api/webhookendpoint",
+    "tenants/invitation", "tenants/auditevent", "tenants/consolesession", "auth/user", "system",
+)  # fmt: skip
 LEFT_ALONE = "401"  # opens a circuit: the second call may find out, the third is kept back
 
 SETUP = """
@@ -61,11 +77,13 @@ for door in ("chat", "responses"):
             ProviderModel.objects.create(provider=row, upstream_id={prefix!r} + fault)
     gone = rows.provider(door, "http://127.0.0.1:9/v1", f"gone-{{door}}", secret=upstream["plain"])
     ProviderModel.objects.create(provider=gone, upstream_id="any")
-from tenants.keys import play_tokens
+from tenants.access.access import OPERATOR
+from tenants.keys import api_tokens, play_tokens
 from tests.support import console_session
 person = console_session.operator()
 play, _ = play_tokens.sign(customer.key.public_id, person.user.pk, person.session_id)
-print(json.dumps([customer.secret, play.reveal(), person.cookie]))
+_, token = api_tokens.create(OPERATOR, "ci", ["*"], maker_id=person.user.pk)
+print(json.dumps([customer.secret, play.reveal(), person.cookie, token.reveal()]))
 """
 
 
@@ -76,6 +94,8 @@ class Run:
     key: str
     play: str  # a token of the console's playground for that key
     session: str  # the cookie of the session that it was signed in
+    token: str  # of the management API
+    shown_once: list[str] = field(default_factory=list)  # in answers that are not among `answers`
     answers: list[httpx.Response] = field(default_factory=list)
     stderr: str = ""
     stdout: str = ""
@@ -89,8 +109,15 @@ class Run:
     def own_secrets(self) -> list[str]:
         """The secrets that must appear nowhere: our keys, the provider's, and the client's headers."""
         headers = [value.rpartition("=")[2].rpartition(" ")[2] for value in CLIENT.values()]
-        ours = [self.key, self.key[20:52], self.play, self.play[-64:], self.session]
-        return [*ours, *UPSTREAM.values(), *headers, COLLECTOR]
+        ours = [
+            self.key,
+            self.key[20:52],
+            self.play,
+            self.play[-64:],
+            self.session,
+            self.token[20:],
+        ]
+        return [*ours, *self.shown_once, *UPSTREAM.values(), *headers, COLLECTOR]
 
 
 def setup(url: str) -> str:
@@ -124,6 +151,7 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
         ) as client:
             gone_through.answers += everything(client, gone_through.key)
             gone_through.answers += played(client, gone_through)
+            gone_through.answers += managed(client, gone_through)
         served.signal()
         served.wait()
         gone_through.stderr, gone_through.stdout = served.stderr, served.stdout
@@ -223,6 +251,33 @@ def played(client: httpx.Client, run: Run) -> Iterator[httpx.Response]:
         yield client.get(path, headers=cookie)
 
 
+def managed(client: httpx.Client, run: Run) -> Iterator[httpx.Response]:
+    """Have the management API show secrets, each once, and then all that it shows; tokens spoilt and in wrong
+    places; and pages that list what has secrets.
+    """
+    bearer, root = {"authorization": f"Bearer {run.token}"}, "/api/v1/"
+    tenant = client.get(f"{root}tenants", headers=bearer).json()["data"][0]["id"]
+    for path, body, name in SHOWN_ONCE:
+        given = body if path == "users" else {**body, "tenant": tenant}
+        made = client.post(root + path, json=given, headers=bearer)
+        assert made.status_code == 201, made.text
+        run.shown_once.append(made.json()[name].rstrip("/").rpartition("/")[2])
+    for text in (run.token[:-1], run.token + "0", run.token.swapcase()):
+        yield client.get(f"{root}keys", headers={"authorization": f"Bearer {text}"})
+    yield client.get(f"{root}keys/{run.token}", headers=bearer)
+    yield client.get(f"{root}keys", params={"token": run.token}, headers=bearer)
+    yield client.get("/v1/models", headers=bearer)
+    yield client.post(f"{root}keys", json={"name": 5, "secret": run.token}, headers=bearer)
+    for path in MANAGED:
+        yield client.get(root + path, headers=bearer)
+    cookie = {"cookie": f"sessionid={run.session}"}
+    for page in MANAGED_PAGES:
+        yield client.get(f"/console/{page}/", headers=cookie)
+    link = f"/console/invitations/{run.shown_once[-1]}/"
+    assert client.get(link).status_code == 200  # a page that knows its address
+    yield client.post(link, data={"username": "eve"})  # from no form of ours
+
+
 def sent(client: httpx.Client, door: str, headers: dict[str, str], content: str) -> httpx.Response:
     """The answer, its body read as far as it goes; a failed chat stream is cut on purpose."""
     typed = {"content-type": "application/json", **headers}
@@ -250,6 +305,10 @@ def stored(data_dir: Path, variables: dict[str, str]) -> tuple[bytes, str]:
     return raw, manage(variables, "dumpdata", "--natural-foreign")
 
 
+def is_call(answer: httpx.Response) -> bool:
+    return answer.request.method == "POST" and answer.request.url.path.startswith(f"{V1}/")
+
+
 def headers_of(answer: httpx.Response) -> str:
     return "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
 
@@ -260,7 +319,8 @@ def test_the_run_went_through_good_and_bad(run: Run) -> None:
     assert 500 not in statuses
     assert len(run.answers) > 150
     # Every other call was sent: what is looked at below is what providers led to.
-    kept_back = [answer for answer in run.answers if b"can take a call now" in answer.content]
+    calls = filter(is_call, run.answers)
+    kept_back = [answer for answer in calls if b"can take a call now" in answer.content]
     assert len(kept_back) == 2 * len(PATHS)
 
 
@@ -274,7 +334,7 @@ def test_no_secret_is_in_the_log_or_on_the_terminal(run: Run) -> None:
 def test_no_secret_and_nothing_of_a_prompt_is_in_a_trace(run: Run) -> None:
     assert run.collector_headers["x-collector-key"] == COLLECTOR
     for answer in run.answers:
-        if answer.request.method == "POST":
+        if is_call(answer):
             assert answer.headers["x-request-id"] in run.traces
     assert [secret for secret in run.own_secrets if secret in run.traces] == []
     assert "promptcanary31ab99" not in run.traces
@@ -316,7 +376,7 @@ def test_every_answer_has_a_request_id_and_every_call_a_line_with_it(run: Run) -
     assert len(set(ids)) == len(ids)
     logged = {line["request_id"]: line for line in run.lines if line.get("event") == "call"}
     for answer in run.answers:
-        if answer.request.method == "POST":
+        if is_call(answer):
             line = logged.pop(answer.headers["x-request-id"])
             assert line["http_status"] == answer.status_code
     assert logged == {}

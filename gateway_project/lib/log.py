@@ -20,6 +20,9 @@ from gateway_project.lib import clock, current_request
 _SECRETS = re.compile(
     rb"tg_(?:live|test|admin)_[0-9A-Za-z]{10}_[0-9A-Za-z]{6,}"
     rb"|tg_play_[0-9A-Za-z_]{16,}"
+    rb"|tg_inv_[0-9A-Za-z]{16,}"
+    rb"|whsec_[0-9A-Za-z+/=]{16,}"
+    rb"|(?<=/password/reset/key/)[0-9A-Za-z]+-[0-9A-Za-z-]+"
     rb"|\b(?:sk|gsk|xai|AIza|pk|rk)[-_][0-9A-Za-z_-]{16,}"
     rb"|AIza[0-9A-Za-z_-]{20,}"
     rb"|(?i:bearer)\s+[0-9A-Za-z._~+/=-]{8,}"

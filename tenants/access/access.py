@@ -52,6 +52,13 @@ class Access:
         return bool(self.platform)
 
     @property
+    def oversees_platform(self) -> bool:
+        """Tell whether they may read all that auditors may: operators and auditors, not a token that was
+        given less.
+        """
+        return self.platform >= AUDITOR
+
+    @property
     def tenants(self) -> frozenset[int]:
         return frozenset(self.grants)
 

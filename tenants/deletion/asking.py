@@ -39,8 +39,13 @@ def ask(tenant: Tenant, access: Access, *, typed_slug: str) -> TenantDeletion:
 
 def refuse_new_rows(tenant_id: int | None) -> None:
     """Raise ValidationError if the tenant is being deleted: what is made for it now might stay for ever."""
-    if tenant_id is not None and TenantDeletion.objects.filter(tenant=tenant_id).exists():
+    if tenant_id is not None and is_asked(tenant_id):
         raise ValidationError({"tenant": "This tenant is deleted. Nothing new can be made for it."})
+
+
+def is_asked(tenant_id: int) -> bool:
+    """Tell whether the tenant is being deleted, or was."""
+    return TenantDeletion.objects.filter(tenant=tenant_id).exists()
 
 
 def check_right(tenant: Tenant, access: Access) -> None:

@@ -20,7 +20,7 @@ from gateway_project.lib import clock, ids
 from gateway_project.lib.secret import Secret
 from tenants.access.access import Access, access_of
 from tenants.access.rights import Area
-from tenants.deletion.asking import refuse_new_rows
+from tenants.deletion.asking import is_asked, refuse_new_rows
 from tenants.keys import fingerprints, peppers
 from tenants.members.accounts import create_account
 from tenants.members.members import put_role, refuse
@@ -161,6 +161,8 @@ def sign_up(token: Secret, username: str, password: Secret) -> User:
 
 def _can_be_given(invitation: Invitation) -> bool:
     """Tell whether whoever made it could give this role away at this moment."""
+    if is_asked(invitation.tenant_id):
+        return False
     if invitation.by_command:
         return True
     if invitation.created_by is None:

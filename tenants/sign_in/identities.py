@@ -20,6 +20,7 @@ from gateway_project.lib import clock, ids, sealing
 from gateway_project.lib.secret import Secret
 from tenants.access.rights import ROLES
 from tenants.audit import events
+from tenants.deletion.asking import is_asked
 from tenants.keys import fingerprints
 from tenants.keys.encryption import keyring
 from tenants.models import ExternalIdentity, IdentityProvider, Membership
@@ -122,6 +123,8 @@ def _capped(role: str, maximum: str) -> str:
 def _make(provider: IdentityProvider, claims: Mapping[str, Any]) -> ExternalIdentity:
     role = role_from(provider, claims)
     if provider.tenant is None or not provider.creates_members or not role:
+        raise _unknown(provider, claims["sub"])
+    if is_asked(provider.tenant.pk):
         raise _unknown(provider, claims["sub"])
     user = User(username=_free_name(claims), is_staff=True)
     user.set_unusable_password()

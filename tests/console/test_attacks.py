@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, include, path, reverse
 
 from gateway_project import urls
+from gateway_project.lib.log import JsonFormatter
 from tenants.access.access import access_of
 from tenants.keys import api_tokens
 from tenants.members import invitations, roles
@@ -190,6 +191,25 @@ def test_a_session_that_was_there_before_is_worth_nothing_after_the_sign_in(ada:
 
 
 # Errors
+
+
+def test_a_link_that_lets_somebody_in_is_in_no_log(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Django names the address of a form that it refuses, and of a page that fails; it is good still."""
+    root = User.objects.create_superuser("root")
+    _, link = invitations.invite(access_of(root), world.ours.tenant, "viewer", created_by=root)
+    place = reverse("accept_invitation", args=(link.reveal(),))
+    browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+
+    assert browser.post(place, {"username": "n"}).status_code == 403
+    monkeypatch.setattr(invitations, "find", lambda _token: 1 / 0)
+    assert browser.get(place).status_code == 500
+
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert [line for line in lines if "Forbidden" in line and "/invitations/***" in line]
+    assert [line for line in lines if "Internal Server Error" in line]
+    assert [line for line in lines if link.reveal() in line] == []
 
 
 def test_an_error_of_ours_tells_nothing(ada: User, world: World, monkeypatch: pytest.MonkeyPatch):

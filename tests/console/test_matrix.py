@@ -188,7 +188,8 @@ def test_every_route_of_the_console_is_in_the_matrix():
 
 def rows_by_side(world: World) -> dict[type[Model], dict[str, Model | None]]:
     """Return one row of each kind of ours, of the other tenant and of the platform."""
-    known = {**rows_of(world), TenantDeletion: {}}
+    known = rows_of(world)
+    known[TenantDeletion] = {}
     auditors = {
         side: PlatformRole.objects.create(user=User.objects.create_user(f"{word}-auditor"))
         for side, word in (("ours", "ours"), ("theirs", CANARY))
@@ -210,7 +211,8 @@ def about_rows(who: Somebody, world: World) -> Iterator[Question]:
     for model, sides in rows_by_side(world).items():
         has = who.over(model)
         adds = granted("add" in has & possible_with(model))
-        yield Question(url(model, "changelist"), "list", *2 * [granted("view" in has)])
+        sees = granted("view" in has)
+        yield Question(url(model, "changelist"), "list", sees, sees)
         yield Question(url(model, "add"), "list", adds, adds)
         for whose, row in {**sides, "unknown": nobodys(model)}.items():
             if row is not None:

@@ -109,10 +109,16 @@ def test_a_secret_in_a_log_record_is_masked_and_what_looks_like_one_is_scrubbed(
         "tg_live_0123456789_abcdefghij",
         "tg_test_0123456789_abcdefghijklmnopqrstuvwxyz012345678901",
         f"tg_play_0123456789_{'0a' * 32}_{'1b' * 32}",
+        f"tg_inv_{'0aB' * 10}12",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/==",
     ],
 )
 def test_what_looks_like_a_credential_is_scrubbed_from_text(text: str) -> None:
     assert scrub_text(f"before {text} after") == "before *** after"
+
+
+def test_the_address_where_somebody_chooses_a_password_is_scrubbed_from_text() -> None:
+    assert scrub_text("x/password/reset/key/4-c8x-0123abc/ y") == "x/password/reset/key/***/ y"
 
 
 def test_a_log_that_cannot_be_written_loses_a_line_and_nothing_else() -> None:

@@ -23,6 +23,7 @@ from gateway_project import identity_http
 from gateway_project.sandbox.reply import Scripted
 from routing.upstream import checked_transport, connections, egress
 from tests.plugins.cases import cases
+from tests.plugins.tiers import sampled
 from tests.support import client, rows, wire
 from tests.support.client import question
 from tests.support.live import LiveGateway
@@ -402,6 +403,34 @@ def test_no_field_of_a_request_leads_the_call_or_the_key_elsewhere(
     assert {call.headers["host"] for call in gateway.sandbox.calls} == {
         f"127.0.0.1:{gateway.sandbox.port}"
     }
+
+
+def test_no_address_in_what_is_said_is_asked_for_by_us(
+    gateway: LiveGateway, customer: Customer, connects: list[Any]
+) -> None:
+    """Pictures, files and tools of others are the provider's to fetch, or not."""
+    for protocol in ("chat", "responses", "anthropic"):
+        row = rows.provider(protocol, gateway.sandbox.base_url, protocol, secret=CANARY_KEY)
+        rows.alias(f"target-{protocol}", (row, "any"))
+    for host in sampled(FORBIDDEN_HOSTS, default=3, ci=10):
+        url = f"http://{host}:9/picture.png"
+        parts = [
+            {"type": "input_image", "image_url": url},
+            {"type": "input_file", "file_url": url},
+        ]
+        said: dict[str, Any] = {"input": [{"role": "user", "content": parts}]}
+        tools = [{"type": "mcp", "server_label": "m", "server_url": url}]
+        for protocol in ("chat", "responses", "anthropic"):
+            for body in (said, {"input": "Hi", "tools": tools}):
+                answer = httpx.post(
+                    f"{gateway.base_url}/responses",
+                    json={"model": f"target-{protocol}", **body},
+                    headers=customer.headers,
+                    timeout=GIVE_UP_SECONDS,
+                )
+                assert answer.status_code in {200, 400}
+    assert gateway.sandbox.calls
+    assert {address[1] for address in connects} <= {gateway.sandbox.port}
 
 
 @cases(

@@ -14,6 +14,7 @@ from django.db import connection
 from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
 from tenants.access.access import OPERATOR, access_of
+from tenants.deletion import asking
 from tenants.members import invitations, members, roles
 from tenants.members.invitations import AlreadyMember, InvitationInvalid
 from tenants.models import Invitation, Membership, Tenant
@@ -102,6 +103,21 @@ def test_what_opens_nothing_all_says_the_same():
         messages.add(refused.value.messages[0])
     assert len(messages) == 1
     assert bob.role == "owner"
+
+
+def test_no_link_leads_into_a_tenant_that_is_deleted():
+    acme = tenant("acme")
+    links = [
+        invitations.invite(OPERATOR, acme, "viewer", created_by=maker)[1]
+        for maker in (None, User.objects.create_superuser("root"))
+    ]
+    asking.ask(acme, OPERATOR, typed_slug="acme")
+
+    for link in links:
+        with pytest.raises(InvitationInvalid):
+            invitations.sign_up(link, "grace", Secret("a long enough password"))
+
+    assert not User.objects.filter(username="grace").exists()
 
 
 def test_nobody_invites_with_more_than_they_hold_nor_without_end():

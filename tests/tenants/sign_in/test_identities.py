@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from gateway_project import doctor
 from gateway_project.lib import clock
 from tenants.access.access import OPERATOR, Access, access_as
+from tenants.deletion import asking
 from tenants.members import roles
 from tenants.models import AuditEvent, ExternalIdentity, IdentityProvider, Membership, Tenant
 from tenants.reports.overview import overview
@@ -92,6 +93,18 @@ def test_who_is_made_an_owner_by_hand_as_well_is_no_matter_of_operators(provider
     Membership.objects.create(tenant=provider.tenant, user=other, role="owner")
 
     assert kept_owners() == []
+
+
+def test_nobody_is_made_a_member_of_a_tenant_that_is_deleted(provider: IdentityProvider):
+    assert provider.tenant is not None
+    enter(provider, "ada", "bosses")
+    asking.ask(provider.tenant, OPERATOR, typed_slug=provider.tenant.slug)
+    before = User.objects.count()
+
+    with pytest.raises(IdentityRefused, match="does not know you"):
+        enter(provider, "linus", "engineers")
+
+    assert User.objects.count() == before
 
 
 def test_who_may_come_in_as_whom_is_in_the_audit_log(provider: IdentityProvider):

@@ -1,0 +1,105 @@
+"""Requests made of OpenAI's own description of its API: none is a fault of ours, refusals have the envelope.
+
+What answers look like is in tests/contract: the description itself says less than OpenAI's API does (of lists
+that are empty, and of messages of users).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+
+from tests.plugins.tiers import by_tier, sampled
+from tests.support import reference
+from tests.support.client import client_of, error_in
+from tests.support.generated import cases_of
+from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.rows import Customer
+
+PER_OPERATION_AND_MODE = by_tier(1, 4, 280)  # nineteen operations
+SERVED = ("/chat/completions", "/conversations", "/models", "/responses")
+MODELS = {
+    "chat/completions": ("sandbox-chat", "sandbox-responses"),
+    "responses": ("sandbox-responses", "sandbox-chat", "sandbox-anthropic"),
+}
+
+
+def described() -> Any:
+    """Return OpenAI's description without `oneOf`, whose alternatives overlap, so that each matches several,
+    and without `discriminator`, whose values are not the names that OpenAPI asks for.
+    """
+    raw = reference.path_to("schemas/openai-openapi-2026-08-21-subset.json").read_bytes()
+    return _undiscriminated(orjson.loads(raw.replace(b'"oneOf"', b'"anyOf"')))
+
+
+def _undiscriminated(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_undiscriminated(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    is_mark = isinstance(value.get("discriminator"), dict) and "anyOf" in value
+    left = {name: each for name, each in value.items() if not (is_mark and name == "discriminator")}
+    return {name: _undiscriminated(each) for name, each in left.items()}
+
+
+def ids_of(gateway: LiveGateway, acme: Customer) -> dict[str, str]:
+    """Store one of each thing; return what paths call them."""
+    said = [{"type": "message", "role": "user", "content": "Hi"}]
+    asked = {"messages": [{"role": "user", "content": "Hi"}], "store": True}
+    with client_of(gateway, acme) as http:
+        kept = http.post("/conversations", json={"items": said}).json()["id"]
+        items = http.get(f"/conversations/{kept}/items").json()["data"]
+        response = http.post("/responses", json={"model": "sandbox-responses", "input": "Hi"})
+        completion = http.post("/chat/completions", json={"model": "sandbox-chat", **asked})
+    return {
+        "conversation_id": kept,
+        "item_id": items[0]["id"],
+        "response_id": response.json()["id"],
+        "completion_id": completion.json()["id"],
+        "model": "sandbox-chat",
+    }
+
+
+def make_sensible(known: Mapping[str, str], case: Any, chance: int) -> None:
+    """Let three of four requests name a model and rows that there are."""
+    if not chance % 4:
+        return
+    for name in set(case.path_parameters or {}) & set(known):
+        case.path_parameters[name] = known[name]
+    path = case.operation.path.strip("/")
+    if isinstance(case.body, dict) and path in MODELS:
+        case.body["model"] = MODELS[path][chance % len(MODELS[path])]
+
+
+def faults(case: Any, answer: Any) -> list[str]:
+    if 400 <= answer.status_code < 500:
+        error_in(answer.content)  # asserts the envelope
+    if answer.status_code < 500:
+        return []
+    return [f"{case.method} {answer.request.url} {answer.request.body!r}: {answer.status_code}"]
+
+
+def test_no_request_of_openais_own_schema_finds_a_fault(gateway: LiveGateway, acme: Customer):
+    import schemathesis  # noqa: PLC0415
+
+    modes = schemathesis.GenerationMode
+    schema = schemathesis.openapi.from_dict(described())
+    operations = [each.ok() for each in schema.get_all_operations()]  # type: ignore[union-attr]
+    served = [each for each in operations if each.path.startswith(SERVED)]
+    wrong: list[str] = []
+    count = 0
+    for operation in sampled(served, default=5, ci=len(served)):
+        for mode in (modes.POSITIVE, modes.NEGATIVE):
+            change = partial(make_sensible, ids_of(gateway, acme))
+            for case in cases_of(operation, mode, PER_OPERATION_AND_MODE, change):
+                count += 1
+                answer = case.call(
+                    base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
+                )
+                wrong.extend(faults(case, answer))
+    assert wrong == []
+    assert count >= by_tier(5, 80, 10_000)

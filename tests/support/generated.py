@@ -1,0 +1,51 @@
+"""Make requests of an OpenAPI schema with schemathesis, and tell what it does not say of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+
+Changed = Callable[[Any, int], None]
+
+
+def cases_of(operation: Any, mode: Any, count: int, change: Changed) -> list[Any]:
+    """Return random requests of one operation, each changed by what is given a random number with it.
+
+    Named here alone is schemathesis imported: every process of a run collects tests, and one makes these.
+    """
+    made: list[Any] = []
+
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(mode), chance=st.integers(0, 999))
+    def collect(case: Any, chance: int) -> None:
+        change(case, chance)
+        made.append(case)
+
+    try:
+        collect()
+    except Unsatisfiable:
+        return []  # of what asks for nothing but a text, no request is wrong
+    return made
+
+
+def faults_of(case: Any, answer: Any, checks: Sequence[str]) -> list[str]:
+    """Return what the schema does not say of the answer."""
+    from schemathesis import checks as known  # noqa: PLC0415
+    from schemathesis.core.failures import FailureGroup  # noqa: PLC0415
+
+    try:
+        case.validate_response(answer, checks=[getattr(known, name) for name in checks])
+    except FailureGroup as group:
+        asked = f"{case.method} {answer.request.url} {(answer.request.body or b'')[:300]!r}"
+        return [f"{asked}: {answer.status_code} {why}" for why in group.exceptions]
+    return []
