@@ -43,16 +43,6 @@ from tenants.console.scoped_admin import (
 from tenants.console.scoped_forms import TenantFormSet
 from tenants.console.search import FoundBy
 
-FALL_BACK_WORDS = {
-    "unavailable": _("It cannot be reached, or fails"),
-    "no_answer": _("It does not begin to answer, though the call was sent"),
-    "rate_limit": _("It limits the rate"),
-    "quota": _("Its quota is used up"),
-    "auth": _("It refuses our credential"),
-    "context_length": _("The input is too long for it"),
-    "content_policy": _("Its content policy refuses the call"),
-}
-
 
 class TargetFormSet(TenantFormSet):
     """The models behind an alias; none if it is a link."""

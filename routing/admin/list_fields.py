@@ -14,6 +14,7 @@ from tenants.theme import Checkboxes
 
 FAILURES: dict[str, str | Promise] = {
     "unavailable": _("unavailable: it cannot be reached, or fails"),
+    "no_answer": _("no_answer: it does not begin to answer, though the call was sent"),
     "rate_limit": _("rate_limit: too many calls at a time"),
     "quota": _("quota: its credit is used up"),
     "auth": _("auth: it refuses the credential"),
