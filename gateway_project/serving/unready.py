@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 
@@ -51,11 +51,17 @@ class UnreadyPort:
         self._say(f"Waiting: {reason}")
 
     def close(self) -> None:
-        """Answer nobody any more; who comes now waits for whoever serves on the socket."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        """Answer nobody any more; who comes now waits for whoever serves on the socket. Clients that are
+        slow to ask are hung up on, so that none of them holds the start up."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        patience = threading.Timer(CLIENT_SECONDS, self._server.hang_up)
+        patience.start()
+        self._server.server_close()
+        patience.cancel()
+        patience.join()  # no thread must live when processes are forked
+        self._server = None
 
     def _open(self) -> None:
         self._is_open = True
@@ -99,6 +105,21 @@ class _UnreadyServer(ThreadingHTTPServer):
         super().__init__(listener.getsockname()[:2], _UnreadyHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
+        self._clients: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._clients.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._clients.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections there are: their time limit is one for each byte."""
+        for client in tuple(self._clients):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
 
 class _UnreadyHandler(BaseHTTPRequestHandler):
