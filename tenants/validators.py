@@ -118,7 +118,7 @@ def validate_group_roles(value: object) -> None:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ValidationError(_('Write an object of groups and roles: {"engineers": "developer"}.'))
     for name, role in value.items():
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             known = ", ".join(ROLES)
             raise ValidationError(
                 _("%(role)s, for the group %(name)s, is not a role: %(known)s.")

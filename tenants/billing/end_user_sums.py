@@ -50,7 +50,7 @@ def delete_before(horizon: datetime, limit: int) -> int:
     for model in (EndUserHour, EndUserDay):
         old = model.objects.filter(starts_at__lt=horizon).order_by("starts_at")
         some = model.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:limit]))
-        count += some._raw_delete(some.db) or 0
+        count += some.delete()[0]
     return count
 
 

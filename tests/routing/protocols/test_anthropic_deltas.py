@@ -517,7 +517,9 @@ def test_a_frame_that_is_no_json_is_counted_and_skipped():
 def test_facts_are_kept():
     anthropic = adapter()
     read(anthropic, started(usage={"input_tokens": 1, "service_tier": "standard"}), *ended())
-    assert anthropic.facts == {"service_tier": "default"}
+    assert anthropic.facts == {
+        "id": "msg_1", "service_tier": "default", "finish_reasons": ["end_turn"],
+    }  # fmt: skip
 
 
 # Usage

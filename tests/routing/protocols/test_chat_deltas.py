@@ -657,7 +657,7 @@ def test_logprobs_take_the_shape_of_a_response():
 def test_facts_are_kept():
     chat = adapter()
     read(chat, chunk({}, service_tier="default", system_fingerprint="fp"), chunk(service_tier=None))
-    assert chat.facts == {"service_tier": "default", "system_fingerprint": "fp"}
+    assert chat.facts == {"id": "c", "service_tier": "default", "system_fingerprint": "fp"}
 
 
 def test_pieces_are_passed_on_as_they_come():

@@ -556,7 +556,7 @@ def test_unknown_events_and_fields_of_a_wrong_type_are_nothing(odd):
 def test_facts_are_kept():
     responses = adapter()
     read(responses, completed(service_tier="flex"))
-    assert responses.facts == {"service_tier": "flex"}
+    assert responses.facts == {"service_tier": "flex", "finish_reasons": ["completed"]}
 
 
 @cases("status", ["in_progress", "queued"])
