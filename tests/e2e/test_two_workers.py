@@ -120,12 +120,11 @@ def test_calls_of_both_workers_are_seen_and_stopped_beside_an_open_socket(
             eventually(lambda: streams.pieces > so_far + 100)
             assert page.locator("[data-live-status]").inner_text() == "Live"
             for worker in sorted(set(workers.all_inner_texts())):
+                person.open("/console/in-flight/")
                 row = page.locator("[data-in-flight] tbody tr", has_text=worker).first
                 row.get_by_role("link", name="Stop", exact=True).click()
                 page.get_by_role("button", name="Stop it").click()
                 page.get_by_text(re.compile(r"Ended after [\d,]+ ms: [\d,]+ tokens, ")).wait_for()
-                person.open("/console/in-flight/")
-                workers.first.wait_for()
             eventually(lambda: streams.stopped == 2)
         finally:
             streams.end()
