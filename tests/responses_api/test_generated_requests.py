@@ -24,12 +24,36 @@ MODELS = {
 }
 
 
+# What is null in OpenAI's own answers, though the description calls it a text: a user who was not named, the
+# ids of an empty list.
+NULL_IN_ANSWERS = frozenset({"user", "first_id", "last_id"})
+
+
 def described() -> Any:
     """Return OpenAI's description without `oneOf`, whose alternatives overlap, so that each matches several,
-    and without `discriminator`, whose values are not the names that OpenAPI asks for.
+    without `discriminator`, whose values are not the names that OpenAPI asks for, and with what its answers
+    have and it does not say.
     """
     raw = reference.path_to("schemas/openai-openapi-2026-08-21-subset.json").read_bytes()
-    return _undiscriminated(orjson.loads(raw.replace(b'"oneOf"', b'"anyOf"')))
+    found = _undiscriminated(orjson.loads(raw.replace(b'"oneOf"', b'"anyOf"')))
+    _complete(found)
+    # The messages of a stored completion are those that were sent, too; it says they are all the model's.
+    kept = found["components"]["schemas"]["ChatCompletionMessageList"]["properties"]["data"]
+    kept["items"] = {"type": "object", "required": ["id", "role"]}
+    return found
+
+
+def _complete(value: Any) -> None:
+    if isinstance(value, dict):
+        properties = value.get("properties")
+        if isinstance(properties, dict):
+            for name in properties.keys() & NULL_IN_ANSWERS:
+                if properties[name].get("type") == "string":
+                    properties[name]["type"] = ["string", "null"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            _complete(each)
 
 
 def _undiscriminated(value: Any) -> Any:
@@ -71,10 +95,12 @@ def make_sensible(known: Mapping[str, str], case: Any, chance: int) -> None:
         case.body["model"] = MODELS[path][chance % len(MODELS[path])]
 
 
-def faults(case: Any, answer: Any) -> list[str]:
+def faults(case: Any, answer: Any, *, is_sound: bool) -> list[str]:
+    """Return what is wrong with an answer. Its shape is looked at where the request was `is_sound`: fields
+    that are passed on to a model unread are told again as they came."""
     kind = answer.headers.get("content-type", [""])[0]
     if answer.status_code < 300:
-        if kind.startswith("application/json"):
+        if is_sound and kind.startswith("application/json"):
             return faults_of(case, answer, ["response_schema_conformance"])
         return []
     if answer.status_code < 500:
@@ -100,6 +126,6 @@ def test_no_request_of_openais_own_schema_finds_a_fault(gateway: LiveGateway, ac
                 answer = case.call(
                     base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
                 )
-                wrong.extend(faults(case, answer))
+                wrong.extend(faults(case, answer, is_sound=mode is modes.POSITIVE))
     assert wrong == []
     assert count >= by_tier(5, 80, 10_000)
