@@ -102,7 +102,7 @@ class _UnreadyServer(ThreadingHTTPServer):
     reason = ""
 
     def __init__(self, listener: socket.socket) -> None:
-        super().__init__(listener.getsockname()[:2], _UnreadyHandler, bind_and_activate=False)
+        super().__init__(listener.getsockname()[:2], UnreadyHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self._clients: set[socket.socket] = set()
@@ -122,7 +122,9 @@ class _UnreadyServer(ThreadingHTTPServer):
                 client.shutdown(socket.SHUT_RDWR)
 
 
-class _UnreadyHandler(BaseHTTPRequestHandler):
+class UnreadyHandler(BaseHTTPRequestHandler):
+    """Answers one request a connection: alive, not ready, come again."""
+
     protocol_version = "HTTP/1.1"
     timeout = CLIENT_SECONDS
     server: _UnreadyServer

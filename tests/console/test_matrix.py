@@ -378,7 +378,8 @@ def about_lists(who: Somebody, world: World) -> Iterator[Question]:
     yield Question(reverse("admin:jsi18n"), "list", DONE, WRONG_METHOD)
     log = granted("view" in who.rights["audit"])
     yield Question(reverse("admin:tenants_auditevent_export"), "list", log, log)
-    for topic in live.topic_names():
+    # Those of tests/serving/test_console_socket.py are there, too, where it was imported.
+    for topic in (each for each in live.topic_names() if not each.startswith("test-")):
         told = granted("view" in who.rights["usage"])
         yield Question(reverse("live_topic", args=(topic,)), "list", told, WRONG_METHOD)
 
