@@ -60,7 +60,8 @@ def in_order() -> list[Partition]:
             "JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
             [TABLE],
         )
-        found = [_partition(name, bounds) for name, bounds in cursor.fetchall()]
+        # Bounds are read as of now and not as of this statement: one dropped meanwhile has none.
+        found = [_partition(name, bounds) for name, bounds in cursor if bounds is not None]
     return sorted(found, key=lambda one: (one.end is not None, one.end))
 
 

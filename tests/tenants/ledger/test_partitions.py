@@ -284,6 +284,29 @@ def test_several_at_once_make_each_month_once_and_drop_it_once(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_month_dropped_while_the_partitions_are_listed_is_not_among_them(
+    tenant: Tenant, later: datetime, settings: Any
+):
+    settings.USAGE_DAYS = 45
+
+    def drop() -> None:
+        try:
+            retention.purge(later)
+        finally:
+            connection.close()
+
+    with fresh_table():
+        oldest = names()[2]
+        with transaction.atomic():
+            # Rows as of now, of this whole transaction and not of one statement alone.
+            sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            sql("SELECT 1")
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(drop).result()
+            assert oldest not in names()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_who_finds_the_table_busy_leaves_it_for_later(
     tenant: Tenant, later: datetime, settings: Any, monkeypatch: pytest.MonkeyPatch
 ):
