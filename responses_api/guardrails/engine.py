@@ -15,10 +15,11 @@ from msgspec import Struct
 from responses_api.guardrails import request_checks
 from responses_api.guardrails.clean_texts import CleanTexts
 from responses_api.guardrails.findings import findings_of
+from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.output import OutputGuard
 from responses_api.guardrails.rule_sets import build_scanner
-from responses_api.guardrails.scanner import Hit, Scanner
+from responses_api.guardrails.scanner import Scanner
 from responses_api.guardrails.spec import (
     ENDING,
     EXTERNAL,

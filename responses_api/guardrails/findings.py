@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway_project.lib.secret import Secret
-from responses_api.guardrails.scanner import Hit
+from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.spec import Action, GuardrailFinding, Outcome, Stage
 
 OUTCOMES: dict[Action, Outcome] = {"block": "blocked", "mask": "masked", "monitor": "monitored"}

@@ -12,12 +12,13 @@ from gateway_project.lib.errors import GuardrailUnavailable
 from responses_api.guardrails import json_text
 from responses_api.guardrails.findings import OUTCOMES, findings_of
 from responses_api.guardrails.held_calls import MAX_HELD_BYTES, HeldCalls
+from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.items import walk_item
 from responses_api.guardrails.judged import JudgedStage
 from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.reading import Visitor
 from responses_api.guardrails.request_checks import denied_tool
-from responses_api.guardrails.scanner import Hit, Scanner
+from responses_api.guardrails.scanner import Scanner
 from responses_api.guardrails.spec import (
     DefinedTool,
     GuardrailFinding,

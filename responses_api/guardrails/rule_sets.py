@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from responses_api.guardrails import credentials, pii
+from responses_api.guardrails.hits import BoundRule, BoundTerms
 from responses_api.guardrails.rule import Rule
-from responses_api.guardrails.scanner import BoundRule, BoundTerms, Scanner
+from responses_api.guardrails.scanner import Scanner
 from responses_api.guardrails.shape import read_shape
 from responses_api.guardrails.spec import GuardrailSpec
 from responses_api.guardrails.terms import TermList

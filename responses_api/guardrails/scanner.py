@@ -1,131 +1,142 @@
-"""Find all matches of the rules of a call in a text, or in the part of a text that has come so far."""
+"""Find all matches of the rules of a call in a text, or in the part of a text that has come so far.
+
+Expressions are looked for twice: in the text as it is written, and in its plain form (folding.py), in which
+nothing hides between the characters of a secret. Either finds what the other does not: a digit put behind a
+number in another form is a part of it in the plain form only. Where both are alike, as in ASCII, one does.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
-from msgspec import Struct
 
 from responses_api.guardrails import folding
-from responses_api.guardrails.expression import Expression, ExpressionSet, encode
-from responses_api.guardrails.rule import Rule
-from responses_api.guardrails.shape import ASCII, Alphabet
-from responses_api.guardrails.spec import GuardrailSpec
-from responses_api.guardrails.terms import TermList, is_edge
-
-
-class BoundRule(Struct, frozen=True):
-    """A rule as a guardrail of the call uses it. `order` tells which is taken first of two alike."""
-
-    guardrail: GuardrailSpec
-    rule: Rule
-    order: int
-
-
-class BoundTerms(Struct, frozen=True):
-    """A list of terms as a guardrail of the call uses it."""
-
-    guardrail: GuardrailSpec
-    terms: TermList
-    order: int
-    label: str
-
+from responses_api.guardrails.hits import BoundRule, BoundTerms, Hit
+from responses_api.guardrails.rule_search import RuleSearch
+from responses_api.guardrails.terms import is_edge
 
 # Up to so many characters every place is looked at by itself; that is cheaper than a search.
 SHORT = 64
 
 
-class Hit(NamedTuple):
-    """A match in a text, in code points. Hits sort as they are taken: by place, the longest first."""
+class Progress:
+    """How far one text was scanned, and what of before that still matters.
 
-    start: int
-    back: int  # minus the length
-    order: int
-    guardrail: GuardrailSpec
-    rule: str
-    label: str
-    continues: Alphabet | None
-    value: str
+    folded         the last character before, as terms see it
+    resume         how far behind that place each rule looks on, in the text as it is written
+    plain          the last character before in the plain form, and
+    plain_resume   how far each rule looks on in it; None: the same as in the text as it is written
+    is_apart       one of these two differs
+    """
 
-    @property
-    def end(self) -> int:
-        return self.start - self.back
+    __slots__ = ("folded", "is_apart", "plain", "plain_resume", "resume")
+
+    def __init__(self) -> None:
+        self.folded = ""
+        self.resume: dict[int, int] = {}
+        self.plain: str | None = None
+        self.plain_resume: dict[int, int] | None = None
+        self.is_apart = False
+
+    def begin_plain(self) -> dict[int, int]:
+        """Return how far each rule looks on in the plain form, which is scanned by itself from here on."""
+        if self.plain_resume is None:
+            self.plain_resume = dict(self.resume)
+            self.is_apart = True
+        return self.plain_resume
+
+    def move(self, text: str, start: int, cut: int) -> None:
+        """Note that the text was scanned from `start` to `cut`."""
+        last = text[cut - 1]
+        if last < "\x80":  # whose case does not matter
+            self.folded = last
+        elif folded := folding.fold(text[start:cut]):
+            self.folded = folded[-1]
+        if self.resume:
+            self.resume = _less(self.resume, cut - start)
+        if self.is_apart or not (text.isascii() or folding.is_plain(text[start:cut])):
+            self._move_plain(text, start, cut)
+
+    def _move_plain(self, text: str, start: int, cut: int) -> None:
+        before = text[start - 1 : start] if self.plain is None else self.plain
+        passed = folding.plain(text[start:cut])
+        plain = (before + passed)[-1:]
+        self.plain = None if plain == text[cut - 1] else plain
+        if self.plain_resume is not None:
+            resume = _less(self.plain_resume, len(passed))
+            self.plain_resume = None if resume == self.resume else resume
+        self.is_apart = not (self.plain is None and self.plain_resume is None)
+
+
+def _less(resume: dict[int, int], by: int) -> dict[int, int]:
+    return {rule: at - by for rule, at in resume.items() if at > by}
 
 
 class Scanner:
     """The rules of a call, compiled. Shared by calls: what differs between two is theirs to keep."""
 
     def __init__(self, rules: Sequence[BoundRule], terms: Sequence[BoundTerms]) -> None:
-        self._rules = tuple(rules)
+        self._rules = RuleSearch(rules) if rules else None
         self._terms = tuple(terms)
-        self._alone = [Expression(bound.rule.pattern) for bound in self._rules]
-        self._together = ExpressionSet(bound.rule.pattern for bound in self._rules)
+        self._guardrails = [bound.guardrail for bound in rules]
+        self._guardrails += [bound.guardrail for bound in terms]
         self._glance = min((bound.terms.glance for bound in self._terms), default=1)
         self._beginnings = frozenset(
             beginning[: self._glance]
             for bound in self._terms
             for beginning in bound.terms.beginnings
         )
-        signs = [bound.rule.shape.sign for bound in self._rules]
-        self._signs = frozenset(char for sign in signs for char in sign.ascii)
-        self._signs_beyond_ascii = any(sign.others for sign in signs)
-        waits = _waits(self._rules)
-        self._all_waits = (1 << len(waits)) - 1
-        self._waits_for = {char: _in(waits, char) for char in ASCII}
-        self._waits_beyond = _in(waits, "\x80")
-        self._ends_at: dict[int, int] = {}  # by length, the alphabets that go on beyond it
-        for bit, wait in enumerate(waits):
-            going_on = self._ends_at.get(wait.width, self._all_waits)
-            self._ends_at[wait.width] = going_on & ~(1 << bit)
 
     def __bool__(self) -> bool:
-        return bool(self._rules or self._terms)
+        return bool(self._guardrails)
 
     @property
     def is_anchored(self) -> bool:
         """Tell whether an expression asks where a text begins or ends."""
-        return any(bound.rule.shape.is_anchored for bound in self._rules)
+        return self._rules is not None and self._rules.is_anchored
 
     @property
     def changes(self) -> bool:
         """Tell whether anything that is found changes a text, or ends it."""
-        guardrails = [bound.guardrail for bound in self._rules]
-        guardrails += [bound.guardrail for bound in self._terms]
-        return any(guardrail.action != "monitor" for guardrail in guardrails)
+        return any(guardrail.action != "monitor" for guardrail in self._guardrails)
 
     def may_find(self, text: str) -> bool:
         """Tell quickly whether anything may be found in a text."""
-        if self._rules and self._has_sign(text) and self._together.matching(encode(text)):
+        rules = self._rules
+        if rules is not None and (
+            rules.may_find(text)
+            or (not folding.is_plain(text) and rules.may_find(folding.plain(text)))
+        ):
             return True
         folded = folding.fold(text) if self._terms else ""
         return any(bound.terms.stands_in(folded) for bound in self._terms)
 
     def scan(
-        self,
-        text: str,
-        start: int,
-        folded_before: str,
-        resume: dict[int, int],
-        *,
-        is_last: bool = False,
+        self, text: str, start: int, progress: Progress, *, is_last: bool = False
     ) -> tuple[int, list[Hit]]:
         """Return up to where a text is certain, and the matches that begin from `start` to before that, in
-        the order in which they are taken.
-
-        `folded_before` is the folded character before `start`. `resume` tells, and is told, from where on a
-        rule looks: matches of one rule do not overlap.
-        """
-        cut = len(text) if is_last or not self._rules else len(text) - self._run(text, start)
+        the order in which they are taken. What stands before `start` is known by `progress`."""
+        rules = self._rules
+        plain = None
+        if rules is not None and (progress.is_apart or not text.isascii()):
+            plain = _PlainText.of(text, start, progress)
+        cut = len(text)
+        if rules is not None and not is_last:
+            cut -= rules.run(text, start)
+            if plain is not None:
+                cut = min(cut, plain.certain(rules))
         found: list[Hit] = []
         if self._terms and self._may_begin(text, start):
-            looks = [_Look(bound, text, start, folded_before) for bound in self._terms]
+            looks = [_Look(bound, text, start, progress.folded) for bound in self._terms]
             if not is_last:
                 cut = min(cut, *[look.certain() for look in looks])
             for look in looks:
                 look.add_hits(cut, found)
-        if self._rules and self._has_sign(text):
-            self._expression_hits(text, start, cut, resume, found)
+        if rules is not None:
+            resume = progress.resume if plain is None else progress.begin_plain()
+            rules.add_hits(text, start, cut, progress.resume, found)
+            if plain is not None:
+                plain.add_hits(rules, cut, resume, found)
         if len(found) > 1:
             found.sort(key=_order)
         return cut, found
@@ -140,68 +151,48 @@ class Scanner:
                 return True
         return False
 
-    def _has_sign(self, text: str) -> bool:
-        """Tell quickly whether any expression can match."""
-        if not self._signs.isdisjoint(text):
-            return True
-        return self._signs_beyond_ascii and not text.isascii()
 
-    def _run(self, text: str, start: int) -> int:
-        """Return how far from the end the first match may begin that is not certain yet: all that follows its
-        beginning is of its alphabet, and it may still go on, or depend on the next character."""
-        alive, held = self._all_waits, 0
-        waits, beyond, ends = self._waits_for, self._waits_beyond, self._ends_at
-        for length, char in enumerate(reversed(text[start:]), 1):
-            within, begins = waits.get(char, beyond)
-            alive &= within
-            if not alive:
-                break
-            if begins & alive:
-                held = length
-            if length in ends:
-                alive &= ends[length]
-        return held
+class _PlainText:
+    """The plain form of the part of a text that begins at `start`, behind the character before it."""
 
-    def _expression_hits(
-        self, text: str, start: int, cut: int, resume: dict[int, int], found: list[Hit]
+    __slots__ = ("_first", "_offsets", "_plain")
+
+    def __init__(self, before: str, text: str, start: int) -> None:
+        part = text[start:]
+        self._first = len(before)
+        self._plain = before + folding.plain(part)
+        self._offsets = [start + at for at in folding.plain_offsets(part)]
+
+    @staticmethod
+    def of(text: str, start: int, progress: Progress) -> _PlainText | None:
+        """Return the plain form; None if it is the text itself, and was scanned in the same way so far."""
+        if not progress.is_apart and folding.is_plain(text[start:]):
+            return None
+        before = text[start - 1 : start] if progress.plain is None else progress.plain
+        return _PlainText(before, text, start)
+
+    def certain(self, rules: RuleSearch) -> int:
+        """Return up to where the text is certain."""
+        held = rules.run(self._plain, self._first)
+        return self._offsets[len(self._plain) - held - self._first]
+
+    def add_hits(
+        self, rules: RuleSearch, cut: int, resume: dict[int, int], found: list[Hit]
     ) -> None:
-        encoded = encode(text)
-        for index in self._together.matching(encoded):
-            self._hits_of(index, text, encoded, start, cut, resume, found)
-
-    def _hits_of(
-        self,
-        index: int,
-        text: str,
-        encoded: bytes,
-        start: int,
-        cut: int,
-        resume: dict[int, int],
-        found: list[Hit],
-    ) -> None:
-        bound, find = self._rules[index], self._alone[index].find
-        rule, order = bound.rule, bound.order
-        char = max(start, resume.get(index, 0))
-        if char >= cut:
-            return
-        is_ascii = len(encoded) == len(text)
-        byte = char if is_ascii else len(encode(text[:char]))
-        while True:
-            first, last = find(encoded, byte)
-            if first < 0:
-                return
-            char = first if is_ascii else char + len(encoded[byte:first].decode())
-            if char >= cut:
-                return
-            piece = encoded[first:last].decode()
-            if rule.accepts is None or rule.accepts(piece):
-                length = len(piece)
-                made = (bound.guardrail, rule.name, rule.label, rule.continues, piece)
-                found.append(Hit(char, -length, order, *made))
-                byte, char = last, char + length
-            else:  # what it took for one may hide another
-                byte, char = first + len(piece[0].encode()), char + 1
-            resume[index] = char
+        """Add the matches that begin before `cut`, by their places in the text; of two that begin at one
+        place the longer is taken."""
+        first, offsets = self._first, self._offsets
+        hits: list[Hit] = []
+        rules.add_hits(self._plain, first, first + bisect_left(offsets, cut), resume, hits)
+        known = {(hit.order, hit.start): at for at, hit in enumerate(found)}
+        for hit in hits:
+            start, end = offsets[hit.start - first], offsets[hit.end - first - 1] + 1
+            moved = hit._replace(start=start, back=start - end)
+            at = known.setdefault((hit.order, start), len(found))
+            if at == len(found):
+                found.append(moved)
+            elif moved.back < found[at].back:
+                found[at] = moved
 
 
 class _Look:
@@ -256,27 +247,3 @@ class _Look:
 
 def _order(hit: Hit) -> tuple[int, int, int]:
     return hit[:3]
-
-
-class _Wait(NamedTuple):
-    """The characters of which matches of some rules are made, how they begin, and how wide they can be."""
-
-    width: int
-    alphabet: Alphabet
-    first: Alphabet
-
-
-def _in(waits: Sequence[_Wait], char: str) -> tuple[int, int]:
-    """Return as bits in which alphabets a character is, and among which beginnings."""
-    within = sum(1 << bit for bit, wait in enumerate(waits) if char in wait.alphabet)
-    return within, sum(1 << bit for bit, wait in enumerate(waits) if char in wait.first)
-
-
-def _waits(rules: Sequence[BoundRule]) -> tuple[_Wait, ...]:
-    """Return for each alphabet and beginning how many characters may be uncertain at most."""
-    widest: dict[tuple[Alphabet, Alphabet], int] = {}
-    for bound in rules:
-        shape = bound.rule.shape
-        key = shape.alphabet, shape.first
-        widest[key] = max(widest.get(key, 0), shape.width)
-    return tuple(_Wait(width, *key) for key, width in widest.items())

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import structs
 
 from gateway_project.lib.json import Json
-from responses_api.guardrails.scanner import Hit
+from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.shifts import Shift, end_of, move
 from routing.protocols.shared.deltas import Delta, Reasoning, Refusal, Text, ToolCall
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.masks import Masks
-from responses_api.guardrails.scanner import Hit
 from responses_api.guardrails.shifts import Shift
 
 

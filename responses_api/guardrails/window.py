@@ -4,6 +4,8 @@
    can be follows from the width and the alphabet of each expression, and from the beginnings of terms.
 2. Every match that begins before it is certain. Up to there the text is let go, matches replaced.
 3. The last character that was let go is kept, because an expression may look at it (`\\b`).
+4. What cannot be seen is no part of a width, so it could be held without end. Where more is held than
+   `MOST_HELD`, it goes: it is not let go either.
 
 However a text is cut into pieces, what is let go is the same; a text as a whole is one piece.
 """
@@ -13,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from responses_api.guardrails import folding
-from responses_api.guardrails.scanner import Hit, Scanner
+from responses_api.guardrails.hits import Hit
+from responses_api.guardrails.scanner import Progress, Scanner
 from responses_api.guardrails.shape import Alphabet
 from responses_api.guardrails.shifts import Shift
 
@@ -35,8 +38,8 @@ class HoldBackWindow:
     let go."""
 
     __slots__ = (
-        "_continues", "_covered", "_folded", "_is_masked", "_origin", "_resume", "_scanner", "_start",
-        "_text", "edits",
+        "_continues", "_covered", "_is_masked", "_origin", "_progress", "_scanner", "_start", "_text",
+        "edits",
     )  # fmt: skip
 
     def __init__(self, scanner: Scanner, is_masked: Callable[[Hit], bool]) -> None:
@@ -46,8 +49,7 @@ class HoldBackWindow:
         self._text = ""  # what is held, behind the character that was let go last
         self._start = 0  # where in it what is held begins
         self._origin = 0  # where in the whole text it stands
-        self._folded = ""
-        self._resume: dict[int, int] = {}
+        self._progress = Progress()
         self._covered = 0  # up to here the text was replaced, in the whole text
         self._continues: Alphabet | None = None
         self.edits: list[Edit] = []
@@ -66,12 +68,10 @@ class HoldBackWindow:
         place in the whole text."""
         text = self._text = self._text + piece
         start = self._start
-        cut, hits = self._scanner.scan(text, start, self._folded, self._resume, is_last=is_last)
-        if (
-            len(text) - cut > MOST_HELD
-        ):  # no match is so long, but for what cannot be seen within it
-            text = self._text = text[:cut] + "".join(filter(folding.fold, text[cut:]))
+        cut, hits = self._scanner.scan(text, start, self._progress, is_last=is_last)
         if cut <= start:
+            if len(text) - start > MOST_HELD:
+                self._drop_unseen()
             return "", []
         if hits or self._covered > self._origin + start or self._continues is not None:
             out = self._replace(text, start, cut, hits)
@@ -79,6 +79,8 @@ class HoldBackWindow:
             out = text[start:cut]
         origin = self._origin
         self._trim(text, start, cut)
+        if len(text) - cut > MOST_HELD:
+            self._drop_unseen()
         if hits and origin:
             hits = [hit._replace(start=origin + hit.start) for hit in hits]
         return out, hits
@@ -115,22 +117,24 @@ class HoldBackWindow:
         if continues is None:
             return
         at, size = self._covered - self._origin, len(text)
-        while at < size and text[at] in continues:
+        while at < size and all(char in continues for char in folding.plain(text[at])):
             at += 1
         self._cover(self._origin + at, continues if at == size else None)
 
     def _trim(self, text: str, start: int, cut: int) -> None:
+        self._progress.move(text, start, cut)
         gone = cut - 1
-        last = text[gone]
-        if last < "\x80":  # whose case does not matter
-            self._folded = last
-        elif folded := folding.fold(text[start:cut]):
-            self._folded = folded[-1]
         self._text, self._start = text[gone:], 1
-        if (
-            len(self._text) > MOST_HELD
-        ):  # no match is so long, but for what cannot be seen within it
-            self._text = last + "".join(filter(folding.fold, self._text[1:]))
         self._origin += gone
-        if self._resume:
-            self._resume = {rule: at - gone for rule, at in self._resume.items() if at > cut}
+
+    def _drop_unseen(self) -> None:
+        """Drop what cannot be seen of what is held: nothing else can be so long."""
+        text, start = self._text, self._start
+
+        def unseen(end: int) -> int:
+            return sum(not folding.fold(char) for char in text[start:end])
+
+        self._covered -= unseen(max(self._covered - self._origin, start))
+        resume = self._progress.resume
+        self._progress.resume = {rule: at - unseen(start + at) for rule, at in resume.items()}
+        self._text = text[:start] + "".join(filter(folding.fold, text[start:]))

@@ -53,6 +53,9 @@ BITS = [
     "\u212a", "TICKET-12345", "TICKET-1", "\u00abso\u00bb", "\u00ab", "stop!!!", "STOP", "begin", "the end",
     " ", "  ", "\n", ".", "-", "_", "[", "@", "1", "x", "Z", "\u00e9", "\u00fc", "\u0301", "\u200b",
     "\U0001f600",
+    "\u00ad", "\u00a0", "\u2011", "\u2026", "\u00b2", "\uff11", "\u0661", "\ufb01", "\uff20", "\ufe0f",
+    "a@b.co\u200bm", "4111\u00a01111\u00a01111\u00a01111", "s\u200bk-ant-abcdefghij", "\u33c2@b.co",
+    "\uff54\uff47_live_0123456789_abcdefghij", "078\u201105\u20111120", "-----\u00adBEGIN PRIVATE KEY-----",
 ]  # fmt: skip
 
 
@@ -105,6 +108,21 @@ def in_pieces(engine: Engine, pieces: Iterable[str]) -> tuple[str, list[tuple[in
     out = [window.feed(piece)[0] for piece in pieces]
     out.append(window.flush()[0])
     return "".join(out), [(edit.start, edit.end) for edit in window.edits]
+
+
+def disguised(text: str, seed: int) -> str:
+    """The text with characters in other forms, and such as cannot be seen between them."""
+    chance = random.Random(seed)
+
+    def written(char: str) -> str:
+        others = [char, f"{char}\u200b", f"{char}\u00ad\u2060", f"\ufe0f{char}"]
+        if "!" <= char <= "~":
+            others.append(chr(ord(char) + 0xFEE0))  # full width
+        if char in "- 0":
+            others += {"-": "\u2011\u2212", " ": "\u00a0\u202f", "0": "\u0660\U0001d7ce"}[char]
+        return chance.choice(others)
+
+    return "".join(map(written, text))
 
 
 def torn(text: str, seed: int, longest: int = 6) -> list[str]:

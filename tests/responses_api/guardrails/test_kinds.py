@@ -9,6 +9,7 @@ import pytest
 from responses_api.guardrails.config import InvalidConfig, validate
 from responses_api.guardrails.engine import compile_guardrails
 from responses_api.guardrails.shape import read_shape
+from responses_api.guardrails.spec import RequestContents, RequestSegment
 from tests.plugins.cases import cases
 from tests.responses_api.guardrails.engines import as_whole, spec
 
@@ -55,6 +56,50 @@ def test_personal_data_is_what_its_check_digits_say(text: str, expected: str):
 )
 def test_secrets_are_known_by_how_they_begin(text: str, expected: str):
     assert masked("secrets", text) == expected
+
+
+@cases(
+    ("kind", "text", "expected"),
+    [
+        ("secrets", "sk-ant-\u200babcd\u00adefghij.", "[API_KEY]."),
+        ("secrets", "\uff33K-no, \uff53\uff4b-ant-abcdefghij", "\uff33K-no, [API_KEY]"),
+        ("secrets", "AKIA\ufe0fIOSFODNN7\u2060EXAMPLE", "[API_KEY]"),
+        ("secrets", "-----BEGIN\u00a0PRIVATE KEY-----\nMIIE\u200bvQ==", "[PRIVATE_KEY]"),
+        ("pii", "bob\uff20example\uff0ecom, b\u200bob@example.com", "[EMAIL], [EMAIL]"),
+        ("pii", "4111\u00a01111\u202f1111\u20111111", "[CARD]"),
+        ("pii", "\u0664\u0661\u0661\u0661 1111 1111 \uff11\uff11\uff11\uff11", "[CARD]"),
+        ("pii", "4111 1111 1111 1111\u00b2", "[CARD]\u00b2"),  # a note's number belongs to nothing
+        ("pii", "+49\u00a0170\u20131234567, 078\u201105\u20111120", "[PHONE], [US_SSN]"),
+        ("pii", "DE89\u200b3704 0044 0532\u00ad0130 00", "[IBAN]"),
+        ("pii", "na\u00efve caf\u00e9\u2026 4\u00bd", "na\u00efve caf\u00e9\u2026 4\u00bd"),
+    ],
+)
+def test_a_secret_in_disguise_is_masked_to_the_character(kind: str, text: str, expected: str):
+    assert masked(kind, text) == expected
+
+
+@cases(
+    ("pattern", "text", "expected"),
+    [
+        (r"TICKET-\d{4}", "T\u200bICKET\u2011\uff11234.", "[ONE]."),
+        ("\u200b{3}", "a\u200b\u200b\u200bb", "a[ONE]b"),
+        ("\u00a0\u00bb", "a\u00a0\u00bb", "a[ONE]"),
+    ],
+)
+def test_an_expression_is_found_as_written_and_in_disguise(pattern: str, text: str, expected: str):
+    patterns = [{"name": "one", "pattern": pattern}]
+    assert masked("pattern", text, patterns=patterns) == expected
+
+
+def test_a_value_in_disguise_is_known_to_be_the_same():
+    hits = []
+    for text in ("bob@example.com", "bob\u200b@example\uff0ecom"):
+        engine = compile_guardrails([spec("pii")])
+        found = engine.check_request(
+            RequestContents((RequestSegment("message", "user", "input", text),))
+        ).findings
+        hits += [(one.count, one.value.reveal()) for one in found]
+    assert hits == [(1, "bob@example.com")] * 2
 
 
 @cases(
