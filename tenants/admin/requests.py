@@ -49,6 +49,7 @@ FILTER_LABELS = {
     "end_user": gettext_lazy("end user"),
     "guardrail": gettext_lazy("guardrails"),
     "cache": gettext_lazy("response cache"),
+    "attempts": gettext_lazy("attempts"),
 }
 
 
@@ -183,6 +184,7 @@ class RequestsPage(ConsolePage):
             "statuses": words.OUTCOMES,
             "guardrail_outcomes": words.GUARDRAIL_OUTCOMES,
             "cache_outcomes": words.CACHE_OUTCOMES,
+            "attempt_kinds": words.ATTEMPTS,
             "periods": periods_of(scope),
             "shows_upstreams": who.sees_upstreams_of(scope.tenant.pk if scope.tenant else None),
             "poll": _poll_address(scope, newest) if is_newest else "",
@@ -384,7 +386,8 @@ def _filter_word(name: str, value: str) -> str:
         return str(words.outcome(value).label)
     if name == "guardrail" and (told := words.GUARDRAIL_OUTCOMES.get(value)) is not None:
         return str(told.label)
-    return str(words.CACHE_OUTCOMES.get(value, value)) if name == "cache" else value
+    named = {"cache": words.CACHE_OUTCOMES, "attempts": words.ATTEMPTS}.get(name, {})
+    return str(named.get(value, value))
 
 
 def periods_of(scope: Scope) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from tenants.models import Tenant
 from tenants.reports import requests
 from tenants.reports.request_detail import find_request
 from tenants.reports.request_filter import (
+    ATTEMPTS,
     CACHE_OUTCOMES,
     GUARDRAIL_OUTCOMES,
     SOURCES,
@@ -37,6 +38,7 @@ CHOICES = {
     "source": SOURCES,
     "guardrail": GUARDRAIL_OUTCOMES,
     "cache": CACHE_OUTCOMES,
+    "attempts": ATTEMPTS,
 }
 TEXTS = ("key", "alias", "model", "provider", "code", "end_user")
 
@@ -178,6 +180,7 @@ class RequestLogView(ManagementView):
         "source": {"type": "string", "enum": list(SOURCES)},
         "guardrail": {"type": "string", "enum": list(GUARDRAIL_OUTCOMES)},
         "cache": {"type": "string", "enum": list(CACHE_OUTCOMES)},
+        "attempts": {"type": "string", "enum": list(ATTEMPTS)},
         **{name: {"type": "string", "maxLength": MAX_TEXT} for name in TEXTS},
     }
 

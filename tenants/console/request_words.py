@@ -15,7 +15,7 @@ from tenants import units
 from tenants.models import UsageRow
 from tenants.reports.logged_request import LoggedRequest
 from tenants.reports.request_detail import RequestDetail
-from tenants.reports.request_filter import REFUSED
+from tenants.reports.request_filter import REFUSED, RETRIED
 from tenants.templatetags.figures import MINUS
 from tenants.token_classes import TOKEN_CLASSES
 
@@ -63,6 +63,8 @@ CACHE_OUTCOMES: Mapping[str, Text] = {
     _CACHE.MISS: gettext_lazy("not in the cache"),
     _CACHE.REFRESH: gettext_lazy("asked anew"),
 }
+
+ATTEMPTS: Mapping[str, Text] = {RETRIED: gettext_lazy("sent again after a failure")}
 
 # What is behind the errors that the gateway gives for a provider, for those who cannot see its words.
 _CAUSES: Mapping[str, Text] = {

@@ -24,6 +24,7 @@ from tenants.models import Tenant
 
 FILTERS = (
     "key", "alias", "model", "provider", "status", "code", "source", "end_user", "guardrail", "cache",
+    "attempts",
 )  # fmt: skip
 PARAMETERS = ("tenant", "period", "from", "to", *FILTERS, "by")
 # Whole days of the zone, today among them; `1h` and `24h` end now.

@@ -23,6 +23,8 @@ REFUSED_BY_GUARDRAILS = {
     "unavailable": "guardrail_unavailable",
 }
 CACHE_OUTCOMES = tuple(UsageRow.CacheOutcome.values)
+RETRIED = "retried"  # an attempt failed, and another was made
+ATTEMPTS = (RETRIED,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class RequestFilter:
     end_user: str = ""
     guardrail: str = ""  # an outcome
     cache: str = ""
+    attempts: str = ""
     key_id: int | None = None
     reach: SumsReach = field(default_factory=SumsReach, compare=False, repr=False)
 
@@ -61,6 +64,7 @@ class RequestFilter:
         is_known = self.status in {"", *STATUSES} and self.source in {"", *SOURCES}
         is_known = is_known and self.guardrail in {"", *GUARDRAIL_OUTCOMES}
         is_known = is_known and self.cache in {"", *CACHE_OUTCOMES}
+        is_known = is_known and self.attempts in {"", *ATTEMPTS}
         return self.start >= self.end or not is_known or self.tenants == frozenset()
 
     @property
@@ -73,10 +77,17 @@ class RequestFilter:
         return bool(self.names_upstreams or self.code or self.source or self.guardrail)
 
     @property
+    def stands_at_failure(self) -> bool:
+        """Tell whether a request stands at its first attempt that another was made after."""
+        return bool(self.attempts) and not (self.status or self.is_about_attempts)
+
+    @property
     def may_be_refused(self) -> bool:
         """Tell whether requests without any call can meet the conditions."""
         of_calls = bool(self.names_upstreams or self.source or self.end_user or self.cache)
-        of_calls = of_calls or self.guardrail not in {"", *REFUSED_BY_GUARDRAILS}
+        of_calls = (
+            of_calls or bool(self.attempts) or self.guardrail not in {"", *REFUSED_BY_GUARDRAILS}
+        )
         return self.status in {"", REFUSED} and not of_calls
 
     @property
@@ -84,6 +95,8 @@ class RequestFilter:
         """Tell whether only calls that did not complete can match, which are few and have an index."""
         if self.status:
             return self.status != UsageRow.Status.COMPLETED
+        if self.stands_at_failure:
+            return True
         return self.code not in {"", OF_COMPLETED}
 
     @property
@@ -96,6 +109,7 @@ class RequestFilter:
     def is_scan(self) -> bool:
         """Tell whether rows have to be looked through, of which maybe none matches."""
         of_rows = bool(self.cache) and not self.is_of_hits
+        of_rows = of_rows or bool(self.attempts)
         return bool(self.end_user or self.code or self.guardrail or of_rows) and not self.is_rare
 
     @property

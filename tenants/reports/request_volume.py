@@ -59,6 +59,7 @@ def volume(who: Access, asked: RequestFilter) -> Volume | None:
 
 def _is_in_sums(asked: RequestFilter) -> bool:
     is_of_calls = asked.end_user or asked.source or asked.guardrail or asked.cache
+    is_of_calls = is_of_calls or asked.attempts
     if is_of_calls or asked.status not in {"", REFUSED}:
         return False
     # Of errors only refusals are counted, and refusals not by the name that was asked for.

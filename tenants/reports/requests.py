@@ -231,6 +231,8 @@ def _matching_calls(asked: RequestFilter) -> QuerySet[UsageRow]:
         rows = rows.exclude(status=UsageRow.Status.COMPLETED)
     if asked.status:
         return rows.filter(absorbed=False)
+    if asked.stands_at_failure:
+        return rows.filter(absorbed=True)
     return rows if asked.is_about_attempts else rows.filter(leg=0)
 
 
@@ -276,6 +278,11 @@ def _requests_of(
 
 def _stands_at(row: UsageRow, calls: Sequence[UsageRow], asked: RequestFilter) -> bool:
     attempts = [call for call in calls if call.corrects is None]
+    failed = [call for call in attempts if call.absorbed]
+    if asked.attempts and not failed:
+        return False
+    if asked.stands_at_failure:
+        return row.pk == failed[0].pk
     if asked.status:
         return row.pk == attempts[-1].pk
     if not asked.is_about_attempts:

@@ -165,6 +165,7 @@ class Filled:
                 asked.alias in {"", last.alias},
                 asked.key in {"", last.key_public_id},
                 asked.end_user in {"", last.end_user},
+                not asked.attempts or len(calls) > 1,
             )
             deciding = [last] if asked.status else calls
             some = any(
@@ -202,6 +203,9 @@ FILTERS: list[dict[str, Any]] = [
     *({"status": status} for status in STATUSES),
     {"status": "failed", "provider": "p2"},
     {"status": "completed", "alias": "rare", "provider": "p2"},
+    {"attempts": "retried"},
+    {"attempts": "retried", "status": "completed"},
+    {"attempts": "retried", "alias": "fast", "provider": "p2"},
 ]
 
 
