@@ -197,7 +197,12 @@ class LocalStage:
         for call in self._calls.release(is_end=is_end):
             self._check_call(call)
             arguments = self._search_json("tool_call", call.arguments)
-            yield structs.replace(call, arguments=arguments)
+            yield structs.replace(call, name=self._name(call), arguments=arguments)
+
+    def _name(self, call: ToolCall) -> str:
+        """Return the name that a call is given. One of the request's own tools tells its client nothing."""
+        is_known = self._toolbox.find(call.name) is not None
+        return call.name if is_known else self._search("tool_call", call.name)
 
     def _check_call(self, call: ToolCall) -> None:
         item = self._toolbox.item(call.name) if call.name else {"type": "function_call", "name": ""}

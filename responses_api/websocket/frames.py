@@ -29,7 +29,8 @@ STEER = "response.steer"
 _LANE = re.compile(r"[A-Za-z0-9_.-]{1,256}\Z")
 _NOT_OF_THE_REQUEST = frozenset({"type", "stream_id", "generate"})
 # Headers of an error that its frame repeats: they tell a client when to try again.
-_TOLD = ("retry-after", "retry-after-ms", "x-should-retry")
+_TOLD = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
+_OURS = "x-tollgate-"
 
 
 class Envelope(msgspec.Struct):
@@ -102,6 +103,10 @@ async def parse(text: str, caps: Caps) -> Json:
     return parse_object(text, caps)
 
 
+def _is_told(header: str) -> bool:
+    return header in _TOLD or header.startswith(_OURS)
+
+
 def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
     """Return an error that is not an event of a response: nested, unlike in a stream."""
     told = error.body()["error"]
@@ -116,7 +121,7 @@ def error_frame(error: GatewayError, request_id: str, lane: str = "") -> str:
             "param": told["param"],
             "headers": {
                 "x-request-id": request_id,
-                **{name: headers[name] for name in _TOLD if name in headers},
+                **{name: text for name, text in headers.items() if _is_told(name)},
             },
         },
     }

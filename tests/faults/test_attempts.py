@@ -102,6 +102,16 @@ def test_an_error_tells_it_too(gateway: LiveGateway, customer: Customer) -> None
     assert answer.headers[ROUTING].count("=upstream_error") == 2
 
 
+def test_an_error_frame_of_a_websocket_tells_it_too(
+    gateway: LiveGateway, customer: Customer
+) -> None:
+    lanes(gateway, refusing(gateway, "m1", 400, "bad"), "m2")
+    with opened(gateway, customer.headers) as ws:
+        ws.create("many")
+        told = ws.error()["error"]["headers"]
+    assert (told[ATTEMPTS], told[TARGET]) == ("1", "a/m1")
+
+
 def test_a_repeated_key_gets_the_same_headers(gateway: LiveGateway, customer: Customer) -> None:
     lanes(gateway, PREFIX + "500", "good")
     key = {"idempotency-key": "k1"}

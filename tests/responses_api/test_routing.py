@@ -12,13 +12,15 @@ import pytest
 from gateway_project.lib.secret import Secret
 from responses_api.calls.explain import RouteQuestion, explain
 from routing import credentials
-from routing.models import Alias, ProviderModel, Target
+from routing.models import Alias, Credential, ProviderModel, Target
 from tenants.access.access import OPERATOR
 from tests.plugins.cases import cases
 from tests.support import rows
 from tests.support.client import client_of, error_of, question
 from tests.support.live import LiveGateway
+from tests.support.patience import until
 from tests.support.rows import Customer
+from tests.support.sockets import opened
 
 Json = dict[str, Any]
 
@@ -203,6 +205,33 @@ def test_a_pool_spreads_calls_over_its_credentials(
         ask(http, f"Question {number}")
     sent = Counter(call.headers["authorization"] for call in gateway.sandbox.calls)
     assert set(sent) == {"Bearer sk-1", "Bearer sk-2"}
+
+
+@cases("way", ["websocket", "background", "cache"])
+def test_where_a_credential_of_a_pool_fails_the_next_answers_whatever_the_way(
+    gateway: LiveGateway, http: httpx.Client, acme: Customer, monkeypatch: Any, way: str
+) -> None:
+    up = rows.provider("responses", gateway.sandbox.base_url, "up", secret="sk-wrong")
+    credentials.create(up, Secret("sk-right"), name="second")
+    Credential.objects.filter(name="second").update(weight=0)  # the last to be asked
+    rows.alias("m", (up, "sandbox-1"), cache_seconds=600 if way == "cache" else 0)
+    monkeypatch.setattr(gateway.sandbox, "_require_key", "sk-right")
+
+    def answered() -> Json:
+        if way == "websocket":
+            with opened(gateway, acme.headers) as ws:
+                return ws.turn(model="m", input="Hi")
+        made: Json = ask(http, background=way == "background", temperature=0).json()
+        address = f"/responses/{made['id']}"
+        if way == "background":
+            until(lambda: http.get(address).json()["status"] not in {"queued", "in_progress"})
+            made = http.get(address).json()
+        return made
+
+    assert [answered()["status"] for _ in range(3)] == ["completed"] * 3
+    sent = [call.headers["authorization"] for call in gateway.sandbox.calls]
+    right = 1 if way == "cache" else 3
+    assert sent == ["Bearer sk-wrong", *["Bearer sk-right"] * right]
 
 
 def test_the_explanation_is_what_happens(

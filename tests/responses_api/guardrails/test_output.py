@@ -161,6 +161,17 @@ def test_a_blocked_call_was_never_begun():
     assert not any(isinstance(one, Stop) for one in answer.passed)
 
 
+def test_a_name_that_a_model_made_up_is_searched_and_one_of_the_clients_tools_is_not():
+    tools = [{"type": "function", "name": "forbidden", "parameters": {}}]
+    calls = [ToolCall(name, "{}", f"c-{name}", name) for name in ("forbidden", "a forbidden one")]
+    answer = Answer(words(), tools=tools)
+    answer.say(*calls)
+    assert [call.name for call in answer.end().calls] == ["forbidden", "a [REDACTED] one"]
+    blocked = Answer(words("block"))
+    blocked.say(*calls)
+    assert blocked.end().calls == []
+
+
 def test_calls_that_are_too_large_to_be_searched_end_the_answer():
     for engine, is_blocked in ((MASK, True), (NOTE, False)):
         answer = Answer(engine)
