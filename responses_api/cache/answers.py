@@ -31,6 +31,7 @@ from responses_api.cache.flights import Flight, Flights
 from responses_api.cache.memory import AnswerMemory
 from responses_api.cache.table import AnswerPlace
 from responses_api.calls.attempt import Attempt
+from responses_api.enforcement.call import CallGuardrails
 
 if TYPE_CHECKING:  # redis is imported only where it is used
     from responses_api.cache.leases import MissLease, MissLeases
@@ -235,8 +236,8 @@ class Lead:
         self.is_written_later = False
         self.outcome = "refresh" if use.mode == REFRESH else "miss"
 
-    def keep(self, attempt: Attempt) -> None:
-        entry = entry_of(attempt, self.use.replay, clock.timestamp())
+    def keep(self, attempt: Attempt, guardrails: CallGuardrails | None) -> None:
+        entry = entry_of(attempt, self.use.replay, guardrails, clock.timestamp())
         if entry is not None:
             self._cache.keep(self, entry)
 

@@ -12,6 +12,7 @@ from responses_api.accounting.cache_hit import KeptUsage
 from responses_api.calls.attempt import Attempt
 from responses_api.doors.plan import DROPPED_HEADER
 from responses_api.doors.replay import MAX_KEPT_BYTES, Replay
+from responses_api.enforcement.call import CallGuardrails
 from tenants.token_classes import Usage
 
 _OVERHEAD = 512  # of an entry in memory, beside its bytes
@@ -20,10 +21,11 @@ _OVERHEAD = 512  # of an entry in memory, beside its bytes
 class CacheEntry(Struct, frozen=True):
     """An answer that may be given again.
 
-    answer    the finished object without what was its own call's, as JSON
-    headers   what else its client was told, such as the parameters that were dropped
-    counts    the tokens it took, in the order of TOKEN_CLASSES, reported by `source`
-    made_at   in seconds since the epoch
+    answer      the finished object without what was its own call's, as JSON
+    headers     what else its client was told, such as the parameters that were dropped
+    counts      the tokens it took, in the order of TOKEN_CLASSES, reported by `source`
+    made_at     in seconds since the epoch
+    guardrails  what they did when it was made, by name
     """
 
     answer: bytes
@@ -34,6 +36,7 @@ class CacheEntry(Struct, frozen=True):
     made_at: float
     headers: dict[str, str] = {}
     account: str = ""
+    guardrails: dict[str, str] = {}
 
     @property
     def size(self) -> int:
@@ -57,8 +60,13 @@ class CacheEntry(Struct, frozen=True):
         return answer
 
 
-def entry_of(attempt: Attempt, replay: Replay, now: float) -> CacheEntry | None:
-    """Return the entry for an attempt that has ended; None if its answer may not be given again."""
+def entry_of(
+    attempt: Attempt, replay: Replay, guardrails: CallGuardrails | None, now: float
+) -> CacheEntry | None:
+    """Return the entry for an attempt that has ended; None if its answer may not be given again. One that a
+    check could not look at passed once, and is looked at the next time."""
+    if guardrails is not None and guardrails.has_skipped:
+        return None
     reader = attempt.reader
     answer, final = reader.answer(), attempt.final
     if (
@@ -87,6 +95,7 @@ def entry_of(attempt: Attempt, replay: Replay, now: float) -> CacheEntry | None:
         made_at=now,
         headers={n: v for n, v in attempt.reply_headers.items() if n == DROPPED_HEADER},
         account=target.credential_id,
+        guardrails={} if guardrails is None else guardrails.found,
     )
 
 
@@ -101,6 +110,7 @@ class _Packed(Struct, array_like=True):
     made_at: float
     headers: dict[str, str]
     account: str = ""
+    guardrails: dict[str, str] = {}
 
 
 _decoder = msgspec.json.Decoder(_Packed)
@@ -116,6 +126,7 @@ def pack(entry: CacheEntry) -> str:
         entry.made_at,
         entry.headers,
         entry.account,
+        entry.guardrails,
     )
     return msgspec.json.encode(packed).decode()
 
@@ -132,4 +143,5 @@ def unpack(text: str) -> CacheEntry:
         packed.made_at,
         packed.headers,
         packed.account,
+        packed.guardrails,
     )

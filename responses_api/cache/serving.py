@@ -52,6 +52,8 @@ async def serve(served: HitServed) -> None:
     """Answer from the cache. Raise GatewayError if nothing was sent, ClientGone if the client does not take
     its answer."""
     services, admitted, entry = served.services, served.admitted, served.entry
+    if entry.guardrails and admitted.guarded is not None:
+        admitted.guarded.guardrails.note(entry.guardrails)
     began, used = clock.monotonic(), entry.used
     hit = await cache_hit.open_hit(services.budgets, _asked(served), used)
     try:

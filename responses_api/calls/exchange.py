@@ -336,7 +336,8 @@ class Exchange:
         self.progress.phase = Phase.STORING
         await self._services.spool_writer.durable()
         if (keeper := self._admitted.keeper) is not None:
-            keeper.keep(attempt)
+            guarded = self._admitted.guarded
+            keeper.keep(attempt, None if guarded is None else guarded.guardrails)
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
         reader, maker = attempt.reader, Maker.of(attempt.target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from responses_api.calls.attempt import Attempt
+from responses_api.enforcement.call import CallGuardrails
 
 
 class AnswerKeeper(Protocol):
@@ -12,6 +13,6 @@ class AnswerKeeper(Protocol):
 
     outcome: str
 
-    def keep(self, attempt: Attempt) -> None:
-        """Keep the answer of an attempt that ended well and was settled, if it is whole. Neither awaits nor
-        raises."""
+    def keep(self, attempt: Attempt, guardrails: CallGuardrails | None) -> None:
+        """Keep the answer of an attempt that ended well and was settled, if it is whole and was looked at by
+        all that had to. Neither awaits nor raises."""

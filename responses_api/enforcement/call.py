@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -44,6 +44,7 @@ class CallGuardrails:
         "_found",
         "_measured",
         "_request_id",
+        "has_skipped",
         "passed",
         "policy",
     )
@@ -69,6 +70,7 @@ class CallGuardrails:
         # How long external findings took. Each is held by what is kept here, so its number is its own.
         self._measured: dict[int, Judged] = {}
         self._found: dict[str, str] = {}  # the strongest outcome of each guardrail, by name
+        self.has_skipped = False  # a check that should have looked could not
 
     @property
     def outcome(self) -> str:
@@ -81,15 +83,26 @@ class CallGuardrails:
         told = [f"{name}={how}" for name, how in sorted(self._found.items()) if how in _TOLD]
         return {HEADER: ", ".join(told)[:MAX_HEADER]} if told else {}
 
+    @property
+    def found(self) -> dict[str, str]:
+        """Return the strongest outcome of each guardrail that did anything, by name."""
+        return dict(self._found)
+
     def report(self, finding: GuardrailFinding) -> None:
         """Take what was found: for the call's own record, and as an event."""
         name, outcome = finding.guardrail.name, finding.outcome
         if outcome == "passed":
             return
-        known = self._found.get(name)
-        if known is None or STRONGEST.index(outcome) < _place(known):
-            self._found[name] = outcome
+        self.has_skipped = self.has_skipped or outcome in {"skipped", "unavailable"}
+        self.note({name: outcome})
         self._events.write(self._event(finding, self._measured.pop(id(finding), None)))
+
+    def note(self, found: Mapping[str, str]) -> None:
+        """Note what was found, here or in an answer that is given again, without another event."""
+        for name, outcome in found.items():
+            known = self._found.get(name)
+            if known is None or _place(outcome) < _place(known):
+                self._found[name] = outcome
 
     def _event(self, finding: GuardrailFinding, judged: Judged | None) -> EventRecord:
         spec, caller = finding.guardrail, self._caller

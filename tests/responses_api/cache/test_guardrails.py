@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.responses_api.cache.conftest import cached
-from tests.support.guardrails import guardrail
+from tests.support import ledger
+from tests.support.guardrails import Service, guardrail, outside
 
 
 def test_an_answer_is_not_given_again_once_another_guardrail_looks_at_it(ask, gateway):
@@ -44,3 +45,27 @@ def test_an_answer_into_which_masked_values_are_put_back_is_nobody_elses(ask, ga
         assert cached(answer) == "off"
         assert answer.headers["x-tollgate-cache-reason"] == "guardrails"
     assert cached(ask("chat", "Ask nobody")) == "miss"
+
+
+def test_a_hit_tells_what_was_masked_in_its_answer(ask, gateway):
+    ledger.begin_here(gateway)
+    guardrail("words", action="mask", stages=["output"])
+    gateway.catch_up()
+
+    answers = [ask("chat", "say forbidden", stream=stream) for stream in (False, True)]
+
+    assert [cached(one) for one in answers] == ["miss", "hit"]
+    assert answers[1].headers["x-tollgate-guardrails"] == "words=masked"
+    assert "forbidden" not in answers[1].text
+    assert [row.guardrail_outcome for row in ledger.rows(gateway)] == ["masked", "masked"]
+
+
+def test_an_answer_that_a_check_could_not_look_at_is_not_given_again(ask, gateway):
+    with Service(lambda question: 500) as service:
+        outside("judge", service, stages=["output"], on_failure="open")
+        gateway.catch_up()
+        assert [cached(ask("chat", "Hi")) for _ in range(2)] == ["miss", "miss"]
+        service.judge = lambda question: {"action": "block", "rule": "bad"}
+        answer = ask("chat", "Hi")
+    assert cached(answer) == "miss"
+    assert answer.json()["choices"][0]["finish_reason"] == "content_filter"
