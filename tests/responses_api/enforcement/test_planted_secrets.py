@@ -145,7 +145,7 @@ def lies(gateway: LiveGateway, surface: str) -> None:
     """Have `lie` and `lie-stream` answer with the secret."""
     item, deltas = ANSWERED[surface]
     item = {"id": "x_1", "status": "completed", **item}
-    bare = {"id": "resp_x", "object": "response", "created_at": 1, "model": "m", "output": []}
+    bare: Json = {"id": "resp_x", "object": "response", "created_at": 1, "model": "m", "output": []}
     usage = {
         "input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
         "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0},
@@ -155,7 +155,7 @@ def lies(gateway: LiveGateway, surface: str) -> None:
     for name in ("content", "summary", "arguments", "input"):
         if name in begun:
             begun[name] = "" if isinstance(begun[name], str) else []
-    events = [
+    events: list[Json] = [
         {"type": "response.created", "response": {**bare, "status": "in_progress"}},
         {"type": "response.output_item.added", "output_index": 0, "item": begun},
         *({**PLACE, **delta} for delta in deltas),

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway_project.sandbox.reply import Scripted
 from tests.responses_api.background.conftest import ended
 from tests.support import guardrails
 from tests.support.client import Json, client_of
@@ -259,6 +260,30 @@ def test_turns_from_storage_are_looked_at_again(gateway: LiveGateway, acme: Cust
     calls = list(gateway.sandbox.calls)[before:]
     assert len(calls) == 3
     assert all(PLANTED not in orjson.dumps(call.body).decode() for call in calls)
+
+
+def test_a_summary_that_was_sealed_before_there_was_a_guardrail_is_looked_at(
+    gateway: LiveGateway, acme: Customer
+):
+    told = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": PLANTED},
+    }
+    answer = orjson.dumps({"id": "c", "object": "chat.completion", "choices": [told]})
+    scripted = Scripted(content_type="application/json", chunks=(answer,))
+    gateway.call(lambda: gateway.sandbox.script("sandbox-1", scripted))
+    with client_of(gateway, acme) as http:
+        made = http.post("/responses/compact", json={"model": "sandbox-chat", "input": "Hi"}).json()
+        assert PLANTED not in str(made)  # it is sealed
+        gateway.call(gateway.sandbox.forget)
+        mask(acme)
+        gateway.call(gateway.worker.forget)
+        again = {"model": "sandbox-chat", "input": [*made["output"], user("Go on")]}
+        answered = http.post("/responses", json=again)
+    assert answered.headers["x-tollgate-guardrails"] == "terms=masked"
+    assert "GONE" in sent(gateway)
+    assert PLANTED not in sent(gateway)
 
 
 def test_every_way_into_a_model_is_looked_at(gateway: LiveGateway, acme: Customer):

@@ -160,13 +160,13 @@ class Filled:
         found = set()
         for _, request, calls in self.rows:
             last = calls[-1]
-            same = (
+            same = [
                 asked.tenants is None or last.tenant_id in asked.tenants,
                 asked.alias in {"", last.alias},
                 asked.key in {"", last.key_public_id},
                 asked.end_user in {"", last.end_user},
                 not asked.attempts or len(calls) > 1,
-            )
+            ]
             deciding = [last] if asked.status else calls
             some = any(
                 asked.matches_attempt(each) and asked.status in {"", each.status}
@@ -176,12 +176,12 @@ class Filled:
                 found.add(request)
         if asked.may_be_refused:
             for row in self.refused:
-                same = (
+                same = [
                     asked.tenants is None or row.tenant_id in asked.tenants,
                     asked.alias in {"", row.model},
                     asked.key in {"", row.key_public_id},
                     asked.code in {"", row.code},
-                )
+                ]
                 if all(same):
                     found.add(row_ids.request_id_of(row.pk))
         return found
