@@ -51,7 +51,7 @@ class SandboxServer:
         self.calls: deque[LoggedCall] = deque(maxlen=remembered_calls)
         self.fault_urls: dict[str, str] = {}
         self._log = LogFile(log_path, log_bodies) if log_path else None
-        self._require_key = require_key
+        self.require_key = require_key
         self._clock = clock
         self._seed = seed
         self._count = 0
@@ -248,10 +248,10 @@ class SandboxServer:
         return (answers.popleft() if len(answers) > 1 else answers[0]).reply()
 
     def _has_key(self, call: LoggedCall) -> bool:
-        if self._require_key is None:
+        if self.require_key is None:
             return True
         bearer = call.headers.get("authorization", "").removeprefix("Bearer ")
-        return self._require_key in (bearer, call.headers.get("x-api-key"))
+        return self.require_key in (bearer, call.headers.get("x-api-key"))
 
     # Waiting.
 

@@ -19,8 +19,8 @@ from responses_api.guardrails.terms import is_edge
 SHORT = 64
 
 
-class Progress:
-    """How far one text was scanned, and what of before that still matters.
+class ScanState:
+    """The state of one text that is scanned as it comes: what of the part before still matters.
 
     folded         the last character before, as terms see it
     resume         how far behind that place each rule looks on, in the text as it is written
@@ -112,14 +112,14 @@ class Scanner:
         return any(bound.terms.stands_in(folded) for bound in self._terms)
 
     def scan(
-        self, text: str, start: int, progress: Progress, *, is_last: bool = False
+        self, text: str, start: int, state: ScanState, *, is_last: bool = False
     ) -> tuple[int, list[Hit]]:
         """Return up to where a text is certain, and the matches that begin from `start` to before that, in
-        the order in which they are taken. What stands before `start` is known by `progress`."""
+        the order in which they are taken. What stands before `start` is known by `state`."""
         rules = self._rules
         plain = None
-        if rules is not None and (progress.is_apart or not text.isascii()):
-            plain = _PlainText.of(text, start, progress)
+        if rules is not None and (state.is_apart or not text.isascii()):
+            plain = _PlainText.of(text, start, state)
         cut = len(text)
         if rules is not None and not is_last:
             cut -= rules.run(text, start)
@@ -127,14 +127,14 @@ class Scanner:
                 cut = min(cut, plain.certain(rules))
         found: list[Hit] = []
         if self._terms and self._may_begin(text, start):
-            looks = [_Look(bound, text, start, progress.folded) for bound in self._terms]
+            looks = [_Look(bound, text, start, state.folded) for bound in self._terms]
             if not is_last:
                 cut = min(cut, *[look.certain() for look in looks])
             for look in looks:
                 look.add_hits(cut, found)
         if rules is not None:
-            resume = progress.resume if plain is None else progress.begin_plain()
-            rules.add_hits(text, start, cut, progress.resume, found)
+            resume = state.resume if plain is None else state.begin_plain()
+            rules.add_hits(text, start, cut, state.resume, found)
             if plain is not None:
                 plain.add_hits(rules, cut, resume, found)
         if len(found) > 1:
@@ -164,11 +164,11 @@ class _PlainText:
         self._offsets = [start + at for at in folding.plain_offsets(part)]
 
     @staticmethod
-    def of(text: str, start: int, progress: Progress) -> _PlainText | None:
+    def of(text: str, start: int, state: ScanState) -> _PlainText | None:
         """Return the plain form; None if it is the text itself, and was scanned in the same way so far."""
-        if not progress.is_apart and folding.is_plain(text[start:]):
+        if not state.is_apart and folding.is_plain(text[start:]):
             return None
-        before = text[start - 1 : start] if progress.plain is None else progress.plain
+        before = text[start - 1 : start] if state.plain is None else state.plain
         return _PlainText(before, text, start)
 
     def certain(self, rules: RuleSearch) -> int:

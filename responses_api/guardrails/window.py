@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from responses_api.guardrails import folding
 from responses_api.guardrails.hits import Hit
-from responses_api.guardrails.scanner import Progress, Scanner
+from responses_api.guardrails.scanner import Scanner, ScanState
 from responses_api.guardrails.shape import Alphabet
 from responses_api.guardrails.shifts import Shift
 
@@ -38,7 +38,14 @@ class HoldBackWindow:
     let go."""
 
     __slots__ = (
-        "_continues", "_covered", "_is_masked", "_origin", "_progress", "_scanner", "_start", "_text",
+        "_continues",
+        "_covered",
+        "_is_masked",
+        "_origin",
+        "_scanner",
+        "_start",
+        "_state",
+        "_text",
         "edits",
     )  # fmt: skip
 
@@ -49,7 +56,7 @@ class HoldBackWindow:
         self._text = ""  # what is held, behind the character that was let go last
         self._start = 0  # where in it what is held begins
         self._origin = 0  # where in the whole text it stands
-        self._progress = Progress()
+        self._state = ScanState()
         self._covered = 0  # up to here the text was replaced, in the whole text
         self._continues: Alphabet | None = None
         self.edits: list[Edit] = []
@@ -68,7 +75,7 @@ class HoldBackWindow:
         place in the whole text."""
         text = self._text = self._text + piece
         start = self._start
-        cut, hits = self._scanner.scan(text, start, self._progress, is_last=is_last)
+        cut, hits = self._scanner.scan(text, start, self._state, is_last=is_last)
         if cut <= start:
             if len(text) - start > MOST_HELD:
                 self._drop_unseen()
@@ -122,7 +129,7 @@ class HoldBackWindow:
         self._cover(self._origin + at, continues if at == size else None)
 
     def _trim(self, text: str, start: int, cut: int) -> None:
-        self._progress.move(text, start, cut)
+        self._state.move(text, start, cut)
         gone = cut - 1
         self._text, self._start = text[gone:], 1
         self._origin += gone
@@ -135,6 +142,6 @@ class HoldBackWindow:
             return sum(not folding.fold(char) for char in text[start:end])
 
         self._covered -= unseen(max(self._covered - self._origin, start))
-        resume = self._progress.resume
-        self._progress.resume = {rule: at - unseen(start + at) for rule, at in resume.items()}
+        resume = self._state.resume
+        self._state.resume = {rule: at - unseen(start + at) for rule, at in resume.items()}
         self._text = text[:start] + "".join(filter(folding.fold, text[start:]))

@@ -215,7 +215,7 @@ def test_where_a_credential_of_a_pool_fails_the_next_answers_whatever_the_way(
     credentials.create(up, Secret("sk-right"), name="second")
     Credential.objects.filter(name="second").update(weight=0)  # the last to be asked
     rows.alias("m", (up, "sandbox-1"), cache_seconds=600 if way == "cache" else 0)
-    monkeypatch.setattr(gateway.sandbox, "_require_key", "sk-right")
+    monkeypatch.setattr(gateway.sandbox, "require_key", "sk-right")
 
     def answered() -> Json:
         if way == "websocket":

@@ -122,7 +122,7 @@ def acme(gateway: LiveGateway, acme: Customer) -> Customer:
 
 
 def plain(raw: bytes) -> str:
-    """What is read where nothing hides: JSON without escapes, the text in its plain form."""
+    """Return JSON as it reads where nothing hides: without escapes, in its plain form."""
     return folding.plain(raw.decode().replace("\\u200b", "").replace("\\u00ad", ""))
 
 
