@@ -243,6 +243,28 @@ def test_what_django_refuses_as_hostile_is_logged_without_a_traceback(settings: 
         ("django.request", True),
     ):
         record = logging.LogRecord(name, logging.ERROR, "", 0, "said", None, stop)
-        assert log.WithoutTraceback().filter(record)
+        assert log.RefusedByDjango().filter(record)
         assert (record.exc_info is not None) is has_traceback
     assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["refusals"]
+
+
+def test_what_django_refuses_as_hostile_is_logged_shortly_and_not_without_end(
+    settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's address is 64 KB long, and may hold what is nobody's business."""
+    monkeypatch.setattr(log.RequestLog, "STRANGERS_BURST", 2)
+    monkeypatch.setattr(log.RequestLog, "STRANGERS_PER_SECOND", 1e-6)
+    refusals, stranger = log.RefusedByDjango(), Client()
+    for _ in range(5):
+        assert stranger.get("/console/", {"q": "private" * 5_000}).status_code == 400
+    records = [each for each in caplog.records if each.name.startswith("django.security.")]
+    passed = [each for each in records if refusals.filter(each)]
+    assert (len(records), len(passed)) == (5, 2)
+    for formatter in (log.JsonFormatter(), log.ConsoleFormatter()):
+        lines = [formatter.format(each) for each in passed]
+        assert max(map(len, lines)) < 1_000
+        assert "private" not in "".join(lines)
+    refusals.allowance.refused = 3
+    monkeypatch.setattr(refusals.allowance, "_full_at", 0.0)
+    assert refusals.filter(records[-1])
+    assert '"left_out":3' in log.JsonFormatter().format(records[-1])
