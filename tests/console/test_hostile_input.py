@@ -22,7 +22,7 @@ from gateway_project.lib import log
 from responses_api.models import Guardrail, WebhookEndpoint
 from routing.models import Alias, Provider
 from tenants.console import scoped_admin
-from tenants.models import Budget, Invoice, PlatformRole, UsageRow
+from tenants.models import ApiKey, Budget, Invoice, PlatformRole, UsageRow
 from tests.console.pages import act, alias_form, text, url
 from tests.console.world import World
 from tests.plugins.tiers import sampled
@@ -159,6 +159,14 @@ def test_a_list_says_what_in_its_address_it_cannot_use(
 
     assert f"cannot be filtered by {question}" in text(answer)
     assert len(answer.context["cl"].result_list) > 0
+
+
+def test_a_list_is_searched_for_no_more_than_a_database_takes(
+    world: World, operator: Client
+) -> None:
+    answer = operator.get(url(ApiKey, "changelist"), {"q": "a" * 50_001})
+    assert answer.status_code == 200
+    assert "at most 200 characters" in text(answer)
 
 
 def test_the_filters_that_a_list_can_use_stay(world: World, operator: Client) -> None:
