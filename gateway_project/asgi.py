@@ -50,7 +50,7 @@ LATE_ROUTES = {
     CONSOLE: "gateway_project.console_urls",
     MANAGEMENT: "gateway_project.api_urls",
 }
-_imported: set[str] = set()
+imported_routes: set[str] = set()
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
 HOSTS = AllowedHosts(settings.ALLOWED_HOSTS)
 _django = DjangoHandler()
@@ -169,9 +169,9 @@ async def _import_pages(path: str) -> None:
     """Import the routes that a path belongs to, when one of them is first asked for, in a thread: calls are
     answered meanwhile. Django would do it on the event loop."""
     for prefix, module in LATE_ROUTES.items():
-        if path.startswith(prefix) and module not in _imported:
+        if path.startswith(prefix) and module not in imported_routes:
             await asyncio.to_thread(importlib.import_module, module)
-            _imported.add(module)
+            imported_routes.add(module)
 
 
 async def _metrics(scope: Scope, receive: Receive, send: Send) -> None:

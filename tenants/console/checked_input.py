@@ -111,7 +111,7 @@ def _key_of(rows: QuerySet[Any] | None, name: str | None = None) -> Any:
 
 
 class SearchForm(ChangeListSearchForm):
-    """What is searched for, as far as a database takes it: SQLite refuses patterns of more than 50,000 bytes,
+    """Takes what is searched for as far as databases do: SQLite refuses patterns of more than 50,000 bytes,
     and a long one is compared with every row.
     """
 

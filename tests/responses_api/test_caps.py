@@ -318,7 +318,7 @@ def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(
 
 
 def test_a_form_is_as_large_as_its_sender_may_send(gateway):
-    """Of a form of escapes Django makes eighty times its bytes, before it looks who sent it."""
+    """Django makes eighty times the bytes of a form of escapes, before it looks who sent it."""
     page, known = "/console/tenants/apikey/add/", console_session.operator().headers
     escapes, upload = ("content-type", "application/x-www-form-urlencoded"), "multipart/form-data"
     kilobyte, large = b"a=" + b"%41" * 340 + b"&", ("content-type", f"{upload}; boundary=b")

@@ -66,7 +66,7 @@ def test_pages_and_the_management_api_are_imported_beside_the_event_loop(
         return usual(name, package)
 
     monkeypatch.setattr(importlib, "import_module", noted)
-    monkeypatch.setattr(asgi, "_imported", set())
+    monkeypatch.setattr(asgi, "imported_routes", set())
     for path in ("/console/", "/api/v1/docs/"):
         assert httpx.get(f"{gateway.root_url}{path}").status_code in {200, 302}
     loop = gateway.call(threading.get_ident)
