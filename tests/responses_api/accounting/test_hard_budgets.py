@@ -137,7 +137,7 @@ def test_calls_that_are_left_one_after_the_other_cost_no_more_than_the_budget(
 def test_streams_that_are_left_cost_no_more_than_the_budget_where_the_provider_runs_on(
     gateway: LiveGateway, booked: Rows, offered: Customer
 ) -> None:
-    """It writes, and bills, to the end: how much was seen says nothing of what it costs."""
+    """An upstream that bills to the end costs more than what was seen."""
     Provider.objects.update(quirks={"runs_on": True})
     begin(gateway, offered, 10 * CENT)
     for number in range(40):
