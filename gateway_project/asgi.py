@@ -32,7 +32,7 @@ from gateway_project.lib.errors import (  # noqa: E402
     NotFound,
 )
 from gateway_project.lib.hosts import AllowedHosts  # noqa: E402
-from gateway_project.lib.prefixes import PREFIXES, is_api, is_management  # noqa: E402
+from gateway_project.lib.prefixes import MANAGEMENT, PREFIXES, is_api, is_management  # noqa: E402
 from gateway_project.serving import guard, worker  # noqa: E402
 from gateway_project.serving.bounded import Bounded  # noqa: E402
 from gateway_project.serving.django_handler import DjangoHandler  # noqa: E402
@@ -44,7 +44,13 @@ from responses_api.consumers import FOLLOW, ROUTES, SOCKETS, WrongMethodConsumer
 from responses_api.process.response_writer import HttpResponseWriter  # noqa: E402
 from responses_api.websocket.handshake import refuse  # noqa: E402
 
+CONSOLE = "/console/"
 CONSOLE_SOCKET = "/console/ws"
+LATE_ROUTES = {
+    CONSOLE: "gateway_project.console_urls",
+    MANAGEMENT: "gateway_project.api_urls",
+}
+imported_routes: set[str] = set()
 SOCKET_TABLE = {prefix + path: app for prefix in PREFIXES for path, app in SOCKETS.items()}
 HOSTS = AllowedHosts(settings.ALLOWED_HOSTS)
 _django = DjangoHandler()
@@ -155,7 +161,17 @@ async def _ask_django(
                 line.write(reply.status)
         await bounded.send(message)
 
+    await _import_pages(asked["path"])
     await _django(asked, bounded.receive, send_with_id)
+
+
+async def _import_pages(path: str) -> None:
+    """Import the routes that a path belongs to, when one of them is first asked for, in a thread: calls are
+    answered meanwhile. Django would do it on the event loop."""
+    for prefix, module in LATE_ROUTES.items():
+        if path.startswith(prefix) and module not in imported_routes:
+            await asyncio.to_thread(importlib.import_module, module)
+            imported_routes.add(module)
 
 
 async def _metrics(scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,10 +181,8 @@ async def _metrics(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _console_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve the console's socket. The first one imports its modules and the pages whose topics it tells, in a
-    thread: calls are answered meanwhile.
-    """
-    await asyncio.to_thread(importlib.import_module, "gateway_project.console_urls")
+    """Serve the console's socket. The first one imports the pages whose topics it tells."""
+    await _import_pages(CONSOLE)
     from gateway_project.serving.console_socket import ConsoleSocket  # noqa: PLC0415
 
     await ConsoleSocket()(scope, receive, send)

@@ -392,7 +392,7 @@ LOGGING: dict[str, Any] = {
         "json": {"()": "gateway_project.lib.log.JsonFormatter"},
         "console": {"()": "gateway_project.lib.log.ConsoleFormatter"},
     },
-    "filters": {"refusals": {"()": "gateway_project.lib.log.WithoutTraceback"}},
+    "filters": {"refusals": {"()": "gateway_project.lib.log.RefusedByDjango"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",

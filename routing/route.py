@@ -40,6 +40,8 @@ class Quirks:
     translate            speaks a dialect: its answers are put into the standard shape and never relayed,
                          not even where the client speaks the same protocol (chat, responses)
     keepalive_seconds    how long a connection to it may be idle and be used again; less than it keeps it
+    runs_on              goes on writing, and billing, a stream whose connection was closed: hard budgets
+                         count all that was held for a stream that was left
     """
 
     no_stream_usage: bool = False
@@ -50,6 +52,7 @@ class Quirks:
     thinking: Literal["", "budget", "adaptive"] = ""
     translate: bool = False
     keepalive_seconds: int | None = None
+    runs_on: bool = False
 
     @classmethod
     def from_row(cls, row: Any) -> Quirks:

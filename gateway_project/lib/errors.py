@@ -60,6 +60,7 @@ Wire form, everywhere: `{"error": {"message", "type", "param", "code"}}`. `type`
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, ClassVar
 
@@ -212,12 +213,16 @@ class ItemNotFound(BadRequest):
 
 class InvalidFields(BadRequest):
     """A body or query of the management API cannot be used. `fields` are sentences by field; those of an
-    empty name are about the whole.
+    empty name are about the whole. Of very many fields the first are told, and how many more there are.
     """
 
     code = "invalid_fields"
+    MOST_TOLD = 100
 
     def __init__(self, fields: dict[str, list[str]]) -> None:
+        if (more := len(fields) - self.MOST_TOLD) > 0:
+            fields = dict(itertools.islice(fields.items(), self.MOST_TOLD))
+            fields[""] = [*fields.get("", ()), f"{more} more fields are wrong."]
         self.fields = fields
         told = (
             f"{name}: {' '.join(sentences)}" if name else " ".join(sentences)

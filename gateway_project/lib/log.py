@@ -32,6 +32,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "asctime",
     "taskName",
     "color_message",  # uvicorn's second copy of its message
+    "request",  # Django's, with the whole of a query; the line has the request's id
 }
 
 
@@ -45,12 +46,22 @@ def scrub_text(text: str) -> str:
     return scrub(text.encode("utf-8", "replace")).decode()
 
 
-class WithoutTraceback(logging.Filter):
-    """Drops the traceback of requests that Django refuses as hostile: it only shows where Django checks."""
+class RefusedByDjango(logging.Filter):
+    """Bounds the lines of requests that Django refuses as hostile, because anybody can cause them. They have
+    no traceback, which would only show where Django checks; the next line tells how many were left out."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(name)
+        self.allowance = Allowance(RequestLog.STRANGERS_PER_SECOND, RequestLog.STRANGERS_BURST)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("django.security."):
-            record.exc_info = record.exc_text = None
+        if not record.name.startswith("django.security."):
+            return True
+        if not self.allowance.take():
+            return False
+        record.exc_info = record.exc_text = None
+        if left_out := self.allowance.reset():
+            record.left_out = left_out
         return True
 
 

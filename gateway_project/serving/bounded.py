@@ -18,6 +18,8 @@ from gateway_project.lib.asgi import (
     declared_length,
     header,
 )
+from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import GatewayError, Unavailable
 from gateway_project.lib.prefixes import is_api, is_management
 from gateway_project.serving.management import MAX_BODY_BYTES
@@ -26,6 +28,13 @@ from responses_api.process.large_bodies import BodyTurn
 from responses_api.resources.rest import HELD
 from responses_api.services import Services
 from responses_api.storage.pieces import LARGE_BYTES
+from tenants.sign_in import by_session
+
+# Before it knows who sent a form, Django makes up to eighty times its bytes of objects of it. Whoever is not
+# signed in to the console has a name, a password or a code to send.
+STRANGERS_BYTES = 64 * 1024
+# A page takes what the management API takes for the same row, and files, of which no objects are made.
+MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 
 
 class Bounded:
@@ -37,8 +46,7 @@ class Bounded:
         self._receive = receive
         self._send = send
         self._turn: BodyTurn | None = None
-        is_small = is_management(scope["path"])
-        self._max_bytes = MAX_BODY_BYTES if is_small else services.max_body_bytes
+        self._max_bytes = _most_bytes(scope, services.max_body_bytes)
         self._declared = declared_length(scope["headers"])
         self._size = 0
         self._is_read = False
@@ -51,7 +59,14 @@ class Bounded:
         check_size(self._declared, self._max_bytes)
         is_chunked = bool(header(self._scope["headers"], b"transfer-encoding"))
         is_large = is_chunked or self._declared > self._services.large_bodies.limits.size
-        if is_large and is_api(self._scope["path"]):
+        path = self._scope["path"]
+        if not is_api(path) and not is_management(path):
+            if (is_chunked or self._declared > STRANGERS_BYTES) and not await _is_signed_in(
+                self._scope
+            ):
+                self._max_bytes = min(self._max_bytes, STRANGERS_BYTES)
+                check_size(self._declared, self._max_bytes)
+        elif is_large and is_api(path):
             caller = await self._services.doorkeeper.identify(self._scope)
             self._turn = self._services.large_bodies.turn(caller.key_public_id)
             await self._turn.take(self._declared)
@@ -119,3 +134,26 @@ class Bounded:
     def _end_turn(self) -> None:
         if self._turn is not None:
             self._turn.end()
+
+
+def _most_bytes(scope: Scope, max_body_bytes: int) -> int:
+    """Return how large the body of a request may be at most, whoever sends it."""
+    if is_api(scope["path"]):
+        return max_body_bytes
+    is_upload = header(scope["headers"], b"content-type").startswith(b"multipart/form-data")
+    if is_upload and not is_management(scope["path"]):
+        return min(max_body_bytes, MAX_UPLOAD_BYTES)
+    return min(max_body_bytes, MAX_BODY_BYTES)
+
+
+async def _is_signed_in(scope: Scope) -> bool:
+    """Tell whether the request brings a session of the console in which somebody may do something. Raise
+    Unavailable."""
+    session_id = by_session.session_id_of(scope)
+    if not session_id:
+        return False
+    try:
+        return await in_database_thread(by_session.request_of, session_id) is not None
+    except StoreUnavailable as error:
+        message = "The database is unavailable; try again."
+        raise Unavailable(message, retry_after_seconds=2) from error

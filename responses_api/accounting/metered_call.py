@@ -84,6 +84,7 @@ class MeteredCall(CallHold):
         "is_at_tenants",
         "ownership",
         "record",
+        "runs_on",
         "sent_at",
         "settled",
         "used_tokens",
@@ -117,6 +118,7 @@ class MeteredCall(CallHold):
         self.billed: Usage | None = None
         self.record: Settled | None = None
         self.is_at_tenants = False  # its provider is the tenant's own
+        self.runs_on = False  # its provider goes on with a stream that is left
 
     @property
     def price_version(self) -> int | None:
@@ -242,11 +244,12 @@ class MeteredCall(CallHold):
 
     def _is_unseen(self, status: str, usage: Usage, usage_source: str) -> bool:
         """Return whether the upstream may have written all it was allowed to without anybody seeing it,
-        since an answer that is not streamed shows itself only when it is whole. The budgets then pay what
-        was held; otherwise a client could leave such calls one after another at the operator's expense."""
-        is_over = status in {"completed", "incomplete"}
-        is_seen = self._opened.streamed or is_over or usage.output_total > 0
-        return not is_seen and usage_source == "counted"
+        since an answer that is not streamed shows itself only when it is whole, and some providers go on with
+        a stream that was left. The budgets then pay what was held; otherwise a client could leave such calls
+        one after another at the operator's expense."""
+        if usage_source != "counted" or status in {"completed", "incomplete"}:
+            return False
+        return self.runs_on or not (self._opened.streamed or usage.output_total > 0)
 
     def _write_settled(self, record: Settled, usage: Usage, is_unanswered: bool) -> None:
         """Write the settled record. A failed attempt waits in `failed`, if there is such a list, until it

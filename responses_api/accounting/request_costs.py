@@ -247,6 +247,7 @@ class RequestCosts:
         metered.guardrails = self._guardrails
         metered.cache_outcome = self._cache_outcome
         metered.is_at_tenants = asked.target.is_tenants
+        metered.runs_on = asked.target.quirks.runs_on
         self._calls.append(metered)
         return metered
 

@@ -17,7 +17,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import (
+    PAGE_VAR,
+    SEARCH_VAR,
+    ChangeList,
+    ChangeListSearchForm,
+)
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import ForeignKey, ForeignObjectRel, ManyToManyField, QuerySet
@@ -42,6 +47,7 @@ else:
 LOOKUPS = frozenset({"exact", "isnull", "isempty", "id__exact", "gte", "lt"})
 # In which Django keeps the filters of the list that one came from.
 LIST_FILTERS = "_changelist_filters"
+MAX_SEARCH = 200
 CONFLICT = (
     "Nothing was saved: it conflicts with a change that was saved meanwhile, by somebody else or from "
     "another tab. This is the present state."
@@ -104,8 +110,22 @@ def _key_of(rows: QuerySet[Any] | None, name: str | None = None) -> Any:
     return rows.model._meta.get_field(name) if name else rows.model._meta.pk
 
 
+class SearchForm(ChangeListSearchForm):
+    """Takes what is searched for as far as databases do: SQLite refuses patterns of more than 50,000 bytes,
+    and a long one is compared with every row.
+    """
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.fields = {
+            SEARCH_VAR: forms.CharField(required=False, strip=False, max_length=MAX_SEARCH)
+        }
+
+
 class CheckedList(ChangeList):
     """A list that says which parts of its address it cannot use."""
+
+    search_form_class = SearchForm
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the list is filtered by: not what every page's address may have (Scope), unless a

@@ -188,6 +188,16 @@ def test_errors_name_every_field(world: World, owner: Api):
     assert set(told["errors"]) == {"name", "enabled", "tenat"}
 
 
+def test_of_very_many_wrong_fields_the_first_are_told_and_how_many_more_there_are(
+    world: World, owner: Api
+):
+    refused = owner.post("keys", {f"field{number}": 1 for number in range(3_000)})
+    assert refused.status_code == 400
+    assert len(refused.json()["errors"]) == 101
+    assert refused.json()["errors"][""] == ["2900 more fields are wrong."]
+    assert len(refused.content) < 20_000
+
+
 def test_bodies_that_are_no_objects_are_refused(world: World, owner: Api):
     bodies: list[Any] = [[], "x", 5, None, True]
     for body in bodies:

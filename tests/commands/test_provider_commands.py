@@ -92,7 +92,12 @@ def test_add_provider_says_who_is_told_of_traces() -> None:
 
 def test_add_provider_stores_quirks_and_the_tenant() -> None:
     tenant = Tenant.objects.create(slug="acme", name="Acme")
-    told = ("no_stream_usage=true", "max_tokens_field=max_tokens", "keepalive_seconds=3")
+    told = (
+        "no_stream_usage=true",
+        "max_tokens_field=max_tokens",
+        "keepalive_seconds=3",
+        "runs_on=true",
+    )
     quirks = [word for quirk in told for word in ("--quirk", quirk)]
     answer(*VLLM, "--tenant", "acme", "--auth", "none", *quirks)
     provider = Provider.objects.get()
@@ -101,6 +106,7 @@ def test_add_provider_stores_quirks_and_the_tenant() -> None:
         "no_stream_usage": True,
         "max_tokens_field": "max_tokens",
         "keepalive_seconds": 3,
+        "runs_on": True,
     }
 
 

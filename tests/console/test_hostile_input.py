@@ -22,7 +22,7 @@ from gateway_project.lib import log
 from responses_api.models import Guardrail, WebhookEndpoint
 from routing.models import Alias, Provider
 from tenants.console import scoped_admin
-from tenants.models import Budget, Invoice, PlatformRole, UsageRow
+from tenants.models import ApiKey, Budget, Invoice, PlatformRole, UsageRow
 from tests.console.pages import act, alias_form, text, url
 from tests.console.world import World
 from tests.plugins.tiers import sampled
@@ -161,6 +161,14 @@ def test_a_list_says_what_in_its_address_it_cannot_use(
     assert len(answer.context["cl"].result_list) > 0
 
 
+def test_a_list_is_searched_for_no_more_than_a_database_takes(
+    world: World, operator: Client
+) -> None:
+    answer = operator.get(url(ApiKey, "changelist"), {"q": "a" * 50_001})
+    assert answer.status_code == 200
+    assert "at most 200 characters" in text(answer)
+
+
 def test_the_filters_that_a_list_can_use_stay(world: World, operator: Client) -> None:
     kept = f"tenant__id__exact={world.ours.tenant.pk}"
 
@@ -243,6 +251,27 @@ def test_what_django_refuses_as_hostile_is_logged_without_a_traceback(settings: 
         ("django.request", True),
     ):
         record = logging.LogRecord(name, logging.ERROR, "", 0, "said", None, stop)
-        assert log.WithoutTraceback().filter(record)
+        assert log.RefusedByDjango().filter(record)
         assert (record.exc_info is not None) is has_traceback
     assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["refusals"]
+
+
+def test_what_django_refuses_as_hostile_is_logged_shortly_and_not_without_end(
+    settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's address is 64 KB long, and may hold what is nobody's business."""
+    monkeypatch.setattr(log.RequestLog, "STRANGERS_BURST", 2)
+    monkeypatch.setattr(log.RequestLog, "STRANGERS_PER_SECOND", 1e-6)
+    refusals, stranger = log.RefusedByDjango(), Client()
+    for _ in range(5):
+        assert stranger.get("/console/", {"q": "private" * 5_000}).status_code == 400
+    records = [each for each in caplog.records if each.name.startswith("django.security.")]
+    passed = [each for each in records if refusals.filter(each)]
+    assert (len(records), len(passed)) == (5, 2)
+    for formatter in (log.JsonFormatter(), log.ConsoleFormatter()):
+        lines = [formatter.format(each) for each in passed]
+        assert max(map(len, lines)) < 1_000
+        assert "private" not in "".join(lines)
+    monkeypatch.setattr(log.clock, "monotonic", lambda: 1e12)
+    assert refusals.filter(records[-1])
+    assert '"left_out":3' in log.JsonFormatter().format(records[-1])

@@ -30,7 +30,19 @@ TIGHT = Caps(values=40, keys=15)
 FLOOR_BYTES = 64 * MEGABYTE
 DENSE_FLOOR_BYTES = 32 * MEGABYTE
 # The most function calls that one of something takes on its way to any protocol.
-MOST_STEPS = {"messages": 24, "parts": 10, "tools": 45, "calls": 90}
+MOST_STEPS = {
+    "messages": 24,
+    "parts": 10,
+    "images": 24,
+    "files": 32,
+    "thoughts": 55,
+    "tools": 45,
+    "calls": 90,
+    "custom calls": 90,
+}
+FUNCTION_CALL = ("function_call", "arguments")
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+FILE = "data:text/plain;base64,YWE="
 
 texts = st.text(st.sampled_from('a,:[]{}"\\\n\u0000é😀'), max_size=12)
 documents = st.recursive(
@@ -212,19 +224,36 @@ def many(shape: str, count: int) -> dict[str, Any]:
         case "parts":
             part = {"type": "input_text", "text": "a"}
             return {"input": [{"role": "user", "content": [part] * count}]}
+        case "images":
+            part = {"type": "input_image", "image_url": PIXEL}
+            return {"input": [{"role": "user", "content": [part] * count}]}
+        case "files":
+            part = {"type": "input_file", "filename": "a.txt", "file_data": FILE}
+            return {"input": [{"role": "user", "content": [part] * count}]}
+        case "thoughts":
+            thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}]}
+            return {"input": [thought] * count + [said]}
         case "tools":
             tools = [{"type": "function", "name": f"f{n}", "parameters": {}} for n in range(count)]
             return {"input": "a", "tools": tools}
+    kind, field = ("custom_tool_call", "input") if shape == "custom calls" else FUNCTION_CALL
     calls = []
     for n in range(count):
-        call = {"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"}
-        calls += [call, {"type": "function_call_output", "call_id": f"c{n}", "output": "a"}]
+        call = {"type": kind, "call_id": f"c{n}", "name": "f", field: "{}"}
+        calls += [call, {"type": f"{kind}_output", "call_id": f"c{n}", "output": "a"}]
     return {"input": calls}
 
 
 @pytest.mark.parametrize(
     ("shape", "count"),
-    [("messages", 10_000), ("parts", 20_000), ("tools", 2_000), ("calls", 5_000)],
+    [
+        ("messages", 10_000),
+        ("parts", 20_000),
+        ("images", 19_999),
+        ("thoughts", 9_999),
+        ("tools", 2_000),
+        ("calls", 5_000),
+    ],
 )
 def test_translating_as_much_as_the_caps_allow_takes_no_more_memory_than_reading_it(shape, count):
     raw = orjson.dumps({"model": "m", **many(shape, count)})
@@ -234,7 +263,8 @@ def test_translating_as_much_as_the_caps_allow_takes_no_more_memory_than_reading
         requests.sent("responses", call.body, requests.target(protocol))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak <= max(10 * len(raw), DENSE_FLOOR_BYTES), (len(raw), peak)
+        floor = FLOOR_BYTES if shape == "images" else DENSE_FLOOR_BYTES
+        assert peak <= max(10 * len(raw), floor), (len(raw), peak)
 
 
 def steps_of(work: Callable[[], object]) -> int:
@@ -254,7 +284,7 @@ def steps_of(work: Callable[[], object]) -> int:
 
 
 @cases("protocol", ["chat", "responses", "anthropic"])
-@cases("shape", ["messages", "parts", "tools", "calls"])
+@cases("shape", list(MOST_STEPS))
 def test_twice_as_many_of_anything_take_twice_the_steps_and_few_each(shape, protocol):
     def work(count: int) -> int:
         raw = orjson.dumps({"model": "m", **many(shape, count)})

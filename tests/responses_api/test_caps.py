@@ -13,7 +13,7 @@ from msgspec import structs
 from gateway_project.lib.structure import Caps
 from routing.protocols.shared import envelope
 from tests.plugins.cases import cases
-from tests.support import rows, stored
+from tests.support import console_session, rows, stored
 from tests.support.client import error_in
 from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.sockets import opened
@@ -22,6 +22,7 @@ from tests.support.wire import Wire
 MODELS = ("sandbox-chat", "sandbox-responses", "sandbox-anthropic")
 HELLO = {"role": "user", "content": "Hello"}
 MANY = b"[" + b"{}," * 250_000 + b"{}]"
+MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
@@ -314,3 +315,26 @@ def test_what_django_serves_takes_no_endless_body_and_no_stranger_s_large_one(
             b"POST /v1/conversations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9999999\r\n\r\n"
         )
         assert wire.answer().status == 401
+
+
+def test_a_form_is_as_large_as_its_sender_may_send(gateway):
+    """Django makes eighty times the bytes of a form of escapes, before it looks who sent it."""
+    page, known = "/console/tenants/apikey/add/", console_session.operator().headers
+    escapes, upload = ("content-type", "application/x-www-form-urlencoded"), "multipart/form-data"
+    kilobyte, large = b"a=" + b"%41" * 340 + b"&", ("content-type", f"{upload}; boundary=b")
+    whole = b'--b\r\ncontent-disposition: form-data; name="f"; filename="f"\r\n\r\n%b\r\n--b--'
+    sent: list[tuple[tuple[str, str], dict[str, str], bytes, int]] = [
+        (escapes, {}, kilobyte * 60, 403),
+        (escapes, {}, kilobyte * 70, 413),
+        (escapes, {"cookie": "sessionid=made-up"}, kilobyte * 70, 413),
+        (large, {}, whole % (b"x" * 70_000), 413),
+        (escapes, known, kilobyte * 70, 403),  # without Django's own proof against forgery
+        (escapes, known, kilobyte * 1_100, 413),
+        (large, known, whole % (b"x" * 2 * MEGABYTE), 403),
+        (large, known, whole % (b"x" * 5 * MEGABYTE), 413),
+    ]
+    for kind, who, content, status in sent:
+        for pieces in (content, iter([content[:1000], content[1000:]])):
+            headers = {**who, kind[0]: kind[1]}
+            answer = httpx.post(f"{gateway.root_url}{page}", headers=headers, content=pieces)
+            assert answer.status_code == status, (kind, who, len(content))

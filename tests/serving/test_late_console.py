@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+import threading
+from typing import Any
 
+import httpx
+import pytest
 from django.contrib import admin
+
+from gateway_project import asgi
+from tests.support.live import LiveGateway
 
 PROGRAM = """
 import sys
@@ -45,3 +53,22 @@ def test_a_server_imports_the_console_with_the_first_request_for_it():
 
 def test_several_workers_share_the_console():
     assert _run("serve", "--workers=2")[0] == "True True"
+
+
+def test_pages_and_the_management_api_are_imported_beside_the_event_loop(
+    gateway: LiveGateway, monkeypatch: pytest.MonkeyPatch
+):
+    threads: dict[str, set[int]] = {name: set() for name in asgi.LATE_ROUTES.values()}
+    usual = importlib.import_module
+
+    def noted(name: str, package: str | None = None) -> Any:
+        threads.get(name, set()).add(threading.get_ident())
+        return usual(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", noted)
+    monkeypatch.setattr(asgi, "imported_routes", set())
+    for path in ("/console/", "/api/v1/docs/"):
+        assert httpx.get(f"{gateway.root_url}{path}").status_code in {200, 302}
+    loop = gateway.call(threading.get_ident)
+    for name, seen in threads.items():
+        assert seen - {loop}, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,12 +18,13 @@ from gateway_project.lib.metrics.snapshots import SnapshotFile, Sums, as_snapsho
 from gateway_project.lib.metrics.tables import Tables
 from gateway_project.lib.secret import Secret
 from gateway_project.serving.metrics import report as module
+from gateway_project.serving.metrics import server as server_module
 from gateway_project.serving.metrics.port import MetricsPort
 from gateway_project.serving.metrics.report import Report, may_read
-from gateway_project.serving.metrics.server import MetricsServer
+from gateway_project.serving.metrics.server import MOST_CLIENTS, MetricsServer
 from gateway_project.serving.supervisor import PortInUse
 from routing.models import Provider
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 
 TOKEN = Secret("a-token-for-prometheus")
 
@@ -76,6 +78,40 @@ def test_metrics_are_told_to_who_has_the_token_alone(address: str) -> None:
     for refused in (get(f"{address}/metrics", "wrong"), get(f"{address}/"), get(f"{address}/x")):
         assert refused.status_code == 404
     assert get(f"{address}/metrics", method="POST").status_code == 501
+
+
+def test_clients_that_send_a_byte_now_and_then_keep_nobody_out(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = address.rpartition("/")[2].split(":")
+    with ExitStack() as opened:
+        slow = [
+            opened.enter_context(socket.create_connection((place[0], int(place[1]))))
+            for _ in range(MOST_CLIENTS)
+        ]
+        for each in slow:
+            each.sendall(b"GET /metrics HTTP/1.0\r\nx: ")
+
+        def are_ended() -> bool:
+            for each in tuple(slow):
+                try:
+                    each.sendall(b"x")
+                except OSError:
+                    slow.remove(each)
+            return not slow
+
+        monkeypatch.setattr(server_module, "PATIENCE_SECONDS", 0.0)
+        until(are_ended)
+        monkeypatch.undo()
+        until(lambda: _answers(address))
+
+
+def _answers(address: str) -> bool:
+    """Tell whether there is a place again: those who had theirs give it back a moment later."""
+    try:
+        return get(f"{address}/metrics").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import logging
 import socket
 import threading
+from typing import Any
 
+from gateway_project.lib import clock
 from gateway_project.lib.secret import Secret
 from gateway_project.serving.metrics.report import Report, may_read
 
 logger = logging.getLogger("tollgate.metrics")
 
 PATH = "/metrics"
-# A client that sends or takes nothing for so long is left.
+# A client that sends or takes nothing for so long is left, and so is one that has not ended by then.
 PATIENCE_SECONDS = 10.0
 MOST_CLIENTS = 16
 
@@ -30,18 +33,30 @@ class MetricsServer(http.server.ThreadingHTTPServer):
         self.report = found
         self.token = token
         self._places = threading.BoundedSemaphore(MOST_CLIENTS)
+        self._began_at: dict[socket.socket, float] = {}
 
-    def process_request(self, request: object, client_address: object) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)  # type: ignore[arg-type]
+            self._began_at[request] = clock.monotonic()
+            super().process_request(request, client_address)
         else:
-            self.shutdown_request(request)  # type: ignore[arg-type]
+            self.shutdown_request(request)
 
-    def process_request_thread(self, request: object, client_address: object) -> None:
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+            super().process_request_thread(request, client_address)
         finally:
+            self._began_at.pop(request, None)
             self._places.release()
+
+    def service_actions(self) -> None:
+        """End whoever takes too long in all: a byte now and then would keep a place for ever. Called every
+        half second."""
+        latest = clock.monotonic() - PATIENCE_SECONDS
+        for request, began_at in list(self._began_at.items()):
+            if began_at < latest:
+                with contextlib.suppress(OSError):  # it has just ended
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         logger.info("a request for metrics ended early", exc_info=True)

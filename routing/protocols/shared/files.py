@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from gateway_project.lib.errors import BadRequest, UnsupportedParameter
 from gateway_project.lib.json import Json
@@ -54,12 +53,28 @@ def in_data_url(url: str, at: str) -> Content | None:
     if url[:5].lower() != "data:":
         return None
     head, comma, data = url[5:].partition(",")
-    media_type, *options = head.split(";")
+    media_type, _, options = head.partition(";")
     if not comma or not media_type:
         raise BadRequest(f"'{at}' must be a data URL with a media type.", param=at)
-    if "base64" not in options:
-        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    if ";base64;" not in f";{options};":
+        data = base64.b64encode(_unquoted(data, at)).decode()
     return Content(media_type.lower(), data)
+
+
+def _unquoted(text: str, at: str) -> bytes:
+    """Decode percent escapes. Raises BadRequest.
+
+    The standard library makes two objects for each, which for ten million of them stopped a worker for longer
+    than it may stand still. Quoted-printable is the same with another sign, and is decoded in one go.
+    """
+    raw = text.encode(errors="replace")
+    decoded = binascii.a2b_qp(raw.replace(b"=", b"=3D").replace(b"%", b"="))
+    # Each escape is two bytes shorter now; so is a sign before the end of a line, which is none.
+    if len(decoded) != len(raw) - 2 * raw.count(b"%") or b"%\n" in raw or b"%\r" in raw:
+        raise BadRequest(
+            f"'{at}' has a '%' that is not followed by two hexadecimal digits.", param=at
+        )
+    return decoded
 
 
 def in_file(part: Json, at: str) -> Content | None:

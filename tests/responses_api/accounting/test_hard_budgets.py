@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from responses_api.accounting import asked_call
-from routing.models import ProviderModel
+from routing.models import Provider, ProviderModel
 from tenants.models import BudgetWindow
 from tests.responses_api.accounting.conftest import (
     DOLLAR,
@@ -132,6 +132,31 @@ def test_calls_that_are_left_one_after_the_other_cost_no_more_than_the_budget(
     found = booked()
     assert {row.status for row in found} == {"client_gone"}
     assert sum(row.charge_nano for row in found) < CENT  # who left is charged the input alone
+
+
+def test_streams_that_are_left_cost_no_more_than_the_budget_where_the_provider_runs_on(
+    gateway: LiveGateway, booked: Rows, offered: Customer
+) -> None:
+    """An upstream that bills to the end costs more than what was seen."""
+    Provider.objects.update(quirks={"runs_on": True})
+    begin(gateway, offered, 10 * CENT)
+    for number in range(40):
+        door, protocol = DOORS[number % 2], rows.PROTOCOLS[number % 3]
+        asked = body(door, protocol, "[pace=50] [chunks=2200]", limit=3000, stream=True)
+        with Wire(gateway.root_url) as wire:
+            wire.send(request(door, offered, asked))
+            wire.wait_for(b"\r\n\r\n")
+            refused = not wire.received.startswith(b"HTTP/1.1 200")
+            if not refused:
+                wire.wait_for(b"delta")
+        if refused:
+            break
+    assert refused, "the budget never ended"
+    assert 0 < upstream_cost(gateway) <= 10 * CENT
+    found = booked()
+    assert {row.status for row in found} == {"client_gone"}
+    assert sum(row.charge_nano for row in found) < CENT  # who left is charged what was seen
+    assert BudgetWindow.objects.get().spent_nano > 5 * CENT
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
