@@ -38,12 +38,15 @@ NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --logle
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install up schema commands test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
+.PHONY: help install install-all up schema commands test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(DEV_STAMP) ## make the environment with the development tools (VENV= elsewhere)
+
+# All that `.ci/run` needs: what takes long waits for the network, so with -j at the same time.
+install-all: $(DEV_STAMP) $(DEPLOY_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS)
 
 up: $(RUNTIME_STAMP) ## install, migrate, seed on first boot and serve (PORT=8000)
 	@exec $(MANAGE) serve --quickstart --host 127.0.0.1 --port $(PORT)
@@ -72,6 +75,7 @@ test-long: test-all
 # Once per piece of work, on PostgreSQL and Redis: what it finds goes to docs/performance.md and docs/ledger.md.
 proof: ## run everything at full size: every case, kill loops, soak, ten million rows (hours; TOLLGATE_PROOF_ROWS=)
 	@$(MAKE) --no-print-directory test TOLLGATE_TIER=proof
+	@$(MAKE) --no-print-directory e2e TOLLGATE_TIER=proof
 	@$(MAKE) --no-print-directory chaos SECONDS=100 DB=sqlite
 	@$(MAKE) --no-print-directory chaos SECONDS=100 DB=postgres
 	@$(MAKE) --no-print-directory chaos SECONDS=20 DB=sqlite ARGS="--budget 0.2"

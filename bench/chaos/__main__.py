@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,8 @@ PAUSE_SECONDS = (0.05, 0.45)
 
 def main() -> int:
     options = _parser().parse_args()
+    # Told to end, it ends what it has started: the PostgreSQL that is to crash is no child of anybody.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     workers = options.workers or (2 if os.environ.get("REDIS_URL") else 1)
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     plan = Plan(

@@ -33,7 +33,7 @@ from tests.support import rows
 from tests.support.receiver import Receiver
 from tests.tenants.ledger.conftest import log_of, opened, write_call
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 
 def about(found: dict[str, Any], subject: str) -> list[tuple[str, str]]:
@@ -47,6 +47,7 @@ def _safe_settings(settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["gate.example"]
 
 
+@pytest.mark.persistence
 def test_a_fresh_gateway_is_sound() -> None:
     answer("quickstart")
     found = answer("doctor")
@@ -75,6 +76,7 @@ def test_hints_are_no_failure(settings: Settings) -> None:
         assert about(found, subject)[0][0] == "hint", subject
 
 
+@pytest.mark.persistence
 def test_what_lets_tenants_past_the_platforms_aliases_and_prices_is_pointed_out() -> None:
     tenant = Tenant.objects.create(slug="acme", name="Acme")
     up = rows.provider("chat", "http://10.0.0.5/v1", name="up", secret="sk-ours")
@@ -113,6 +115,7 @@ def test_a_data_directory_others_can_enter_is_a_hint(data_dir: Path) -> None:
     assert "other users can list it (mode 0755); run chmod 700" in message
 
 
+@pytest.mark.persistence
 def test_a_credential_whose_key_is_gone_is_broken(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_celery_is_pointed_out(settings: Settings) -> None:
     assert "background_worker" in message
 
 
+@pytest.mark.persistence
 def test_processes_without_a_sign_of_life_are_told(settings: Settings) -> None:
     settings.TASKS = "celery"
     sentences = [message for _, message in about(answer("doctor"), "processes")]
@@ -194,6 +198,7 @@ def test_who_cannot_get_into_the_console_or_be_told_is_pointed_out(settings: Set
     assert about(found, "settings") == [("hint", settings.UNKNOWN_VARIABLES[0])]
 
 
+@pytest.mark.persistence
 def test_other_key_files_than_the_databases_are_broken(data_dir: Path) -> None:
     answer("quickstart")
     preflight.refuse_unfit()
@@ -246,6 +251,7 @@ def test_an_old_version_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "4.2.1 is too old; 4.2.2 or newer is needed" in message
 
 
+@pytest.mark.persistence
 def test_pending_migrations_are_broken_and_stop_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrating, "pending", lambda: ["tenants.0001_initial"])
     found = failed_answer("doctor")
@@ -259,6 +265,7 @@ def test_a_person_reads_one_line_a_finding() -> None:
     assert any(line.startswith("ok      database: ") for line in lines)
 
 
+@pytest.mark.persistence
 def test_usage_that_does_not_get_into_the_ledger_is_told(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -278,6 +285,7 @@ def test_usage_that_does_not_get_into_the_ledger_is_told(
     assert "the first is" in about(answer("doctor"), "damaged spools")[0][1]
 
 
+@pytest.mark.persistence
 def test_what_was_set_aside_makes_doctor_fail_until_somebody_looked(
     settings: Settings, tmp_path: Path
 ) -> None:

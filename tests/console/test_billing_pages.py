@@ -36,7 +36,7 @@ from tests.support import usage_rows
 # Session, user and rights, asked for by every page.
 MOST_QUERIES = 12
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 
 def document(invoice: Invoice, kind: str) -> str:
@@ -67,6 +67,7 @@ def test_what_calls_cost_the_operator_is_shown_to_operators_only(
     assert "Cost, nano-dollars" not in text(billing.get(url(world.ours.usage, "change")))
 
 
+@pytest.mark.persistence
 def test_rows_are_found_by_request_and_filtered_by_alias(world: World, billing: Client):
     page = url(UsageRow, "changelist")
     found = billing.get(f"{page}?q={request_id_of(world.ours.usage.pk)}")
@@ -79,6 +80,7 @@ def test_rows_are_found_by_request_and_filtered_by_alias(world: World, billing: 
     assert_clean(answer)
 
 
+@pytest.mark.persistence
 def test_a_row_tells_what_all_calls_of_its_request_come_to(world: World, billing: Client):
     request_id = ids.request_id()
     pks = [UUID(row_id(request_id, leg)) for leg in (0, 1, 0x1000)]
@@ -89,6 +91,7 @@ def test_a_row_tells_what_all_calls_of_its_request_come_to(world: World, billing
     assert "2 calls, 60 tokens in, 30 out, 0.000030000 USD charged" in shown
 
 
+@pytest.mark.persistence
 def test_rows_outlive_their_tenant(world: World, operator: Client):
     row = usage_rows.usage(world.ours.tenant, tenant_id=987_654)
     answer = operator.get(url(UsageRow, "changelist"))
@@ -110,6 +113,7 @@ def test_an_invoice_can_be_downloaded_by_its_tenant_alone(world: World, billing:
         assert Client().get(document(world.ours.invoice, kind)).status_code == 302
 
 
+@pytest.mark.persistence
 def test_operators_finalize_drafts_and_nobody_else_does(
     world: World, draft: Invoice, admin: Client, operator: Client
 ):
@@ -191,6 +195,7 @@ def test_a_cell_of_an_invoices_file_is_never_a_formula(world: World, operator: C
     assert ",'=HYPERLINK(1)," in row
 
 
+@pytest.mark.persistence
 def test_a_credit_note_takes_back_what_is_left_of_a_line(
     world: World, draft: Invoice, admin: Client, operator: Client
 ):
@@ -218,6 +223,7 @@ def test_a_credit_note_takes_back_what_is_left_of_a_line(
     assert Invoice.objects.filter(corrects=draft).count() == 1
 
 
+@pytest.mark.persistence
 def test_closing_a_month_asks_how_much_and_tells_what_became_of_it(
     world: World, admin: Client, operator: Client
 ):
@@ -256,6 +262,7 @@ def test_closing_a_month_asks_how_much_and_tells_what_became_of_it(
     assert "None of the chosen months is over and still open" in page
 
 
+@pytest.mark.persistence
 def test_a_month_whose_usage_still_comes_is_closed_only_when_that_is_asked_for(
     world: World, operator: Client, settings
 ):
@@ -279,6 +286,7 @@ def test_a_month_whose_usage_still_comes_is_closed_only_when_that_is_asked_for(
     assert period.state in {"draft", "finalized"}
 
 
+@pytest.mark.persistence
 def test_pages_of_bills_take_few_queries(world: World, billing: Client, operator: Client):
     for client in (billing, operator):
         for page in (
@@ -295,6 +303,7 @@ def test_pages_of_bills_take_few_queries(world: World, billing: Client, operator
             )
 
 
+@pytest.mark.persistence
 def test_the_page_of_credit_shows_balances_and_what_is_used_first(
     world: World, billing: Client, operator: Client
 ):

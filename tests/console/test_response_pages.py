@@ -31,7 +31,7 @@ from tests.console.pages import act, action_address, assert_clean, do, text, url
 from tests.console.world import World
 from tests.support import kept_rows, usage_rows
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_response_is_shown_with_its_items_as_json_for_people(world: World, viewer: Client):
@@ -117,6 +117,7 @@ def test_every_kind_of_item_is_text_and_nothing_is_fetched(world: World, viewer:
         assert planted not in page
 
 
+@pytest.mark.persistence
 def test_a_chain_is_a_tree_with_forks_within_the_tenant(world: World, viewer: Client):
     at = clock.now()
     first = kept_rows.response(world.ours.tenant, created_at=at)
@@ -146,6 +147,7 @@ def test_a_chain_is_a_tree_with_forks_within_the_tenant(world: World, viewer: Cl
     assert stranger.pk not in text(answer)
 
 
+@pytest.mark.persistence
 def test_a_chain_that_is_too_large_shows_the_way_to_the_response(
     world: World, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ):
@@ -166,6 +168,7 @@ def test_a_chain_that_is_too_large_shows_the_way_to_the_response(
     assert len([q for q in captured if "SAVEPOINT" not in q["sql"]]) <= 20
 
 
+@pytest.mark.persistence
 def test_a_long_chain_and_one_that_goes_in_a_circle_are_shown(world: World, viewer: Client):
     first = last = kept_rows.response(world.ours.tenant)
     for _ in range(400):
@@ -242,6 +245,7 @@ def test_a_body_that_is_no_json_is_shown_as_it_is(world: World, viewer: Client):
     assert "not json" in text(viewer.get(url(world.ours.response, "change")))
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize("model", [StoredResponse, Conversation], ids=lambda model: model.__name__)
 def test_lists_read_no_bodies_and_count_no_further_than_one_pages(
     model: type[StoredResponse] | type[Conversation], world: World, viewer: Client
@@ -255,6 +259,7 @@ def test_lists_read_no_bodies_and_count_no_further_than_one_pages(
     assert '"metadata"' not in rows
 
 
+@pytest.mark.persistence
 def test_a_list_ends_where_nobody_pages_to(
     world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
 ):
@@ -278,6 +283,7 @@ def test_responses_are_filtered_by_status(status: str, world: World, viewer: Cli
     assert set(answer.context["cl"].result_list) == set(expected)
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize(
     ("who", "question", "index"),
     [
@@ -304,6 +310,7 @@ def test_the_newest_come_out_of_an_index(
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
 
 
+@pytest.mark.persistence
 def test_a_chain_is_found_by_its_first_response(world: World, viewer: Client):
     first = kept_rows.response(world.ours.tenant)
     second = kept_rows.response(world.ours.tenant, after=first)
@@ -315,6 +322,7 @@ def test_a_chain_is_found_by_its_first_response(world: World, viewer: Client):
     assert [row.pk for row in one.context["cl"].result_list] == [second.pk]
 
 
+@pytest.mark.persistence
 def test_removing_a_response_takes_along_what_is_kept_of_it(world: World, admin: Client):
     row = kept_rows.response(world.ours.tenant, items=3)
     kept_rows.run(row)
@@ -331,6 +339,7 @@ def test_removing_a_response_takes_along_what_is_kept_of_it(world: World, admin:
     assert StoredItem.objects.filter(response=world.ours.response).count() == 1
 
 
+@pytest.mark.persistence
 def test_asking_before_removing_reads_nothing_of_what_goes_along(world: World, admin: Client):
     with CaptureQueriesContext(connection) as captured:
         admin.get(url(world.ours.response, "delete"))
@@ -338,6 +347,7 @@ def test_asking_before_removing_reads_nothing_of_what_goes_along(world: World, a
     assert not any("responses_api_storeditem" in query["sql"] for query in captured)
 
 
+@pytest.mark.persistence
 def test_several_are_removed_at_once(world: World, admin: Client):
     more = kept_rows.response(world.ours.tenant)
     talk = world.ours.conversation

@@ -1,4 +1,5 @@
-"""Every page of the console opens in a browser without a complaint, at both widths, light and dark."""
+"""Every page of the console opens in a browser without a complaint, at both widths; light or dark as the seed
+says, in the proof both."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import SCREENSHOTS
 from tests.e2e.person import Person
-from tests.e2e.walk import AXE, look, other_views
+from tests.e2e.walk import AXE, look, views_of
 from tests.processes.served import Served, shell
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def test_every_page_is_in_order_in_a_browser(
         operator.open(address)
         name = re.sub(r"[^a-z0-9]+", "-", address.removeprefix("/console")).strip("-") or "index"
         picture = SCREENSHOTS / f"page-{name[:60]}"
-        found = look(operator.page, picture, other_views(number))
+        found = look(operator.page, picture, views_of(number))
         found += [f"the browser complains: {each}" for each in operator.complaints]
         operator.complaints.clear()
         if found:

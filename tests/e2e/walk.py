@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 View = tuple[str, str]  # a width and the colours
-# Dear, so each page is seen in one of them a run; the proof sees all.
-OTHER_VIEWS: tuple[View, ...] = (("wide", "dark"), ("narrow", "light"))
+VIEWS: tuple[View, ...] = (
+    ("wide", "light"),
+    ("narrow", "dark"),
+    ("narrow", "light"),
+    ("wide", "dark"),
+)
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SERIOUS = {"serious", "critical"}
 WIDTHS = {"wide": (1280, 800), "narrow": (390, 800)}
-# Every page with all rules once; what differs in the dark is what is seen of it.
+# A page with all rules once; what differs in other views is what is seen of it.
 RUN = """
 async (rules) => {
     const options = rules ? { runOnly: { type: "rule", values: rules } } : {};
@@ -31,19 +35,27 @@ REDRAWN = 50  # looks, five a second
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-def look(page: Page, picture: Path | None = None, more: Sequence[View] = ()) -> list[str]:
-    """Return what is wrong with the open page: wide and light, narrow and dark, and in `more` views."""
+def look(page: Page, picture: Path | None = None, views: Sequence[View] = VIEWS[:2]) -> list[str]:
+    """Return what is wrong with the open page: at both widths, and what axe finds in these views."""
     wrong = []
-    for view, colours in (("wide", "light"), ("narrow", "dark"), *more):
-        page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]  # one of its literals
-        page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[view], strict=True)))  # type: ignore[arg-type]
+    for number, (width, colours) in enumerate(views):
+        _show(page, width, colours)
         if not _fits(page):
-            wrong.append(f"{view}: it scrolls sideways")
-        rules = None if colours == "light" else ["color-contrast"]
-        wrong += [f"{view}, {colours}: {_told(each)}" for each in _findings(page, rules)]
+            wrong.append(f"{width}: it scrolls sideways")
+        rules = ["color-contrast"] if number else None
+        wrong += [f"{width}, {colours}: {_told(each)}" for each in _findings(page, rules)]
         if picture is not None:
-            page.screenshot(path=picture.with_name(f"{picture.name}-{view}-{colours}.png"))
+            page.screenshot(path=picture.with_name(f"{picture.name}-{width}-{colours}.png"))
+    for width in WIDTHS.keys() - {seen for seen, _ in views}:
+        _show(page, width, views[-1][1])
+        if not _fits(page):
+            wrong.append(f"{width}: it scrolls sideways")
     return wrong
+
+
+def _show(page: Page, width: str, colours: str) -> None:
+    page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]  # one of its literals
+    page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[width], strict=True)))  # type: ignore[arg-type]
 
 
 def _fits(page: Page) -> bool:
@@ -55,10 +67,11 @@ def _fits(page: Page) -> bool:
     return False
 
 
-def other_views(number: int) -> Sequence[View]:
-    """Return the other views in which a page is looked at in this run, by its number."""
-    one = OTHER_VIEWS[(SEED + number) % len(OTHER_VIEWS)]
-    return by_tier(default=(one,), ci=(one,), proof=OTHER_VIEWS)
+def views_of(number: int) -> Sequence[View]:
+    """Return the views in which axe looks at the page of this number: since it is dear one, as the seed says,
+    in the proof all."""
+    one = VIEWS[(SEED + number) % len(VIEWS)]
+    return by_tier(default=(one,), ci=(one,), proof=VIEWS)
 
 
 def _findings(page: Page, rules: list[str] | None) -> list[dict[str, Any]]:

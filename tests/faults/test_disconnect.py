@@ -375,10 +375,15 @@ def test_thousands_of_cancelled_calls_leak_nothing(
     asyncio.run(abandon_many(gateway, customer, count, 40))
     assert_all_is_quiet(gateway, customer)
     until(lambda: tasks(gateway) <= before)
-    gc.collect()
     until(lambda: open_files() <= files + 40)  # idle connections are kept for a while
-    # Less than one object of each call is left, and no buffer of its own outside of Python's memory.
-    assert sys.getallocatedblocks() - objects < count
+
+    def is_forgotten() -> bool:
+        """Tell whether less than one object of each call is left. On a busy machine the last go late."""
+        gc.collect()
+        return sys.getallocatedblocks() - objects < count
+
+    until(is_forgotten)
+    # No call left a buffer of its own outside of Python's memory.
     assert resident_bytes() - memory < 16 * 1024 * count
 
 

@@ -173,14 +173,20 @@ def test_a_connection_that_is_kept_is_answered_once_more_and_told_to_close(
     serve: Serve, prepared: Prepared
 ) -> None:
     old = serve(**STAYS)
-    with Wire(old.root_url) as idle, Wire(old.root_url) as asking:
-        for client in (idle, asking):
+    with Wire(old.root_url) as idle, Wire(old.root_url) as asking, Wire(old.root_url) as probe:
+
+        def is_told_to_close(client: Wire) -> bool:
             client.send(kept(prepared))
-            assert client.answer().headers.get("connection") != "close"
+            return client.answer().headers.get("connection") == "close"
+
+        for client in (idle, asking):
+            assert not is_told_to_close(client)
         asking.send(kept(prepared)[:-10])  # half a request, when the port is taken over
         with following(old):
+            # The worker hears of it from its supervisor, a little later than the log.
+            eventually(lambda: is_told_to_close(probe))
+            assert "has taken over" in old.stderr
             asking.send(kept(prepared)[-10:])
-            eventually(lambda: "has taken over" in old.stderr)
             idle.send(wire.request("chat", prepared, question("chat", "sandbox-chat", SHORT, True)))
             idle.wait_for(OUTPUT["chat"])
             old.signal()  # the first one: it asks for what is being done anyway

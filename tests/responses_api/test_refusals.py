@@ -24,8 +24,6 @@ from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 from tests.support.sockets import opened
 
-pytestmark = pytest.mark.persistence
-
 CHAT = {"model": "sandbox-chat", "messages": [{"role": "user", "content": "Hi"}]}
 
 
@@ -62,6 +60,7 @@ def post(gateway: LiveGateway, who: Customer | None, body: Any = CHAT, **headers
         return http.post("/chat/completions", content=content)
 
 
+@pytest.mark.persistence
 def test_each_way_to_be_refused_has_its_row(gateway: LiveGateway, acme: Customer) -> None:
     """400, 403, 404, 413, 429 of a limit and of a budget, and what has no price."""
     limited, poor, narrow, unscoped = (keys.create(acme.tenant, name) for name in "abcd")
@@ -146,6 +145,7 @@ def test_what_looks_like_a_secret_is_scrubbed(gateway: LiveGateway, acme: Custom
     assert row.model.startswith("x")
 
 
+@pytest.mark.persistence
 def test_turns_and_handshakes_of_sockets_are_rows_too(gateway: LiveGateway, acme: Customer) -> None:
     with opened(gateway, acme.headers) as socket:
         socket.create("no-such")
@@ -158,6 +158,7 @@ def test_turns_and_handshakes_of_sockets_are_rows_too(gateway: LiveGateway, acme
     assert (handshake.code, handshake.websocket) == ("invalid_api_key", True)
 
 
+@pytest.mark.persistence
 def test_a_background_response_that_may_not_run_any_more_has_a_row(
     gateway: LiveGateway, acme: Customer
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_background_response_that_may_not_run_any_more_has_a_row(
     assert (row.tenant_id, row.key_id) == (acme.tenant.pk, acme.key.pk)
 
 
+@pytest.mark.persistence
 def test_an_answered_call_writes_nothing_more_than_before(
     gateway: LiveGateway, acme: Customer
 ) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.plugins.tiers import TIER, Tier
-from tests.processes.served import environment
+from tests.processes.served import Program, environment
 from tests.support import warm
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 
 TELL = """
 import json, os, sys
@@ -55,6 +55,13 @@ def test_one_that_needs_what_was_read_while_importing_to_be_different_is_started
     found, _ = told(tmp_path, TOLLGATE_DEBUG="true")
     assert found["starter"] != FORKED
     assert found["settings"][1] is True
+
+
+def test_a_server_is_forked_as_well(tmp_path: Path) -> None:
+    with Program(environment(tmp_path), "serve", "--port", "0", "--wait", "1000") as server:
+        until(lambda: "empty" in server.stderr)  # it runs, and waits for tables
+        begun_by = Path(f"/proc/{server.pid}/cmdline").read_text()
+    assert (FORKED in begun_by) is (TIER is not Tier.PROOF)
 
 
 def test_one_whose_settings_cannot_be_read_fails_as_python_does(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from tests.plugins import costs
 from tests.plugins.tiers import TIER, Tier
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# The settings of these are others (`LATE_CONSOLE`).
+SERVERS = frozenset({"background_worker", "beat", "serve"})
 CAN_FORK = hasattr(os, "pidfd_open") and TIER is not Tier.PROOF
 
 
@@ -131,7 +133,7 @@ class Forked:
             "leads_session": leads_session,
         }
         try:
-            _parent_for(environment).ask(program, [*files, telling])
+            _parent_for(self._arguments, environment).ask(program, [*files, telling])
         finally:
             for file in (*files, telling):
                 os.close(file)
@@ -174,13 +176,13 @@ class Forked:
 class _Parent:
     """The process whose forks the programs are; it ends when its socket closes."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, kind: str, environment: dict[str, str]) -> None:
         self._home = tempfile.mkdtemp(prefix="tollgate-warm-")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.warm_parent", str(number)],
+                [sys.executable, "-m", "tests.support.warm_parent", kind, str(number)],
                 cwd=ROOT,
                 env={
                     **environment,
@@ -205,15 +207,17 @@ class _Parent:
 _parents: dict[tuple[str, ...], _Parent] = {}
 
 
-def _parent_for(environment: dict[str, str]) -> _Parent:
-    """Return the parent whose imports read what a program with this environment would: Celery's read more."""
+def _parent_for(arguments: Sequence[str], environment: dict[str, str]) -> _Parent:
+    """Return the parent whose imports read what this program's would: those of servers leave the console out,
+    and Celery's read more."""
+    kind = "serve" if not SERVERS.isdisjoint(arguments[:4]) else "command"
     tasks = environment.get("TOLLGATE_TASKS", "")
-    family = (tasks, environment.get("REDIS_URL", "")) if tasks else ("",)
+    family = (kind, tasks, environment.get("REDIS_URL", "")) if tasks else (kind,)
     if family not in _parents:
         inherited = ("PATH", "HOME")
         kept: dict[str, str] = {
             name: environment[name] for name in inherited if name in environment
         }
-        chosen = dict(zip(("TOLLGATE_TASKS", "REDIS_URL"), family, strict=False)) if tasks else {}
-        _parents[family] = _Parent({**kept, **chosen, "TOLLGATE_LOG_FORMAT": "json"})
+        chosen = dict(zip(("TOLLGATE_TASKS", "REDIS_URL"), family[1:], strict=False))
+        _parents[family] = _Parent(kind, {**kept, **chosen, "TOLLGATE_LOG_FORMAT": "json"})
     return _parents[family]

@@ -61,7 +61,7 @@ class Program:
 
 
 def main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=int(sys.argv[2]))  # [1] is what settings look at
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for those who are tested
     is_warm = _import_everything()
     if (program := _start_programs(control)) is not None:
@@ -70,12 +70,17 @@ def main() -> None:
 
 def _import_everything() -> bool:
     """Return whether the settings of this family of programs can be read, without which nothing can be."""
+    from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415 - after the settings
+
     try:
         django.setup()
     except SettingError:
         return False
-    for name in FURTHER:
+    for name in (*FURTHER, *(each.rpartition(".")[0] for each in settings.MIDDLEWARE)):
         importlib.import_module(name)
+    MigrationLoader(None)  # has imported every migration
+    if sys.argv[1] == "serve":
+        importlib.import_module("gateway_project.serving.serve").prepare_models()
     gc.collect()
     gc.freeze()
     return True

@@ -31,11 +31,10 @@ from tests.responses_api.background.conftest import (
 from tests.support import grammar, rows
 from tests.support.patience import until
 
-pytestmark = pytest.mark.persistence
-
 each_protocol = pytest.mark.parametrize("protocol", ["chat", "responses", "anthropic"])
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_a_response_is_queued_at_once_and_made_without_its_client(http, gateway, protocol):
     response = http.create(protocol, "[chunks=5] [pace=20]")
@@ -86,6 +85,7 @@ def test_a_stream_of_the_background_keeps_to_the_grammar(http, protocol):
     assert stored["status"] == "completed"
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_a_client_that_leaves_in_the_first_instant_loses_nothing(http, gateway, protocol):
     response_id = http.begun(protocol, PACED)
@@ -121,6 +121,7 @@ def test_what_is_not_finished_cannot_be_continued(http):
     assert answer.json()["error"]["param"] == "previous_response_id"
 
 
+@pytest.mark.persistence
 def test_a_conversation_gets_the_very_items_that_were_stored(http, acme):
     Conversation.objects.create(id="conv_1", tenant=acme.tenant)
     response = http.create(text="Remember me", conversation="conv_1")
@@ -138,6 +139,7 @@ def test_the_end_of_the_limit_is_incomplete(http):
     assert found["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
+@pytest.mark.persistence
 def test_the_call_is_recorded_once_under_the_id_the_client_got(http, outcomes):
     body = {"model": "sandbox-chat", "input": "Hi", "background": True}
     answer = http.post("/responses", json=body)
@@ -172,6 +174,7 @@ def test_a_mistake_in_the_request_is_told_at_once(http):
     assert Run.objects.count() == 0
 
 
+@pytest.mark.persistence
 def test_a_database_that_cannot_store_refuses_the_request(http, gateway, monkeypatch):
     monkeypatch.setattr(Writer, "is_failing", True)
     body = {"model": "sandbox-chat", "input": "Hi", "background": True}
@@ -250,6 +253,7 @@ def waiting(acme: Any, **body: Any) -> str:
     return order.response_id
 
 
+@pytest.mark.persistence
 def test_a_run_that_nobody_took_is_found_and_made(http, gateway, acme):
     response_id = waiting(acme)
     gateway.run(gateway.worker.runs.look())
@@ -287,6 +291,7 @@ def test_a_model_that_is_gone_meanwhile_fails_the_response(http, gateway, acme):
     assert "does not exist" in found["error"]["message"]
 
 
+@pytest.mark.persistence
 def test_what_was_deleted_meanwhile_is_not_continued_from(http, gateway, acme):
     first = ended(http.create()["id"])
     response_id = waiting(acme, previous_response_id=first.response_id)
@@ -297,6 +302,7 @@ def test_what_was_deleted_meanwhile_is_not_continued_from(http, gateway, acme):
     assert "was not found" in found["error"]["message"]
 
 
+@pytest.mark.persistence
 def test_what_a_worker_is_told_twice_is_made_once(http, gateway, acme):
     response_id = waiting(acme)
     tenant_id = acme.tenant.pk
@@ -326,6 +332,7 @@ def test_who_finds_no_place_waits_for_one(http, gateway, monkeypatch):
     assert Run.objects.get(pk=second).status == "completed"
 
 
+@pytest.mark.persistence
 def test_a_hundred_responses_are_made_at_once_and_each_can_be_ended(http, gateway, acme):
     for protocol in ("chat", "responses", "anthropic"):
         alias(f"endless-{protocol}", "sandbox-fault-never-ending", protocol)
@@ -346,6 +353,7 @@ def test_a_hundred_responses_are_made_at_once_and_each_can_be_ended(http, gatewa
 # The end of a server
 
 
+@pytest.mark.persistence
 def test_a_drain_lets_runs_finish_then_ends_them_and_leaves_the_queue_to_others(
     http, gateway, acme, monkeypatch
 ):

@@ -30,8 +30,6 @@ from tests.support import grammar, rows
 from tests.support.patience import GIVE_UP_SECONDS, promised, until
 from tests.support.wire import Wire
 
-pytestmark = pytest.mark.persistence
-
 each_protocol = pytest.mark.parametrize("protocol", ["chat", "responses", "anthropic"])
 
 
@@ -48,6 +46,7 @@ def follow(gateway: Any, secret: str, response_id: str, receive_buffer: int = 0)
 # Again
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_from_every_number_the_rest_is_the_same(http, protocol):
     whole = http.streamed(protocol, "[reason] [chunks=12]")
@@ -75,6 +74,7 @@ def test_the_same_bytes_are_sent_again(http):
     assert http.get(f"/responses/{response_id}?stream=true").content == first.content
 
 
+@pytest.mark.persistence
 def test_many_events_are_sent_again_in_pages(http):
     whole = http.streamed("chat", "[chunks=3000] [size=600000]")
     assert len(whole) > 3000
@@ -84,6 +84,7 @@ def test_many_events_are_sent_again_in_pages(http):
 # Live
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_who_comes_in_the_middle_gets_the_beginning_and_then_the_rest_live(http, gateway, protocol):
     response_id = http.begun(protocol, PACED)
@@ -119,6 +120,7 @@ def test_who_follows_hears_at_once_that_it_may_wait(http, gateway, acme):
     assert Run.objects.get().last_number == last
 
 
+@pytest.mark.persistence
 def test_who_follows_before_a_worker_took_it_misses_nothing(http, gateway, acme):
     order = queued(acme.tenant.pk, model="sandbox-chat")
     StoredResponse.objects.update(key_public_id=acme.key.public_id)
@@ -175,6 +177,7 @@ def test_a_client_that_leaves_ends_nothing_but_its_own_stream(http, gateway, acm
     assert upstream_call(gateway).ended is None
 
 
+@pytest.mark.persistence
 def test_a_run_that_is_deleted_is_not_taken_for_complete(http, gateway, acme):
     order = queued(acme.tenant.pk)
     with follow(gateway, acme.secret, order.response_id) as client:
@@ -197,6 +200,7 @@ def test_a_drain_cuts_who_still_follows_so_that_they_come_back_elsewhere(http, g
     assert (refused.status_code, refused.json()) == (503, Draining().body())
 
 
+@pytest.mark.persistence
 def test_a_lost_run_ends_for_those_who_follow_it(http, gateway, acme):
     order = queued(acme.tenant.pk)
     begun = runs.start(order, "somebody dead")
@@ -210,6 +214,7 @@ def test_a_lost_run_ends_for_those_who_follow_it(http, gateway, acme):
     assert (final["status"], final["error"]["message"]) == ("failed", "lost")
 
 
+@pytest.mark.persistence
 def test_who_was_told_more_than_the_database_kept_is_cut_off_and_holds_up_nobody(
     http, gateway, acme
 ):
@@ -240,6 +245,7 @@ def test_a_malformed_number_is_named(http, given):
     assert (status, error["param"]) == (400, "starting_after")
 
 
+@pytest.mark.persistence
 def test_a_number_beyond_the_end_is_named(http):
     whole = http.streamed()
     response_id = whole[0]["response"]["id"]
@@ -286,6 +292,7 @@ def test_who_may_not_read_may_not_follow(http, gateway, acme):
 # Ending
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_a_cancelled_run_closes_its_upstream_and_tells_everybody(http, gateway, acme, protocol):
     alias("endless", "sandbox-fault-never-ending", protocol)
@@ -315,6 +322,7 @@ def test_a_silent_upstream_is_closed_as_well(http, gateway, acme):
     assert Run.objects.get().status == "cancelled"
 
 
+@pytest.mark.persistence
 def test_the_deletion_of_a_tenant_closes_the_upstreams_of_its_runs(http, gateway, acme):
     alias("silent", "sandbox-fault-silence")
     http.create(model="silent")
@@ -328,6 +336,7 @@ def test_the_deletion_of_a_tenant_closes_the_upstreams_of_its_runs(http, gateway
     assert not StoredResponse.objects.filter(tenant=acme.tenant).exists()
 
 
+@pytest.mark.persistence
 def test_a_cancellation_between_queue_and_worker_means_no_call(http, gateway, acme):
     order = queued(acme.tenant.pk)
     http.cancel(order.response_id)
@@ -336,6 +345,7 @@ def test_a_cancellation_between_queue_and_worker_means_no_call(http, gateway, ac
     assert len(gateway.sandbox.calls) == 0
 
 
+@pytest.mark.persistence
 def test_a_cancellation_between_start_and_call_is_not_missed(http, gateway, acme, monkeypatch):
     """The worker may hear of it, from a client that follows, before there is a call to end."""
     alias("silent", "sandbox-fault-silence")
@@ -359,6 +369,7 @@ def test_a_cancellation_between_start_and_call_is_not_missed(http, gateway, acme
     assert len(gateway.sandbox.calls) == 0
 
 
+@pytest.mark.persistence
 def test_cancelling_at_any_moment_leaves_one_end(http, gateway, acme):
     """Cancels race with the last events of short runs; whoever is first, everybody says the same."""
     for delay in range(12):
@@ -377,6 +388,7 @@ def test_cancelling_at_any_moment_leaves_one_end(http, gateway, acme):
         assert sum(event["type"] in grammar.TERMINAL for event in events) == 1
 
 
+@pytest.mark.persistence
 async def test_a_run_that_begins_while_the_database_is_read_was_not_deleted(monkeypatch):
     loop = asyncio.get_running_loop()
     told: list[run_watcher.RunState | None] = []

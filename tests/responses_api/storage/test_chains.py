@@ -22,8 +22,6 @@ from tests.support import rows
 from tests.support.client import error_of
 from tests.support.rows import PROTOCOLS
 
-pytestmark = pytest.mark.persistence
-
 Json = dict[str, Any]
 
 each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -43,6 +41,7 @@ def reference(item: Json) -> Json:
     return {"type": "item_reference", "id": item["id"]}
 
 
+@pytest.mark.persistence
 @each_protocol
 @streamed_or_not
 def test_a_response_is_stored_before_its_client_knows_it_ended(http, protocol, stream):
@@ -56,6 +55,7 @@ def test_a_response_is_stored_before_its_client_knows_it_ended(http, protocol, s
     assert [orjson.loads(i.body) for i in row.items.filter(side=1)] == response["output"]
 
 
+@pytest.mark.persistence
 @each_protocol
 @streamed_or_not
 def test_a_fork_sees_its_own_chain_and_no_other(http, gateway, protocol, stream):
@@ -148,6 +148,7 @@ def test_a_call_that_nobody_answered_is_refused_by_the_field_the_client_sent(htt
         assert error_of(answer) == (400, "invalid_request", "previous_response_id")
 
 
+@pytest.mark.persistence
 @each_protocol
 @streamed_or_not
 def test_items_may_be_referred_to_instead_of_sent(http, gateway, protocol, stream):
@@ -180,6 +181,7 @@ def test_a_call_may_be_referred_to_with_its_result(http, gateway):
     assert second["output"][0]["content"][0]["text"] == "The tool answered: sunny"
 
 
+@pytest.mark.persistence
 def test_more_references_than_a_query_takes_are_refused(http):
     question = {"role": "user", "content": "Hi"}
 
@@ -190,6 +192,7 @@ def test_more_references_than_a_query_takes_are_refused(http):
     assert error_of(more) == (400, "invalid_request", "input")
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize("parent", ["resp_unknown", "", "\0", "x" * 65, "x" * 5000])
 def test_a_parent_that_is_not_there_is_refused(http, gateway, parent):
     if not parent:
@@ -202,6 +205,7 @@ def test_a_parent_that_is_not_there_is_refused(http, gateway, parent):
     assert len(gateway.sandbox.calls) == 0
 
 
+@pytest.mark.persistence
 def test_what_builds_on_a_deleted_response_cannot_be_continued(http):
     a = create(http)
     b = create(http, previous_response_id=a["id"])
@@ -214,6 +218,7 @@ def test_what_builds_on_a_deleted_response_cannot_be_continued(http):
     assert create(http, previous_response_id=a["id"])["status"] == "completed"
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize("status", ["queued", "in_progress", "failed", "cancelled"])
 def test_only_what_has_ended_well_can_be_continued(http, status):
     first = create(http)
@@ -309,6 +314,7 @@ class Reading:
         return rows
 
 
+@pytest.mark.persistence
 @pytest.mark.django_db
 def test_a_chain_is_one_query_and_as_many_rows_and_bytes_as_it_has_turns(monkeypatch):
     tenant_id = rows.customer().tenant.pk
@@ -328,6 +334,7 @@ def test_a_chain_is_one_query_and_as_many_rows_and_bytes_as_it_has_turns(monkeyp
     ]
 
 
+@pytest.mark.persistence
 @pytest.mark.django_db
 def test_the_whole_chain_is_loaded_by_the_database_in_one_query(django_assert_num_queries):
     tenant_id = rows.customer().tenant.pk
@@ -348,6 +355,7 @@ def text_of(item: Json) -> str:
     return str(item["content"][0]["text"])
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_the_two_hundredth_turn_costs_the_statements_of_the_second(
     http, acme, gateway, protocol, monkeypatch
@@ -381,6 +389,7 @@ def noting(method: Callable[..., Any], statements: list[str]) -> Callable[..., A
 # Conversations
 
 
+@pytest.mark.persistence
 @each_protocol
 @streamed_or_not
 def test_a_conversation_is_read_and_appended_to(http, acme, gateway, protocol, stream):
@@ -406,6 +415,7 @@ def test_what_a_failed_response_was_given_is_not_appended(http, acme, gateway):
     assert Conversation.objects.get().items.count() == 0
 
 
+@pytest.mark.persistence
 def test_a_response_of_a_conversation_brings_what_that_held_then(http, gateway):
     conversation = http.post(
         "/conversations", json={"items": [{"role": "user", "content": "said before"}]}

@@ -29,8 +29,6 @@ from tests.support.client import error_of
 from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.stored import assistant, user
 
-pytestmark = pytest.mark.persistence
-
 PREFIXES = ("/v1", "/openai/v1")
 NO_IDS = (
     "conv_" + "0" * 48,
@@ -94,6 +92,7 @@ def nested(chance: random.Random, levels: int) -> Any:
     return {"type": chance.choice(kinds), **inner} if chance.random() < 0.8 else inner
 
 
+@pytest.mark.persistence
 def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
     chance = random.Random(13)
     some = [orjson.dumps(nested(chance, chance.randint(1, 7))) for _ in range(120)]
@@ -148,6 +147,7 @@ def positions(conversation_id: str) -> list[int]:
 # The conversation
 
 
+@pytest.mark.persistence
 @cases("prefix", PREFIXES)
 def test_a_conversation_is_made_read_changed_and_deleted(http, prefix):
     made = http.post(f"{prefix}/conversations", json={"metadata": {"topic": "Größe"}}).json()
@@ -180,6 +180,7 @@ def test_metadata_can_be_removed(http):
     assert http.post(path, json={"metadata": None}).json()["metadata"] == {}
 
 
+@pytest.mark.persistence
 def test_deleting_erases_the_items_too(http):
     conversation_id, other = made(http, user("one"), user("two")), made(http, user("three"))
     http.delete(f"/v1/conversations/{conversation_id}")
@@ -214,6 +215,7 @@ def test_metadata_has_limits(http, metadata, param):
     assert Conversation.objects.count() == 1
 
 
+@pytest.mark.persistence
 def test_metadata_may_fill_its_limits(http):
     metadata = {f"{n:064}": "ö" * 512 for n in range(16)}
     assert (
@@ -271,6 +273,7 @@ def test_a_body_beyond_the_limit_is_refused(http, settings):
 # Items
 
 
+@pytest.mark.persistence
 def test_items_are_added_read_and_deleted(http):
     conversation_id = made(http, user("first"))
     path = f"/v1/conversations/{conversation_id}"
@@ -310,6 +313,7 @@ def test_items_get_ids_types_parts_and_a_status(http):
     assert reference.explain(validator, answered) == []
 
 
+@pytest.mark.persistence
 def test_a_given_id_is_kept_unless_the_conversation_has_it(http):
     first = made(http, user("one", id="msg_mine"), user("two", id="msg_mine"))
     http.post(f"/v1/conversations/{first}/items", json={"items": [user("three", id="msg_mine")]})
@@ -325,6 +329,7 @@ def test_what_we_do_not_know_of_an_item_survives(http):
     assert listed(http, made(http, item)) == [item]
 
 
+@pytest.mark.persistence
 def test_references_are_resolved_to_the_tenants_stored_items(http, acme):
     thought = {"type": "reasoning", "summary": [], "encrypted_content": "sealed"}
     whole = stored.response(
@@ -354,6 +359,7 @@ def test_unknown_and_foreign_references_are_one_answer(http, bob):
     assert Conversation.objects.filter(tenant__slug="acme").count() == 0
 
 
+@pytest.mark.persistence
 @cases("order", ["asc", "desc", None])
 def test_pages_of_items_follow_each_other(http, order):
     conversation_id = made(http, *[user(str(n), id=f"msg_{n}") for n in range(7)])
@@ -382,6 +388,7 @@ def test_a_bad_query_is_refused_by_name(http, name, value):
 # Absence
 
 
+@pytest.mark.persistence
 @cases(
     ("method", "path", "body"),
     [
@@ -450,6 +457,7 @@ def test_a_key_without_the_scope_is_refused(http, acme, method, path, body, scop
 # Appending
 
 
+@pytest.mark.persistence
 def test_items_are_appended_with_their_makers(acme):
     conversation_id = conversations.create(acme.tenant.pk, [user("first")], {})["id"]
     entries = [Entry(user("Hi")), Entry(assistant("Hello"), Maker("openai"))]
@@ -467,6 +475,7 @@ def test_items_are_appended_with_their_makers(acme):
     assert [row.item_id for row in found] == [item["id"] for item in kept]
 
 
+@pytest.mark.persistence
 def test_nothing_is_appended_to_what_is_not_there(acme, bob):
     theirs = conversations.create(bob.tenant.pk, [], {})["id"]
     for conversation_id in (theirs, "conv_nothing", "\0"):
@@ -475,6 +484,7 @@ def test_nothing_is_appended_to_what_is_not_there(acme, bob):
     assert ConversationItem.objects.count() == 0
 
 
+@pytest.mark.persistence
 def test_a_failed_append_leaves_the_conversation_as_it_was(acme):
     conversation_id = conversations.create(acme.tenant.pk, [user("first")], {})["id"]
     with pytest.raises(TypeError):
@@ -483,6 +493,7 @@ def test_a_failed_append_leaves_the_conversation_as_it_was(acme):
     assert positions(conversation_id) == [0]
 
 
+@pytest.mark.persistence
 def test_many_writers_neither_interleave_nor_lose_items(acme):
     """Each append stands together, in order, and the positions have no gap."""
     conversation_id = conversations.create(acme.tenant.pk, [], {})["id"]
@@ -508,6 +519,7 @@ def test_many_writers_neither_interleave_nor_lose_items(acme):
     assert len({group[0] for group in groups}) == writers * turns
 
 
+@pytest.mark.persistence
 def test_an_append_that_meets_a_deletion_leaves_nothing_behind(acme):
     conversation_id = conversations.create(acme.tenant.pk, [], {})["id"]
     begun = threading.Event()
@@ -531,6 +543,7 @@ def test_an_append_that_meets_a_deletion_leaves_nothing_behind(acme):
     assert ConversationItem.objects.count() == 0
 
 
+@pytest.mark.persistence
 def test_reading_takes_two_queries_whatever_the_length(acme, django_assert_num_queries: Any):
     for count in (1, 100):
         items = [user(str(n), id=f"msg_{n}") for n in range(count)]

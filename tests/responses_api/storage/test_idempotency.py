@@ -27,8 +27,6 @@ from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.rows import Customer
 from tests.support.wire import Wire
 
-pytestmark = pytest.mark.persistence
-
 Json = dict[str, Any]
 
 KEY = "order-7731"
@@ -70,6 +68,7 @@ def row() -> IdempotentCall:
 # The stored answer
 
 
+@pytest.mark.persistence
 @each_door
 @each_protocol
 @streamed_or_not
@@ -96,6 +95,7 @@ def test_headers_that_belong_to_the_answer_come_back_with_it(http):
     assert again.headers["content-length"] == first.headers["content-length"]
 
 
+@pytest.mark.persistence
 @streamed_or_not
 def test_the_answer_and_the_response_are_committed_before_the_client_knows_the_end(
     gateway, acme, stream
@@ -125,6 +125,7 @@ def test_an_answer_that_is_not_stored_is_replayed_as_well(http, gateway, door):
     assert len(gateway.sandbox.calls) == 1
 
 
+@pytest.mark.persistence
 def test_an_answer_lives_for_a_day(http, gateway):
     first = ask(http)
     lifetime = row().expires_at - row().created_at
@@ -189,6 +190,7 @@ def test_both_prefixes_are_one_route(http, gateway):
     assert first.content == again.content == other_prefix.content
 
 
+@pytest.mark.persistence
 def test_a_key_belongs_to_its_tenant(http, gateway):
     with client_of(gateway, rows.customer("zenith")) as stranger:
         mine, theirs = ask(http), ask(stranger)
@@ -251,6 +253,7 @@ def test_two_keys_in_one_request_are_refused_unless_they_are_the_same(http):
 # Joining
 
 
+@pytest.mark.persistence
 @each_door
 @streamed_or_not
 def test_fifty_at_once_are_one_call_and_one_answer(http, gateway, pool, door, stream):
@@ -263,6 +266,7 @@ def test_fifty_at_once_are_one_call_and_one_answer(http, gateway, pool, door, st
     assert IdempotentCall.objects.count() == 1
 
 
+@pytest.mark.persistence
 def test_one_that_joins_a_stream_gets_signs_of_life_and_then_all_of_it(gateway, acme, pool):
     gateway.limit(commit=0.05, keepalive=0.05)
     owner = streaming(gateway, acme, "[chunks=30] [pace=60]")
@@ -304,6 +308,7 @@ def test_signs_of_life_are_no_part_of_the_answer(gateway, acme):
     assert again.body == without_keepalives(first.body)
 
 
+@pytest.mark.persistence
 @each_door
 @streamed_or_not
 def test_the_call_goes_on_when_the_client_that_made_it_leaves(gateway, acme, door, stream):
@@ -367,6 +372,7 @@ def mend(gateway: LiveGateway) -> None:
     gateway.call(gateway.worker.forget)
 
 
+@pytest.mark.persistence
 @each_door
 @streamed_or_not
 def test_a_call_that_failed_frees_its_key(http, gateway, door, stream):
@@ -412,6 +418,7 @@ def test_no_sign_of_life_comes_between_a_failure_and_its_answer(http, gateway, a
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unreachable")
 
 
+@pytest.mark.persistence
 def test_a_request_that_is_refused_frees_its_key_for_any_other(http):
     refused = ask(http, previous_response_id="resp_unknown")
     good = ask(http)
@@ -485,6 +492,7 @@ def small_replays(gateway: LiveGateway) -> None:
     gateway.change(max_replay_bytes=2000)
 
 
+@pytest.mark.persistence
 @streamed_or_not
 def test_an_answer_above_the_limit_is_given_once_and_frees_the_key(
     http, small_replays, pool, stream
@@ -503,6 +511,7 @@ def test_an_answer_above_the_limit_is_given_once_and_frees_the_key(
 # The database, and owners that die
 
 
+@pytest.mark.persistence
 def test_without_the_database_a_key_cannot_be_honoured(http, gateway):
     body = {**question("responses", "sandbox-chat", "Hi", False), "store": False}
     with storing.unreachable(KeyClaim):
@@ -516,6 +525,7 @@ def test_without_the_database_a_key_cannot_be_honoured(http, gateway):
     assert len(gateway.sandbox.calls) == 1
 
 
+@pytest.mark.persistence
 def test_an_answer_that_could_not_be_kept_is_given_all_the_same(http, gateway):
     with storing.unreachable(EndedCall):
         answer = ask(http, store=False)
@@ -542,6 +552,7 @@ def elsewhere(acme: Customer, request: httpx.Request, lease: timedelta) -> Idemp
     )
 
 
+@pytest.mark.persistence
 @streamed_or_not
 def test_a_call_whose_owner_died_is_made_anew(http, gateway, acme, stream):
     request = http.build_request(
@@ -555,6 +566,7 @@ def test_a_call_whose_owner_died_is_made_anew(http, gateway, acme, stream):
     assert row().state == "answered"
 
 
+@pytest.mark.persistence
 def test_those_that_wait_for_an_owner_that_dies_make_one_call(http, gateway, acme, pool):
     request = http.build_request(
         "POST", "/responses", json=question("responses", "sandbox-responses", "Hi", False)
@@ -568,6 +580,7 @@ def test_those_that_wait_for_an_owner_that_dies_make_one_call(http, gateway, acm
     assert len(gateway.sandbox.calls) == 1
 
 
+@pytest.mark.persistence
 def test_a_stream_that_has_begun_to_wait_is_failed_when_the_owner_dies(http, gateway, acme):
     gateway.limit(commit=0.05, keepalive=0.05)
     request = http.build_request(
@@ -582,6 +595,7 @@ def test_a_stream_that_has_begun_to_wait_is_failed_when_the_owner_dies(http, gat
     assert grammar.check_stream(retry.content)["status"] == "completed"
 
 
+@pytest.mark.persistence
 def test_an_answer_of_another_process_is_awaited(http, gateway, acme, pool):
     request = http.build_request(
         "POST", "/responses", json=question("responses", "sandbox-responses", "Hi", False)
@@ -600,6 +614,7 @@ def test_an_answer_of_another_process_is_awaited(http, gateway, acme, pool):
     assert len(gateway.sandbox.calls) == 0
 
 
+@pytest.mark.persistence
 def test_leases_are_renewed_while_the_loop_is_busy_but_not_once_it_is_stuck(
     gateway, acme, http, monkeypatch
 ):
@@ -624,6 +639,7 @@ def test_leases_are_renewed_while_the_loop_is_busy_but_not_once_it_is_stuck(
     assert gateway.worker.idempotent_calls.renewal() is None
 
 
+@pytest.mark.persistence
 def test_an_owner_that_was_overtaken_changes_nothing(http, acme, gateway):
     ask(http)
     found = Found(row().pk, acme.tenant.pk, "req_overtaken", is_same_request=True)
@@ -636,6 +652,7 @@ def test_an_owner_that_was_overtaken_changes_nothing(http, acme, gateway):
         idempotent_calls.ending_of(found)
 
 
+@pytest.mark.persistence
 def test_a_claim_may_be_repeated_by_its_owner(gateway, acme):
     claim = KeyClaim(acme.tenant.pk, b"k" * 32, b"r" * 32, "req_1")
 

@@ -19,8 +19,6 @@ from tests.support.patience import GIVE_UP_SECONDS, until
 from tests.support.rows import PROTOCOLS, Customer
 from tests.support.wire import Wire
 
-pytestmark = pytest.mark.persistence
-
 Json = dict[str, Any]
 
 each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -128,6 +126,7 @@ def test_an_answer_is_kept_as_long_as_its_tenant_says(gateway):
 # Without the database
 
 
+@pytest.mark.persistence
 @each_protocol
 @streamed_or_not
 def test_what_runs_when_the_database_goes_away_ends_without_being_stored(http, protocol, stream):
@@ -138,6 +137,7 @@ def test_what_runs_when_the_database_goes_away_ends_without_being_stored(http, p
     assert not is_stored(response)
 
 
+@pytest.mark.persistence
 @streamed_or_not
 def test_without_the_database_nothing_that_is_to_be_stored_is_begun(http, gateway, stream):
     with storing.unreachable(ResponseRecord):
@@ -156,6 +156,7 @@ def test_without_the_database_nothing_that_is_to_be_stored_is_begun(http, gatewa
         assert answer.headers["retry-after"] == "2"
 
 
+@pytest.mark.persistence
 def test_when_the_database_is_back_answers_are_stored_again(http):
     with storing.unreachable(ResponseRecord):
         create(http)
@@ -184,6 +185,7 @@ def test_a_completion_that_cannot_be_kept_is_given_all_the_same(http):
     assert StoredCompletion.objects.count() == 0
 
 
+@pytest.mark.persistence
 @streamed_or_not
 def test_an_answer_that_is_being_stored_is_not_told_to_have_failed(gateway, acme, stream):
     body = question("responses", "sandbox-responses", "Hi", stream)
@@ -202,6 +204,7 @@ def test_an_answer_that_is_being_stored_is_not_told_to_have_failed(gateway, acme
 # What did not end well
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_a_stream_that_failed_is_kept_as_failed_and_continued_by_nobody(http, protocol):
     provider = Provider.objects.get(name=f"sandbox-{protocol}")
@@ -226,6 +229,7 @@ def test_a_call_that_failed_as_an_http_error_leaves_nothing(http, protocol, stre
     assert StoredResponse.objects.count() == StoredItem.objects.count() == 0
 
 
+@pytest.mark.persistence
 @each_protocol
 def test_a_stream_whose_client_left_is_kept_as_cancelled(gateway, acme, http, protocol):
     body = question("responses", f"sandbox-{protocol}", "[chunks=1000] [pace=20]", True)

@@ -18,8 +18,6 @@ from tests.plugins.cases import cases
 from tests.support import reference, stored
 from tests.support.client import error_of
 
-pytestmark = pytest.mark.persistence
-
 PREFIXES = ("/v1", "/openai/v1")
 LIST = "/v1/chat/completions"
 NO_IDS = (
@@ -48,6 +46,7 @@ def listed(http: httpx.Client, **query: Any) -> list[str]:
 # One completion
 
 
+@pytest.mark.persistence
 @cases("prefix", PREFIXES)
 def test_a_completion_is_read_changed_and_deleted(http, acme, prefix):
     whole = stored.completion(acme, metadata={"topic": "Größe"})
@@ -90,6 +89,7 @@ def test_metadata_has_limits(http, acme, metadata):
 # The list
 
 
+@pytest.mark.persistence
 def test_completions_are_listed_oldest_first(http, acme):
     made = [stored.completion(acme, seconds=n) for n in (2, 0, 1)]
     page = http.get(LIST).json()
@@ -103,6 +103,7 @@ def test_completions_are_listed_oldest_first(http, acme):
     assert listed(http, order="desc") == [made[0]["id"], made[2]["id"], made[1]["id"]]
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_pages_follow_each_other_also_within_one_instant(http, acme, order):
     for _ in range(7):
@@ -120,6 +121,7 @@ def test_pages_follow_each_other_also_within_one_instant(http, acme, order):
     assert len(set(found)) == 7
 
 
+@pytest.mark.persistence
 def test_the_list_is_narrowed_by_model_and_by_metadata(http, acme):
     one = stored.completion(acme, model="one", metadata={"team": "a", "run": "1"})["id"]
     two = stored.completion(acme, model="two", metadata={"team": "a", "run": "2"}, seconds=1)["id"]
@@ -131,6 +133,7 @@ def test_the_list_is_narrowed_by_model_and_by_metadata(http, acme):
     assert listed(http, **{"metadata[team]": "a"}, model="two", limit=1) == [two]
 
 
+@pytest.mark.persistence
 @cases(
     "key",
     ["0", "a__contains", "a.b", 'a"b', "a'b", "$", "[0]", "ü", "a]b", "team", "%s", "{}", "\\"],
@@ -160,6 +163,7 @@ def test_a_bad_query_is_refused_by_name(http, acme, query, param):
     assert error_of(http.get(LIST, params=query)) == (400, "invalid_request", param)
 
 
+@pytest.mark.persistence
 def test_a_model_may_be_any_text(http, acme):
     stored.completion(acme)
     for model in ("\0", "x" * 5000, "' OR 1=1 --", ""):
@@ -171,6 +175,7 @@ def test_a_query_of_too_many_fields_is_the_clients_mistake(http):
     assert error_of(answer) == (400, "invalid_request", None)
 
 
+@pytest.mark.persistence
 def test_another_tenants_completions_are_not_in_the_list_and_no_cursors(http, as_bob, acme):
     foreign = stored.completion(acme, answer="canary", metadata={"team": "a"})["id"]
     page = as_bob.get(LIST, params={"metadata[team]": "a"})
@@ -191,6 +196,7 @@ def test_the_path_with_two_servers_names_the_methods_of_both(http, method, path)
 # Messages
 
 
+@pytest.mark.persistence
 def test_the_messages_a_completion_answered_are_listed(http, acme):
     parts = [{"type": "text", "text": "Hi"}]
     asked: list[dict[str, Any]] = [
@@ -212,6 +218,7 @@ def test_the_messages_a_completion_answered_are_listed(http, acme):
     }
 
 
+@pytest.mark.persistence
 @cases("order", ["asc", "desc"])
 def test_pages_of_messages_follow_each_other(http, acme, order):
     whole = stored.completion(acme, *[{"role": "user", "content": str(n)} for n in range(5)])
@@ -238,6 +245,7 @@ def test_a_cursor_that_is_no_message_of_it_is_refused(http, acme):
 # Absence
 
 
+@pytest.mark.persistence
 @cases(
     ("method", "path", "body"),
     [
@@ -279,6 +287,7 @@ def test_a_key_without_the_scope_is_refused(http, acme, method, path, scopes):
     assert StoredCompletion.objects.count() == 1
 
 
+@pytest.mark.persistence
 def test_a_list_takes_two_queries_whatever_its_length(acme, django_assert_num_queries: Any):
     first = stored.completion(acme)["id"]
     for count in (1, 30):

@@ -17,8 +17,6 @@ from tests.support import reference, rows, stored
 from tests.support.client import error_of
 from tests.support.stored import assistant, user
 
-pytestmark = pytest.mark.persistence
-
 PREFIXES = ("/v1", "/openai/v1")
 NO_IDS = (
     "resp_" + "0" * 48,
@@ -58,6 +56,7 @@ def ids_of(answer: httpx.Response) -> list[str]:
 # Retrieve
 
 
+@pytest.mark.persistence
 @cases("prefix", PREFIXES)
 def test_a_stored_response_comes_back_as_it_was(http, acme, prefix):
     whole = stored.response(acme, user("Hi"), output=[assistant("Größe"), assistant("two")])
@@ -102,6 +101,7 @@ def test_an_unknown_include_is_refused_by_name(http, acme, name, path):
 # Absence
 
 
+@pytest.mark.persistence
 @cases(
     ("method", "path"),
     [("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")],
@@ -165,6 +165,7 @@ def test_a_database_that_is_away_is_said_to_be(http, acme, monkeypatch):
 # Delete
 
 
+@pytest.mark.persistence
 def test_deleting_erases_the_response_with_everything_that_belongs_to_it(http, acme):
     whole = stored.response(acme, user("Hi"), output=[assistant("Hello")], background=True)
     other = stored.response(acme, user("Hi"))
@@ -177,6 +178,7 @@ def test_deleting_erases_the_response_with_everything_that_belongs_to_it(http, a
     assert http.delete(f"/v1/responses/{whole['id']}").status_code == 404
 
 
+@pytest.mark.persistence
 @cases("status", ["queued", "in_progress"])
 def test_what_is_still_being_made_cannot_be_deleted(http, acme, status):
     whole = stored.response(acme, user("Hi"), status="queued", background=True)
@@ -197,6 +199,7 @@ def given_items(acme, count: int) -> tuple[str, list[str]]:
     return whole["id"], [f"msg_{n}" for n in range(count)]
 
 
+@pytest.mark.persistence
 def test_input_items_are_listed_newest_first_with_ids_and_status(http, acme):
     call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
     result = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
@@ -215,6 +218,7 @@ def test_input_items_are_listed_newest_first_with_ids_and_status(http, acme):
     assert (page["first_id"], page["last_id"]) == (output["id"], asked["id"])
 
 
+@pytest.mark.persistence
 @cases("order", ["asc", "desc"])
 def test_pages_follow_each_other_without_gap_or_overlap(http, acme, order):
     response_id, expected = given_items(acme, 7)
@@ -277,6 +281,7 @@ def test_bad_paging_is_refused_by_name(http, acme, name, value):
     assert len(answer.content) < 500
 
 
+@pytest.mark.persistence
 def test_a_foreign_an_output_and_an_unknown_cursor_are_one_answer(http, acme):
     bob = rows.customer("carol")
     foreign = stored.response(bob, user("canary", id="msg_bob"))
@@ -286,6 +291,7 @@ def test_a_foreign_an_output_and_an_unknown_cursor_are_one_answer(http, acme):
     assert len({http.get(path, params={"after": cursor}).content for cursor in cursors}) == 1
 
 
+@pytest.mark.persistence
 def test_reading_takes_two_queries_whatever_the_length(
     acme, django_assert_num_queries: Any, transactional_db: None
 ):
@@ -324,6 +330,7 @@ def test_only_background_responses_can_be_cancelled(http, acme):
 # Referenced items
 
 
+@pytest.mark.persistence
 def test_an_item_is_found_wherever_the_tenant_stored_it_and_with_its_maker(acme, transactional_db):
     bob = rows.customer("bob")
     first = stored.response(acme, output=[assistant("x", id="msg_1")], provider="openai")

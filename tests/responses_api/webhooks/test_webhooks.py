@@ -35,7 +35,6 @@ from tests.support.receiver import Received, Receiver
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("database_threads"),
-    pytest.mark.persistence,
 ]
 
 PENDING, DELIVERED, GIVEN_UP = "pending", "delivered", "given_up"
@@ -88,6 +87,7 @@ def at(monkeypatch: pytest.MonkeyPatch, later: timedelta) -> None:
 # Events
 
 
+@pytest.mark.persistence
 def test_each_endpoint_that_wants_an_event_gets_it(tenant: Tenant):
     stranger = Tenant.objects.create(slug="other", name="Other")
     everything, _ = endpoint(tenant, "http://a.example/")
@@ -107,6 +107,7 @@ def test_each_endpoint_that_wants_an_event_gets_it(tenant: Tenant):
     }
 
 
+@pytest.mark.persistence
 def test_telling_the_same_end_twice_makes_one_event(tenant: Tenant):
     endpoint(tenant, "http://a.example/")
 
@@ -117,6 +118,7 @@ def test_telling_the_same_end_twice_makes_one_event(tenant: Tenant):
     assert WebhookDelivery.objects.count() == 1
 
 
+@pytest.mark.persistence
 def test_there_is_no_event_if_the_end_is_rolled_back(tenant: Tenant):
     endpoint(tenant, "http://a.example/")
 
@@ -127,6 +129,7 @@ def test_there_is_no_event_if_the_end_is_rolled_back(tenant: Tenant):
     assert not WebhookDelivery.objects.exists()
 
 
+@pytest.mark.persistence
 def test_without_an_endpoint_an_end_costs_one_query(tenant: Tenant):
     with CaptureQueriesContext(connection) as captured:
         events.enqueue(tenant.pk, "resp_1", "completed")
@@ -253,6 +256,7 @@ def test_a_secret_copied_from_another_endpoint_signs_nothing(tenant: Tenant, rec
 # Attempts
 
 
+@pytest.mark.persistence
 def test_an_event_is_sent_until_it_is_accepted(tenant: Tenant):
     with Receiver((500, 503, 204)) as receiver:
         _, secret = endpoint(tenant, receiver.url)
@@ -525,6 +529,7 @@ def test_an_event_that_does_not_exist_is_refused(wanted: list[Any], message: str
 # Several at the same time
 
 
+@pytest.mark.persistence
 def test_of_two_deliverers_one_sends_each_event(tenant: Tenant, receiver: Receiver):
     for _ in range(5):
         endpoint(tenant, receiver.url)
@@ -547,6 +552,7 @@ def test_of_two_deliverers_one_sends_each_event(tenant: Tenant, receiver: Receiv
     assert set(WebhookDelivery.objects.values_list("state", "attempts")) == {(DELIVERED, 1)}
 
 
+@pytest.mark.persistence
 def test_an_attempt_whose_process_died_is_made_again(
     tenant: Tenant, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
@@ -563,6 +569,7 @@ def test_an_attempt_whose_process_died_is_made_again(
     assert (made.state, made.attempts, made.last_status) == (DELIVERED, 2, 200)
 
 
+@pytest.mark.persistence
 def test_an_endpoint_that_is_slow_leaves_room_for_others(tenant: Tenant, receiver: Receiver):
     other = Tenant.objects.create(slug="other", name="Other")
     with Receiver((0,)) as slow:
@@ -577,6 +584,7 @@ def test_an_endpoint_that_is_slow_leaves_room_for_others(tenant: Tenant, receive
         assert len(receiver.received) == 1
 
 
+@pytest.mark.persistence
 def test_looking_for_work_is_one_query_into_an_index(tenant: Tenant):
     with CaptureQueriesContext(connection) as captured:
         assert not delivery.is_any_due()

@@ -25,7 +25,7 @@ from tests.support import rows
 from tests.support.patience import GIVE_UP_SECONDS
 from tests.support.rows import Customer
 
-pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
+pytestmark = pytest.mark.django_db
 
 DOLLAR = 10**9
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,6 +58,7 @@ def mailing(settings: Settings) -> None:
 # Noted
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize(
     ("spent", "percents"),
     [
@@ -77,6 +78,7 @@ def test_each_threshold_is_reached_at_exactly_its_share(
     assert noted() == percents
 
 
+@pytest.mark.persistence
 def test_a_threshold_is_noted_once_in_its_period_and_again_in_the_next(acme: Customer) -> None:
     first = window(acme, DOLLAR * 6 // 10)
     assert noted() == [50]
@@ -89,6 +91,7 @@ def test_a_threshold_is_noted_once_in_its_period_and_again_in_the_next(acme: Cus
     assert noted() == [50]
 
 
+@pytest.mark.persistence
 @pytest.mark.django_db(transaction=True)
 def test_of_processes_that_note_at_the_same_time_one_does_and_tells() -> None:
     customer = rows.customer("acme")
@@ -117,6 +120,7 @@ def test_the_alert_says_what_was_spent_when_it_was_noted(acme: Customer) -> None
     assert (alert.percent, alert.spent_nano) == (50, 600_000_001)
 
 
+@pytest.mark.persistence
 def test_lowering_the_amount_reaches_thresholds(acme: Customer) -> None:
     of = window(acme, DOLLAR // 10)
     assert noted() == []
@@ -130,6 +134,7 @@ def test_a_budget_that_is_off_or_without_thresholds_is_left_alone(acme: Customer
     assert noted() == []
 
 
+@pytest.mark.persistence
 def test_a_period_long_over_is_not_looked_at_again(acme: Customer) -> None:
     of = window(acme, DOLLAR)
     just_over = clock.now() - alerts.LATE + timedelta(hours=1)
@@ -140,6 +145,7 @@ def test_a_period_long_over_is_not_looked_at_again(acme: Customer) -> None:
     assert noted() == [50, 80, 100]
 
 
+@pytest.mark.persistence
 def test_what_cannot_be_told_is_not_noted_and_comes_again(acme: Customer) -> None:
     window(acme, DOLLAR // 2)
 
@@ -320,6 +326,7 @@ def test_endpoints_that_want_it_get_an_event_with_the_exact_amounts(acme: Custom
     }
 
 
+@pytest.mark.persistence
 def test_each_threshold_of_each_period_is_an_event_of_its_own(acme: Customer) -> None:
     endpoints.create(acme.tenant, "https://example.com/hook")
     window(acme, DOLLAR)
