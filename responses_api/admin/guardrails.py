@@ -38,6 +38,7 @@ from tenants.console.pages import ConsolePage, console_page
 from tenants.console.scope import Scope, carried
 from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter
 from tenants.console.search import FoundBy
+from tenants.console.shown_once import ShownOnce, show_once
 from tenants.models import ApiKey
 
 _WHAT = ("tenant", "alias", "api_key", "name")
@@ -157,15 +158,16 @@ class GuardrailAdmin(TenantModelAdmin):
         made: Secret | None = getattr(request, "_made_secret", None)
         if made is None:
             return super().response_add(request, obj, post_url_continue)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Copy the secret now"),
-            "opts": self.opts,
-            "guardrail": obj,
-            "secret": made.reveal(),
-        }
-        page = "admin/responses_api/guardrail/secret.html"
-        return TemplateResponse(request, page, context)
+        told = _("The questions to this guardrail's webhook are signed with it, as webhooks are.")
+        return show_once(
+            self,
+            request,
+            [ShownOnce(obj, made.reveal(), told)],
+            title=_("Copy the secret now"),
+            kind=_("Secret"),
+            warning=_("It is not shown again. Do not reload this page."),
+            note_title=_("What it is for"),
+        )
 
 
 def _kind_of(request: HttpRequest, row: Model | None) -> str:

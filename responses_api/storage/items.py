@@ -56,13 +56,21 @@ WITHOUT_STATUS = frozenset(
         "program",
     }
 )
+# What need not be sent, and comes back all the same, as null (docs/wire.md 4.5).
+NULL_UNLESS_SENT = {
+    "shell_call": "environment",
+    "shell_call_output": "max_output_length",
+    "tool_search_call": "call_id",
+    "tool_search_output": "call_id",
+}
+TOOL_SEARCH = frozenset({"tool_search_call", "tool_search_output"})
 
 
 def identify_item(item: Json) -> Json:
     """Return the item as it is stored and listed.
 
-    It has a usable id, its type, a status if its type has one, and a message's text as a part, which is how
-    the SDKs read items that come back. Everything else stays as it was.
+    It has a usable id, its type, a status if its type has one, fields that are never left out, and a
+    message's text as a part, which is how the SDKs read items that come back. All else stays as it was.
     """
     kind = item_kind(item)
     found = {**item, "type": kind}
@@ -70,6 +78,10 @@ def identify_item(item: Json) -> Json:
         found["id"] = new_id(kind)
     if item.get("status") is None and kind in PREFIXES and kind not in WITHOUT_STATUS:
         found["status"] = "completed"
+    if (name := NULL_UNLESS_SENT.get(kind)) is not None:
+        found.setdefault(name, None)
+    if kind in TOOL_SEARCH and found.get("execution") is None:
+        found["execution"] = "server" if found["call_id"] is None else "client"
     if kind == "message":
         found["content"] = _parts(item.get("content"), item.get("role"))
     return found

@@ -92,7 +92,10 @@ class InvitationAdmin(GrantingAdmin):
 
     @admin.display(description=gettext_lazy("Invited by"))
     def maker(self, invitation: Invitation) -> str:
-        return gettext("a command") if invitation.by_command else str(invitation.created_by or "")
+        if invitation.by_command:
+            return gettext("a command")
+        person = "manage.py" if invitation.created_by is None else str(invitation.created_by)
+        return f"{person} ({invitation.made_by})" if invitation.made_by else person
 
     @admin.display(description=gettext_lazy("Accepted by"))
     def joined(self, invitation: Invitation) -> str:

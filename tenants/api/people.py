@@ -87,11 +87,11 @@ class InvitationSerializer(RowSerializer):
         model = Invitation
         fields = (
             "id", *INVITATIONS.fields, "valid_for", "state", "expires_at", "used_at", "used_by",
-            "revoked_at", "created_at", "created_by", "by_command",
+            "revoked_at", "created_at", "created_by", "by_command", "made_by",
         )  # fmt: skip
         read_only_fields = (
             "id", "expires_at", "used_at", "used_by", "revoked_at", "created_at", "created_by",
-            "by_command",
+            "by_command", "made_by",
         )  # fmt: skip
 
 

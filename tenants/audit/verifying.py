@@ -1,7 +1,7 @@
 """Find out whether a chain is whole: nothing changed, removed or put in between.
 
 Every event's hash is computed again, and compared with what the next event, the chain's end and the signed
-checkpoints say. Events are streamed, however many.
+checkpoints say, and with hashes that are known from elsewhere. Events are streamed, however many.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 
 from gateway_project.lib.progress import SILENT, ProgressLine
 from tenants.audit import chain, checkpoints
+from tenants.audit.known_hashes import NOTHING_KNOWN, KnownHashes
 from tenants.models import AuditChain, AuditCheckpoint, AuditEvent, Tenant
 from tenants.models.audit import PLATFORM
 
@@ -25,13 +26,15 @@ class ChainReport:
     """The result for one chain. `bad_sequence` is the first number that is not as it should be.
 
     Up to `signed_sequence` the chain is what was signed. What comes after is consistent in itself; if its
-    end had been cut off and the chain's end set back, nobody could tell before the next checkpoint.
+    end had been cut off and the chain's end set back, only a hash that is known from elsewhere would tell.
     """
 
     chain: int
     first_sequence: int = 0
     last_sequence: int = 0
+    last_hash: str = ""
     signed_sequence: int = 0
+    compared: int = 0  # events whose hash was known, and is still that
     unjoined: int = 0  # committed events that have no place yet
     bad_sequence: int | None = None
     problem: str = ""
@@ -59,11 +62,13 @@ def chains() -> list[int]:
     return sorted(found)
 
 
-def verify(number: int, progress: ProgressLine = SILENT) -> ChainReport:
+def verify(
+    number: int, progress: ProgressLine = SILENT, known: KnownHashes = NOTHING_KNOWN
+) -> ChainReport:
     """Verify a chain. Pruning meanwhile is no damage: then it is looked at again."""
     while True:
         end = AuditChain.objects.filter(chain=number).first() or AuditChain(chain=number)
-        verdict = _Walk(end).result(progress)
+        verdict = _Walk(end, known).result(progress)
         pruned = AuditChain.objects.filter(chain=number).values_list("pruned_sequence", flat=True)
         if verdict.is_whole or (pruned.first() or 0) == end.pruned_sequence:
             return verdict
@@ -72,13 +77,15 @@ def verify(number: int, progress: ProgressLine = SILENT) -> ChainReport:
 class _Walk:
     """One pass over a chain, from what is pruned to its end."""
 
-    def __init__(self, end: AuditChain) -> None:
+    def __init__(self, end: AuditChain, known: KnownHashes) -> None:
         self._end = end
+        self._known = known
+        self._compared = 0
         self._keys = checkpoints.keyring()
-        known = AuditCheckpoint.objects.filter(
+        signed = AuditCheckpoint.objects.filter(
             chain=end.chain, sequence__gte=end.pruned_sequence
         ).order_by("sequence")
-        self._checkpoints = {each.sequence: each for each in known}
+        self._checkpoints = {each.sequence: each for each in signed}
         self._sequence = end.pruned_sequence
         self._hash = chain.START
         self._signed = 0
@@ -110,6 +117,9 @@ class _Walk:
             raise _Broken(self._sequence, "it is pruned up to a number without a checkpoint")
         self._hash = self._checkpoints[self._sequence].hash
         self._check_checkpoint()
+        self._check_known()
+        if pruned := sum(number < self._sequence for number in self._known):
+            self._notes.append(f"{pruned} of the known events are pruned")
 
     def _step(self, event: AuditEvent) -> None:
         number = self._sequence + 1
@@ -122,6 +132,7 @@ class _Walk:
             raise _Broken(number, "it was changed: its hash is not that of what it says")
         self._sequence, self._hash = number, event.hash
         self._check_checkpoint()
+        self._check_known()
 
     def _check_checkpoint(self) -> None:
         signed = self._checkpoints.get(self._sequence)
@@ -141,6 +152,14 @@ class _Walk:
         else:
             self._signed = self._sequence
 
+    def _check_known(self) -> None:
+        known = self._known.get(self._sequence)
+        if known is None:
+            return
+        if known != {self._hash}:
+            raise _Broken(self._sequence, "it is not the one whose hash is known")
+        self._compared += 1
+
     def _check_end(self) -> None:
         last = self._end.last_sequence
         if self._sequence < last:
@@ -150,6 +169,8 @@ class _Walk:
         beyond = [number for number in self._checkpoints if number > last]
         if beyond:
             raise _Broken(last + 1, f"it was removed: the chain was signed up to {max(beyond)}")
+        if self._known and (furthest := max(self._known)) > last:
+            raise _Broken(last + 1, f"it was removed: event {furthest} is known")
         if put_in := _first_beyond(self._end.chain):
             raise _Broken(put_in, "it was put in after the end of the chain")
 
@@ -159,7 +180,9 @@ class _Walk:
             chain=self._end.chain,
             first_sequence=self._end.pruned_sequence + 1,
             last_sequence=self._sequence,
+            last_hash=self._hash if self._sequence else "",
             signed_sequence=self._signed,
+            compared=self._compared,
             unjoined=pending.count(),
             bad_sequence=bad,
             problem=problem,

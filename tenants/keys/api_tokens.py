@@ -170,6 +170,13 @@ def find(text: str) -> TokenHolder | None:
     )
 
 
+def access_of_token(public_id: str) -> Access:
+    """Return what a token may do now; nothing if it is not in force, or gone."""
+    rows = ApiToken.objects.select_related("tenant", "created_by").filter(public_id=public_id)
+    token = rows.first()
+    return _access(token) if token is not None and _is_active(token) else NOBODY
+
+
 def is_in_force(token: ApiToken) -> bool:
     """Tell whether requests with this token are let in now, whatever they ask for."""
     return _is_active(token) and _access(token) != NOBODY

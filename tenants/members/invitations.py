@@ -3,12 +3,13 @@
     …/console/invitations/tg_inv_<32 base62, about 190 bits>/
 
 Whoever holds the link may use it, whatever address it was sent to. It gives its role only as long as the
-person who made it could give that role away.
+person who made it could give that role away, and the token, if it was made with one.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 from django.contrib.auth.models import AbstractBaseUser, User
@@ -16,16 +17,17 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.dispatch import Signal
 
-from gateway_project.lib import clock, ids
+from gateway_project.lib import actor, clock, ids
 from gateway_project.lib.secret import Secret
-from tenants.access.access import Access, access_of
+from tenants.access.access import NOBODY, OPERATOR, Access, access_of
 from tenants.access.rights import Area
 from tenants.deletion.asking import is_asked, refuse_new_rows
-from tenants.keys import fingerprints, peppers
+from tenants.keys import api_tokens, fingerprints, peppers
 from tenants.members.accounts import create_account
 from tenants.members.members import put_role, refuse
 from tenants.members.roles import Role
 from tenants.models import INVITED_FOR, Invitation, Membership, Tenant
+from tenants.sign_in import entrances
 
 # Sent by the page on which somebody came with a link that opens nothing: it counts as a wrong password.
 invitation_refused = Signal()
@@ -61,7 +63,9 @@ def invite(
     email: str = "",
     valid_for: timedelta = INVITED_FOR,
 ) -> tuple[Invitation, Secret]:
-    """Make an invitation and its token, which is not kept. Without `created_by` a command made it."""
+    """Make an invitation and its token, which is not kept. Without `created_by` a command made it, or an API
+    token that a command made.
+    """
     invitation = Invitation(tenant=tenant, email=email)
     put_role(invitation, role)
     return invitation, issue(who, invitation, created_by=created_by, valid_for=valid_for)
@@ -88,7 +92,9 @@ def issue(
     invitation.pepper_id = peppers.keyring().current[0]
     invitation.expires_at = clock.now() + valid_for
     invitation.created_by = created_by  # type: ignore[assignment]  # any user model
-    invitation.by_command = created_by is None
+    acting = actor.current()
+    invitation.made_by = acting.id if acting.kind == "token" else ""
+    invitation.by_command = created_by is None and not invitation.made_by
     invitation.full_clean()
     invitation.save()
     return token
@@ -163,13 +169,25 @@ def _can_be_given(invitation: Invitation) -> bool:
     """Tell whether whoever made it could give this role away at this moment."""
     if is_asked(invitation.tenant_id):
         return False
-    if invitation.by_command:
-        return True
-    if invitation.created_by is None:
-        return False
-    who = access_of(invitation.created_by)
+    who = _rights_behind(invitation)
     may_add = who.may("add", Area.MEMBERS, invitation.tenant_id)
     return may_add and who.may_grant(invitation.permissions, invitation.tenant_id)
+
+
+def _rights_behind(invitation: Invitation) -> Access:
+    """Return what whoever made it may do now: a token, a command, or a person in the best session that is
+    open to them.
+    """
+    if invitation.made_by:
+        return api_tokens.access_of_token(invitation.made_by)
+    if invitation.by_command:
+        return OPERATOR
+    if invitation.created_by is None:
+        return NOBODY
+    who = access_of(invitation.created_by)
+    if entrances.is_open(invitation.created_by.pk, invitation.tenant):
+        return who
+    return replace(who, grants={})
 
 
 def _refuse_too_many(invitation: Invitation) -> None:

@@ -192,6 +192,8 @@ class Invitation(RoleHolder):
         editable=False,
         help_text=gettext_lazy("Made by a command, so by an operator."),
     )
+    # The public id of the API token that made it: without it, it opens nothing, either.
+    made_by = models.CharField(max_length=10, blank=True, default="", db_default="", editable=False)
 
     class Meta:
         ordering = ("-created_at", "-pk")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.urls import reverse
 
 from gateway_project.lib import clock, sealing
 from gateway_project.lib.secret import Secret
+from tenants.keys import api_tokens
 from tenants.members import invitations
 from tenants.models import (
     ApiKey,
+    ApiToken,
     AuditEvent,
     CustomRole,
     IdentityProvider,
@@ -24,6 +28,7 @@ from tenants.models import (
 )
 from tenants.sign_in import identities
 from tests.api.callers import Api, of_member, of_operator
+from tests.console import world as worlds
 from tests.console.world import World
 
 pytestmark = pytest.mark.django_db
@@ -127,6 +132,13 @@ def token_in(link: str) -> Secret:
     return Secret(link.rstrip("/").rpartition("/")[2])
 
 
+def is_open(link: Secret) -> bool:
+    try:
+        return bool(invitations.find(link))
+    except invitations.InvitationInvalid:
+        return False
+
+
 def test_an_invitation_is_shown_once_sent_again_and_revoked(world: World, owner: Api):
     body = {"email": "guest@example.com", "role": "viewer", "valid_for": "2d"}
     made = owner.post("invitations", body, idempotency_key="one")
@@ -151,6 +163,46 @@ def test_an_invitation_is_shown_once_sent_again_and_revoked(world: World, owner:
     with pytest.raises(invitations.InvitationInvalid):
         invitations.find(token_in(sent["link"]))
     assert owner.post(f"{place}/resend").status_code == 409
+
+
+def test_an_invitation_of_a_token_is_worth_what_the_token_is(world: World, owner: Api):
+    """Three tokens: an owner's, one that it made, and an operator's that has no person behind it."""
+    made = owner.post("tokens", {"name": "further", "scopes": ["members.*", "*.view"]})
+    further = Api(ApiToken.objects.get(public_id=made.json()["id"]), Secret(made.json()["secret"]))
+    command = of_operator("members.*", "*.view")
+    tenant = {"tenant": world.ours.tenant.pk}
+    links = {
+        caller.token.pk: token_in(
+            caller.post("invitations", {"role": "viewer", **where}).json()["link"]
+        )
+        for caller, where in ((owner, {}), (further, {}), (command, tenant))
+    }
+
+    def opening() -> set[int]:
+        return {token for token, link in links.items() if is_open(link)}
+
+    assert opening() == {owner.token.pk, further.token.pk, command.token.pk}
+    api_tokens.revoke(command.token)
+    assert opening() == {owner.token.pk, further.token.pk}
+    ApiToken.objects.filter(pk=further.token.pk).update(scopes=["members.view"])
+    assert opening() == {owner.token.pk}
+    ApiToken.objects.filter(pk=further.token.pk).update(scopes=["members.*", "*.view"])
+    api_tokens.revoke(owner.token)  # and what it made ends with it
+    assert opening() == set()
+    ApiToken.objects.filter(pk=owner.token.pk).delete()
+    assert opening() == set()
+
+
+def test_a_person_who_sends_a_tokens_invitation_again_stands_for_it(world: World, owner: Api):
+    made = owner.post("invitations", {"role": "viewer"}).json()
+    person = worlds.staff("admin", world.ours.tenant)
+    row = Invitation.objects.get(pk=made["id"])
+    sent = person.post(reverse("admin:tenants_invitation_do", args=(row.pk, "send_again")))
+    link = Secret(re.findall(r"tg_inv_\w{32}", sent.content.decode())[0])
+
+    api_tokens.revoke(owner.token)
+    assert is_open(link)
+    assert not is_open(token_in(made["link"]))
 
 
 def test_an_invitation_is_mailed_once_however_often_it_is_asked_for(

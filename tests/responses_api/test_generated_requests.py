@@ -40,6 +40,13 @@ def described() -> Any:
     # The messages of a stored completion are those that were sent, too; it says they are all the model's.
     kept = found["components"]["schemas"]["ChatCompletionMessageList"]["properties"]["data"]
     kept["items"] = {"type": "object", "required": ["id", "role"]}
+    schemas = found["components"]["schemas"]
+    # Of an output in progress, which may be sent, one half of what is listed says that there is none.
+    del schemas["ComputerToolCallOutputResource"]["allOf"][1]["properties"]["status"]
+    # These may be sent, and it does not say how they are listed.
+    unlisted = {"type": {"enum": ["compaction_trigger", "configuration_update"]}}
+    listed = schemas["ConversationItem"]["anyOf"]
+    listed.append({"type": "object", "properties": unlisted, "required": ["id", "type"]})
     return found
 
 

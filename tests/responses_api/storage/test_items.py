@@ -36,6 +36,23 @@ def test_what_is_complete_stays_as_it_was():
     assert identify_item(message) == message
 
 
+@cases(
+    ("given", "more"),
+    [
+        ({"type": "shell_call"}, {"environment": None}),
+        ({"type": "shell_call", "environment": {"type": "local"}}, {}),
+        ({"type": "shell_call_output"}, {"max_output_length": None}),
+        ({"type": "shell_call_output", "max_output_length": 5}, {}),
+        ({"type": "tool_search_call"}, {"call_id": None, "execution": "server"}),
+        ({"type": "tool_search_output", "call_id": "call_1"}, {"execution": "client"}),
+        ({"type": "tool_search_output", "call_id": "c", "execution": "server"}, {}),
+    ],
+)
+def test_what_need_not_be_sent_is_there_when_it_comes_back(given, more):
+    whole = {**given, "id": "x_1", "status": "completed"}
+    assert identify_item(whole) == {**whole, **more}
+
+
 @cases("bad", [None, "", 1, [], {}, "a\0b", "x" * 201])
 def test_an_id_that_cannot_be_looked_up_is_replaced(bad):
     assert identify_item({"type": "reasoning", "id": bad})["id"].startswith("rs_")

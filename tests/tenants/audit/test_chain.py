@@ -13,7 +13,16 @@ from django.db import IntegrityError, connection, transaction
 
 from gateway_project.lib import clock
 from tenants import triggers
-from tenants.audit import chain, checkpoints, events, export, jobs, pruning, verifying
+from tenants.audit import (
+    chain,
+    checkpoints,
+    events,
+    export,
+    jobs,
+    known_hashes,
+    pruning,
+    verifying,
+)
 from tenants.models import AuditChain, AuditCheckpoint, AuditEvent, Tenant
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
@@ -230,6 +239,45 @@ def test_a_cut_end_shows_only_where_it_was_signed(log: Tenant, unguarded: None):
 
     found = verifying.verify(log.pk)
     assert (found.is_whole, found.signed_sequence) == (True, 10)
+
+
+def test_what_is_known_elsewhere_finds_what_the_database_cannot_tell(log: Tenant, unguarded: None):
+    """A chain without its end, without its checkpoints, without anything, and one that was signed anew."""
+    sign()
+    lines = list(export.lines([log.pk]))
+    known = known_hashes.read(lines)
+    assert list(known) == [log.pk]
+
+    def cut_with_checkpoint(to: int) -> None:
+        AuditEvent.objects.filter(chain=log.pk, sequence__gt=to).delete()
+        AuditCheckpoint.objects.filter(chain=log.pk, sequence__gt=to).delete()
+        AuditChain.objects.filter(chain=log.pk).update(
+            last_sequence=to, last_hash=event(log, to).values_list("hash", flat=True).first() or ""
+        )
+
+    def write_on() -> None:
+        """Put other events where the end was, chained and signed as they should be."""
+        cut_with_checkpoint(6)
+        for _ in range(5):
+            events.record("usage.exported", tenant_id=log.pk)
+        sign()
+
+    for damage, number, words in (
+        (lambda: cut_with_checkpoint(6), 7, "event 10 is known"),
+        (lambda: cut_with_checkpoint(0), 1, "event 10 is known"),
+        (write_on, 7, "whose hash is known"),
+    ):
+        with transaction.atomic():
+            damage()
+            if damage is write_on:
+                chain.join_pending()
+            unaware = verifying.verify(log.pk)
+            found = verifying.verify(log.pk, known=known[log.pk])
+            transaction.set_rollback(True)
+        assert (unaware.is_whole, found.bad_sequence) == (True, number)
+        assert words in found.problem
+    whole = verifying.verify(log.pk, known=known[log.pk])
+    assert (whole.is_whole, whole.compared) == (True, 10)
 
 
 def test_a_chain_is_signed_when_it_has_grown(log: Tenant):

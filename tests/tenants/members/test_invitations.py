@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
 from django.core import mail
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -17,7 +18,7 @@ from tenants.access.access import OPERATOR, access_of
 from tenants.deletion import asking
 from tenants.members import invitations, members, roles
 from tenants.members.invitations import AlreadyMember, InvitationInvalid
-from tenants.models import Invitation, Membership, Tenant
+from tenants.models import ExternalIdentity, IdentityProvider, Invitation, Membership, Tenant
 from tests.commands.running import answer, refusal
 from tests.tenants.members.test_members import at_once, member, tenant, who_is
 
@@ -103,6 +104,40 @@ def test_what_opens_nothing_all_says_the_same():
         messages.add(refused.value.messages[0])
     assert len(messages) == 1
     assert bob.role == "owner"
+
+
+def test_an_invitation_opens_nothing_whose_maker_could_not_come_in_any_more():
+    """A tenant that demands more than its maker has is closed to them, and so is what they gave away."""
+    acme = tenant()
+    ada = member(acme, "ada", "owner").user
+    root = User.objects.create_superuser("root")
+    token, roots = invited(acme), invited(acme, by="root")
+    provider = IdentityProvider.objects.create(
+        tenant=acme, name="login", issuer="https://login.example", client_id="us"
+    )
+    known = ExternalIdentity(issuer=provider.issuer, subject="a", user=ada)
+
+    def opens() -> bool:
+        assert (
+            invitations.find(roots).created_by == root
+        )  # operators are held to no tenant's demand
+        try:
+            return bool(invitations.find(token))
+        except InvitationInvalid:
+            return False
+
+    Tenant.objects.update(requires_second_factor=True)
+    assert not opens()
+    Authenticator.objects.create(user=ada, type=Authenticator.Type.TOTP, data={})
+    assert opens()
+    Tenant.objects.update(requires_identity_provider=True)
+    assert not opens()
+    known.save()
+    assert opens()
+    IdentityProvider.objects.update(enabled=False)
+    assert not opens()
+    Tenant.objects.update(requires_identity_provider=False)
+    assert opens()
 
 
 def test_no_link_leads_into_a_tenant_that_is_deleted():
