@@ -5,17 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-
-def timestamp() -> float:
-    """Return seconds since the epoch."""
-    return time.time()
+# Seconds since the epoch, and those of a clock that never goes back, of which only differences mean
+# anything. They are not wrapped, because a call asks for one or the other two dozen times.
+timestamp = time.time
+monotonic = time.monotonic
 
 
 def now() -> datetime:
     """Return the present instant, aware, in UTC."""
     return datetime.fromtimestamp(timestamp(), UTC)
-
-
-def monotonic() -> float:
-    """Return seconds on a clock that never goes back; only differences are meaningful."""
-    return time.monotonic()

@@ -6,7 +6,7 @@ price, which budgets pay like any other charge.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import Unavailable
@@ -30,7 +30,7 @@ from tenants.token_classes import Usage
 HIT = "hit"
 
 
-class KeptUsage(NamedTuple):
+class KeptUsage(Struct, frozen=True):
     """The usage of the call behind a kept answer, its source, and the target that had answered it."""
 
     usage: Usage
@@ -38,7 +38,7 @@ class KeptUsage(NamedTuple):
     target: str
 
 
-class HitAsked(NamedTuple):
+class HitAsked(Struct, frozen=True):
     """A request that is answered from the cache."""
 
     request_id: str

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from gateway_project.lib.json import Json
 from gateway_project.lib.tokens import BYTES_PER_TOKEN
 from responses_api.accounting.media import Base64, image_size, wav_seconds
@@ -44,7 +46,7 @@ _TEXTS = ("text", "input_text", "output_text")
 _LISTS = ("messages", "input", "system", "instructions")
 
 
-class Estimate(NamedTuple):
+class Estimate(Struct, frozen=True):
     """Input tokens of a request: `fair` is charged and counted if nothing better is known; `bound` is
     held, because there cannot be more."""
 

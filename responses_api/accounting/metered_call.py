@@ -8,7 +8,7 @@ settle  once, without awaiting: price it, cap it by what was held, write it to t
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct, structs
 
@@ -48,7 +48,7 @@ class CallEnd(Struct, frozen=True):
     is_unanswered: bool = False
 
 
-class Bill(NamedTuple):
+class Bill(Struct, frozen=True):
     """The division of what a call comes to: its tenant pays the charge, its budgets also what is `waived`,
     and nobody what is `unfunded` beyond that."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -22,7 +22,7 @@ AGE_HEADER = "age"
 _OURS = frozenset({HEADER.encode(), NAMESPACE_HEADER.encode()})
 USE, REFRESH, OFF = "use", "refresh", "off"
 MAX_NAMESPACE = 128
-# A body larger than this is digested in a thread.
+# A body larger than this is digested in a thread, so that it does not hold up other requests.
 LARGE_BODY = 256 * 1024
 
 
@@ -64,10 +64,11 @@ async def asked(admitted: Admitted, policy: CachePolicy, headers: Headers) -> Ca
         return NoUse("guardrails")
     if reason := obstacle(admitted, policy, replay):
         return NoUse(reason)
-    key = await _digested(
-        admitted,
-        lambda: keys.key_of(admitted, policy, replay, guardrails=guardrails, namespace=namespace),
+    digest = partial(
+        keys.key_of, admitted, policy, replay, guardrails=guardrails, namespace=namespace
     )
+    is_large = admitted.call.size > LARGE_BODY
+    key = await asyncio.to_thread(digest) if is_large else digest()
     caller = admitted.caller
     return CacheUse(mode, key, caller.tenant_id, caller.key_id, policy, replay)
 
@@ -91,13 +92,6 @@ def obstacle(admitted: Admitted, policy: CachePolicy, replay: Replay) -> str:
     except UnsupportedParameter:
         return "files"
     return ""
-
-
-async def _digested(admitted: Admitted, digest: Callable[[], bytes]) -> bytes:
-    """Return the digest; that of a large body does not hold up other requests."""
-    if admitted.call.size <= LARGE_BODY:
-        return digest()
-    return await asyncio.to_thread(digest)
 
 
 def _given(headers: Headers) -> dict[str, str]:

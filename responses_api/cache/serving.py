@@ -70,7 +70,10 @@ async def serve(served: HitServed) -> None:
     services.metrics.cache_charge(admitted.route, admitted.caller.tenant_id, hit.charge_nano)
     await services.spool_writer.durable()
     _tell(served, hit)
-    await _give(served, answer, identity)
+    if admitted.call.stream:
+        await _give_stream(served, answer, identity)
+    else:
+        await _give_whole(served, answer)
     outcome = _outcome(used.usage, used.source, clock.monotonic() - began)
     known = describe_call(admitted, admitted.route)
     known["cache"] = HIT
@@ -106,18 +109,12 @@ def _tell(served: HitServed, hit: CacheHit) -> None:
     served.reply.headers = headers
 
 
-async def _give(served: HitServed, answer: Json, identity: Identity) -> None:
-    if served.admitted.call.stream:
-        await _give_stream(served, answer, identity)
-    else:
-        await _give_whole(served, answer)
-
-
 async def _give_whole(served: HitServed, answer: Json) -> None:
     """Send the answer. It needs no time limit: like any that is not streamed it is written at once, and the
     kernel cuts off a client that takes nothing (serving/supervisor.py)."""
     body, reply = orjson.dumps(answer), served.reply
-    if not await _stored(served, answer, body):
+    is_to_be_stored = served.admitted.store is not None
+    if is_to_be_stored and not await _stored(served, answer, body):
         body = orjson.dumps(served.use.replay.unstored(answer))
     await reply.json(200, body, reply.headers)
 

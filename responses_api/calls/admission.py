@@ -108,16 +108,20 @@ async def read(services: Services, request: GenerationRequest, receive: Receive)
     """Read the body of an authenticated request. The caller ends the request's turn. Raise GatewayError
     for a request that is refused, ClientGone for one that was abandoned."""
     caller = await authenticate(services, request)
-    request.turn = services.large_bodies.turn(caller.key_public_id)
-    body = body_at_hand(request.scope, services.large_bodies.limits.size)
+    turns = services.large_bodies
+    body = body_at_hand(request.scope, turns.limits.size)
     if body is None:
+        request.turn = turns.turn(caller.key_public_id)
         body = await _body(services, request.scope, receive, request.turn)
     else:
         check_size(len(body), services.max_body_bytes)
     if len(body) > services.caps.values:  # a shorter one cannot hold more of them
         await _check_structure(body, services.caps)
     request.call = request.door.decode(body, services.caps)
-    await request.turn.take(request.call.weight)
+    weight = request.call.weight
+    if weight > turns.limits.size:
+        request.turn = request.turn or turns.turn(caller.key_public_id)
+        await request.turn.take(weight)
     return body
 
 
@@ -221,6 +225,8 @@ async def _ticket(
     """Count the call for the caller's rate limits, unless it was `charged` before. Raise RateLimited or
     Unavailable."""
     limits = caller.limits
+    if not limits.all:
+        return FREE
     if charged is not None:
         return services.gate.resume(limits, charged)
     # Looking through a long conversation takes time, and most keys have no limit of tokens.

@@ -16,7 +16,7 @@ MOST_BYTES = 1000
 
 def asks_for_routing(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether a request asks how it was routed."""
-    return any(name == DEBUG_HEADER and value.strip() == DEBUG_ROUTING for name, value in headers)
+    return DEBUG_ROUTING in [value.strip() for name, value in headers if name == DEBUG_HEADER]
 
 
 def routing_text(outcomes: Iterable[tuple[str, str]]) -> str:

@@ -292,6 +292,7 @@ class Exchange:
         reader = attempt.reader
         self._remember_lane(attempt)
         await self._life_signs.wait_until_sent()
+        self.progress.enter(Phase.SENDING)  # no sign of life comes between headers and first event
         if not self._reply.started:
             await self._reply.start_stream(closing=self._services.registry.draining)
         while not reader.ended:
@@ -309,6 +310,7 @@ class Exchange:
             )  # this need not wait until the answer is stored
             out = reader.closing
         out = await self._finish(attempt, out)
+        await self._life_signs.wait_until_sent()
         await self._reply.send(out, more=False)
         await attempt.drain(DRAIN_UPSTREAM_SECONDS)
 
@@ -317,6 +319,8 @@ class Exchange:
         progress = self.progress
         progress.enter(Phase.SENDING)
         self._bytes_out += len(out)
+        if self._life_signs.is_sending:  # it has the number of the event before this one
+            await self._life_signs.wait_until_sent()
         await self._reply.send(out, more=True)
         progress.enter(Phase.STREAMING)
         progress.last_sent = progress.since

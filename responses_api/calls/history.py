@@ -103,7 +103,7 @@ def _with_compaction(
     given = call.body.get("input")
     if not isinstance(given, list):
         given = []
-    elif any(item.get("type") == "compaction" for item in given):
+    elif "compaction" in [item.get("type") for item in given]:
         try:
             opened = sealed.unsealed(given, caller.tenant_id, keyring())
         except InvalidEncryptedContent as error:

@@ -62,7 +62,7 @@ def describe_call(
         "door": known.door.name,
         "tenant": caller.tenant_slug if caller else None,
         "key": caller.key_public_id if caller else None,
-        "model": scrub_text(call.model[:200]) if call else None,
+        "model": _named_model(call.model, route) if call else None,
         "alias": route.alias if route else None,
         "stream": call.stream if call else None,
         "background": bool(call and call.body.get("background")),
@@ -74,6 +74,12 @@ def describe_call(
     if caller is None and isinstance(known, GenerationRequest):
         fields["claimed_key"] = claimed_id(known.scope["headers"])
     return fields
+
+
+def _named_model(model: str, route: Route | None) -> str:
+    """Return the model's name for the log. What a client sent may be a key in the wrong place, but not
+    where it is the name of the alias, which the line tells anyway."""
+    return model if route is not None and model == route.alias else scrub_text(model[:200])
 
 
 def refused_outcome(status: str, http_status: int, error_code: str | None) -> Outcome:
@@ -105,8 +111,8 @@ def log_outcome(log: RequestLog, known: dict[str, Any], outcome: Outcome) -> Non
     request = current_request.current()
     known |= log_fields(outcome)
     if request is not None:
-        known["duration_ms"] = _rounded(request.duration_ms)
-        known["upstream_ms"] = _rounded(request.upstream_seconds * 1000)
+        known["duration_ms"] = round(request.duration_ms, 3)
+        known["upstream_ms"] = round(request.upstream_seconds * 1000, 3)
     log.write(known)
     if request is not None and request.tracer is not None:
         has_failed = outcome.error_code is not None or outcome.status in _FAILED

@@ -13,7 +13,8 @@ from responses_api.calls.progress import Phase, Progress
 from responses_api.process.interruption import Interruption
 from responses_api.process.timeouts import Timeouts
 
-_SILENT = frozenset({Phase.LANE, Phase.WAITING, Phase.STREAMING})
+# While a call waits for any of these, its client is shown that it goes on.
+SILENT = frozenset({Phase.LANE, Phase.WAITING, Phase.STREAMING})
 _OF_UPSTREAM = frozenset({Interruption.FIRST_BYTE, Interruption.IDLE})
 
 
@@ -95,7 +96,7 @@ class Watchdog:
 
     def _is_silent(self, now: float) -> bool:
         exchange = self._exchange
-        if not exchange.streams or exchange.progress.phase not in _SILENT:
+        if not exchange.streams or exchange.progress.phase not in SILENT:
             return False
         patience = self._timeouts.keepalive if exchange.has_started else self._timeouts.commit
         return now - exchange.progress.last_sent >= patience

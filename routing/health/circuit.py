@@ -94,11 +94,6 @@ class Circuit:
     # Ask
 
     @property
-    def has_run(self) -> bool:
-        """Return whether failures in a row are outstanding, which a success ends."""
-        return bool(self._run)
-
-    @property
     def is_idle(self) -> bool:
         """Return whether nothing would be lost if it were forgotten."""
         return self.until is None and not self._window and not self._run
@@ -120,12 +115,14 @@ class Circuit:
 
     # Tell
 
-    def answered(self, sample: Sample) -> None:
-        """Note an answer, while it is closed."""
+    def answered(self, sample: Sample) -> bool:
+        """Note an answer, while it is closed. Return whether it ended failures in a row."""
         self._window.append(sample)
         self._newest = sample
-        if self._run or self._ended_run:
-            self._ended_run, self._run = self._run, []
+        if not (self._run or self._ended_run):
+            return False
+        self._ended_run, self._run = self._run, []
+        return bool(self._ended_run)
 
     def failure(
         self,

@@ -203,10 +203,8 @@ class LaneTable:
         for circuit in state.circuits:
             if circuit.until is not None:
                 self._find_out(passage, circuit)
-                continue
-            if circuit.has_run:
+            elif circuit.answered(sample):
                 self._say("answer", circuit)
-            circuit.answered(sample)
 
     def _find_out(self, passage: Passage, circuit: Circuit) -> None:
         """Close an open circuit by the answer of a call that was to find out. Others were sent before."""

@@ -102,8 +102,8 @@ class ResponseReader:
 
     # Called by the connection
 
-    def begin_body(self) -> None:
-        encoding = self.header(b"content-encoding").strip().lower()
+    def begin_body(self, encoding: str) -> None:
+        encoding = encoding.strip().lower()
         if encoding and encoding != "identity":
             self._inflate = Inflater(encoding)
         self._wake()
@@ -192,6 +192,10 @@ class Inflater:
         self._decompress = None
 
 
+def _size_of(headers: list[Header]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
+
+
 def keep_alive_seconds(header: str) -> float | None:
     """Return how long an upstream keeps an idle connection, where it says so (`timeout=5, max=100`)."""
     found = _TIMEOUT.search(header)
@@ -262,7 +266,11 @@ class Connection(asyncio.BufferedProtocol):
         self.served += 1
         self._bodiless_bytes = 0
         try:
-            await self._write(head, body, reader)
+            assert self._transport is not None
+            if len(body) <= LARGE_BODY_BYTES:
+                self._transport.write(head + body)
+            else:
+                await self._write_in_pieces(head, body, reader)
             await reader.head()
         except BaseException:
             # A call may be cancelled after its whole response has come: the connection serves another then.
@@ -270,11 +278,8 @@ class Connection(asyncio.BufferedProtocol):
             raise
         return reader
 
-    async def _write(self, head: bytes, body: bytes, reader: ResponseReader) -> None:
+    async def _write_in_pieces(self, head: bytes, body: bytes, reader: ResponseReader) -> None:
         assert self._transport is not None
-        if len(body) <= LARGE_BODY_BYTES:
-            self._transport.write(head + body)
-            return
         self._is_written = False
         self._transport.write(head)
         view = memoryview(body)
@@ -364,14 +369,17 @@ class Connection(asyncio.BufferedProtocol):
         status = self._parser.get_status_code()
         if status < 200:
             return
-        if sum(len(name) + len(value) for name, value in reader.headers) > MAX_HEAD_BYTES:
+        # Nothing of a body has come before it, so that a head within all these bytes need not be counted.
+        if self._bodiless_bytes > MAX_HEAD_BYTES and _size_of(reader.headers) > MAX_HEAD_BYTES:
             raise BrokenHTTP("the head is too large")
         names = {name for name, _ in reader.headers}
         self._ends_with_connection = not names & {b"content-length", b"transfer-encoding"}
         if b"keep-alive" in names:
             self.idle_seconds = keep_alive_seconds(reader.header(b"keep-alive"))
         reader.status = status
-        reader.begin_body()
+        reader.begin_body(
+            reader.header(b"content-encoding") if b"content-encoding" in names else ""
+        )
         self.resume_writing()
 
     def on_body(self, piece: bytes) -> None:

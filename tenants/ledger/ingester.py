@@ -25,7 +25,7 @@ BUSY_SECONDS = 0.05
 IDLE_SECONDS = 0.2
 # Between looks once nothing was new for a while.
 REST_SECONDS = 0.5
-RESTS_AFTER_SECONDS = 10.0
+RESTS_AFTER_SECONDS = 3.0
 FAILED_SECONDS = 1.0
 # How long spools that do not grow are not read, and the same once nothing was new for a while: whether
 # their process has died shows only then.

@@ -241,7 +241,7 @@ class ResponsesRelay(FrameRelay):
             self.ended = self.has_output = True
             self.status = kind.removeprefix(b"response.").decode()
             self.is_filtered = _is_filtered(response)
-            self._closing_number = self._last_number()
+            self._closing_number = self._number_of(event)
             self.closing = named_event(kind, written) + DONE
             pieces.append(self.closing)
         elif kind not in self._identity.announced and kind not in self._opened:
@@ -284,7 +284,9 @@ class ResponsesRelay(FrameRelay):
 
     def _last_number(self) -> int:
         """Return the sequence number of the last event that went out; -1 before the first."""
-        event = _object(self._last)
+        return self._number_of(_object(self._last))
+
+    def _number_of(self, event: Json | None) -> int:
         number = event.get("sequence_number") if event is not None else None
         if isinstance(number, int):
             return number

@@ -180,7 +180,10 @@ def _renewed_items(output: list[Json]) -> list[Json]:
 
 
 def _renewed_item(item: Json, names: dict[str, str]) -> Json:
-    renewed = {name: _renamed(name, value, names) for name, value in item.items()}
+    renewed = {**item}
+    for name, value in item.items():
+        if value.__class__ is str and value in names and (name == "id" or name.endswith("_id")):
+            renewed[name] = names[value]
     if renewed.get("id") is None:
         renewed["id"] = _new_id(item["type"])
     if item["type"] == "message":
@@ -194,11 +197,6 @@ def _with_lists(part: Json) -> Json:
         return part
     lists = {name: part.get(name) or [] for name in ("annotations", "logprobs")}
     return {**part, **lists}
-
-
-def _renamed(name: str, value: Any, names: dict[str, str]) -> Any:
-    is_name = name == "id" or name.endswith("_id")
-    return names.get(value, value) if is_name and value.__class__ is str else value
 
 
 def _new_id(known: str) -> str:

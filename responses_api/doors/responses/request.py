@@ -186,7 +186,8 @@ def parse(body: dict[str, Any], size: int, caps: Caps | None = None) -> ModelCal
             "'previous_response_id'.",
             param="input",
         )
-    _check_tools(body.get("tools") or (), "tools")
+    if tools := body.get("tools"):
+        _check_tools(tools, "tools")
     return ModelCall(
         door=NAME,
         model=body["model"],
@@ -291,7 +292,7 @@ def _fit_together(
             of_kind[kind].append(entry)
         elif kind in shapes:
             of_kind[kind] = [entry]
-    return all(fits_each(alike, shapes[kind]) for kind, alike in of_kind.items())
+    return all(map(fits_each, of_kind.values(), map(shapes.__getitem__, of_kind)))
 
 
 def check_item(item: dict[str, Any], at: str) -> str:

@@ -140,6 +140,8 @@ def mapping_of(report: Json, name: str) -> Json:
 
 
 def long_lived(inside: Json) -> int:
+    if "cache_write_tokens_details" not in inside:  # as almost always
+        return 0
     return count(mapping_of(inside, "cache_write_tokens_details"), "ttl_12h_tokens")
 
 

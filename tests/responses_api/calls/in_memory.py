@@ -27,6 +27,7 @@ from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.calls.admission import Admitted
 from responses_api.calls.exchange import Exchange
 from responses_api.calls.progress import Phase
+from responses_api.calls.watchdog import SILENT
 from responses_api.doors.registry import DOORS
 from responses_api.process.interruption import Interruption
 from responses_api.process.registry import Registry
@@ -343,6 +344,12 @@ def _stall(exchange: Exchange, task: Any, client: _Client, services: Any) -> Non
     client.stalls = True
 
 
+def _show_life(exchange: Exchange, task: Any, client: _Client, services: Any) -> None:
+    """Do what the watchdog does where a stream has said nothing for a while."""
+    if exchange.streams and exchange.progress.phase in SILENT:
+        exchange.show_life()
+
+
 def _interrupts(why: Interruption) -> Callable[..., None]:
     return lambda exchange, *_: exchange.interrupt(why)
 
@@ -353,6 +360,7 @@ DEEDS: dict[str, Callable[..., None]] = {
     "client stalls": _stall,
     "server cancels": lambda exchange, task, client, services: task.cancel(),
     "drain": lambda exchange, task, client, services: services.registry.interrupt_all(),
+    "sign of life": _show_life,
     **{
         why.value: _interrupts(why)
         for why in (Interruption.CANCELLED, Interruption.REVOKED, Interruption.RUN_ENDED)

@@ -125,6 +125,17 @@ def test_a_call_is_sent_three_times_at_most(
     assert int(told) == len(seen.posts) or (began_as_stream(seen) and int(told) < len(seen.posts))
 
 
+@each_protocol
+def test_a_sign_of_life_goes_out_before_the_event_after_it(protocol: str) -> None:
+    call = call_of("responses", protocol, stream=True, fault="")
+    for turn in range(2, play(call).turns + 1):
+        seen = play(call, turn, "sign of life")
+        events = [orjson.loads(data) for data in re.findall(rb"data: ({.*})\n", seen.body)]
+        numbers = [event["sequence_number"] for event in events]
+        assert numbers == sorted(numbers), f"in turn {turn}"
+        assert seen.is_whole
+
+
 def moments(turns: int) -> list[int]:
     """Choose among the turns of a call that was left alone, from the first in which it is known to run."""
     every = range(2, turns + 1)
