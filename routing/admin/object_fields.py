@@ -40,7 +40,7 @@ def _lines(label: Label, help_text: Label) -> LinesField:
 
 
 class QuirksField(PartsField):
-    """The ways in which a provider differs from its protocol."""
+    """Takes the ways in which a provider differs from its protocol."""
 
     def __init__(self) -> None:
         usual = _("as usual")
@@ -90,7 +90,7 @@ class QuirksField(PartsField):
 
 
 class ProviderLimitsField(PartsField):
-    """What each credential may do at the provider."""
+    """Takes what each credential may do at the provider."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -109,7 +109,7 @@ class ProviderLimitsField(PartsField):
 
 
 class ConditionsField(PartsField):
-    """The calls that a target is for."""
+    """Takes the calls that a target is for."""
 
     def __init__(self) -> None:
         parts: dict[str, forms.Field] = {

@@ -43,10 +43,10 @@ class Used:
         return cls(**known, cost_nano=figures["cost_nano"] if with_cost else None)
 
     def __add__(self, other: Used) -> Used:
-        added = map(add, _counts(self), _counts(other))
         is_known = self.cost_nano is not None and other.cost_nano is not None
         cost = (self.cost_nano or 0) + (other.cost_nano or 0) if is_known else None
-        return Used(*added, cost)
+        values = (*map(add, _counts(self), _counts(other)), cost)  # what it costs is the last field
+        return Used(*values)
 
     @property
     def tokens(self) -> int:
