@@ -228,6 +228,7 @@ class GuardrailBenchPage(ConsolePage):
             "chosen": chosen,
             "keys": _keys(who, scope),
             "given": request.POST,
+            "may_add": who.may_somewhere("add", Area.GUARDRAILS),
         }
         if request.method == "POST":
             try:

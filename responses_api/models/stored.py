@@ -432,7 +432,7 @@ class WebhookDelivery(TenantOwned):
         )
 
     def __str__(self) -> str:
-        return f"{self.event_type} → {self.endpoint_id}"
+        return f"{self.event_type} → {self.endpoint.url}"
 
 
 class PeriodicJob(models.Model):

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from routing import cache_policy, cache_purge
 from routing.admin import shown, target_panel
 from routing.admin.list_fields import AliasForm
+from routing.admin.object_fields import TargetForm
 from routing.admin.owner import owner
 from routing.managed import ALIASES, TARGETS
 from routing.models import Alias, Target
@@ -69,6 +70,7 @@ class TargetFormSet(TenantFormSet):
 
 class TargetInline(TenantInline):
     model = Target
+    form = TargetForm
     formset = TargetFormSet
     resource = TARGETS
     list_select_related = ("alias", "provider_model__provider")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,12 +18,12 @@ from gateway_project.lib.db import durable_transaction
 from routing import losing, testing
 from routing.admin import shown
 from routing.admin.list_fields import ProviderModelForm
+from routing.admin.object_fields import ProviderForm
 from routing.admin.owner import owner
 from routing.managed import MODELS, PROVIDERS, TARGETS
 from routing.models import Provider, ProviderModel, Target, UpstreamTest
 from routing.reports import upstreams
 from routing.reports.upstreams import ProviderFigures
-from routing.route import Quirks
 from tenants.console.actions import console_action
 from tenants.console.scoped_admin import (
     Deleted,
@@ -36,11 +35,6 @@ from tenants.console.scoped_admin import (
 from tenants.console.scoped_forms import LEFT_BEHIND
 from tenants.console.search import FoundBy
 
-QUIRKS_HELP = (
-    'Known differences, for example {"no_stream_usage": true}. {"translate": true} puts the answers of a '
-    "provider that speaks a dialect into the standard shape, instead of relaying them. All of them: "
-    f"{', '.join(field.name for field in fields(Quirks))}; docs/commands.md explains them at add_provider."
-)
 MAX_TESTS_SHOWN = 20
 
 
@@ -59,6 +53,7 @@ class ProviderList(NarrowedList):
 @admin.register(Provider)
 class ProviderAdmin(TenantModelAdmin):
     resource = PROVIDERS
+    form = ProviderForm
     found_by = FoundBy(names=("name",))
     change_list_template = "admin/routing/provider/change_list.html"
     list_display = (
@@ -93,12 +88,6 @@ class ProviderAdmin(TenantModelAdmin):
     )
     readonly_fields = ("created_at", "tests_shown")
     autocomplete_fields = ("tenant",)
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Explain the quirks here, where a better sentence needs no migration."""
-        if db_field.name == "quirks":
-            kwargs["help_text"] = QUIRKS_HELP
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[NarrowedList]:
         return ProviderList

@@ -6,6 +6,7 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from routing.models import UpstreamTest
 from routing.reports.holding import HeldPrice
@@ -58,7 +59,11 @@ def health_in_words(figures: TargetFigures) -> str:
         return _("its provider is disabled")
     went = figures.traffic
     if went.calls:
-        told = _("%(failed)s of %(calls)s calls of this hour and the last failed")
+        told = ngettext(
+            "%(failed)s of %(calls)s call of this hour and the last failed",
+            "%(failed)s of %(calls)s calls of this hour and the last failed",
+            went.calls,
+        )
         return told % {
             "failed": number_format(went.failed, 0, force_grouping=True),
             "calls": number_format(went.calls, 0, force_grouping=True),

@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from gateway_project.lib.secret import Secret
 from tenants.access.rights import ROLES, Area
 from tenants.console.actions import console_action
+from tenants.console.parts_field import Parts, PartsField, as_they_are
 from tenants.console.scoped_admin import (
     OperatorModelAdmin,
     TenantInline,
@@ -29,14 +30,50 @@ from tenants.console.scoped_admin import (
 )
 from tenants.console.scoped_forms import TenantForm
 from tenants.members import console_address
-from tenants.models import ExternalIdentity, IdentityDomain, IdentityProvider
+from tenants.models import ExternalIdentity, IdentityDomain, IdentityProvider, Membership
 from tenants.sign_in import domains, identities
-from tenants.theme import PasswordInput
+from tenants.theme import LinesField, PasswordInput
 
+Role = Membership.Role
 MOST_ASKED = 5  # each may take some seconds, for which the person waits
 
 
+class GroupRolesField(PartsField):
+    """The role that each group of an identity provider gives: its groups below each role."""
+
+    def __init__(self) -> None:
+        parts = {
+            value: LinesField(label=label, rows=2, help_text="") for value, label in Role.choices
+        }
+        super().__init__(
+            parts,
+            read=_role_of_each,
+            show=_groups_of_each,
+            label=_("Roles of groups"),
+            folded=_("No group gives a role"),
+            help_text=_("The groups that give each role, one a line, as the provider writes them."),
+        )
+
+
+def _role_of_each(groups: Parts) -> dict[str, str]:
+    roles: dict[str, str] = {}
+    for role, names in groups.items():
+        for name in names:
+            if roles.setdefault(name, role) != role:
+                message = gettext("The group %(name)s is given two roles.")
+                raise ValidationError(message % {"name": repr(name)})
+    return roles
+
+
+def _groups_of_each(stored: Any) -> Parts:
+    groups: Parts = {}
+    for name, role in as_they_are(stored).items():
+        groups.setdefault(str(role), []).append(name)
+    return groups
+
+
 class IdentityProviderForm(TenantForm):
+    group_roles = GroupRolesField()
     secret = forms.CharField(
         label=_("Client secret"),
         max_length=10_000,

@@ -252,11 +252,11 @@ class TenantDeletionAdmin(BrowsingAdmin):
 
     @admin.display(description=gettext_lazy("Erased and digested"))
     def erased(self, deletion: TenantDeletion) -> str:
-        return "; ".join(_in_words(deletion.counts)) or "nothing yet"
+        return "; ".join(_in_words(deletion.counts)) or _("nothing yet")
 
     @admin.display(description=gettext_lazy("Left to erase"))
     def left(self, deletion: TenantDeletion) -> str:
-        return "; ".join(_in_words(work.remaining(deletion.tenant))) or "nothing"
+        return "; ".join(_in_words(work.remaining(deletion.tenant))) or _("nothing")
 
 
 def _page_of(deletion: TenantDeletion) -> str:
@@ -264,4 +264,4 @@ def _page_of(deletion: TenantDeletion) -> str:
 
 
 def _in_words(counts: dict[str, int]) -> list[str]:
-    return [f"{count} {work.name_of(label)}" for label, count in counts.items()]
+    return [work.in_words(label, count) for label, count in counts.items()]

@@ -91,6 +91,13 @@ def requests_address(scope: Scope, **changes: object) -> str:
         return query
 
 
+def _why_not(scope: Scope) -> str:
+    """Say why usage is not grouped as was asked, and what to do about it."""
+    if scope.by == "end_user" and scope.tenant is None:
+        return _("Usage by end user is of one tenant: choose it at the top.")
+    return _("Usage cannot be grouped by “%(by)s” here.") % {"by": scope.by[:40]}
+
+
 class UsageScope:
     """Hold what the page and its CSV show of a scope: a grouping and filters that the person may use."""
 
@@ -100,8 +107,7 @@ class UsageScope:
         self.by = scope.by if scope.by in self.groupings else self.groupings[0]
         self.problems = []
         if scope.by and scope.by != self.by:
-            text = _("Usage cannot be grouped by “%(by)s” here.")
-            self.problems.append(text % {"by": scope.by[:40]})
+            self.problems.append(_why_not(scope))
         may = {*self.groupings, *(["end_user"] if tenant is not None else [])}
         self.filters = {n: v for n, v in scope.filters.items() if n in FILTERS and n in may}
         self.unused = [name for name in scope.filters if name not in self.filters]

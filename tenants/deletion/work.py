@@ -16,6 +16,7 @@ from typing import Any
 from django.apps import apps
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils.translation import ngettext
 
 from gateway_project.lib import clock, ids
 from tenants.deletion import asking, people, plan, rows
@@ -156,8 +157,14 @@ def remaining(tenant: Tenant) -> dict[str, int]:
     return found
 
 
-def name_of(label: str) -> str:
-    """Return the name people know a count by."""
+def in_words(label: str, count: int) -> str:
+    """Return a count with the name people know it by."""
     if label == HISTORY:
-        return "entries of the console's history"
-    return str(apps.get_model(label)._meta.verbose_name_plural)
+        text = ngettext(
+            "%(count)s entry of the console's history",
+            "%(count)s entries of the console's history",
+            count,
+        )
+        return text % {"count": count}
+    names = apps.get_model(label)._meta
+    return f"{count} {names.verbose_name if count == 1 else names.verbose_name_plural}"

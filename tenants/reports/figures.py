@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 
 from tenants.billing import histograms
 
@@ -42,10 +43,10 @@ class Used:
         return cls(**known, cost_nano=figures["cost_nano"] if with_cost else None)
 
     def __add__(self, other: Used) -> Used:
-        added = {name: getattr(self, name) + getattr(other, name) for name in _NAMES}
         is_known = self.cost_nano is not None and other.cost_nano is not None
         cost = (self.cost_nano or 0) + (other.cost_nano or 0) if is_known else None
-        return Used(**added, cost_nano=cost)
+        values = (*map(add, _counts(self), _counts(other)), cost)  # what it costs is the last field
+        return Used(*values)
 
     @property
     def tokens(self) -> int:
@@ -82,6 +83,7 @@ class Used:
 
 
 _NAMES = tuple(field.name for field in fields(Used) if field.name != "cost_nano")
+_counts = attrgetter(*_NAMES)
 NOTHING = Used()
 
 

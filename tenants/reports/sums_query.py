@@ -237,12 +237,8 @@ def _run(names: Sequence[str], sql: str, parameters: list[Any]) -> Iterator[_Lin
             cursor.nextset()
         for kind, number, group, *values in cursor.fetchall():
             if any(values):
-                known = dict(zip(names, map(_whole, values), strict=True))
-                yield kind, number, group, {**_NOTHING, **known}
-
-
-def _whole(value: Any) -> int:
-    return int(value or 0)
+                whole = [int(value) if value else 0 for value in values]
+                yield kind, number, group, {**_NOTHING, **dict(zip(names, whole, strict=True))}
 
 
 def _of_largest(query: SumQuery) -> tuple[str, list[Any]]:

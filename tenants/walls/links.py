@@ -104,7 +104,7 @@ class Joined:
     def strays(self) -> str:
         """Return a query for links that lead to another tenant: row, its tenant, and the other's."""
         return (
-            f"SELECT c.{self.keys['c']}, {self.owner}, {self.found} "  # noqa: S608
+            f"SELECT CAST(c.{self.keys['c']} AS text), {self.owner} AS own, {self.found} AS other "  # noqa: S608
             f"FROM {_named(self.tables)} WHERE {' AND '.join(self.conditions)}"
         )
 

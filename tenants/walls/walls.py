@@ -49,15 +49,19 @@ def triggers(vendor: str) -> tuple[Trigger, ...]:
 
 def strays(connection: BaseDatabaseWrapper, limit: int = 20) -> list[str]:
     """Return a sentence for each stored link that leads to another tenant, of rows older than the walls."""
-    found = []
     proven = composites.validated(connection)
+    links = [link for link in walled() if link.label not in proven]
+    # One statement: to ask for each link takes longer than to look at it.
+    asked = " UNION ALL ".join(
+        f"SELECT {place}, s.* FROM ({joined(link).strays()} LIMIT {limit:d}) s"  # noqa: S608
+        for place, link in enumerate(links)
+    )
+    if not asked:
+        return []
     with connection.cursor() as cursor:
-        for link in walled():
-            if link.label in proven:
-                continue
-            cursor.execute(f"{joined(link).strays()} LIMIT {limit:d}")
-            found += [_sentence(link, *row) for row in cursor.fetchall()]
-    return found[:limit]
+        cursor.execute(asked)
+        found = sorted(cursor.fetchall(), key=lambda row: row[0])
+    return [_sentence(links[place], *row) for place, *row in found[:limit]]
 
 
 def _sentence(link: Link, key: object, owner: int | None, other: int) -> str:

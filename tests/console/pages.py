@@ -128,7 +128,6 @@ def provider_form(**fields: Any) -> dict[str, Any]:
         "protocol": "chat",
         "base_url": "https://api.example/v1",
         "auth_kind": "bearer",
-        "quirks": "{}",
         "enabled": "on",
         **fields,
     }

@@ -19,6 +19,7 @@ from gateway_project import model_words
 from tenants.audit import values
 from tenants.console import drawing, pages
 from tenants.models import Invoice
+from tenants.reports import charts
 from tenants.templatetags import figures
 from tests.console.pages import KEPT_BY_US, WRITTEN_BY_US, text, url
 from tests.console.world import World
@@ -191,7 +192,9 @@ def test_numbers_are_written_as_in_german_and_values_for_programs_are_not(
         assert figures.dollars(1_234_560_000_000) == "$1.234,56"
         assert figures.count(1_234_567) == "1.234.567"
         assert drawing.money(1_234_567_890_000) == "$1.234,57"
-        assert 'data-value="1234.5"' in figures.bar_cell(1_234_500_000_000, "nano")
+        bars = (charts.Bar("", "", (1_234_500_000_000,)),)
+        drawn = figures.bar_rows(charts.Chart("", "nano", (), bars, 0), "")
+        assert '<td data-value="1234.5">$1.234,50' in drawn
     address = f"{reverse('admin:usage_csv')}?period=90d"
     german, plain = (
         b"".join(operator.get(address, headers=each).streaming_content)  # type: ignore[attr-defined]

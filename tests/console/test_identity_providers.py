@@ -30,7 +30,7 @@ from tenants.models import (
 )
 from tenants.sign_in import identities, oidc, sessions
 from tests.console import world as worlds
-from tests.console.pages import url
+from tests.console.pages import text, url
 from tests.console.world import World
 from tests.support import identity_provider
 from tests.support.identity_provider import Provider
@@ -290,7 +290,6 @@ def test_a_domain_leads_to_its_tenant_once_an_operator_confirmed_it(
         "name": "Acme",
         "client_id": "console",
         "maximum_role": "developer",
-        "group_roles": "{}",
         "domains-TOTAL_FORMS": "1",
         "domains-INITIAL_FORMS": "0",
         "domains-0-domain": "acme.example",
@@ -329,14 +328,16 @@ def test_owners_give_away_no_more_than_they_have_and_keep_private_networks_to_op
         "client_id": "x",
         "secret": SECRET,
         "maximum_role": "owner",
-        "group_roles": '{"all": "emperor"}',
+        "group_roles_owner": "bosses",
+        "group_roles_viewer": "all\nbosses",
         "allow_private_network": "on",
         "domains-TOTAL_FORMS": "0",
         "domains-INITIAL_FORMS": "0",
     }
     assert admin.post(url(IdentityProvider, "add"), form).status_code == 403
-    assert "is not a role" in owner.post(url(IdentityProvider, "add"), form).content.decode()
-    form["group_roles"] = "{}"
+    refused = text(owner.post(url(IdentityProvider, "add"), form))
+    assert "is given two roles." in refused
+    form["group_roles_viewer"] = "all"
     assert owner.post(url(IdentityProvider, "add"), form).status_code == 302
     row = IdentityProvider.objects.get(name="New")
     assert (row.tenant, row.allow_private_network) == (world.ours.tenant, False)

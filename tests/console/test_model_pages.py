@@ -33,7 +33,7 @@ from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
 from tests.commands.conftest import sandbox as sandbox  # noqa: PLC0414  # a fixture
 from tests.console import world as worlds
-from tests.console.pages import assert_clean, text, url
+from tests.console.pages import alias_form, assert_clean, provider_form, text, url
 from tests.console.world import World
 from tests.support import rows, usage_rows
 
@@ -642,3 +642,80 @@ def test_the_page_explains_what_its_address_or_its_form_asks(world: World, admin
     ):
         page = text(admin.post(address, foreign))
         assert "100 %" not in page
+
+
+def test_quirks_and_limits_of_a_provider_are_ticked_chosen_and_counted(operator: Client):
+    given = {
+        "quirks_no_stream_usage": "on",
+        "quirks_thinking": "adaptive",
+        "quirks_keepalive_seconds": "0",
+        "limits_concurrency": "50",
+    }
+    operator.post(url(Provider, "add"), provider_form(**given))
+
+    row = Provider.objects.get(name="new-provider")
+    assert row.quirks == {
+        "no_stream_usage": True,
+        "thinking": "adaptive",
+        "keepalive_seconds": 0,
+    }
+    assert row.limits == {"concurrency": 50}
+    page = text(operator.get(url(row, "change")))
+    assert '<option value="adaptive" selected>' in page
+    assert 'name="limits_concurrency" value="50"' in page
+
+    operator.post(url(row, "change"), provider_form(limits_concurrency=""))
+    row.refresh_from_db()
+    assert (row.quirks, row.limits) == ({}, {})
+
+
+CONDITIONS: dict[str, Any] = {
+    "input_tokens": {"lte": 8000},
+    "stream": False,
+    "needs": ["tools", "vision"],
+    "budget_used_percent": {"gte": 80},
+    "tags.team": ["search", "ads"],
+    "tags.tier": "gold: 1",
+    "route": "responses",
+    "reasoning_effort": ["high", "xhigh"],
+    "key": "0123456789",
+}
+
+
+def test_the_calls_a_target_is_for_are_chosen_and_stay_when_something_else_is_saved(
+    world: World, operator: Client
+):
+    target = Target.objects.get(alias=world.ours.alias)
+    when = "targets-0-when"
+    row = {"id": target.pk, "position": 0, "provider_model": target.provider_model_id}
+    lines = {
+        "at_most": "8000",
+        "stream": "false",
+        "needs": ["tools", "vision"],
+        "budget_used_percent": "80",
+        "tags": "team: search\nteam: ads\ntier: gold: 1",
+        "route": "responses",
+        "reasoning_effort": "high\nxhigh",
+        "key": "0123456789",
+    }
+    chosen = {f"{when}_{name}": value for name, value in lines.items()}
+    form = {**alias_form(row, name="ours-alias"), "targets-INITIAL_FORMS": 1, **chosen}
+
+    operator.post(url(world.ours.alias, "change"), form)
+
+    target.refresh_from_db()
+    assert target.when == CONDITIONS
+    assert list(target.when) == list(CONDITIONS)
+    page = text(operator.get(url(world.ours.alias, "change")))
+    assert "<summary>Input tokens, at most, Streams, It needs all of" in page
+    assert f'name="{when}_at_most" value="8000"' in page
+
+    del form[f"{when}_at_most"]
+    operator.post(url(world.ours.alias, "change"), form)
+    target.refresh_from_db()
+    assert target.when == {word: CONDITIONS[word] for word in [*CONDITIONS][1:]}
+
+    wrong = {**form, f"{when}_tags": "search", f"{when}_budget_used_percent": "100"}
+    refused = text(operator.post(url(world.ours.alias, "change"), wrong))
+    assert "Budget used, at least %: Ensure this value is less than or equal to 99." in refused
+    assert '<details class="tg-parts-fold" open>' in refused

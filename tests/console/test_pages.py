@@ -425,8 +425,17 @@ def test_a_model_renamed_to_one_the_provider_has_is_refused(world: World, admin:
         (ApiKey, key_form(all_aliases=""), "Choose at least one"),
         (ApiKey, key_form(all_aliases="", aliases=["x"]), "is not a valid value"),
         (ApiKey, key_form(lifetime="31"), "Select a valid choice"),
-        (Provider, provider_form(quirks='{"unknown": 1}'), "Unknown quirk"),
-        (Provider, provider_form(quirks="[]x"), "Enter a valid JSON"),
+        (
+            Provider,
+            provider_form(quirks_keepalive_seconds="601"),
+            "keepalive_seconds: how long a connection may be idle and be used again: Ensure this value is",
+        ),
+        (
+            Provider,
+            provider_form(limits_concurrency="0"),
+            "Calls at the same time: Ensure this value",
+        ),
+        (Provider, provider_form(quirks_thinking="hard"), "Select a valid choice"),
         (Provider, provider_form(name="Not A Name"), "is not a provider name"),
         (Provider, provider_form(base_url="ftp://a"), "is not an http(s) address"),
         (Alias, alias_form(name="not an alias"), "is not an alias"),
@@ -452,7 +461,7 @@ def test_a_model_s_capabilities_are_checked(world: World, admin: Client):
 
 def test_emptied_json_fields_mean_nothing_rather_than_null(world: World, admin: Client):
     admin.post(url(ApiKey, "add"), key_form(scopes=[], allowed_networks=""))
-    admin.post(url(Provider, "add"), provider_form(quirks=""))
+    admin.post(url(Provider, "add"), provider_form(quirks_system_role="", limits_concurrency=""))
 
     key = ApiKey.objects.get(name="new key")
     assert (key.scopes, key.allowed_networks) == ([], [])

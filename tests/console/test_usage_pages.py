@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,9 @@ from routing import model_sync
 from routing.model_sync import NoModelList
 from routing.models import Provider, UpstreamTest
 from tenants.billing import rollups
-from tenants.models import ApiKey, Budget, BudgetWindow, Tenant, UsageRow
+from tenants.models import ApiKey, Budget, BudgetWindow, EndUserDay, Tenant, UsageRow
+from tests.api.callers import of_member
+from tests.commands.running import answer
 from tests.console import world as worlds
 from tests.console.pages import text, url
 from tests.support import usage_rows
@@ -27,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 MOST_QUERIES = 12
 NANO = 10**9
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
@@ -226,3 +229,44 @@ def test_stored_names_are_shown_as_text_and_never_run(tenant: Tenant):
     rows = get(client, "admin:usage_csv", tenant="acme").splitlines()
     assert any("\"'=HYPERLINK(" in row for row in rows)
     assert UsageRow.objects.count() == 2
+
+
+def test_end_users_of_a_tenant_are_told_to_nobody_else_from_rows_and_from_sums(tenant: Tenant):
+    other = Tenant.objects.create(slug="other", name="Other")
+    for who, name in ((tenant, "user-ann"), (other, "user-bob")):
+        for days in (1, 40):  # in the days of rows, and where only sums are read
+            use(who, 24 * days, end_user=name)
+    assert EndUserDay.objects.filter(end_user="user-bob").count() == 2
+    member, api = worlds.staff("owner", tenant), of_member("admin", tenant)
+
+    for days in (20, 60):
+        since = clock.now() - days * DAY
+        shown = {"by": "end_user", "from": f"{since:%Y-%m-%d}"}
+        start = f"{since:%Y-%m-%dT%H:%M:%SZ}"
+        asked = {"group_by": "end_user", "start": start}
+        command = ("show_usage_series", "--tenant=acme", *options(asked))
+        told = [
+            get(member, "admin:usage", **shown),
+            get(member, "admin:usage_csv", **shown),
+            api.get(f"reports/usage?{urlencode(asked)}").content.decode(),
+            json.dumps(answer(*command)),
+        ]
+        seen = [("user-ann" in each, "user-bob" in each) for each in told]
+        assert seen == [(True, False)] * 4
+
+        shown["end_user"] = asked["end_user"] = "user-bob"
+        assert "Nothing was used in this time." in get(member, "admin:usage", **shown)
+        assert "\n20" not in get(member, "admin:usage_csv", **shown)  # no line of any day
+        assert api.get(f"reports/usage?{urlencode(asked)}").json()["groups"] == []
+        assert answer(*command, "--end-user=user-bob")["groups"] == []
+
+    assert "Nothing you may see has the id" in get(member, "admin:search", q="user-b")
+    for name in ("admin:usage", "admin:usage_csv"):
+        query = urlencode({"tenant": "other", "by": "end_user"})
+        assert member.get(f"{reverse(name)}?{query}").status_code == 404
+    question = urlencode({"tenant": other.pk, "group_by": "end_user"})
+    assert api.get(f"reports/usage?{question}").status_code == 404
+
+
+def options(asked: dict[str, str]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]

@@ -17,8 +17,9 @@ import pytest
 
 from tests.e2e.conftest import alone, let_in
 from tests.e2e.person import Person
+from tests.plugins.tiers import by_tier
 from tests.processes.served import Served, eventually, shell
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, promised
 from tests.support.redis_server import PROGRAM, RedisServer
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ _, secret = keys.create(Tenant.objects.get(slug="default"), "streams")
 print(json.dumps([secret.reveal(), console_session.sign_in(User.objects.create_superuser("watcher")).cookie]))
 """
 MOST_STREAMS = 12
+PACE_MS = 200
+# A piece is an event: two lines and an empty one.
+LINES_OF_30_SECONDS = 3 * 30_000 // PACE_MS
+ENDED = re.compile(r"Ended after ([\d,]+) ms: [\d,]+ tokens, ")
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ class Streams:
     def _run(self) -> None:
         body = {
             "model": "sandbox-responses",
-            "input": "[chunks=1000000] [pace=200]",
+            "input": f"[chunks=1000000] [pace={PACE_MS}]",
             "stream": True,
         }
         with httpx.stream(
@@ -136,12 +141,15 @@ def test_calls_of_both_workers_are_seen_and_stopped_beside_an_open_socket(
             page.get_by_text("2 of 2 workers answered.").wait_for()
             person.picture("in-flight-two-workers")
             so_far = streams.pieces
-            eventually(lambda: streams.pieces > so_far + 100)
+            more = by_tier(default=100, ci=100, proof=LINES_OF_30_SECONDS * len(streams))
+            eventually(lambda: streams.pieces > so_far + more)
             assert page.locator("[data-live-status]").inner_text() == "Live"
             for worker in sorted(set(workers.all_inner_texts())):
                 eventually(partial(opens_stop_page, person, worker))
                 page.get_by_role("button", name="Stop it").click()
-                page.get_by_text(re.compile(r"Ended after [\d,]+ ms: [\d,]+ tokens, ")).wait_for()
+                told = ENDED.search(page.get_by_text(ENDED).inner_text())
+                assert told is not None
+                assert int(told[1].replace(",", "")) <= 1_000 * promised(1)
             eventually(lambda: streams.stopped == 2)
         finally:
             streams.end()

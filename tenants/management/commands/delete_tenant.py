@@ -61,4 +61,4 @@ def _progress(deletion: TenantDeletion, left: dict[str, int]) -> CommandResult:
 
 
 def _lines(counts: dict[str, int]) -> str:
-    return "\n".join(f"  {n} {work.name_of(label)}" for label, n in counts.items()) or "  nothing"
+    return "\n".join(f"  {work.in_words(label, n)}" for label, n in counts.items()) or "  nothing"
