@@ -43,7 +43,8 @@ class Customer:
 def insert(rows: Iterable[M]) -> list[M]:
     """Write new rows of one model, past what tells of them."""
     rows = list(rows)
-    return models.QuerySet(type(rows[0])).bulk_create(rows)
+    plain: models.QuerySet[M] = models.QuerySet(type(rows[0]))
+    return plain.bulk_create(rows)
 
 
 @transaction.atomic
