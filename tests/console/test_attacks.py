@@ -82,9 +82,10 @@ def test_no_form_of_the_console_is_taken_from_another_site(world: World):
     tried, wrong = 0, []
     patterns = list(console_patterns())
     assert len(patterns) > 5 * len(admin.site._registry)
-    for place, view in sampled(patterns, default=60, ci=10_000):
-        if getattr(view, "csrf_exempt", False):
-            wrong.append(f"{place} is exempt")
+    wrong += [
+        f"{place} is exempt" for place, view in patterns if getattr(view, "csrf_exempt", False)
+    ]
+    for place, _ in sampled(patterns, default=60, ci=120):
         for headers in ({}, {"origin": "https://evil.example"}):
             answer = browser.post(
                 place, {"post": "yes", "action": "delete_selected"}, headers=headers

@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.plugins.tiers import SEED, TIER, Tier, sampled
+from tests.plugins.tiers import SEED, TIER, Tier, by_tier, sampled
 
 chosen_text: str | None = None
 
@@ -74,8 +74,10 @@ def each_value(function: Any) -> Any:
 
 
 def each_pair(function: Any) -> Any:
-    """Let all but the proof take fewer cases, in which each two values of different axes still meet."""
-    function.reduce = list if TIER is Tier.PROOF else functools.partial(covering, together=2)
+    """Let CI take fewer cases, in which each two values of different axes still meet, and the default fewer
+    still, in which each value of each axis comes; the proof takes all."""
+    met = by_tier(default=1, ci=2, proof=0)
+    function.reduce = functools.partial(covering, together=met) if met else list
     return function
 
 

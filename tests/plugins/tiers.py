@@ -46,9 +46,10 @@ def by_tier(default: T, ci: T, proof: T) -> T:
     return (default, ci, proof)[TIER]
 
 
-def examples(in_ci: int) -> int:
-    """Return how many random examples this run tries of a property that CI tries so often."""
-    return by_tier(max(5, in_ci // 5), in_ci, in_ci * 10)
+def examples(wanted: int) -> int:
+    """Return how many random examples this run tries of a property: the proof ten times as many as wanted,
+    the others a part, since each commit tries others."""
+    return by_tier(max(5, wanted // 12), max(10, wanted // 4), wanted * 10)
 
 
 # How long an example takes says more about the machine than about the code, and how many are thrown away more

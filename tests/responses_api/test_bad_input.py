@@ -35,7 +35,7 @@ HELLO = {"role": "user", "content": "Hello"}
 BODIES: dict[str, Json] = {CHAT: {"messages": [HELLO]}, RESPONSES: {"input": "Hello"}}
 ROUTES = [("POST", CHAT), ("POST", RESPONSES), ("GET", MODELS), ("GET", f"{MODELS}/sandbox-chat")]
 MEGABYTE = 1024 * 1024
-GENERATED = by_tier(default=150, ci=500, proof=10_000)
+GENERATED = by_tier(default=75, ci=200, proof=10_000)
 
 
 @pytest.fixture
@@ -605,7 +605,7 @@ def queries(monkeypatch):
 def test_hostile_credentials_ask_the_database_nothing(connection, acme, queries):
     routes = [("POST", CHAT), ("POST", RESPONSES)] * 4 + [("GET", MODELS), ("GET", f"{MODELS}/x")]
     answers = set()
-    values = sampled(list(hostile_values(acme.secret)), default=800, ci=2_000)
+    values = sampled(list(hostile_values(acme.secret)), default=300, ci=600)
     for number, value in enumerate(values):
         method, path = routes[number % len(routes)]
         name = ("authorization", "x-api-key")[number // len(routes) % 2]
@@ -849,7 +849,7 @@ def broken_pieces(good: bytes) -> list[bytes]:
 def test_no_damaged_body_makes_the_gateway_fail(connection, acme, path):
     connection.credential = acme.headers
     good = orjson.dumps((CHAT_STARTS if path == CHAT else RESPONSES_STARTS)[1])
-    for body in sampled(broken_pieces(good), default=150, ci=500):
+    for body in sampled(broken_pieces(good), default=100, ci=200):
         assert_answers_well(connection, path, body)
 
 
@@ -874,7 +874,7 @@ def test_no_method_makes_the_gateway_fail(connection, acme, method):
 def test_no_address_makes_the_gateway_fail(connection, acme):
     chance = random.Random(4)
     pieces = ADDRESS_PIECES.split()
-    for _ in range(by_tier(default=150, ci=300, proof=5_000)):
+    for _ in range(by_tier(default=75, ci=150, proof=5_000)):
         tail = "".join(chance.choice(pieces) for _ in range(chance.randrange(12)))
         connection.request("GET", f"/v1/{tail}", headers=acme.headers)
         answer = connection.getresponse()

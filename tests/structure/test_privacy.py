@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_OURS = {
     *("_replace", "_asdict", "_fields"),  # of named tuples
     *("_meta", "_default_manager", "_raw_delete", "_registry", "_wrapped"),  # Django
+    *("_fixture_teardown", "_should_reload_connections"),  # what its test cases may do otherwise
     "_request_id",  # the OpenAI SDK
 }
 # What else is read: of other libraries (support/tls.py, budgets/bank.py, lib/test_rounds.py), and where tests
@@ -61,12 +62,19 @@ def _private(tree: ast.Module) -> Iterator[str]:
                 yield node.attr
         elif isinstance(node, ast.ImportFrom):
             yield from (each.name for each in node.names if _is_private(each.name))
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-            ("setattr", "patch.object")
-        ):
+        elif isinstance(node, ast.Call) and _patches(node.func):
             values = (each.value for each in node.args if isinstance(each, ast.Constant))
             names = (value.split(".")[-1] for value in values if isinstance(value, str))
             yield from filter(_is_private, names)
+
+
+def _patches(called: ast.expr) -> bool:
+    """Tell whether it is some `setattr` or `patch.object`; only what may be is written out again."""
+    if isinstance(called, ast.Name):
+        return called.id.endswith("setattr")
+    if not isinstance(called, ast.Attribute) or not called.attr.endswith(("setattr", "object")):
+        return False
+    return ast.unparse(called).endswith(("setattr", "patch.object"))
 
 
 def _is_private(name: str) -> bool:

@@ -3,23 +3,26 @@
 Django's flush sends post_migrate, which looks up the content type and the permissions of every model again:
 a third of a small test's time. Here those two tables are left as `migrate` filled them, so nothing needs to.
 
-Tables are emptied with DELETE, past their triggers: SQLite's, of tables that hold rows, are taken out within
-the flush, and put back at its end; on PostgreSQL a superuser's session heeds none. For any other user they
-are truncated, which makes some four hundred files anew.
+On SQLite only tables that hold rows are emptied, and only their triggers are taken out meanwhile: what
+changes the schema lets every connection read all of it again. Whether a test has changed it the file's own
+count tells, and only then every trigger is looked at. The connection stays open, for the same reason.
 
-What a test left running may write meanwhile: where a deadlock comes of that, the flush is tried again.
+On PostgreSQL a superuser's session heeds no trigger. For any other user tables are truncated, which makes
+some four hundred files anew. What a test left running may write meanwhile: where a deadlock comes of that,
+the flush is tried again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.management.commands import flush
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
-from django.db.backends.sqlite3.base import DatabaseWrapper
+from django.test import TransactionTestCase
 from psycopg.errors import DeadlockDetected
 
 from tenants import triggers
@@ -27,18 +30,79 @@ from tests.support.patience import GIVE_UP_SECONDS
 
 STATIC = frozenset({"django_content_type", "auth_permission"})
 MOST_DEADLOCKS = 5
-GUARDED = sorted({t.table for t in triggers.REGISTRY if t.event == "DELETE"})
 
 
 def flush_quickly() -> None:
-    sqlite: Any = DatabaseWrapper.ops_class
-    for operations in (sqlite, PostgresOperations):
-        _leave_static(operations)
-    _let_through_triggers(sqlite)
+    _leave_static(PostgresOperations)
     _empty_past_triggers(PostgresOperations)
     _outlast_deadlocks(PostgresOperations)
     module: Any = flush
     module.emit_post_migrate_signal = _after_flush
+    _empty_sqlite(TransactionTestCase)
+
+
+def _empty_sqlite(test_case: Any) -> None:
+    flush_all = test_case._fixture_teardown
+
+    def tear_down(self: Any) -> None:
+        if connection.vendor == "sqlite":
+            empty()
+        else:
+            flush_all(self)
+
+    test_case._fixture_teardown = tear_down
+    test_case._should_reload_connections = _is_to_be_opened_again
+
+
+def _is_to_be_opened_again(_: Any) -> bool:
+    return connection.vendor != "sqlite" or not connection.get_autocommit()
+
+
+def empty() -> None:
+    """Take all rows out of a database of SQLite, but those that `migrate` has put there."""
+    global _schema  # noqa: PLW0603 - what is known of the database of this process
+    if _schema is None or _schema.version != _schema_version():
+        triggers.install()
+        _schema = Schema(_schema_version(), _tables())
+    if _delete(_schema.tables):
+        _schema = replace(_schema, version=_schema_version())
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables to be emptied, and what SQLite counted when all their triggers were in place."""
+
+    version: int
+    tables: Sequence[str]
+
+
+_schema: Schema | None = None
+
+
+def _schema_version() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA schema_version")
+        return int(cursor.fetchone()[0])
+
+
+def _tables() -> list[str]:
+    found = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    return sorted(set(found) - STATIC)
+
+
+@transaction.atomic
+def _delete(tables: Sequence[str]) -> bool:
+    """Return whether the schema was changed meanwhile."""
+    held = _that_hold_rows(tables)
+    guards = [t for t in triggers.REGISTRY if t.event == "DELETE" and t.table in held]
+    with connection.cursor() as cursor:
+        for guard in guards:
+            cursor.execute(f'DROP TRIGGER IF EXISTS "{guard.name}"')
+        for name in held:
+            cursor.execute(f'DELETE FROM "{name}"')
+        for guard in guards:
+            cursor.execute(guard.sqlite_sql())
+    return bool(guards)
 
 
 def _leave_static(operations: type[BaseDatabaseOperations]) -> None:
@@ -49,19 +113,6 @@ def _leave_static(operations: type[BaseDatabaseOperations]) -> None:
         return list(flush_sql(self, style, kept, **options))
 
     setattr(operations, "sql_flush", sql_flush)  # noqa: B010 - a method, to the type checker
-
-
-def _let_through_triggers(operations: Any) -> None:
-    flush_sql = operations.sql_flush
-
-    def sql_flush(self: Any, style: Any, tables: Sequence[str], **options: Any) -> list[str]:
-        statements = flush_sql(self, style, tables, **options)
-        held = _that_hold_rows(self.connection.alias, [name for name in GUARDED if name in tables])
-        guards = [t for t in triggers.REGISTRY if t.event == "DELETE" and t.table in held]
-        drops = [f'DROP TRIGGER IF EXISTS "{guard.name}"' for guard in guards]
-        return [*drops, *statements, *(guard.sqlite_sql() for guard in guards)]
-
-    operations.sql_flush = sql_flush
 
 
 def _empty_past_triggers(operations: Any) -> None:
@@ -107,10 +158,8 @@ def _after_flush(verbosity: int, interactive: bool, db: str, **_: Any) -> None:
     triggers.install(db)
 
 
-def _that_hold_rows(using: str, tables: Sequence[str]) -> set[str]:
-    if not tables:
-        return set()
+def _that_hold_rows(tables: Sequence[str]) -> list[str]:
     exist = ", ".join(f'EXISTS (SELECT 1 FROM "{name}")' for name in tables)
-    with connections[using].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(f"SELECT {exist}")
-        return {name for name, holds in zip(tables, cursor.fetchone(), strict=True) if holds}
+        return [name for name, holds in zip(tables, cursor.fetchone(), strict=True) if holds]

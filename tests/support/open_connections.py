@@ -34,7 +34,8 @@ class Opened:
 
     @property
     def is_left(self) -> bool:
-        return self.is_open and not self.thread.is_alive()
+        # In this order: between the two, the thread may close it and end.
+        return not self.thread.is_alive() and self.is_open
 
 
 _opened: list[Opened] = []

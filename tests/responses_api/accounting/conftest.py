@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.db import transaction
 
 from gateway_project.lib import clock
 from gateway_project.sandbox.faults import PREFIX
@@ -22,15 +23,19 @@ DOLLAR = 1_000_000_000
 Rows = Callable[[], list[UsageRow]]
 
 
+@transaction.atomic
 def price(
     provider: str, model: str, *, input_pico: int = INPUT_PICO, output_pico: int = OUTPUT_PICO
 ) -> None:
     """A published cost of a provider's model, which is also what is charged."""
-    version = PriceVersion.objects.create(
-        book=PriceVersion.Book.COST, provider=provider, model=model, effective_from=clock.now()
+    book, begins = PriceVersion.Book.COST, clock.now()
+    version = PriceVersion(book=book, provider=provider, model=model, effective_from=begins)
+    rows.insert([version])
+    per_token = {"input_fresh": input_pico, "output_visible": output_pico}
+    rows.insert(
+        PriceLine(version=version, token_class=name, pico_per_token=pico)
+        for name, pico in per_token.items()
     )
-    for name, pico in (("input_fresh", input_pico), ("output_visible", output_pico)):
-        PriceLine.objects.create(version=version, token_class=name, pico_per_token=pico)
     PriceVersion.objects.filter(pk=version.pk).update(published_at=clock.now())
 
 
@@ -40,6 +45,7 @@ def budget(customer: Customer, amount_nano: int, **fields: Any) -> Budget:
     )
 
 
+@transaction.atomic
 def offer(name: str) -> None:
     """The priced alias `good-chat`, `cut-responses` and so on: what the sandbox plays, and its protocol."""
     played, _, protocol = name.rpartition("-")
@@ -54,10 +60,11 @@ def offer(name: str) -> None:
 @pytest.fixture
 def buyer(gateway: LiveGateway) -> Customer:
     """A tenant, and a provider of each protocol."""
-    ledger.begin_here(gateway)
-    for protocol in rows.PROTOCOLS:
-        rows.provider(protocol, gateway.sandbox.base_url)
-    return rows.customer("buyer")
+    with transaction.atomic():
+        ledger.begin_here(gateway)
+        for protocol in rows.PROTOCOLS:
+            rows.provider(protocol, gateway.sandbox.base_url)
+        return rows.customer("buyer")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ PLAYED = sorted(set(FAULTS) - {"huge-event"})
 # What comes after the answer meets the next call.
 ENDS_WELL = {"reset-keepalive", "trailing-after-done"}
 # So many moments of a call, chosen by the run's seed; the proof takes them all.
-MOMENTS = {Tier.DEFAULT: 3, Tier.CI: 5, Tier.PROOF: 10_000}[TIER]
+MOMENTS = {Tier.DEFAULT: 2, Tier.CI: 3, Tier.PROOF: 10_000}[TIER]
 # How a call ends to which this happens before it is over. That a client stalls is only seen by sending.
 ENDS = {
     "client leaves": ("client_gone", "client_gone"),
@@ -74,7 +74,7 @@ def test_a_fault_ends_a_call_as_it_should(
         assert seen.outcome[1] == code_in_a_stream(protocol, fault)
 
 
-@sample(default=250, ci=500)
+@sample(default=120, ci=240)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -87,7 +87,7 @@ def test_whatever_happens_at_whatever_moment_ends_a_call_once(
     check_moments(call, do)
 
 
-@sample(default=80, ci=140)
+@sample(default=40, ci=80)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -109,7 +109,7 @@ def test_another_target_answers_only_where_there_was_no_output(
         check_moments(call, do)
 
 
-@sample(default=60, ci=120)
+@sample(default=40, ci=80)
 @each_door
 @each_protocol
 @streamed_or_not

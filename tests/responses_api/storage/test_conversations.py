@@ -112,7 +112,7 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
         some += [b'{"role":"user","content":"x","y":%b}' % deep]
     kept = []
     place = "/v1/conversations/" + made(http)
-    for item in sampled(some, default=60, ci=200):
+    for item in sampled(some, default=40, ci=80):
         for path in ("/v1/conversations", f"{place}/items"):
             items = item if chance.random() < 0.1 else b"[%b]" % item
             answer = http.post(path, content=b'{"items":%b,"metadata":{}}' % items)
