@@ -95,9 +95,7 @@ class SocketConnection:
             {"type": "websocket.accept", "headers": [(b"x-request-id", self.id.encode())]}
         )
         self._task = asyncio.current_task(services.loop)
-        self._lifetime = services.loop.call_later(
-            services.socket_limits.lifetime, self._end_of_time
-        )
+        self._lifetime = services.loop.call_later(services.socket_limits.lifetime, self.end_of_time)
         self._know(caller)
         services.registry.sockets.add(self)
         if services.registry.draining:
@@ -194,7 +192,8 @@ class SocketConnection:
     def _revoke(self, error: GatewayError) -> None:
         self._end(ending.revoked(error))
 
-    def _end_of_time(self) -> None:
+    def end_of_time(self) -> None:
+        """Begin no more turns: the connection has lasted as long as any may."""
         self._end(ending.out_of_time(self._services.socket_limits))
 
     def _end(self, why: SocketEnding) -> None:

@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from gateway_project.lib import log
+from gateway_project.lib import clock, log
 from responses_api.models import Guardrail, WebhookEndpoint
 from routing.models import Alias, Provider
 from tenants.console import scoped_admin
@@ -272,6 +272,6 @@ def test_what_django_refuses_as_hostile_is_logged_shortly_and_not_without_end(
         lines = [formatter.format(each) for each in passed]
         assert max(map(len, lines)) < 1_000
         assert "private" not in "".join(lines)
-    monkeypatch.setattr(log.clock, "monotonic", lambda: 1e12)
+    monkeypatch.setattr(clock, "monotonic", lambda: 1e12)
     assert refusals.filter(records[-1])
     assert '"left_out":3' in log.JsonFormatter().format(records[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -23,7 +24,9 @@ from django.urls import reverse
 from gateway_project.lib import clock
 from gateway_project.sandbox import SandboxServer
 from routing import model_sync, side_calls, testing
+from routing.admin.object_fields import QuirksField
 from routing.models import Alias, Credential, Provider, ProviderModel, Target, UpstreamTest
+from routing.route import Quirks
 from routing.upstream import checked_transport
 from tenants.access.access import OPERATOR
 from tenants.billing import rollups
@@ -667,6 +670,10 @@ def test_quirks_and_limits_of_a_provider_are_ticked_chosen_and_counted(operator:
     operator.post(url(row, "change"), provider_form(limits_concurrency=""))
     row.refresh_from_db()
     assert (row.quirks, row.limits) == ({}, {})
+
+
+def test_every_quirk_of_a_provider_can_be_chosen():
+    assert set(QuirksField().parts) == {each.name for each in dataclasses.fields(Quirks)}
 
 
 CONDITIONS: dict[str, Any] = {

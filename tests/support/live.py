@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import uvicorn
 import uvloop
@@ -31,6 +31,7 @@ from responses_api.background import local
 from responses_api.calls import history
 from responses_api.process.interruption import Interruption
 from responses_api.services import Services
+from responses_api.websocket.connection import SocketConnection
 from tenants import revision
 from tenants.revision_watcher import RevisionWatcher
 from tests.support.patience import GIVE_UP_SECONDS, until
@@ -173,6 +174,15 @@ class LiveGateway:
             self._change(socket_limits=socket_limits)
 
         self.call(change)
+
+    def sockets_time_is_over(self) -> None:
+        """End the lifetime of the open WebSockets: a short one would end too early on a busy machine."""
+
+        def end() -> None:
+            for each in self.worker.services.registry.sockets:
+                cast("SocketConnection", each).end_of_time()
+
+        self.call(end)
 
     @property
     def can_store(self) -> bool:

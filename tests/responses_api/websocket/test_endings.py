@@ -66,11 +66,11 @@ def test_an_idle_connection_is_told_when_its_time_is_over(gateway, acme):
 
 @each_protocol
 def test_a_running_response_may_finish_and_no_other_begins(gateway, acme, protocol):
-    gateway.limit_sockets(lifetime=0.2)
     with opened(gateway, acme.headers) as ws:
-        ws.create(f"sandbox-{protocol}", input="[chunks=60] [pace=10]")
+        events = started(ws, f"sandbox-{protocol}", input="[chunks=60] [pace=10]")
         ws.create(f"sandbox-{protocol}")
-        assert ws.response()["status"] == "completed"
+        gateway.sockets_time_is_over()
+        assert grammar.check(events + ws.events())["status"] == "completed"
         for _ in ("the turn that waited", "the connection"):
             assert ws.error()["error"]["code"] == "websocket_connection_limit_reached"
         assert closed(ws)[0] == 1001
@@ -79,11 +79,11 @@ def test_a_running_response_may_finish_and_no_other_begins(gateway, acme, protoc
 
 
 def test_a_response_that_takes_longer_is_ended(gateway, acme, outcomes):
-    gateway.limit_sockets(lifetime=1.0, grace=0.1)
+    gateway.limit_sockets(grace=0.1)
     with opened(gateway, acme.headers) as ws:
-        ws.create(input=LONG)
-        failed = ws.response()
-        assert failed["status"] == "failed"
+        events = started(ws)
+        gateway.sockets_time_is_over()
+        assert grammar.check(events + ws.events())["status"] == "failed"
         assert ws.error()["error"]["code"] == "websocket_connection_limit_reached"
         assert closed(ws)[0] == 1001
     (line,) = [line for line in outcomes() if line["event"] == "call"]

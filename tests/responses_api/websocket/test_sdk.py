@@ -152,13 +152,11 @@ def test_a_bad_key_of_the_sdk(gateway):
 
 
 def test_the_sdk_connects_again_when_a_connections_time_is_over(gateway, client):
-    gateway.limit_sockets(lifetime=2)  # the first answer is there by then, also on a busy machine
     codes: list[int] = []
 
     def reconnecting(event: Any) -> None:
         """Messages that are sent meanwhile wait for the new connection."""
         codes.append(event.close_code)
-        gateway.limit_sockets(lifetime=60)
         connection.response.create(
             model="sandbox-responses", input="After", previous_response_id=first.id
         )
@@ -166,6 +164,7 @@ def test_the_sdk_connects_again_when_a_connections_time_is_over(gateway, client)
     with client.responses.connect(on_reconnecting=reconnecting, initial_delay=0.01) as connection:
         connection.response.create(model="sandbox-responses", input="Before")
         first = answer(last(connection))
+        gateway.sockets_time_is_over()
         assert last(connection).error.code == "websocket_connection_limit_reached"
         second = answer(last(connection))
     assert second.output_text == "You said: After"
