@@ -29,8 +29,12 @@ def pack(body: Json, admitted: Admitted) -> bytes:
         "tokens": admitted.ticket.tokens,
     }
     fields["trace"] = trace_parts.run_headers()
-    if admitted.guarded is not None and (passed := admitted.guarded.guardrails.passed):
-        fields["passed"] = {str(number): revision for number, revision in passed.items()}
+    if admitted.guarded is not None:
+        guardrails = admitted.guarded.guardrails
+        if passed := guardrails.passed:
+            fields["passed"] = {str(number): revision for number, revision in passed.items()}
+        if found := guardrails.found:
+            fields["found"] = found
     return dumps(fields)
 
 
@@ -44,6 +48,8 @@ def unpack(packet: bytes) -> tuple[GenerationRequest, ModelCall, int]:
     request = GenerationRequest(fields["request_id"], RESPONSES, {"headers": headers})
     passed = fields.get("passed", {})  # of external guardrails, which are not asked and paid twice
     request.passed = {int(number): revision for number, revision in passed.items()}
+    # What was masked for good is not found again, and what was asked outside is not asked again.
+    request.found = fields.get("found", {})
     call = responses.parse(fields["body"], fields["size"])
     charged = fields.get("tokens", 0)  # missing in requests queued by versions without limits
     return request, call, charged

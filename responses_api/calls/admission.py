@@ -39,7 +39,8 @@ class GenerationRequest(Struct):
     refused.
 
     `socket` is the id of the WebSocket it came over, `turn` its turn among large bodies;
-    `passed` are the external guardrails that let it through before, by number and revision.
+    `passed` are the external guardrails that let it through before, by number and revision; `found` is what
+    guardrails did to it then, by name.
     """
 
     id: str
@@ -50,6 +51,7 @@ class GenerationRequest(Struct):
     socket: str | None = None
     turn: BodyTurn | None = None
     passed: Mapping[int, int] = {}
+    found: Mapping[str, str] = {}
 
     def end_turn(self) -> None:
         """Let others send their large bodies now."""
@@ -254,6 +256,7 @@ async def _guard(
         ticket.settle(0)
         raise
     if guarded is not None:
+        guarded.guardrails.note(request.found)
         trace_parts.note_checks(began_at, guarded.guardrails.outcome)
     return guarded
 
