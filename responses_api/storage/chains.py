@@ -17,6 +17,7 @@ from gateway_project.lib.errors import RequestTooComplex
 from gateway_project.lib.json import Json
 from gateway_project.lib.structure import TooMuchStructure
 from responses_api.compaction import sealed as compaction
+from responses_api.compaction.request import TRIGGER
 from responses_api.models import Conversation, Status
 from responses_api.storage import reading
 from responses_api.storage.id_shapes import is_row_id
@@ -117,7 +118,8 @@ def check_history(size: int, bodies: Iterable[bytes | memoryview | None], param:
 
 
 def conversation(tenant_id: int, conversation_id: str, until: int | None = None) -> Chain | None:
-    """Return what was said in a conversation of the tenant, up to a position; None if it does not exist."""
+    """Return what was said in a conversation of the tenant, up to a position; None if it does not exist. A
+    request to compact that a client put there is no part of it: only the turn that ends with one obeys it."""
     if not is_row_id(conversation_id):
         return None
     found = Conversation.objects.filter(tenant_id=tenant_id, id=conversation_id)
@@ -136,7 +138,7 @@ def conversation(tenant_id: int, conversation_id: str, until: int | None = None)
     ]
     return Chain(
         root_id="",
-        items=[item for _, item, _ in said],
+        items=[item for _, item, _ in said if kind_of(item) != TRIGGER],
         size=sum(size for *_, size in said),
         until=said[-1][0] + 1 if said else 0,
     )

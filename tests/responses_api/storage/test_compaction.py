@@ -206,6 +206,21 @@ def test_a_trigger_in_the_middle_is_refused(http):
     assert answer.json()["error"]["param"] == "input[0].type"
 
 
+@each_protocol
+def test_a_trigger_in_a_conversation_stops_no_later_turn(http, gateway, protocol):
+    model, trigger = f"sandbox-{protocol}", {"type": "compaction_trigger"}
+    talk = http.post("/conversations", json={"items": [*CONVERSATION, trigger]}).json()["id"]
+    http.post(f"/conversations/{talk}/items", json={"items": [trigger]}).raise_for_status()
+
+    first = create(http, model, input="What was it?", conversation=talk)
+    create(http, model, input="And now?", previous_response_id=first["id"])
+
+    assert kinds(first["output"]) == ["message"]
+    for call in gateway.sandbox.calls:
+        assert "compaction_trigger" not in str(call.body)
+        assert "heron" in str(call.body)
+
+
 LONG = "All work and no play makes Jack a dull boy. " * 200
 
 
