@@ -46,5 +46,21 @@ def move(annotation: Json, shifts: Sequence[Shift]) -> Json | None:
     return {**annotation, "start_index": start + by, "end_index": end + by}
 
 
+def without_dropped(annotation: Json, dropped: Sequence[Shift]) -> Json:
+    """Return an annotation as it fits the text without what was dropped from it."""
+    start, end = annotation.get("start_index"), annotation.get("end_index")
+    if not dropped or start.__class__ is not int or end.__class__ is not int:
+        return annotation
+    return {**annotation, "start_index": _left(start, dropped), "end_index": _left(end, dropped)}
+
+
+def _left(place: int, dropped: Sequence[Shift]) -> int:
+    """Return how much is left of the text before a place."""
+    behind = bisect_right(dropped, place, key=_end)
+    if behind < len(dropped) and dropped[behind].start < place:
+        place = dropped[behind].start
+    return place + (dropped[behind - 1].moves if behind else 0)
+
+
 def _end(shift: Shift) -> int:
     return shift.end

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from gateway_project.lib.json import Json
 from responses_api.guardrails.hits import Hit
-from responses_api.guardrails.shifts import Shift, end_of, move
+from responses_api.guardrails.shifts import Shift, end_of, move, without_dropped
 from routing.protocols.shared.deltas import Delta, Reasoning, Refusal, Text, ToolCall
 
 Words = Text | Refusal | Reasoning
@@ -21,10 +21,13 @@ Report = Callable[[list[Hit], str], None]
 
 
 class TextWindow(Protocol):
-    """One text on its way: what is let go, what was replaced, and how much of it was let go."""
+    """One text on its way: what is let go, what was replaced or dropped, and how much of it was let go."""
 
     @property
     def edits(self) -> Sequence[Shift]: ...
+
+    @property
+    def dropped(self) -> Sequence[Shift]: ...
 
     @property
     def released(self) -> int: ...
@@ -167,9 +170,10 @@ class TextBlocks:
         waiting: list[Json] = []
         ready: list[Json] = []
         for annotation in block.annotations:
-            if waiting or (not is_last and end_of(annotation) > released):
+            left = without_dropped(annotation, block.window.dropped)
+            if waiting or (not is_last and end_of(left) > released):
                 waiting.append(annotation)
-            elif (moved := move(annotation, block.window.edits)) is not None:
+            elif (moved := move(left, block.window.edits)) is not None:
                 ready.append(moved)
         block.annotations = waiting
         return tuple(ready)

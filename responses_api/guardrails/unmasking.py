@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.shifts import Shift
@@ -11,6 +13,7 @@ class UnmaskingWindow:
     """One text on its way; what may be the beginning of a mask is held."""
 
     __slots__ = ("_masks", "_text", "edits", "released")
+    dropped: Sequence[Shift] = ()
 
     def __init__(self, masks: Masks) -> None:
         self._masks = masks

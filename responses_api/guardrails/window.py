@@ -5,7 +5,7 @@
 2. Every match that begins before it is certain. Up to there the text is let go, matches replaced.
 3. The last character that was let go is kept, because an expression may look at it (`\\b`).
 4. What cannot be seen is no part of a width, so it could be held without end. Where more is held than
-   `MOST_HELD`, it goes: it is not let go either.
+   `MOST_HELD`, it goes: it is not let go either. Places are of the text without it, but for `dropped`.
 
 However a text is cut into pieces, what is let go is the same; a text as a whole is one piece.
 """
@@ -35,7 +35,7 @@ class Edit(Shift):
 
 class HoldBackWindow:
     """One text on its way. `edits` are the places that were replaced, `released` is how much of the text was
-    let go."""
+    let go, `dropped` where characters of the text as it came were left out."""
 
     __slots__ = (
         "_continues",
@@ -46,6 +46,7 @@ class HoldBackWindow:
         "_start",
         "_state",
         "_text",
+        "dropped",
         "edits",
     )  # fmt: skip
 
@@ -60,6 +61,7 @@ class HoldBackWindow:
         self._covered = 0  # up to here the text was replaced, in the whole text
         self._continues: Alphabet | None = None
         self.edits: list[Edit] = []
+        self.dropped: list[Shift] = []
 
     @property
     def held(self) -> int:
@@ -137,6 +139,7 @@ class HoldBackWindow:
     def _drop_unseen(self) -> None:
         """Drop what cannot be seen of what is held: nothing else can be so long."""
         text, start = self._text, self._start
+        self._note_unseen(text, start)
 
         def unseen(end: int) -> int:
             return sum(not folding.fold(char) for char in text[start:end])
@@ -145,3 +148,15 @@ class HoldBackWindow:
         resume = self._state.resume
         self._state.resume = {rule: at - unseen(start + at) for rule, at in resume.items()}
         self._text = text[:start] + "".join(filter(folding.fold, text[start:]))
+
+    def _note_unseen(self, text: str, start: int) -> None:
+        """Note where what goes now stood in the text as it came: behind all that went before."""
+        dropped = self.dropped
+        came = self._origin - (dropped[-1].moves if dropped else 0)
+        for at in range(start, len(text)):
+            if folding.fold(text[at]):
+                continue
+            if dropped and dropped[-1].end == came + at:
+                dropped[-1].end += 1
+            else:
+                dropped.append(Shift(came + at, came + at + 1, 0, dropped[-1] if dropped else None))

@@ -97,6 +97,27 @@ def test_annotations_move_with_their_text_and_go_where_it_was_replaced():
     assert told[-1] == {"type": "file_citation", "filename": "[EMAIL]", "index": 3}
 
 
+@cases("size", [300, 701, 20_000])
+def test_annotations_move_with_what_is_dropped_because_it_cannot_be_seen(size: int):
+    hidden = "\u200b" * 5_000
+    said = f"forb{hidden}id{hidden}den says x, forb{hidden}ears y, a@b.co says z."
+    marks = [
+        {"type": "url_citation", "start_index": said.index(end) - 6, "end_index": said.index(end)}
+        for end in (",", ", a", ".co", ".")
+    ]
+    marks[-1] = {"type": "url_citation", "start_index": len(said) - 2, "end_index": len(said) - 1}
+    answer = Answer(MASK)
+    for n in range(0, len(said), size):
+        answer.say(said[n : n + size])
+    answer.say(*(Text("t", "", (mark,)) for mark in marks))
+    answer.end()
+    assert answer.text.replace("\u200b", "") == "[REDACTED] says x, forbears y, [EMAIL] says z."
+    told = [mark for one in answer.passed if isinstance(one, Text) for mark in one.annotations]
+    assert [answer.text[mark["start_index"] : mark["end_index"]] for mark in told] == [
+        "says x", "ears y", "z",
+    ]  # fmt: skip
+
+
 def test_what_only_watches_changes_and_holds_nothing():
     given: list[Delta] = [
         Text("t", "a@b", (), ({"token": "a"},)), Text("t", ".co"), Reasoning("r", "forbidden", sealed="x"),
