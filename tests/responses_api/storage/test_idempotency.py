@@ -299,13 +299,27 @@ def without_keepalives(stream: bytes) -> bytes:
     return b"\n\n".join(e for e in events if not e.startswith((b":", b"event: keepalive")))
 
 
-def test_signs_of_life_are_no_part_of_the_answer(gateway, acme):
+def test_signs_of_life_are_no_part_of_the_answer(gateway, acme, monkeypatch):
+    transport, may_begin = gateway.worker.services.transport, threading.Event()
+    usual = transport.post
+
+    async def held(*given: Any, **more: Any) -> Any:
+        answer = await usual(*given, **more)
+        await asyncio.to_thread(may_begin.wait, GIVE_UP_SECONDS)
+        return answer
+
+    monkeypatch.setattr(transport, "post", held)
     gateway.limit(commit=0.05, keepalive=0.05)
-    first = streaming(gateway, acme, "[wait=800] Hi").answer()
-    again = streaming(gateway, acme, "[wait=800] Hi").answer()
+    owner = streaming(gateway, acme, "Hi")
+    owner.wait_for(b"event: keepalive")
+    may_begin.set()
+    first = owner.answer()
+    gateway.limit(commit=60.0, keepalive=60.0)  # what is kept is looked up in silence
+    again = streaming(gateway, acme, "Hi").answer()
 
     assert b"event: keepalive" in first.body
     assert again.body == without_keepalives(first.body)
+    assert len(gateway.sandbox.calls) == 1
 
 
 @pytest.mark.persistence
