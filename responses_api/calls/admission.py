@@ -91,9 +91,12 @@ class Admitted(Struct, frozen=True):
     @property
     def reply_headers(self) -> dict[str, str]:
         """Return what an answer's headers tell of its admission."""
-        if self.guarded is None:
-            return self.ticket.headers
-        return {**self.ticket.headers, **self.guarded.guardrails.headers()}
+        return {**self.ticket.headers, **self.guardrail_headers}
+
+    @property
+    def guardrail_headers(self) -> dict[str, str]:
+        """Return what an answer or an error tells of what guardrails changed so far."""
+        return {} if self.guarded is None else self.guarded.guardrails.headers()
 
     @property
     def guardrail_outcome(self) -> str:

@@ -438,7 +438,12 @@ class Exchange:
         self._settle(status, error.code, error.http_status, error)
         if is_unsent:
             write_refusal(self._services, self._admitted, error)
-        error.told = {**self._costs.charge_headers(), **self._dispatch.headers()}
+        told_of_guardrails = self._admitted.guardrail_headers
+        error.told = {
+            **told_of_guardrails,
+            **self._costs.charge_headers(),
+            **self._dispatch.headers(),
+        }
         self._dispatch.close()
         out = await self._last_word(error)
         try:
