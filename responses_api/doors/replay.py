@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from gateway_project.lib.json import Json
 from responses_api.doors.shapes import ModelCall
 from responses_api.stream.answer_charge import AnswerCharge
@@ -79,6 +81,17 @@ class Places:
 def without(body: Json, names: frozenset[str]) -> Json:
     """Return a body without these fields."""
     return {name: value for name, value in body.items() if name not in names}
+
+
+def is_whole_json(arguments: Any) -> bool:
+    """Tell whether a call's arguments are all there: JSON, or nothing for a function that takes none."""
+    if not isinstance(arguments, str):
+        return False
+    try:
+        orjson.loads(arguments or "{}")
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def is_hosted(tools: Any) -> bool:

@@ -11,7 +11,7 @@ from gateway_project.sandbox.faults import PREFIX
 from gateway_project.sandbox.reply import Scripted
 from tenants.models import Tenant
 from tests.api.callers import of_operator
-from tests.plugins.cases import cases
+from tests.plugins.cases import cases, each_pair
 from tests.support import guardrails, ledger, rows
 from tests.support.client import PATHS, client_of, question
 from tests.support.live import LiveGateway
@@ -72,6 +72,7 @@ def show_upstreams(customer: Customer, *, shows: bool) -> None:
     Tenant.objects.filter(pk=customer.tenant.pk).update(shows_upstreams=shows)
 
 
+@each_pair
 @cases("shows", [True, False], ids=["shown", "hidden"])
 @cases("door", list(PATHS))
 @cases("form", FORMS)

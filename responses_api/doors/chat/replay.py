@@ -18,6 +18,7 @@ from responses_api.doors.replay import (
     Places,
     Replay,
     is_hosted,
+    is_whole_json,
     logged_pieces,
     pieces,
     without,
@@ -50,6 +51,7 @@ class KeptMessage(Struct):
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[KeptCall] | None = None
+    function_call: KeptCalled | None = None
     audio: None = None
 
 
@@ -111,13 +113,15 @@ def _is_whole(answer: Json) -> bool:
     message = completion.choices[0].message
     calls = message.tool_calls or []
     said = message.content or message.refusal or calls
-    called = answer["choices"][0]["message"].get("function_call")
+    called = message.function_call
+    if called is not None and not is_whole_json(called.arguments or ""):
+        return False
     return bool(said or called) and all(map(_is_known, calls))
 
 
 def _is_known(call: KeptCall) -> bool:
     if call.type == "function":
-        return call.function is not None and call.function.arguments is not None
+        return call.function is not None and is_whole_json(call.function.arguments)
     return call.custom is not None and call.custom.input is not None
 
 

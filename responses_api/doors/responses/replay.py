@@ -16,6 +16,7 @@ from responses_api.doors.replay import (
     Places,
     Replay,
     is_hosted,
+    is_whole_json,
     logged_pieces,
     pieces,
     without,
@@ -128,7 +129,7 @@ def _is_known(item: KeptItem) -> bool:
         return False
     match item.type:
         case "function_call":
-            return item.arguments is not None
+            return is_whole_json(item.arguments)
         case "custom_tool_call":
             return item.input is not None
         case "message" | "reasoning":

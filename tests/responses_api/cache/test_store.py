@@ -17,10 +17,13 @@ from responses_api.cache.table import AnswerPlace
 from responses_api.models import CachedAnswer
 from routing import cache_purge
 from routing.models import Alias
+from tenants.access.access import OPERATOR
+from tenants.deletion import asking, work
 from tenants.keys import keys
 from tenants.keys.encryption import keyring
 from tenants.models import ApiKey, Tenant
 from tests.responses_api.cache.conftest import cached, keeps
+from tests.support import rows
 from tests.support.patience import until
 from tests.support.rows import Customer
 
@@ -133,8 +136,8 @@ def test_expired_and_purged_answers_and_those_of_deleted_aliases_are_erased(acme
     alias = Alias.objects.get(name="sandbox-chat")
     gone = Alias.objects.create(name="gone")
     write(acme, an_entry(), an_entry(), an_entry(), an_entry())
-    rows = CachedAnswer.objects.order_by("key")
-    keys_of = [row.key for row in rows]
+    kept_rows = CachedAnswer.objects.order_by("key")
+    keys_of = [row.key for row in kept_rows]
     CachedAnswer.objects.filter(key=keys_of[0]).update(
         expires_at=clock.now() - timedelta(seconds=1)
     )
@@ -192,3 +195,24 @@ def test_memory_holds_no_more_than_it_may_and_drops_what_was_used_last():
     assert memory.size == 3 * entry.size
     memory.put(b"e", an_entry("x" * 10**6))
     assert memory.size <= 3 * entry.size
+
+
+def test_a_deleted_tenants_answers_are_erased_and_another_of_its_name_is_given_none(
+    ask, gateway, kept, forget
+):
+    keeps("sandbox-chat", cache_scope="tenant")
+    gateway.catch_up()
+    ask("chat")
+    forget()
+    assert cached(ask("chat")) == "hit"  # and it is at hand again
+    asking.ask(kept.tenant, OPERATOR, typed_slug="acme")
+    for _ in work.erase_tenants():
+        pass
+    assert work.remaining(kept.tenant) == {}
+    assert not CachedAnswer.objects.exists()
+
+    new = rows.customer("acme")
+    gateway.catch_up()
+
+    assert cached(ask("chat", by=new)) == "miss"
+    assert len(gateway.sandbox.calls) == 2
