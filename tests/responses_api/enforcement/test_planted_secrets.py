@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -9,10 +12,10 @@ import pytest
 
 from gateway_project.sandbox.reply import Scripted
 from responses_api.guardrails import folding
-from tests.plugins.cases import cases
+from tests.plugins.cases import cases, each_value
 from tests.responses_api.enforcement.test_surfaces import DATA, ITEMS, PLANTED
 from tests.support import guardrails, rows
-from tests.support.client import Json, client_of
+from tests.support.client import PATHS, Json, ask, client_of
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 
@@ -22,9 +25,11 @@ SECRET = "sk-\u200bant-abcd\u00adefghij\uff10123"
 ASKED = (
     "input as text", "part of a message", "instructions", "system message", "assistant message",
     "refusal", "reasoning summary", "arguments of a call", "result of a call", "parts of a result",
-    "input of a custom tool", "result of a custom tool", "name of a file", "definition of a tool",
-    "parameters of a tool", "result of an MCP call", "schema of the answer", "metadata",
+    "input of a custom tool", "result of a custom tool", "name of a file", "text of a file",
+    "definition of a tool", "parameters of a tool", "result of an MCP call", "schema of the answer",
+    "metadata",
 )  # fmt: skip
+FILE = base64.b64encode(f"a file with {SECRET} in it".encode()).decode()
 PLACE = {"output_index": 0, "item_id": "x_1", "content_index": 0}
 LOGPROBS = [{"token": SECRET, "logprob": -1.0, "bytes": [], "top_logprobs": []}]
 
@@ -122,7 +127,8 @@ def acme(gateway: LiveGateway, acme: Customer) -> Customer:
 
 
 def plain(raw: bytes) -> str:
-    """Return JSON as it reads where nothing hides: without escapes, in its plain form."""
+    """Return JSON as it reads where nothing hides: without escapes, in its plain form, with files opened."""
+    raw = re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]+", lambda found: base64.b64decode(found[0]), raw)
     return folding.plain(raw.decode().replace("\\u200b", "").replace("\\u00ad", ""))
 
 
@@ -132,17 +138,78 @@ def test_a_secret_in_a_request_reaches_no_provider(
 ):
     body = orjson.dumps({"model": "sandbox-responses", "store": False, **ITEMS[surface]})
     with client_of(gateway, acme) as http:
-        planted = body.decode().replace(PLANTED, SECRET)
+        planted = body.decode().replace(PLANTED, SECRET).replace(DATA, FILE)
         answer = http.post("/responses", content=planted.encode())
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-tollgate-guardrails"] == "secrets=masked"
     (call,) = gateway.sandbox.calls
-    assert PLAIN[-10:] not in plain(orjson.dumps(call.body)), surface
+    sent = plain(orjson.dumps(call.body))
+    assert PLAIN[-10:] not in sent, surface
+    assert "[API_KEY]" in sent, surface
     assert PLAIN[-10:] not in plain(answer.content)
 
 
-def lies(gateway: LiveGateway, surface: str) -> None:
-    """Have `lie` and `lie-stream` answer with the secret."""
+# The same of the other protocols: a message and its deltas, and a block of content and its deltas.
+CALL = {"id": "c1", "type": "function"}
+ARGUMENTS = orjson.dumps({"q": SECRET}).decode()
+
+
+def _called(name: str, *arguments: str) -> tuple[Json, list[Json]]:
+    whole = {**CALL, "function": {"name": name, "arguments": "".join(arguments)}}
+    begun = {"index": 0, **CALL, "function": {"name": name, "arguments": ""}}
+    pieces = [{"index": 0, "function": {"arguments": piece}} for piece in arguments]
+    return {"tool_calls": [whole]}, [{"tool_calls": [each]} for each in (begun, *pieces)]
+
+
+CITED = {"type": "url_citation", "url_citation": {
+    "title": SECRET, "url": "https://x.test", "start_index": 0, "end_index": 1,
+}}  # fmt: skip
+COMPLETIONS: dict[str, tuple[Json, list[Json]]] = {
+    "text": ({"content": SECRET}, [{"content": char} for char in SECRET]),
+    "title of an annotation": (
+        {"content": "x", "annotations": [CITED]},
+        [{"content": "x"}, {"annotations": [CITED]}],
+    ),
+    "refusal": ({"refusal": SECRET}, [{"refusal": char} for char in SECRET]),
+    "reasoning": (
+        {"reasoning_content": SECRET, "content": "x"},
+        [*({"reasoning_content": char} for char in SECRET), {"content": "x"}],
+    ),
+    "arguments of a call": _called("f", '{"q":"', *SECRET, '"}'),
+    "name of a call": _called(SECRET, "{}"),
+}
+BLOCKS: dict[str, tuple[Json, list[Json]]] = {
+    "text": (
+        {"type": "text", "text": SECRET},
+        [{"type": "text_delta", "text": char} for char in SECRET],
+    ),
+    "reasoning": (
+        {"type": "thinking", "thinking": SECRET, "signature": "s"},
+        [{"type": "thinking_delta", "thinking": char} for char in SECRET],
+    ),
+    "arguments of a call": (
+        {"type": "tool_use", "id": "c1", "name": "f", "input": {"q": SECRET}},
+        [
+            {"type": "input_json_delta", "partial_json": piece}
+            for piece in ('{"q":"', *SECRET, '"}')
+        ],
+    ),
+    "name of a call": (
+        {"type": "tool_use", "id": "c1", "name": SECRET, "input": {}},
+        [{"type": "input_json_delta", "partial_json": "{}"}],
+    ),
+}
+Bodies = tuple[bytes, list[bytes]]  # a whole answer, and its stream
+
+
+def events_of(events: list[Json]) -> list[bytes]:
+    return [
+        b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+        for event in events
+    ]
+
+
+def as_response(surface: str) -> Bodies:
     item, deltas = ANSWERED[surface]
     item = {"id": "x_1", "status": "completed", **item}
     bare: Json = {"id": "resp_x", "object": "response", "created_at": 1, "model": "m", "output": []}
@@ -162,37 +229,91 @@ def lies(gateway: LiveGateway, surface: str) -> None:
         {"type": "response.output_item.done", "output_index": 0, "item": item},
         {"type": "response.completed", "response": whole},
     ]
-    chunks = [
-        b"event: %b\ndata: %b\n\n"
-        % (event["type"].encode(), orjson.dumps({**event, "sequence_number": n}))
-        for n, event in enumerate(events)
+    numbered = [{**event, "sequence_number": n} for n, event in enumerate(events)]
+    return orjson.dumps(whole), events_of(numbered)
+
+
+def as_completion(surface: str) -> Bodies:
+    message, deltas = COMPLETIONS[surface]
+    reason = "tool_calls" if "tool_calls" in message else "stop"
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    about = {"id": "x", "created": 1, "model": "m"}
+    message = {"role": "assistant", "content": None, **message}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    whole = {**about, "object": "chat.completion", "choices": [choice], "usage": usage}
+    about["object"] = "chat.completion.chunk"
+    choices = [{"index": 0, "delta": {"role": "assistant", **delta}} for delta in deltas]
+    end = {"index": 0, "delta": {}, "finish_reason": reason}
+    chunks: list[Json] = [{**about, "choices": [each]} for each in (*choices, end)]
+    chunks.append({**about, "choices": [], "usage": usage})
+    stream = [b"data: %b\n\n" % orjson.dumps(chunk) for chunk in chunks]
+    return orjson.dumps(whole), [*stream, b"data: [DONE]\n\n"]
+
+
+def as_anthropic_message(surface: str) -> Bodies:
+    block, deltas = BLOCKS[surface]
+    reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
+    about: Json = {"id": "msg_x", "type": "message", "role": "assistant", "model": "m"}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    ended = {"stop_reason": reason, "stop_sequence": None}
+    whole = {**about, "content": [block], **ended, "usage": usage}
+    empty: Json = {"text": "", "thinking": "", "signature": "", "input": {}}
+    begun = {name: empty.get(name, value) for name, value in block.items()}
+    opening = {**about, "content": [], "stop_reason": None, "usage": usage}
+    events: list[Json] = [
+        {"type": "message_start", "message": opening},
+        {"type": "content_block_start", "index": 0, "content_block": begun},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ended, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
     ]
-    as_json = Scripted(content_type="application/json", chunks=(orjson.dumps(whole),))
+    return orjson.dumps(whole), events_of(events)
+
+
+PROTOCOLS: dict[str, tuple[dict[str, Any], Callable[[str], Bodies]]] = {
+    "responses": (ANSWERED, as_response),
+    "chat": (COMPLETIONS, as_completion),
+    "anthropic": (BLOCKS, as_anthropic_message),
+}
+ANSWERS = [
+    pytest.param(protocol, surface, id=f"{protocol}-{surface}")
+    for protocol, (surfaces, _) in PROTOCOLS.items()
+    for surface in surfaces
+]
+# What has no place in a chat completion goes; log probabilities go wherever a text may be changed.
+NOWHERE_IN_CHAT = {"result of an MCP call", "item that nobody knows", "search"}
+
+
+def lies(gateway: LiveGateway, protocol: str, surface: str) -> None:
+    """Have `lie` and `lie-stream` answer with the secret."""
+    whole, stream = PROTOCOLS[protocol][1](surface)
+    as_json = Scripted(content_type="application/json", chunks=(whole,))
     gateway.call(lambda: gateway.sandbox.script("lie", as_json))
-    gateway.call(lambda: gateway.sandbox.script("lie-stream", Scripted(chunks=chunks)))
-    up = rows.provider("responses", gateway.sandbox.base_url, "lying")
+    gateway.call(lambda: gateway.sandbox.script("lie-stream", Scripted(chunks=stream)))
+    up = rows.provider(protocol, gateway.sandbox.base_url, "lying")
     for name in ("lie", "lie-stream"):
         rows.alias(name, (up, name))
 
 
-@cases("surface", ANSWERED)
+@each_value
+@cases("door", list(PATHS))
+@cases(("protocol", "surface"), ANSWERS)
 def test_a_secret_in_an_answer_reaches_no_client(
-    gateway: LiveGateway, acme: Customer, surface: str
+    gateway: LiveGateway, acme: Customer, door: str, protocol: str, surface: str
 ):
-    lies(gateway, surface)
-    with client_of(gateway, acme) as http:
-        for model, is_stream in (("lie", False), ("lie-stream", True)):
-            answer = http.post(
-                "/responses", json={"model": model, "input": "Hi", "stream": is_stream}
-            )
-            assert answer.status_code == 200, answer.text
-            assert '"status":"completed"' in answer.text, (model, answer.text)
-            assert PLAIN[-10:] not in plain(answer.content), model
-            has_text = surface != "log probabilities"
-            assert ("[API_KEY]" in answer.text) is has_text, (model, answer.text)
+    lies(gateway, protocol, surface)
+    for model, is_stream in (("lie", False), ("lie-stream", True)):
+        answer = ask(gateway, door, acme, model, stream=is_stream)
+        assert answer.status_code == 200, answer.text
+        end = '"status":"completed"' if door == "responses" else '"finish_reason":"'
+        assert end in answer.text, (model, answer.text)
+        assert PLAIN[-10:] not in plain(answer.content), model
+        gone = {"log probabilities"} | (NOWHERE_IN_CHAT if door == "chat" else set())
+        assert ("[API_KEY]" in answer.text) is (surface not in gone), (model, answer.text)
 
 
 def test_no_surface_is_left_out():
     assert len(ASKED) + len(ANSWERED) >= 20
     assert set(ASKED) <= set(ITEMS)
-    assert DATA  # the text of a file travels encoded, and is looked at in test_surfaces.py
+    assert set(COMPLETIONS) | set(BLOCKS) <= set(ANSWERED)
