@@ -1,4 +1,4 @@
-"""What policies did to a call is told alike at each door: whole, streamed, in an error, from the cache."""
+"""Policies tell what they did alike at each door: whole, streamed, in an error, and from the cache."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def policy_headers(headers: Any) -> dict[str, str]:
 
 
 def expected(form: str, *, is_hit: bool, shows: bool, asks: bool = True) -> dict[str, str]:
-    """What docs/routing.md, docs/guardrails.md and docs/cache.md say."""
+    """Return what docs/routing.md, docs/guardrails.md and docs/cache.md say."""
     told = {GUARDRAILS: "words=masked"}
     if is_hit:
         return {**told, CACHE: "hit", AGE: "some"}

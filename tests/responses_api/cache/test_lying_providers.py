@@ -1,4 +1,4 @@
-"""What a provider says wrongly of its answer, and answers that are no whole ones, beside the cache."""
+"""Providers that miscount their answers, or end them before they are whole, beside the cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway_project.sandbox.reply import Scripted
+from gateway_project.sandbox.reply import EVENT_STREAM, Scripted
 from routing.models import Provider
 from tenants.models import UsageRow
 from tenants.token_classes import TOKEN_CLASSES
@@ -125,9 +125,8 @@ def lie(
 ) -> str:
     """Have the upstream answer so from now on; return the name of an alias that keeps its answers."""
     body = BODIES[protocol](usage_of(protocol, told), end, form)
-    kind = {"content_type": "application/json"} if form == "json" else {}
-    is_cut = end == "cut"
-    reply = Scripted(chunks=body, end="cut" if is_cut else "clean", **kind)
+    kind = "application/json" if form == "json" else EVENT_STREAM
+    reply = Scripted(chunks=body, end="cut" if end == "cut" else "clean", content_type=kind)
     gateway.call(lambda: gateway.sandbox.script("lie", reply))
     provider = Provider.objects.get(name=f"sandbox-{protocol}")
     rows.alias("lies", (provider, "lie"), cache_seconds=600)

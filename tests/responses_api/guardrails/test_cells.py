@@ -75,7 +75,7 @@ class Cell:
 
     @property
     def found(self) -> str:
-        """What the guardrail looks for; empty if that is no text."""
+        """Return what the guardrail looks for; empty if that is no text."""
         return TEXTS[self.kind][1] if self.kind in TEXTS else ""
 
     @property
@@ -152,10 +152,11 @@ def _with_a_developer(door: str) -> Json:
 
 
 def moderate(question: Json) -> Json:
-    results = [{"flagged": "apples" in text} for text in question["input"]]
-    for each in results:
-        each |= {"categories": {"fruit": each["flagged"]}, "category_scores": {"fruit": 0.5}}
-    return {"results": results}
+    def result(is_found: bool) -> Json:
+        scores = {"fruit": 0.5}
+        return {"flagged": is_found, "categories": {"fruit": is_found}, "category_scores": scores}
+
+    return {"results": [result("apples" in text) for text in question["input"]]}
 
 
 def judge(action: str, question: Json) -> Json:
@@ -194,7 +195,7 @@ def guard(cell: Cell, customer: Customer, service: Service) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the client was told: a refusal's code or none, everything in the answer, and the header."""
+    """An answer as its client was told it: the code of a refusal, and everything in it."""
 
     refusal: str | None
     told: str
