@@ -10,6 +10,7 @@ from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -20,7 +21,7 @@ from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter, 
 from tenants.console.search import FoundRow
 from tenants.ledger import row_ids
 from tenants.managed.tables import USAGE_DAYS, USAGE_HOURS, USAGE_ROWS
-from tenants.models import Tenant, UsageDay, UsageHour, UsageRow
+from tenants.models import ApiKey, Tenant, UsageDay, UsageHour, UsageRow
 from tenants.reports.request_detail import find_request
 from tenants.templatetags.figures import count
 from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES
@@ -54,14 +55,21 @@ class AliasFilter(admin.SimpleListFilter):
 
 
 class UsageAdmin(BrowsingAdmin):
-    """Rows outlive their tenant, so its name is looked up and not joined."""
+    """Rows outlive their tenant and their key, so names are looked up and not joined."""
 
     list_select_related: ClassVar[tuple[str, ...]] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        name = Tenant.objects.filter(pk=OuterRef("tenant_id")).values("name")
+        owners = Tenant.objects.filter(pk=OuterRef("tenant_id"))
+        keys = ApiKey.objects.filter(
+            tenant=OuterRef("tenant_id"), public_id=OuterRef("key_public_id")
+        ).order_by()
         rows: QuerySet[Any] = super().get_queryset(request)
-        named: QuerySet[Any] = rows.annotate(owner_name=Subquery(name[:1]))
+        named: QuerySet[Any] = rows.annotate(
+            owner_name=Subquery(owners.values("name")[:1]),
+            key_pk=Subquery(keys.values("pk")[:1]),
+            key_name=Subquery(keys.values("name")[:1]),
+        )
         return named
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
@@ -74,19 +82,35 @@ class UsageAdmin(BrowsingAdmin):
         assert self.resource is not None
         who = access(request)
         hidden = self.resource.hidden(who, row or self.model())
+        if "upstream_model" in hidden:
+            hidden |= {"served_by"}
         return [name for name in names if name not in hidden]
 
     @admin.display(description=_("Tenant"))
     def owner(self, row: Any) -> str:
         return str(row.owner_name or row.tenant_id)
 
-    @admin.display(description=_("Input"))
-    def input_tokens(self, row: Any) -> int:
-        return sum(getattr(row, name) for name in INPUT_CLASSES)
+    @admin.display(description=_("Key"))
+    def key(self, row: Any) -> SafeString | str:
+        """Lead to the key by its name; of one that is gone the id is left."""
+        if row.key_pk is None:
+            return str(row.key_public_id)
+        address = reverse("admin:tenants_apikey_change", args=[row.key_pk])
+        return format_html(
+            '<a href="{}">{}</a> <span class="tg-grey">{}</span>',
+            *(address, row.key_name, row.key_public_id),
+        )
 
-    @admin.display(description=_("Output"))
-    def output_tokens(self, row: Any) -> int:
-        return sum(getattr(row, name) for name in OUTPUT_CLASSES)
+    @admin.display(description=_("Answered by"))
+    def served_by(self, row: Any) -> str:
+        return f"{row.provider}/{row.upstream_model}" if row.provider else ""
+
+    @admin.display(description=_("Tokens in → out"))
+    def tokens(self, row: Any) -> SafeString:
+        read, written = (
+            sum(getattr(row, name) for name in names) for names in (INPUT_CLASSES, OUTPUT_CLASSES)
+        )
+        return format_html('<span class="nowrap">{} → {}</span>', count(read), count(written))
 
     @admin.display(description=_("Charge, USD"))
     def charge(self, row: Any) -> str:
@@ -104,14 +128,12 @@ class UsageRowAdmin(UsageAdmin):
     list_display = (
         "opened_at",
         "owner",
-        "key_public_id",
+        "key",
         "alias",
-        "provider",
-        "upstream_model",
+        "served_by",
         "status",
         "usage_source",
-        "input_tokens",
-        "output_tokens",
+        "tokens",
         "cost",
         "charge",
     )
@@ -193,15 +215,12 @@ class SumAdmin(UsageAdmin):
     list_display = (
         "starts_at",
         "owner",
-        "key_public_id",
+        "key",
         "alias",
-        "provider",
-        "upstream_model",
+        "served_by",
         "requests",
-        "calls",
         "failed",
-        "input_tokens",
-        "output_tokens",
+        "tokens",
         "cost",
         "charge",
     )

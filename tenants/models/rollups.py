@@ -82,7 +82,8 @@ class UsageSum(models.Model):
 
 class UsageHour(UsageSum):
     class Meta:
-        verbose_name = verbose_name_plural = _("hourly usage")
+        verbose_name = _("sum of usage by hour")
+        verbose_name_plural = _("sums of usage by hour")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_hour_and_subject"),
@@ -95,7 +96,8 @@ class UsageHour(UsageSum):
 
 class UsageDay(UsageSum):
     class Meta:
-        verbose_name = verbose_name_plural = _("daily usage")
+        verbose_name = _("sum of usage by day")
+        verbose_name_plural = _("sums of usage by day")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_day_and_subject"),
