@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from tenants import units
 from tenants.admin.browsing import BrowsingAdmin
@@ -73,18 +73,20 @@ class UsageAdmin(BrowsingAdmin):
         return named
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return self._shown(request, super().get_list_display(request), None)
+        names = self._shown(request, super().get_list_display(request), None)
+        is_hidden = "upstream_model" in self._hidden(request, None)
+        return ["alias" if name == "served" and is_hidden else name for name in names]
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return self._shown(request, super().get_fields(request, obj), obj)
 
     def _shown(self, request: HttpRequest, names: Any, row: Any) -> list[Any]:
-        assert self.resource is not None
-        who = access(request)
-        hidden = self.resource.hidden(who, row or self.model())
-        if "upstream_model" in hidden:
-            hidden |= {"served_by"}
+        hidden = self._hidden(request, row)
         return [name for name in names if name not in hidden]
+
+    def _hidden(self, request: HttpRequest, row: Any) -> frozenset[str]:
+        assert self.resource is not None
+        return self.resource.hidden(access(request), row or self.model())
 
     @admin.display(description=_("Tenant"))
     def owner(self, row: Any) -> str:
@@ -97,13 +99,18 @@ class UsageAdmin(BrowsingAdmin):
             return str(row.key_public_id)
         address = reverse("admin:tenants_apikey_change", args=[row.key_pk])
         return format_html(
-            '<a href="{}">{}</a> <span class="tg-grey">{}</span>',
+            '<span><a href="{}">{}</a> <span class="tg-below">{}</span></span>',
             *(address, row.key_name, row.key_public_id),
         )
 
-    @admin.display(description=_("Answered by"))
-    def served_by(self, row: Any) -> str:
-        return f"{row.provider}/{row.upstream_model}" if row.provider else ""
+    @admin.display(description=_("Alias → answered by"))
+    def served(self, row: Any) -> SafeString | str:
+        if not row.provider:
+            return str(row.alias)
+        return format_html(
+            '<span>{} <span class="tg-below">{}/{}</span></span>',
+            *(row.alias, row.provider, row.upstream_model),
+        )
 
     @admin.display(description=_("Tokens in → out"))
     def tokens(self, row: Any) -> SafeString:
@@ -129,10 +136,8 @@ class UsageRowAdmin(UsageAdmin):
         "opened_at",
         "owner",
         "key",
-        "alias",
-        "served_by",
-        "status",
-        "usage_source",
+        "served",
+        "status_shown",
         "tokens",
         "cost",
         "charge",
@@ -158,6 +163,13 @@ class UsageRowAdmin(UsageAdmin):
             for field in UsageRow._meta.concrete_fields
         ),
     )
+
+    @admin.display(description=_("Status"))
+    def status_shown(self, row: UsageRow) -> SafeString:
+        return format_html(
+            '<span>{} <span class="tg-below">{}</span></span>',
+            *(row.get_status_display(), row.get_usage_source_display()),
+        )
 
     @admin.display(description=_("Request"))
     def request_id(self, row: UsageRow) -> str:
@@ -212,14 +224,15 @@ class UsageRowAdmin(UsageAdmin):
 
 
 class SumAdmin(UsageAdmin):
+    when_empty = _(
+        "Calls are summed up some seconds after they ended. Make a first one with an API key."
+    )
     list_display = (
         "starts_at",
         "owner",
         "key",
-        "alias",
-        "served_by",
-        "requests",
-        "failed",
+        "served",
+        "requests_shown",
         "tokens",
         "cost",
         "charge",
@@ -241,6 +254,14 @@ class SumAdmin(UsageAdmin):
         "unfunded_nano",
     )
     readonly_fields = ("units_shown",)
+
+    @admin.display(description=_("Requests"))
+    def requests_shown(self, row: Any) -> SafeString:
+        """Write how many there were and, below, how many calls of them failed."""
+        failed = gettext("%(count)s failed") % {"count": count(row.failed)} if row.failed else ""
+        return format_html(
+            '<span>{} <span class="tg-below">{}</span></span>', count(row.requests), failed
+        )
 
     @admin.display(description=_("Other units"))
     def units_shown(self, row: Any) -> str:

@@ -197,7 +197,7 @@ class PriceLine(PriceRow):
         )
 
     def __str__(self) -> str:
-        return f"{self.token_class} ({self.service_tier})"
+        return f"{gettext(units.of(self.token_class).label)} ({self.service_tier})"
 
     @property
     def is_frozen(self) -> bool:
