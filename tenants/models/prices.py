@@ -197,7 +197,11 @@ class PriceLine(PriceRow):
         )
 
     def __str__(self) -> str:
-        return f"{gettext(units.of(self.token_class).label)} ({self.service_tier})"
+        return f"{self.token_class} ({self.service_tier})"
+
+    def get_inline_title(self) -> str:
+        """Name the line above its fields on its version's page, as the theme asks it."""
+        return gettext(units.of(self.token_class).label)
 
     @property
     def is_frozen(self) -> bool:
