@@ -27,6 +27,7 @@ from responses_api.accounting.request_costs import RequestCosts
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.doors.shapes import ModelCall
 from responses_api.resources import usage_list
+from routing.route import Quirks
 from tenants import units
 from tenants.billing import documents, invoices, periods, reconciling, rollups, selfcheck, sums
 from tenants.budgets.accounts import BudgetLeases
@@ -119,6 +120,7 @@ class Shop:
         target = SimpleNamespace(
             cost=charge, charge=charge, list_price=None, provider="scanner", model="m",
             max_output_tokens=None, protocol="responses", context_window=None, is_tenants=False,
+            quirks=Quirks(),
         )  # fmt: skip
         costs = RequestCosts(
             spool_writer,
