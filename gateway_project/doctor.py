@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
@@ -210,18 +210,19 @@ def _stray_links() -> Findings:
 
 def _key_fingerprints() -> Findings:
     """Check that this host's keys are the database's, and that its rows can be opened with them."""
+    known_here = fingerprints.known_by_kind()
     for kind, load in (
         (fingerprints.PEPPER, peppers.keyring),
         (fingerprints.ENCRYPTION, credentials.keyring),
     ):
         try:
-            fingerprints.refuse_foreign(kind, load())
+            fingerprints.refuse_foreign(kind, load(), known_here[kind])
         except (KeyringError, OSError) as error:
             yield Finding("broken", "key files", str(error))
     known = peppers.keyring().all()
     keys = KeySecret.objects.filter(api_key__revoked_at=None).exclude(pepper_id__in=known)
     tokens = ApiToken.objects.filter(revoked_at=None).exclude(pepper_id__in=known)
-    if names := sorted({*_peppers(keys), *_peppers(tokens)}):
+    if names := sorted(_peppers(keys).union(_peppers(tokens)).values_list("pepper_id", flat=True)):
         message = _(
             "%(count)s API key secrets and %(count_2)s API tokens were made with a pepper this host "
             "does not have ('%(names)s'), so they get 401 here. Copy the pepper from the host that has "
@@ -230,8 +231,8 @@ def _key_fingerprints() -> Findings:
         yield Finding("broken", "key peppers", message)
 
 
-def _peppers(rows: QuerySet[Any]) -> Iterable[str]:
-    return rows.values_list("pepper_id", flat=True).distinct()
+def _peppers(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows.order_by().values("pepper_id")
 
 
 def _redis() -> Findings:
@@ -522,11 +523,12 @@ def _unread(directory: Path) -> Finding:
 
 def _providers() -> Findings:
     usable = Credential.objects.filter(provider=OuterRef("pk"), enabled=True)
-    without = Provider.objects.filter(~Exists(usable), enabled=True).exclude(auth_kind="none")
-    for provider in without:
-        yield Finding(
-            "hint", f"provider {provider}", _("has no enabled credential, calls to it fail")
-        )
+    enabled = list(Provider.objects.filter(enabled=True).annotate(has_one=Exists(usable)))
+    for provider in enabled:
+        if not provider.has_one and provider.auth_kind != "none":
+            yield Finding(
+                "hint", f"provider {provider}", _("has no enabled credential, calls to it fail")
+            )
     private = Credential.objects.filter(tenant__isnull=False, provider__tenant=None, enabled=True)
     private = private.filter(provider__allow_private_network=True).exclude(
         provider__auth_kind="none"
@@ -537,18 +539,19 @@ def _providers() -> Findings:
             "provider accepts any credential, turn off 'allow tenant credentials'"
         ) % {"tenant": credential.tenant}
         yield Finding("hint", f"provider {credential.provider}", message)
-    count = Provider.objects.filter(enabled=True).count()
+    count = len(enabled)
     yield Finding("ok" if count else "hint", "providers", _("%(count)s enabled") % {"count": count})
 
 
 def _aliases() -> Findings:
     usable = Target.objects.filter(alias=OuterRef("pk"), provider_model__provider__enabled=True)
-    for alias in Alias.objects.filter(~Exists(usable), enabled=True, platform_alias=None):
-        yield Finding("hint", f"alias {alias}", _("has no target whose provider is enabled"))
-    for alias in Alias.objects.filter(enabled=True, platform_alias__enabled=False):
-        message = _(
-            "links to %(platform_alias)s, which is disabled, so calls get model_not_found"
-        ) % {"platform_alias": alias.platform_alias}
+    nowhere = Q(~Exists(usable), platform_alias=None) | Q(platform_alias__enabled=False)
+    for alias in Alias.objects.filter(nowhere, enabled=True).select_related("platform_alias"):
+        message = _("has no target whose provider is enabled")
+        if alias.platform_alias is not None:
+            message = _(
+                "links to %(platform_alias)s, which is disabled, so calls get model_not_found"
+            ) % {"platform_alias": alias.platform_alias}
         yield Finding("hint", f"alias {alias}", message)
     yield from _legacy_targets()
     count = Alias.objects.filter(enabled=True).count()
@@ -578,12 +581,15 @@ def _legacy_targets() -> Findings:
 
 def _tenants() -> Findings:
     living = ApiKey.objects.filter(Q(revoked_at=None), tenant=OuterRef("pk"))
-    for tenant in Tenant.objects.filter(~Exists(living), deletion=None):
+    tenants = list(Tenant.objects.filter(deletion=None).annotate(has_key=Exists(living)))
+    for tenant in tenants:
+        if tenant.has_key:
+            continue
         message = _("has no key; manage.py create_key --tenant %(slug)s --name first") % {
             "slug": tenant.slug
         }
         yield Finding("hint", f"tenant {tenant.slug}", message)
-    count = Tenant.objects.filter(deletion=None).count()
+    count = len(tenants)
     message = f"{count}" if count else "none yet; run manage.py quickstart or create_tenant"
     yield Finding("ok" if count else "hint", "tenants", message)
     for kept in owners.kept_owners():

@@ -58,21 +58,26 @@ class Unit(Struct, frozen=True):
         return f"{self.shown(self.priced_per)} {self.label}"
 
 
-def _tokens(name: str, counted: str, stand_in: str | None = None) -> Unit:
-    return Unit(name, name.replace("_", " "), counted, stand_in, MILLION)
+def _tokens(name: str, label: str, counted: str, stand_in: str | None = None) -> Unit:
+    return Unit(name, label, counted, stand_in, MILLION)
 
 
 _TOKEN_UNITS = (
-    _tokens("input_fresh", "input tokens that no cache held"),
-    _tokens("input_audio", "input tokens of recordings", "input_fresh"),
-    _tokens("cache_read", "input tokens read from a cache", "input_fresh"),
-    _tokens("cache_write", "input tokens written to a cache", "input_fresh"),
+    _tokens("input_fresh", "input", "input tokens that no cache held"),
+    _tokens("input_audio", "audio input", "input tokens of recordings", "input_fresh"),
+    _tokens("cache_read", "input read from cache", "input tokens read from a cache", "input_fresh"),
     _tokens(
-        "cache_write_long", "input tokens written to a cache for its longer time", "cache_write"
+        "cache_write", "input written to cache", "input tokens written to a cache", "input_fresh"
     ),
-    _tokens("output_visible", "output tokens of the answer"),
-    _tokens("output_audio", "output tokens of speech", "output_visible"),
-    _tokens("output_reasoning", "output tokens of reasoning", "output_visible"),
+    _tokens(
+        "cache_write_long",
+        "input written to cache for longer",
+        "input tokens written to a cache for its longer time",
+        "cache_write",
+    ),
+    _tokens("output_visible", "output", "output tokens of the answer"),
+    _tokens("output_audio", "audio output", "output tokens of speech", "output_visible"),
+    _tokens("output_reasoning", "reasoning", "output tokens of reasoning", "output_visible"),
 )
 # Every class there is, in the order in which they are billed and shown.
 REGISTRY: dict[str, Unit] = {unit.name: unit for unit in _TOKEN_UNITS}

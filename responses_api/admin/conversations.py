@@ -23,6 +23,7 @@ class ConversationAdmin(PrivateAdmin):
     resource = CONVERSATIONS
     found_by = FoundBy(ids=("pk",))
     bodies = ("metadata",)
+    when_empty = gettext_lazy("One begins where a client sends POST /v1/conversations.")
     list_display = ("id", "tenant", "created_at")
     list_filter = (("tenant", TenantRelatedFilter),)
     sortable_by = ("created_at",)

@@ -11,6 +11,8 @@ from django.contrib.admin.utils import quote
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -59,13 +61,13 @@ class StoredResponseAdmin(PrivateAdmin):
     resource = RESPONSES
     found_by = FoundBy(ids=("pk",))
     bodies = ("body",)
+    when_empty = gettext_lazy("A response is stored unless its request says store: false.")
     list_display = (
         "id",
         "tenant",
         "model",
         "provider",
-        "status",
-        "background",
+        "status_shown",
         "created_at",
         "expires_at",
     )
@@ -90,6 +92,13 @@ class StoredResponseAdmin(PrivateAdmin):
         "expires_at",
     )
     lists = "responses"
+
+    @admin.display(description=gettext_lazy("Status"))
+    def status_shown(self, row: StoredResponse) -> SafeString:
+        below = _("background") if row.background else ""
+        return format_html(
+            '<span>{} <span class="tg-below">{}</span></span>', row.get_status_display(), below
+        )
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return self._shown(request, super().get_list_display(request), None)

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -185,9 +186,11 @@ def _dots_of(row: WebhookEndpoint, request: HttpRequest) -> dict[str, Any]:
 class WebhookDeliveryAdmin(BrowsingAdmin):
     resource = DELIVERIES
     bodies = ("payload",)
+    when_empty = gettext_lazy(
+        "An endpoint is told of each event that it asked for; its page sends a test event."
+    )
     list_display = (
-        "event_type",
-        "response_id",
+        "event_shown",
         "endpoint",
         "tenant",
         "state",
@@ -223,6 +226,12 @@ class WebhookDeliveryAdmin(BrowsingAdmin):
     )
     readonly_fields = ("event",)
     actions = ("send_again",)
+
+    @admin.display(description=gettext_lazy("Event"))
+    def event_shown(self, row: WebhookDelivery) -> SafeString:
+        return format_html(
+            '<span>{} <span class="tg-below">{}</span></span>', row.event_type, row.response_id
+        )
 
     @admin.display(description=gettext_lazy("Event"))
     def event(self, row: WebhookDelivery) -> SafeString:

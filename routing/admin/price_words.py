@@ -38,7 +38,7 @@ def _amount(token_class: str, pico: int | None) -> str:
 
 
 def _class_in_words(token_class: str, tier: str, above: int) -> str:
-    parts = [units.of(token_class).label]
+    parts = [_(units.of(token_class).label)]
     if tier != "default":
         parts.append(_("tier %(tier)s") % {"tier": tier})
     if above:

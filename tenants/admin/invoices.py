@@ -70,7 +70,7 @@ def _credit_form(invoice: Invoice) -> type[forms.Form]:
     reason = forms.CharField(max_length=300, widget=TextInput, label=gettext_lazy("Reason"))
     fields: dict[str, forms.Field] = {"reason": reason}
     for each in reports.creditable(invoice):
-        told = documents.told_lines([each.line])[0]["text"]
+        told = documents.told_lines([each.line], _)[0]["text"]
         help_text = _("At most %(left)s.") % {"left": cents(each.left_cents)}
         fields[f"{_LINE}{each.line.pk}"] = DollarField(
             per_dollar=100, least=1, required=False, label=told, help_text=help_text
@@ -153,8 +153,8 @@ class InvoiceAdmin(BrowsingAdmin):
         kinds = () if is_draft(invoice) else ("pdf", "csv", "html", "json")
         notes = invoice.credit_notes.order_by("number") if is_creditable(invoice) else ()
         return {
-            "headings": documents.told_headings(lines),
-            "lines": documents.told_lines(lines),
+            "headings": [_(each) for each in documents.told_headings(lines)],
+            "lines": documents.told_lines(lines, _),
             "amounts": _amounts(invoice),
             **({} if is_draft(invoice) else _sides(invoice)),
             "files": [(kind.upper(), self._address(invoice, kind)) for kind in kinds],

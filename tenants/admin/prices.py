@@ -15,6 +15,7 @@ from gateway_project.lib.commands import in_words
 from tenants import units
 from tenants.access.rights import Area, Right
 from tenants.admin import confirming
+from tenants.admin.price_lines import PriceLineForm, class_in_words
 from tenants.console.scoped_admin import TenantInline, TenantModelAdmin, TenantRelatedFilter, access
 from tenants.managed.tables import PRICES
 from tenants.models import PriceLine, PriceVersion
@@ -23,21 +24,26 @@ from tenants.prices import dollars, publishing
 
 class LineInline(TenantInline):
     model = PriceLine
+    form = PriceLineForm
     area = Area.PRICES
-    fields = ("token_class", "service_tier", "above_tokens", "pico_per_token", "dollars_shown")
-    readonly_fields = ("dollars_shown",)
+    fields = ("token_class", "service_tier", "above_tokens", "dollars")
+    readonly_fields = ("class_shown",)
     ordering = ("service_tier", "above_tokens", "pk")
     verbose_name_plural = _("Prices")
 
-    @admin.display(description=_("In dollars"))
-    def dollars_shown(self, line: PriceLine) -> str:
-        if line.pk is None:
-            return ""
-        unit = units.of(line.token_class)
-        exact = dollars.said(line.pico_per_token, unit.priced_per)
-        shown = number_format(exact, len(exact.partition(".")[2]), force_grouping=True)
-        per = gettext("million tokens") if unit.is_token else unit.per
-        return f"${shown} " + gettext("per %(per)s") % {"per": per}
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        if obj is None or self.may("change", request, obj):
+            return self.fields
+        return ("class_shown", *self.fields[1:])
+
+    @admin.display(description=_("Price of"))
+    def class_shown(self, line: PriceLine) -> str:
+        return class_in_words(line.token_class)
+
+    @admin.display(description=_("Dollars"))
+    def dollars(self, line: PriceLine) -> str:
+        exact = dollars.said(line.pico_per_token, units.of(line.token_class).priced_per)
+        return f"${number_format(exact, len(exact.partition('.')[2]), force_grouping=True)}"
 
     def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
         return PRICES.may(access(request), right, row)

@@ -10,8 +10,9 @@ from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from tenants import units
 from tenants.admin.browsing import BrowsingAdmin
@@ -20,7 +21,7 @@ from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter, 
 from tenants.console.search import FoundRow
 from tenants.ledger import row_ids
 from tenants.managed.tables import USAGE_DAYS, USAGE_HOURS, USAGE_ROWS
-from tenants.models import Tenant, UsageDay, UsageHour, UsageRow
+from tenants.models import ApiKey, Tenant, UsageDay, UsageHour, UsageRow
 from tenants.reports.request_detail import find_request
 from tenants.templatetags.figures import count
 from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES
@@ -54,39 +55,69 @@ class AliasFilter(admin.SimpleListFilter):
 
 
 class UsageAdmin(BrowsingAdmin):
-    """Rows outlive their tenant, so its name is looked up and not joined."""
+    """Rows outlive their tenant and their key, so names are looked up and not joined."""
 
     list_select_related: ClassVar[tuple[str, ...]] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        name = Tenant.objects.filter(pk=OuterRef("tenant_id")).values("name")
+        owners = Tenant.objects.filter(pk=OuterRef("tenant_id"))
+        keys = ApiKey.objects.filter(
+            tenant=OuterRef("tenant_id"), public_id=OuterRef("key_public_id")
+        ).order_by()
         rows: QuerySet[Any] = super().get_queryset(request)
-        named: QuerySet[Any] = rows.annotate(owner_name=Subquery(name[:1]))
+        named: QuerySet[Any] = rows.annotate(
+            owner_name=Subquery(owners.values("name")[:1]),
+            key_pk=Subquery(keys.values("pk")[:1]),
+            key_name=Subquery(keys.values("name")[:1]),
+        )
         return named
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return self._shown(request, super().get_list_display(request), None)
+        names = self._shown(request, super().get_list_display(request), None)
+        is_hidden = "upstream_model" in self._hidden(request, None)
+        return ["alias" if name == "served" and is_hidden else name for name in names]
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return self._shown(request, super().get_fields(request, obj), obj)
 
     def _shown(self, request: HttpRequest, names: Any, row: Any) -> list[Any]:
-        assert self.resource is not None
-        who = access(request)
-        hidden = self.resource.hidden(who, row or self.model())
+        hidden = self._hidden(request, row)
         return [name for name in names if name not in hidden]
+
+    def _hidden(self, request: HttpRequest, row: Any) -> frozenset[str]:
+        assert self.resource is not None
+        return self.resource.hidden(access(request), row or self.model())
 
     @admin.display(description=_("Tenant"))
     def owner(self, row: Any) -> str:
         return str(row.owner_name or row.tenant_id)
 
-    @admin.display(description=_("Input"))
-    def input_tokens(self, row: Any) -> int:
-        return sum(getattr(row, name) for name in INPUT_CLASSES)
+    @admin.display(description=_("Key"))
+    def key(self, row: Any) -> SafeString | str:
+        """Lead to the key by its name; of one that is gone the id is left."""
+        if row.key_pk is None:
+            return str(row.key_public_id)
+        address = reverse("admin:tenants_apikey_change", args=[row.key_pk])
+        return format_html(
+            '<span><a href="{}">{}</a> <span class="tg-below">{}</span></span>',
+            *(address, row.key_name, row.key_public_id),
+        )
 
-    @admin.display(description=_("Output"))
-    def output_tokens(self, row: Any) -> int:
-        return sum(getattr(row, name) for name in OUTPUT_CLASSES)
+    @admin.display(description=_("Alias → answered by"))
+    def served(self, row: Any) -> SafeString | str:
+        if not row.provider:
+            return str(row.alias)
+        return format_html(
+            '<span>{} <span class="tg-below">{}/{}</span></span>',
+            *(row.alias, row.provider, row.upstream_model),
+        )
+
+    @admin.display(description=_("Tokens in → out"))
+    def tokens(self, row: Any) -> SafeString:
+        read, written = (
+            sum(getattr(row, name) for name in names) for names in (INPUT_CLASSES, OUTPUT_CLASSES)
+        )
+        return format_html('<span class="nowrap">{} → {}</span>', count(read), count(written))
 
     @admin.display(description=_("Charge, USD"))
     def charge(self, row: Any) -> str:
@@ -104,14 +135,10 @@ class UsageRowAdmin(UsageAdmin):
     list_display = (
         "opened_at",
         "owner",
-        "key_public_id",
-        "alias",
-        "provider",
-        "upstream_model",
-        "status",
-        "usage_source",
-        "input_tokens",
-        "output_tokens",
+        "key",
+        "served",
+        "status_shown",
+        "tokens",
         "cost",
         "charge",
     )
@@ -136,6 +163,13 @@ class UsageRowAdmin(UsageAdmin):
             for field in UsageRow._meta.concrete_fields
         ),
     )
+
+    @admin.display(description=_("Status"))
+    def status_shown(self, row: UsageRow) -> SafeString:
+        return format_html(
+            '<span>{} <span class="tg-below">{}</span></span>',
+            *(row.get_status_display(), row.get_usage_source_display()),
+        )
 
     @admin.display(description=_("Request"))
     def request_id(self, row: UsageRow) -> str:
@@ -190,18 +224,16 @@ class UsageRowAdmin(UsageAdmin):
 
 
 class SumAdmin(UsageAdmin):
+    when_empty = _(
+        "Calls are summed up some seconds after they ended. Make a first one with an API key."
+    )
     list_display = (
         "starts_at",
         "owner",
-        "key_public_id",
-        "alias",
-        "provider",
-        "upstream_model",
-        "requests",
-        "calls",
-        "failed",
-        "input_tokens",
-        "output_tokens",
+        "key",
+        "served",
+        "requests_shown",
+        "tokens",
         "cost",
         "charge",
     )
@@ -222,6 +254,14 @@ class SumAdmin(UsageAdmin):
         "unfunded_nano",
     )
     readonly_fields = ("units_shown",)
+
+    @admin.display(description=_("Requests"))
+    def requests_shown(self, row: Any) -> SafeString:
+        """Write how many there were and, below, how many calls of them failed."""
+        failed = gettext("%(count)s failed") % {"count": count(row.failed)} if row.failed else ""
+        return format_html(
+            '<span>{} <span class="tg-below">{}</span></span>', count(row.requests), failed
+        )
 
     @admin.display(description=_("Other units"))
     def units_shown(self, row: Any) -> str:

@@ -2,7 +2,7 @@
 
 The JSON has sorted keys, no spaces, and only whole numbers and text; its SHA-256 stands beside it. The
 same JSON always makes the same HTML and the same PDF, byte by byte: documents of format 1, which name no
-issuer and no tax, go on looking as they did.
+issuer and no tax, go on looking as they did, and those before format 3 name classes of tokens as rows do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tenants.billing.tax import percent
 from tenants.models import BillingDetails, BillingPeriod, Invoice, InvoiceLine, Tenant
 from tenants.token_classes import TOKEN_CLASSES
 
-FORMAT = 2
+FORMAT = 3
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
 _CSV = (
     *("invoice", "position", "kind", "month", "alias", "description"),
@@ -98,9 +98,12 @@ def csv(canonical_json: str) -> str:
     return csv_text.written(_CSV, rows, amounts=2)
 
 
-def told_lines(lines: Sequence[InvoiceLine]) -> list[dict[str, str]]:
-    """Return lines in the words of the document, of a draft, too."""
-    return [_told_line(_line(line)) for line in lines]
+def told_lines(
+    lines: Sequence[InvoiceLine], word: Callable[[str], str] = str
+) -> list[dict[str, str]]:
+    """Return lines as a document of today's format words them, of a draft, too. `word` translates what is
+    billed."""
+    return [_told_line(_line(line), word=word) for line in lines]
 
 
 def told_headings(lines: Sequence[InvoiceLine]) -> tuple[str, ...]:
@@ -187,7 +190,7 @@ def told(document: dict[str, Any]) -> dict[str, Any]:
         "customer": customer or [f"{document['tenant']['name']} ({document['tenant']['slug']})"],
         "finalized_at": datetime.fromisoformat(document["finalized_at"]),
         "headings": _headings(document["lines"]),
-        "lines": [_told_line(line) for line in document["lines"]],
+        "lines": [_told_line(line, document["format"]) for line in document["lines"]],
         "totals": _told_totals(document),
         "notes": _notes(document),
     }
@@ -274,10 +277,12 @@ def _about(document: dict[str, Any]) -> list[str]:
     return [*about, f"Your reference {reference}"] if reference else about
 
 
-def _told_line(line: dict[str, Any]) -> dict[str, str]:
+def _told_line(
+    line: dict[str, Any], of_format: int = FORMAT, word: Callable[[str], str] = str
+) -> dict[str, str]:
     unit = units.of(line.get("unit") or line["token_class"])
     quantity = line["quantity"] if "unit" in line else line["tokens"]
-    subject = f"{line['alias']}, {unit.label}"
+    subject = f"{line['alias']}, {word(_label(unit, of_format))}"
     text = f"{line['description']}: {subject}" if line["description"] else subject
     nano = line["amount_nano"]
     sign = "-" if nano < 0 else ""
@@ -287,3 +292,9 @@ def _told_line(line: dict[str, Any]) -> dict[str, str]:
         "exact": f"{sign}{abs(nano) // 10**9}.{abs(nano) % 10**9:09}",
         "amount": dollars(line["amount_cents"]),
     }
+
+
+def _label(unit: units.Unit, of_format: int) -> str:
+    if of_format < 3 and unit.is_token:
+        return unit.name.replace("_", " ")
+    return unit.label

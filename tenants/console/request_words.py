@@ -89,7 +89,7 @@ _CAUSES: Mapping[str, Text] = {
 }
 
 
-# What token classes are counted in stands in tenants/units.py, which knows no language.
+# What token classes are called and counted in stands in tenants/units.py, which knows no language.
 _COUNTED = (
     gettext_noop("input tokens that no cache held"),
     gettext_noop("input tokens of recordings"),
@@ -100,7 +100,18 @@ _COUNTED = (
     gettext_noop("output tokens of speech"),
     gettext_noop("output tokens of reasoning"),
 )
+_LABELS = (
+    gettext_noop("input"),
+    gettext_noop("audio input"),
+    gettext_noop("input read from cache"),
+    gettext_noop("input written to cache"),
+    gettext_noop("input written to cache for longer"),
+    gettext_noop("output"),
+    gettext_noop("audio output"),
+    gettext_noop("reasoning"),
+)
 assert set(_COUNTED) == {units.of(name).counted for name in TOKEN_CLASSES}
+assert set(_LABELS) == {units.of(name).label for name in TOKEN_CLASSES}
 
 
 def outcome(status: str) -> OutcomeWord:

@@ -54,6 +54,14 @@ def refuse_foreign(
         raise ForeignKeys(_sentence(kind, ring, f"{ring.name} has none of its keys ({names})"))
 
 
+def known_by_kind() -> dict[KeyFingerprint.Kind, dict[str, str]]:
+    """Return the digests the database knows of keys of each kind, by their ids."""
+    found: dict[KeyFingerprint.Kind, dict[str, str]] = {kind: {} for kind in KeyFingerprint.Kind}
+    for kind, key_id, digest in KeyFingerprint.objects.values_list("kind", "key_id", "digest"):
+        found[KeyFingerprint.Kind(kind)][key_id] = digest
+    return found
+
+
 def known_ids(kind: KeyFingerprint.Kind) -> list[str]:
     """Return the ids of all keys the database was used with, here or elsewhere."""
     return list(_read_known(kind))

@@ -199,6 +199,10 @@ class PriceLine(PriceRow):
     def __str__(self) -> str:
         return f"{self.token_class} ({self.service_tier})"
 
+    def get_inline_title(self) -> str:
+        """Name the line above its fields on its version's page, as the theme asks it."""
+        return gettext(units.of(self.token_class).label)
+
     @property
     def is_frozen(self) -> bool:
         return _is_published(self.version_id) or self._left_a_published_one()

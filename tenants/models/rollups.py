@@ -82,7 +82,8 @@ class UsageSum(models.Model):
 
 class UsageHour(UsageSum):
     class Meta:
-        verbose_name = verbose_name_plural = _("hourly usage")
+        verbose_name = _("sum of usage by hour")
+        verbose_name_plural = _("sums of usage by hour")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_hour_and_subject"),
@@ -95,7 +96,8 @@ class UsageHour(UsageSum):
 
 class UsageDay(UsageSum):
     class Meta:
-        verbose_name = verbose_name_plural = _("daily usage")
+        verbose_name = _("sum of usage by day")
+        verbose_name_plural = _("sums of usage by day")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=UsageSum.SUBJECT, name="one_sum_per_day_and_subject"),
@@ -145,7 +147,8 @@ class KeyDay(PlainSum):
     SUBJECT: ClassVar = ("tenant", "starts_at", "key_public_id")
 
     class Meta:
-        verbose_name = verbose_name_plural = _("daily usage by key")
+        verbose_name = _("sum of usage by day and key")
+        verbose_name_plural = _("sums of usage by day and key")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(
@@ -170,7 +173,8 @@ class EndUserSum(PlainSum):
 
 class EndUserHour(EndUserSum):
     class Meta:
-        verbose_name = verbose_name_plural = _("hourly usage by end user")
+        verbose_name = _("sum of usage by hour and end user")
+        verbose_name_plural = _("sums of usage by hour and end user")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(
@@ -185,7 +189,8 @@ class EndUserHour(EndUserSum):
 
 class EndUserDay(EndUserSum):
     class Meta:
-        verbose_name = verbose_name_plural = _("daily usage by end user")
+        verbose_name = _("sum of usage by day and end user")
+        verbose_name_plural = _("sums of usage by day and end user")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(
@@ -258,7 +263,8 @@ class ModelHour(ModelSum):
     """Sums of an hour of UTC."""
 
     class Meta:
-        verbose_name = verbose_name_plural = _("hourly usage by model")
+        verbose_name = _("sum of usage by hour and model")
+        verbose_name_plural = _("sums of usage by hour and model")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=ModelSum.SUBJECT, name="one_sum_per_hour_and_model"),
@@ -273,7 +279,8 @@ class ModelDay(ModelSum):
     """Sums of a day of UTC."""
 
     class Meta:
-        verbose_name = verbose_name_plural = _("daily usage by model")
+        verbose_name = _("sum of usage by day and model")
+        verbose_name_plural = _("sums of usage by day and model")
         ordering = ("-starts_at",)
         constraints = (
             models.UniqueConstraint(fields=ModelSum.SUBJECT, name="one_sum_per_day_and_model"),

@@ -14,6 +14,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
 from gateway_project.lib import clock
+from routing.models import Provider
 from tenants.audit import chain, checkpoints, events
 from tenants.models import AuditChain, AuditEvent, Membership, Tenant
 from tests.console import world as worlds
@@ -37,12 +38,13 @@ def exported(response: Any) -> list[dict[str, Any]]:
 
 def test_members_see_their_tenants_log_and_operators_all(world: World, operator: Client):
     viewer = worlds.staff("viewer", world.ours.tenant)
+    Provider.objects.create(name="plat-added", protocol="chat", base_url="https://p.example/v1")
     page = viewer.get(LIST)
     assert_clean(page)
     assert "ours key" in text(page)
-    assert "plat-provider" not in text(page)
+    assert "plat-added" not in text(page)
     assert CANARY in text(operator.get(LIST)).lower()
-    assert "plat-provider" in text(operator.get(f"{LIST}?action=provider.created"))
+    assert "plat-added" in text(operator.get(f"{LIST}?action=provider.created"))
 
     platforms = AuditEvent.objects.filter(tenant=None).latest("id")
     for row in (world.theirs.event, platforms):

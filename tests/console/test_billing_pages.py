@@ -15,7 +15,7 @@ from gateway_project.lib import clock, ids
 from tenants.admin import confirming
 from tenants.admin.billing import cents
 from tenants.billing import credits as prepaid
-from tenants.billing import periods
+from tenants.billing import periods, rollups
 from tenants.ledger.row_ids import leg_of, request_id_of, row_id
 from tenants.models import (
     BillingDetails,
@@ -26,6 +26,7 @@ from tenants.models import (
     SpoolPosition,
     Tenant,
     UsageDay,
+    UsageHour,
     UsageRow,
 )
 from tests.console import world as worlds
@@ -65,6 +66,17 @@ def test_what_calls_cost_the_operator_is_shown_to_operators_only(
     assert "Cost, nano-dollars" in text(operator.get(url(world.ours.usage, "change")))
     assert "usage_anomaly__exact=1" in text(operator.get(url(UsageRow, "changelist")))
     assert "Cost, nano-dollars" not in text(billing.get(url(world.ours.usage, "change")))
+
+
+def test_sums_lead_to_their_key_by_its_name(world: World, billing: Client):
+    key = world.ours.key
+    usage_rows.usage(world.ours.tenant, clock.now(), key_public_id=key.public_id)
+    usage_rows.usage(world.ours.tenant, clock.now(), key_public_id="gone")
+    rollups.recompute_dirty()
+    for model in (UsageHour, UsageDay):
+        shown = text(billing.get(url(model, "changelist")))
+        assert f'<a href="{url(key, "change")}">{key.name}</a>' in shown
+        assert "gone" in shown
 
 
 @pytest.mark.persistence

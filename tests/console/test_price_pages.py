@@ -20,9 +20,9 @@ INPUT = {
     "token_class": "input_fresh",
     "service_tier": "default",
     "above_tokens": 0,
-    "pico_per_token": 37_500,
+    "dollars": "$0.0375",
 }
-OUTPUT = {**INPUT, "token_class": "output_visible", "pico_per_token": 1}
+OUTPUT = {**INPUT, "token_class": "output_visible", "dollars": "0.000001"}
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -58,7 +58,7 @@ def test_a_draft_is_changed_and_deleted(operator: Client) -> None:
     line, other = version.lines.order_by("pk")
     forms = formset(
         "lines",
-        {**INPUT, "id": line.pk, "version": version.pk, "pico_per_token": 9},
+        {**INPUT, "id": line.pk, "version": version.pk, "dollars": "0.000009"},
         {**OUTPUT, "id": other.pk, "version": version.pk},
         initial=2,
     )
@@ -71,12 +71,21 @@ def test_a_draft_is_changed_and_deleted(operator: Client) -> None:
     assert not PriceVersion.objects.filter(pk=version.pk).exists()
 
 
+def test_a_price_that_is_none_is_refused_at_its_field(operator: Client) -> None:
+    for typed, told in (("-1", "not a price"), ("0.0000001", "finer"), ("x", "not an amount")):
+        answer = operator.post(
+            url(PriceVersion, "add"), price_form({**INPUT, "dollars": typed}, OUTPUT)
+        )
+        assert told in text(answer)
+    assert not PriceVersion.objects.filter(model="new-alias").exists()
+
+
 def test_a_published_version_is_shown_and_not_changed(world: World, operator: Client) -> None:
     version = world.platform.price
     page = text(operator.get(url(version, "change")))
     assert "1.00" in page
     assert 'name="model"' not in page
-    assert 'name="lines-0-pico_per_token"' not in page
+    assert 'name="lines-0-dollars"' not in page
     assert operator.post(url(version, "change"), price_form(model="else")).status_code == 403
     assert operator.post(url(version, "delete"), {"post": "yes"}).status_code == 403
     act(operator, PriceVersion, "delete_selected", version, post="yes")

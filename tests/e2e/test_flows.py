@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
@@ -65,6 +66,10 @@ def keys(served: Served) -> dict[str, list[Any]]:
     """The public id, the secret and the row's id of each key, by its name."""
     made: dict[str, list[Any]] = shell(served.variables, MADE)
     return made
+
+
+def query_of(address: str | None) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(address or "").query))
 
 
 def ask(served: Served, secret: str, model: str = "sandbox-chat", **fields: Any) -> httpx.Response:
@@ -270,6 +275,15 @@ def test_a_call_that_the_second_target_answered_is_one_request_of_two_attempts(
 
     operator.open("/console/requests/?tenant=failing")
     assert page.locator("tbody tr", has_text="second-helps").count() == 1
+    bars = page.locator(".tg-volume__bar")
+    first, last = (query_of(each.get_attribute("href")) for each in (bars.first, bars.last))
+    bars.first.hover()
+    page.mouse.down()
+    bars.last.hover()
+    page.mouse.up()
+    page.wait_for_url("**from=**")
+    narrowed = query_of(page.url)
+    assert (narrowed["from"], narrowed["to"]) == (first["from"], last["to"])
     usage = page.locator(".tg-usage .tg-total td").first
     assert shown(operator, "/console/usage/?tenant=failing", usage) == "1"
     cards = page.locator(".tg-kpis .tg-card")

@@ -1,5 +1,5 @@
 "use strict";
-// The request log: how many are new, moving by J and K, and copying.
+// The request log: how many are new, narrowing by a drag over the bars, moving by J and K, and copying.
 (() => {
   const told = document.querySelector(".tg-requests__new[data-poll]");
 
@@ -17,6 +17,47 @@
     }
   };
   if (told) setInterval(look, Number(told.dataset.seconds) * 1000);
+
+  // Each bar is a link to its own time; from one bar to another leads to all between them.
+  const chart = document.querySelector(".tg-volume__bars");
+  const narrow = () => {
+    const bars = [...chart.children];
+    let drag = null;
+    const place = (event) => {
+      const found = bars.findIndex((bar) => event.clientX < bar.getBoundingClientRect().right);
+      return found < 0 ? bars.length - 1 : found;
+    };
+    const span = () => (drag.first < drag.last ? [drag.first, drag.last] : [drag.last, drag.first]);
+    const mark = () => {
+      const [from, to] = drag && drag.first !== drag.last ? span() : [1, 0];
+      bars.forEach((bar, at) => bar.classList.toggle("tg-volume__bar--chosen", at >= from && at <= to));
+    };
+    const end = () => {
+      drag = null;
+      mark();
+    };
+    chart.addEventListener("dragstart", (event) => event.preventDefault());
+    chart.addEventListener("pointerdown", (event) => {
+      if (event.isPrimary && event.button === 0) drag = { first: place(event), last: place(event) };
+    });
+    addEventListener("pointermove", (event) => {
+      if (!drag) return;
+      drag.last = place(event);
+      mark();
+    });
+    addEventListener("pointerup", () => {
+      if (!drag) return;
+      const [from, to] = span();
+      end();
+      if (from === to) return; // a click, which the link follows
+      const address = new URL(bars[from].href);
+      address.searchParams.set("to", new URL(bars[to].href).searchParams.get("to"));
+      location.assign(address);
+    });
+    addEventListener("pointercancel", end);
+    addEventListener("keydown", (event) => event.key === "Escape" && end());
+  };
+  if (chart) narrow();
 
   const links = [...document.querySelectorAll(".tg-requests__open")];
   const move = (step) => {

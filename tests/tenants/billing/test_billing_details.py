@@ -147,6 +147,13 @@ def test_a_document_from_before_there_were_issuers_is_still_shown(tenant: Tenant
     assert "smart" in documents.csv(canonical)
 
 
+def test_a_document_goes_on_naming_what_is_billed_as_when_it_was_issued(tenant: Tenant):
+    canonical = invoiced(tenant, 500).canonical
+    older = canonical.replace('"format":3', '"format":2')
+    assert "<td>smart, input</td>" in documents.html(canonical)
+    assert "<td>smart, input fresh</td>" in documents.html(older)
+
+
 def test_a_pdf_spells_what_its_fonts_do_not_have():
     assert paper.spell("Łódź, Őri \u2013 5 € 大") == "Lódz, Ori - 5 EUR ?"
     assert paper.spell("Mu\u0308ller, Z\u0302d") == "Müller, Zd"
