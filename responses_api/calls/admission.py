@@ -6,7 +6,7 @@ A refused request is answered and recorded here; only an admitted one becomes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, structs
@@ -34,12 +34,22 @@ from tenants.keys.caller import Caller
 from tenants.limits.gate import FREE, Ticket
 
 
+class ReadBefore(Struct):
+    """What was found before of a request with the same bytes and caller, which counts on the same route: its
+    call, what that goes on from, and that nothing of it is to be stored."""
+
+    call: ModelCall
+    route: Route
+    resolved: Resolved | None
+
+
 class GenerationRequest(Struct):
     """The facts known of a request so far; filled in from top to bottom, and recorded if the request is
     refused.
 
     `socket` is the id of the WebSocket it came over, `turn` its turn among large bodies;
-    `passed` are the external guardrails that let it through before, by number and revision.
+    `passed` are the external guardrails that let it through before, by number and revision; `known` is what
+    was found before of an equal one.
     """
 
     id: str
@@ -50,11 +60,15 @@ class GenerationRequest(Struct):
     socket: str | None = None
     turn: BodyTurn | None = None
     passed: Mapping[int, int] = {}
+    known: ReadBefore | None = None
 
     def end_turn(self) -> None:
         """Let others send their large bodies now."""
         if self.turn is not None:
             self.turn.end()
+
+
+FindKnown = Callable[[GenerationRequest, bytes], ReadBefore | None]
 
 
 class Admitted(Struct, frozen=True):
@@ -104,9 +118,12 @@ class Admitted(Struct, frozen=True):
         return self.resolved.echo if self.resolved is not None else {}
 
 
-async def read(services: Services, request: GenerationRequest, receive: Receive) -> bytes:
-    """Read the body of an authenticated request. The caller ends the request's turn. Raise GatewayError
-    for a request that is refused, ClientGone for one that was abandoned."""
+async def read(
+    services: Services, request: GenerationRequest, receive: Receive, find: FindKnown | None = None
+) -> bytes:
+    """Read the body of an authenticated request; `find` returns what is known of an equal one. The caller
+    ends the request's turn. Raise GatewayError for a request that is refused, ClientGone for one that was
+    abandoned."""
     caller = await authenticate(services, request)
     turns = services.large_bodies
     body = body_at_hand(request.scope, turns.limits.size)
@@ -115,6 +132,9 @@ async def read(services: Services, request: GenerationRequest, receive: Receive)
         body = await _body(services, request.scope, receive, request.turn)
     else:
         check_size(len(body), services.max_body_bytes)
+    if find is not None and (known := find(request, body)) is not None:
+        request.known, request.call = known, known.call
+        return body
     if len(body) > services.caps.values:  # a shorter one cannot hold more of them
         await _check_structure(body, services.caps)
     request.call = request.door.decode(body, services.caps)
@@ -173,11 +193,15 @@ async def admit_call(
     request.call = call
     _check_choices(door, call, services.max_choices)
     route = await services.router.route(caller, call.model)
-    route = targets.usable_route(door, call, route)
-    resolved, store = await _resolve_state(services, caller, route, door, call, memory)
-    call = _resolved_call(services, door, route, call, resolved)
-    if is_generated:
-        door.refuse_empty(call)
+    if (known := request.known) is not None and known.route is route:
+        resolved, store = known.resolved, None
+    else:
+        request.known = None
+        route = targets.usable_route(door, call, route)
+        resolved, store = await _resolve_state(services, caller, route, door, call, memory)
+        call = _resolved_call(services, door, route, call, resolved)
+        if is_generated:
+            door.refuse_empty(call)
     facts, chosen = targets.plan_call(services, door, caller, call, route, request.scope["headers"])
     ticket = await _ticket(services, caller, door, call, charged)
     guarded = None
