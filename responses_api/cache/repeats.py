@@ -14,6 +14,7 @@ from responses_api.cache.entries import CacheEntry
 from responses_api.calls.admission import Admitted, GenerationRequest, ReadBefore
 from responses_api.calls.exchange import new_identity
 from responses_api.doors.door import Door
+from routing.route import Route
 from tenants.keys.caller import Caller
 
 # A longer body is read anew: looking it up would cost those that are not remembered too much.
@@ -90,6 +91,7 @@ class Repeats:
             call=admitted.call,
             route=admitted.route,
             resolved=resolved,
+            may_lack_lanes=_has_one_lane(admitted.route),
             caller=admitted.caller,
             headers=_that_count(admitted.door, request.scope["headers"]),
             use=use,
@@ -100,6 +102,11 @@ class Repeats:
     def clear(self) -> None:
         self._of_keys.clear()
         self.size = 0
+
+
+def _has_one_lane(route: Route) -> bool:
+    """Tell whether a route has a single lane that takes every call, so that planning refuses none."""
+    return len(route.targets) == 1 and route.targets[0].when is None and not route.wants
 
 
 def _that_count(door: Door, headers: Headers) -> list[tuple[bytes, bytes]]:

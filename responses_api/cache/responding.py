@@ -15,7 +15,7 @@ from responses_api.cache.asking import HEADER, OFF, REASON_HEADER, CacheUse, NoU
 from responses_api.cache.entries import CacheEntry
 from responses_api.cache.repeats import Repeat
 from responses_api.cache.serving import HitServed, serve
-from responses_api.calls.admission import Admitted, GenerationRequest
+from responses_api.calls.admission import Admitted, GenerationRequest, plan_lanes
 from responses_api.process.interruption import Interruption
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.services import Services
@@ -50,6 +50,9 @@ async def respond(
         repeat = None
         cache.repeats.note(request, body, admitted, how, found)
     if found is None:
+        if repeat is not None and repeat.may_lack_lanes:
+            lanes = plan_lanes(services, request, admitted.call, admitted.route)
+            admitted = admitted.with_lanes(lanes)
         found = await LookUp(services, admitted, reply).find(cache, how, presence)
     if isinstance(found, CacheEntry):
         services.metrics.cache(admitted.route, HIT)

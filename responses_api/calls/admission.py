@@ -36,11 +36,13 @@ from tenants.limits.gate import FREE, Ticket
 
 class ReadBefore(Struct):
     """What was found before of a request with the same bytes and caller, which counts on the same route: its
-    call, what that goes on from, and that nothing of it is to be stored."""
+    call, what that goes on from, and that nothing of it is to be stored. `may_lack_lanes`: whoever answers it
+    plans its lanes once it turns out that a model has to be asked."""
 
     call: ModelCall
     route: Route
     resolved: Resolved | None
+    may_lack_lanes: bool
 
 
 class GenerationRequest(Struct):
@@ -66,6 +68,16 @@ class GenerationRequest(Struct):
         """Let others send their large bodies now."""
         if self.turn is not None:
             self.turn.end()
+
+
+class Lanes(Struct, frozen=True):
+    """What it takes to ask a model, as `Admitted` has it."""
+
+    targets: tuple[ResolvedTarget, ...]
+    upstream_headers: dict[str, str]
+    facts: CallFacts = NO_FACTS
+    all_open: bool = False
+    tells_routing: bool = False
 
 
 FindKnown = Callable[[GenerationRequest, bytes], ReadBefore | None]
@@ -99,6 +111,10 @@ class Admitted(Struct, frozen=True):
     client: str | None = None  # the address it came from, for the log
     keeper: AnswerKeeper | None = None
     told: dict[str, str] = {}
+
+    def with_lanes(self, lanes: Lanes) -> Admitted:
+        """Return the request with its lanes planned."""
+        return structs.replace(self, **structs.asdict(lanes))
 
     @property
     def reply_headers(self) -> dict[str, str]:
@@ -193,40 +209,60 @@ async def admit_call(
     request.call = call
     _check_choices(door, call, services.max_choices)
     route = await services.router.route(caller, call.model)
+    lanes = None
     if (known := request.known) is not None and known.route is route:
         resolved, store = known.resolved, None
     else:
-        request.known = None
+        known = request.known = None
         route = targets.usable_route(door, call, route)
         resolved, store = await _resolve_state(services, caller, route, door, call, memory)
         call = _resolved_call(services, door, route, call, resolved)
         if is_generated:
             door.refuse_empty(call)
-    facts, chosen = targets.plan_call(services, door, caller, call, route, request.scope["headers"])
+    if known is None or not known.may_lack_lanes:
+        lanes = plan_lanes(services, request, call, route)
     ticket = await _ticket(services, caller, door, call, charged)
     guarded = None
     if is_generated and not services.guardrails.is_idle:
         guarded = await _guard(services, request, route, call, ticket)
         if guarded is not None:
+            lanes = lanes or plan_lanes(services, request, call, route)
             call = guarded.call
             resolved, store = _with_masks(services, caller, guarded, resolved, store)
+    lanes = lanes or Lanes(route.targets, {})
     return Admitted(
         request_id=request.id,
         door=door,
         caller=caller,
         call=call,
         route=route,
-        targets=chosen.kept,
-        facts=facts,
-        all_open=chosen.all_open,
-        tells_routing=caller.shows_upstreams and asks_for_routing(request.scope["headers"]),
-        upstream_headers=_upstream_headers(request, call),
+        targets=lanes.targets,
+        facts=lanes.facts,
+        all_open=lanes.all_open,
+        tells_routing=lanes.tells_routing,
+        upstream_headers=lanes.upstream_headers,
         resolved=resolved,
         store=store,
         socket=request.socket,
         ticket=ticket,
         guarded=guarded,
         client=request.scope.get(CLIENT),
+    )
+
+
+def plan_lanes(
+    services: Services, request: GenerationRequest, call: ModelCall, route: Route
+) -> Lanes:
+    """Plan the lanes of a call. Raise BadRequest if there is none."""
+    caller, headers = request.caller, request.scope["headers"]
+    assert caller is not None
+    facts, chosen = targets.plan_call(services, request.door, caller, call, route, headers)
+    return Lanes(
+        targets=chosen.kept,
+        upstream_headers=_upstream_headers(request, call),
+        facts=facts,
+        all_open=chosen.all_open,
+        tells_routing=caller.shows_upstreams and asks_for_routing(headers),
     )
 
 
