@@ -88,7 +88,9 @@ def _from_template(served: HitServed, identity: Identity) -> bytes | None:
     """Return the answer to an equal request, where nothing but its ids and its time are new; None if it has
     to be put together."""
     admitted, repeat = served.admitted, served.repeat
-    if repeat is None or admitted.call.stream or admitted.call.tells_cost:
+    if repeat is None or admitted.store is not None:
+        return None
+    if admitted.call.stream or admitted.call.tells_cost:
         return None
     template = repeat.template(admitted)
     return None if template is None else template.fill(identity)

@@ -9,6 +9,7 @@ import httpx
 import orjson
 import pytest
 
+from gateway_project.lib import clock
 from responses_api.cache import repeats
 from responses_api.cache.answer_template import template_of
 from responses_api.doors.responses import request
@@ -21,6 +22,7 @@ from tenants.models import RateLimit
 from tests.responses_api.cache.conftest import Ask, cached
 from tests.responses_api.cache.test_hits import SAID, TOOLS, ids_in, without_ids
 from tests.support import ledger
+from tests.support.guardrails import guardrail
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 
@@ -133,6 +135,39 @@ def test_a_key_that_is_revoked_is_refused_at_once(ask, gateway, kept):
     keys.revoke(kept.key)
     gateway.catch_up()
     assert ask("chat").status_code == 401
+
+
+@each_door
+def test_a_model_is_asked_as_ever_once_the_answer_has_expired(
+    thrice, ask, gateway, door, monkeypatch
+):
+    headers = {"x-tollgate-debug": "routing"}
+    thrice(door, store=False, headers=headers)
+    at = clock.timestamp()
+    monkeypatch.setattr(clock, "timestamp", lambda: at + 601)
+    anew = ask(door, store=False, headers=headers)
+
+    assert cached(anew) == "miss"
+    assert anew.headers["x-tollgate-attempts"] == "1"
+    first, last = gateway.sandbox.calls
+    assert first.body == last.body
+    assert last.headers["x-request-id"] == anew.headers["x-request-id"]
+    assert set(first.headers) == set(last.headers)
+
+
+def test_with_an_idempotency_key_that_comes_first(ask):
+    keyed = [ask("chat", headers={"idempotency-key": f"k{number // 2}"}) for number in range(8)]
+    assert [cached(each) for each in keyed] == ["miss", "miss", *["hit"] * 6]
+    for made, replayed in zip(keyed[::2], keyed[1::2], strict=True):
+        assert made.content == replayed.content
+    assert len({each.content for each in keyed}) == 4
+
+
+def test_guardrails_look_at_each(thrice, ask, gateway):
+    thrice("chat", "forbidden")
+    guardrail("words")
+    gateway.catch_up()
+    assert ask("chat", "forbidden").status_code == 400
 
 
 def test_no_other_key_is_known_by_it(ask, gateway, kept):
