@@ -48,7 +48,7 @@ class Repeats:
     when they are too many."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._of_keys: dict[int, dict[tuple[str, bytes], Repeat]] = {}
         self.size = 0
 
@@ -80,9 +80,9 @@ class Repeats:
         if not is_plain or len(body) > MAX_BODY_BYTES or request.turn is not None:
             return
         size = _OVERHEAD + _BODY_TIMES * len(body) + _ANSWER_TIMES * entry.size
-        if size > self._max_bytes:
+        if size > self.max_bytes:
             return
-        if self.size + size > self._max_bytes:
+        if self.size + size > self.max_bytes:
             self.clear()
         of_key = self._of_keys.setdefault(admitted.caller.key_id, {})
         before = of_key.get((admitted.door.name, body))

@@ -35,9 +35,9 @@ from tenants.limits.gate import FREE, Ticket
 
 
 class ReadBefore(Struct):
-    """What was found before of a request with the same bytes and caller, which counts on the same route: its
-    call, what that goes on from, and that nothing of it is to be stored. `may_lack_lanes`: whoever answers it
-    plans its lanes once it turns out that a model has to be asked."""
+    """The findings about a request with the same bytes and caller, which count on the same route: its call,
+    what that goes on from, and that nothing of it is to be stored. `may_lack_lanes`: whoever answers it plans
+    its lanes once it turns out that a model has to be asked."""
 
     call: ModelCall
     route: Route
@@ -70,8 +70,8 @@ class GenerationRequest(Struct):
             self.turn.end()
 
 
-class Lanes(Struct, frozen=True):
-    """What it takes to ask a model, as `Admitted` has it."""
+class PlannedLanes(Struct, frozen=True):
+    """The part of an admitted request that only a model's answer needs, as `Admitted` has it."""
 
     targets: tuple[ResolvedTarget, ...]
     upstream_headers: dict[str, str]
@@ -112,7 +112,7 @@ class Admitted(Struct, frozen=True):
     keeper: AnswerKeeper | None = None
     told: dict[str, str] = {}
 
-    def with_lanes(self, lanes: Lanes) -> Admitted:
+    def with_lanes(self, lanes: PlannedLanes) -> Admitted:
         """Return the request with its lanes planned."""
         return structs.replace(self, **structs.asdict(lanes))
 
@@ -229,7 +229,7 @@ async def admit_call(
             lanes = lanes or plan_lanes(services, request, call, route)
             call = guarded.call
             resolved, store = _with_masks(services, caller, guarded, resolved, store)
-    lanes = lanes or Lanes(route.targets, {})
+    lanes = lanes or PlannedLanes(route.targets, {})
     return Admitted(
         request_id=request.id,
         door=door,
@@ -252,12 +252,12 @@ async def admit_call(
 
 def plan_lanes(
     services: Services, request: GenerationRequest, call: ModelCall, route: Route
-) -> Lanes:
+) -> PlannedLanes:
     """Plan the lanes of a call. Raise BadRequest if there is none."""
     caller, headers = request.caller, request.scope["headers"]
     assert caller is not None
     facts, chosen = targets.plan_call(services, request.door, caller, call, route, headers)
-    return Lanes(
+    return PlannedLanes(
         targets=chosen.kept,
         upstream_headers=_upstream_headers(request, call),
         facts=facts,

@@ -94,9 +94,15 @@ def test_budgets_pay_for_a_charged_hit_and_refuse_it_when_they_are_empty(
     assert refused.status_code in {402, 429}
 
 
-def test_a_hit_that_is_free_is_given_even_when_the_budget_is_empty(gateway, charged, buyer):  # noqa: F811
+def test_a_hit_that_is_free_is_given_even_when_the_budget_is_empty(
+    gateway,
+    charged,
+    buyer,  # noqa: F811
+    in_table,
+):
     ask = charged()
     ask()
+    in_table()  # where it is looked for when the worker has forgotten what it had at hand
     budget(buyer, 1)
     gateway.catch_up()
     assert cached(ask()) == "hit"

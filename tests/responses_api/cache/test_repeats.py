@@ -179,7 +179,7 @@ def test_no_other_key_is_known_by_it(ask, gateway, kept):
 
 
 def test_requests_are_forgotten_when_they_are_too_many(thrice, remembered, monkeypatch):
-    monkeypatch.setattr(remembered, "_max_bytes", 16 * 1024)
+    monkeypatch.setattr(remembered, "max_bytes", 16 * 1024)
     for number in range(8):
         thrice("chat", f"Hi {number}")
         assert 0 < remembered.size <= 16 * 1024
