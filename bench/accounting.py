@@ -81,6 +81,7 @@ def _caller() -> Any:
 
 
 def _target() -> Any:
+    from routing.route import Quirks  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
     from tenants.prices.rating import Line, terms  # noqa: PLC0415
 
@@ -96,6 +97,7 @@ def _target() -> Any:
         protocol="responses",
         context_window=None,
         is_tenants=False,
+        quirks=Quirks(),
     )
 
 

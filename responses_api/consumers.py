@@ -111,14 +111,14 @@ class GenerationConsumer(LeanHttpConsumer):
         async def run(admitted: Admitted, reply: ResponseWriter) -> None:
             request.end_turn()
             try:
-                await self.run(here, request, admitted, reply, presence)
+                await self.run(here, request, body, admitted, reply, presence)
             except GatewayError:
                 admitted.ticket.settle(0)  # nothing was begun
                 raise
             finally:
                 admitted.ticket.settle(None)  # a queued call stays charged until it is made
 
-        body = await read(here.services, request, receive)
+        body = await read(here.services, request, receive, here.answer_cache.repeats.find)
         assert request.call is not None
         key = key_of(request.scope["headers"], self.door.name, body)
         if key is None:
@@ -131,6 +131,7 @@ class GenerationConsumer(LeanHttpConsumer):
         self,
         here: AppState,
         request: GenerationRequest,
+        body: bytes,
         admitted: Admitted,
         reply: ResponseWriter,
         presence: Presence,
@@ -140,8 +141,8 @@ class GenerationConsumer(LeanHttpConsumer):
             await self.make(here, reply, presence, admitted)
             return
         make = partial(self.make, here, reply, presence)
-        cache, headers = here.answer_cache, request.scope["headers"]
-        await respond(here.services, cache, admitted, policy, headers, reply, presence, make)
+        cache = here.answer_cache
+        await respond(here.services, cache, admitted, policy, request, body, reply, presence, make)
 
     async def make(
         self, here: AppState, reply: ResponseWriter, presence: Presence, admitted: Admitted

@@ -24,18 +24,27 @@ from tenants.keys.caller import Caller
 from tenants.ledger.records import Opened, Settled
 from tenants.ledger.row_ids import row_id
 from tenants.ledger.spool import SpoolFailed
-from tenants.prices.rating import NOTHING, Rated, rate
+from tenants.prices.rating import NOTHING, Rated, Terms, rate
 from tenants.token_classes import Usage
 
 HIT = "hit"
 
 
-class KeptUsage(Struct, frozen=True):
+class KeptUsage(Struct):
     """The usage of the call behind a kept answer, its source, and the target that had answered it."""
 
     usage: Usage
     source: str
     target: str
+    _rated: Rated = NOTHING
+    _rated_by: tuple[str, Terms] | None = None
+
+    def rated(self, tier: str, terms: Terms) -> Rated:
+        """Return its price; the last one is remembered."""
+        by = self._rated_by
+        if by is None or by[1] is not terms or by[0] != tier:
+            self._rated, self._rated_by = rate(self.usage, tier, terms), (tier, terms)
+        return self._rated
 
 
 class HitAsked(Struct, frozen=True):
@@ -60,10 +69,12 @@ class CacheHit:
         "_began",
         "_charge",
         "_hold",
+        "_id",
         "_kept",
         "_tier",
         "_version",
         "_whole",
+        "charge_nano",
     )
 
     def __init__(
@@ -76,6 +87,7 @@ class CacheHit:
         whole: Rated,
     ) -> None:
         self._asked = asked
+        self._id = row_id(asked.request_id, 0)
         self._kept = kept
         self._at = at
         self._tier = tier
@@ -83,12 +95,9 @@ class CacheHit:
         self._whole = whole
         percent = asked.charge_percent
         self._charge = whole.capped(whole.total * percent // 100) if percent else NOTHING
+        self.charge_nano = self._charge.total
         self._hold: Hold | None = None
         self._began = clock.monotonic()
-
-    @property
-    def charge_nano(self) -> int:
-        return self._charge.total
 
     @property
     def headers(self) -> dict[str, str]:
@@ -123,7 +132,7 @@ class CacheHit:
         Unavailable."""
         ownership = self._asked.ownership
         if ownership is not None and not ownership.holds:
-            self._charge = NOTHING
+            self._charge, self.charge_nano = NOTHING, 0
         try:
             spool_writer.book(self._opened(), self._settled(ttft_ms))
         except SpoolFailed as error:
@@ -131,13 +140,13 @@ class CacheHit:
             raise Unavailable(message, retry_after_seconds=2) from error
         if self._hold is not None:
             self._hold.charge(self.charge_nano)
-        self.release()
+            self.release()
 
     def _opened(self) -> Opened:
         asked, hold = self._asked, self._hold
         caller, call = asked.caller, asked.call
         return Opened(
-            id=row_id(asked.request_id, 0),
+            id=self._id,
             leg=0,
             at_ms=int(self._at * 1000),
             tenant_id=caller.tenant_id,
@@ -162,7 +171,7 @@ class CacheHit:
     def _settled(self, ttft_ms: int | None) -> Settled:
         kept, lasted = self._kept, clock.monotonic() - self._began
         return Settled(
-            id=row_id(self._asked.request_id, 0),
+            id=self._id,
             status="completed",
             usage_source=kept.source,
             tokens=kept.usage.counts,
@@ -190,7 +199,7 @@ async def open_hit(leases: BudgetLeases, asked: HitAsked, kept: KeptUsage) -> Ca
     while True:
         at = clock.timestamp()
         terms = None if target is None else target.charge.at(at)
-        whole = NOTHING if terms is None else rate(kept.usage, tier, terms)
+        whole = NOTHING if terms is None else kept.rated(tier, terms)
         version = None if terms is None else terms.version
         hit = CacheHit(asked, kept, at, tier, version, whole)
         if await hit.hold(budgets, leases):
@@ -200,5 +209,7 @@ async def open_hit(leases: BudgetLeases, asked: HitAsked, kept: KeptUsage) -> Ca
 
 def _target(route: Route, name: str) -> ResolvedTarget | None:
     """Return the target that had answered, whose price applies; the first one if it is gone."""
-    named = (target for target in route.targets if target.name == name)
-    return next(named, route.targets[0] if route.targets else None)
+    for target in route.targets:
+        if target.name == name:
+            return target
+    return route.targets[0] if route.targets else None

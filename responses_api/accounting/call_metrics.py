@@ -112,6 +112,8 @@ class CallMetrics:
 
     def cache_charge(self, route: Route, tenant_id: int, charge_nano: int) -> None:
         """Count what an answer from the cache is charged; no provider had a part in it."""
+        if not charge_nano:
+            return
         row = self.tables.row(names.CALLS, OTHER if route.is_tenants else route.alias, "")
         if row is not None:
             row[_CHARGE] += charge_nano

@@ -29,6 +29,7 @@ from responses_api.cache.asking import REFRESH, CacheUse
 from responses_api.cache.entries import CacheEntry, entry_of
 from responses_api.cache.flights import Flight, Flights
 from responses_api.cache.memory import AnswerMemory
+from responses_api.cache.repeats import Repeats
 from responses_api.cache.table import AnswerPlace
 from responses_api.calls.attempt import Attempt
 from responses_api.enforcement.call import CallGuardrails
@@ -46,6 +47,8 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 # A tenant's sum is looked at after each such part of what it may keep was written.
 LOOKS_PER_SHARE = 64
 STOP_SECONDS = 2.0
+# Of the bytes of answers at hand, so many more are for the requests that were answered by them.
+REPEATS_SHARE = 0.25
 
 
 class CacheLimits(Struct, frozen=True):
@@ -69,6 +72,7 @@ class AnswerCache:
         self._writer = writer
         self.limits = limits
         self._memory = AnswerMemory(limits.memory_bytes)
+        self.repeats = Repeats(int(limits.memory_bytes * REPEATS_SHARE))
         self._flights = Flights()
         self._leases = _leases(redis_url, loop)
         self._era = 0
@@ -89,6 +93,7 @@ class AnswerCache:
         """Forget what is at hand: keys may have been revoked, and tenants deleted."""
         self._era += 1
         self._memory.clear()
+        self.repeats.clear()
         self._flights.clear()
 
     @property

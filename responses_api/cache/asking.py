@@ -19,7 +19,7 @@ HEADER = "x-tollgate-cache"
 REASON_HEADER = "x-tollgate-cache-reason"
 NAMESPACE_HEADER = "x-tollgate-cache-namespace"
 AGE_HEADER = "age"
-_OURS = frozenset({HEADER.encode(), NAMESPACE_HEADER.encode()})
+CACHE_HEADERS = (HEADER.encode(), NAMESPACE_HEADER.encode())
 USE, REFRESH, OFF = "use", "refresh", "off"
 MAX_NAMESPACE = 128
 # A body larger than this is digested in a thread, so that it does not hold up other requests.
@@ -98,7 +98,7 @@ def _given(headers: Headers) -> dict[str, str]:
     """Return the headers about the cache that a client sent. Raise BadRequest for two values of one."""
     given: dict[str, str] = {}
     for name, raw in headers:
-        if name in _OURS:
+        if name in CACHE_HEADERS:
             header, value = name.decode(), raw.decode("latin-1").strip()
             if given.setdefault(header, value) != value:
                 raise BadRequest(f"{header!r} was sent twice with different values.", param=header)

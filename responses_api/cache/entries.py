@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -44,7 +45,7 @@ class CacheEntry(Struct, frozen=True):
 
     @property
     def used(self) -> KeptUsage:
-        return KeptUsage(Usage.of(self.counts), self.source, self.target)
+        return _used(self.counts, self.source, self.target)
 
     def age(self, now: float) -> int:
         """Return its age in whole seconds."""
@@ -58,6 +59,12 @@ class CacheEntry(Struct, frozen=True):
         """Return the kept object."""
         answer: dict[str, Any] = orjson.loads(self.answer)
         return answer
+
+
+@lru_cache(maxsize=4096)
+def _used(counts: tuple[int, ...], source: str, target: str) -> KeptUsage:
+    """Return the same value for the same usage, so that it is priced once."""
+    return KeptUsage(Usage.of(counts), source, target)
 
 
 def entry_of(

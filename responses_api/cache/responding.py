@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import structs
 
-from gateway_project.lib.asgi import ClientGone, Headers
+from gateway_project.lib.asgi import ClientGone
 from gateway_project.lib.presence import Presence
 from responses_api.accounting.cache_hit import HIT
 from responses_api.cache.answers import AnswerCache, Lead
 from responses_api.cache.asking import HEADER, OFF, REASON_HEADER, CacheUse, NoUse, asked
 from responses_api.cache.entries import CacheEntry
+from responses_api.cache.repeats import Repeat
 from responses_api.cache.serving import HitServed, serve
-from responses_api.calls.admission import Admitted
+from responses_api.calls.admission import Admitted, GenerationRequest, plan_lanes
 from responses_api.process.interruption import Interruption
 from responses_api.process.response_writer import ResponseWriter
 from responses_api.services import Services
@@ -28,25 +29,34 @@ async def respond(
     cache: AnswerCache,
     admitted: Admitted,
     policy: CachePolicy,
-    headers: Headers,
+    request: GenerationRequest,
+    body: bytes,
     reply: ResponseWriter,
     presence: Presence,
     make: Make,
 ) -> None:
     """Answer a request to an alias that keeps answers; `make` has a call answered by a model. Raise
     GatewayError if nothing was begun, ClientGone for a request that was abandoned."""
-    how = await asked(admitted, policy, headers)
+    known = request.known if admitted.guarded is None else None
+    repeat = known if isinstance(known, Repeat) else None
+    how = repeat.use if repeat else await asked(admitted, policy, request.scope["headers"])
     if isinstance(how, NoUse):
         services.metrics.cache(admitted.route, OFF)
         told = {HEADER: OFF, REASON_HEADER: how.reason}
         await make(structs.replace(admitted, told=told))
         return
     found: CacheEntry | Lead | None = cache.at_hand(how)
+    if isinstance(found, CacheEntry) and (repeat is None or repeat.entry is not found):
+        repeat = None
+        cache.repeats.note(request, body, admitted, how, found)
     if found is None:
+        if repeat is not None and repeat.may_lack_lanes:
+            lanes = plan_lanes(services, request, admitted.call, admitted.route)
+            admitted = admitted.with_lanes(lanes)
         found = await LookUp(services, admitted, reply).find(cache, how, presence)
     if isinstance(found, CacheEntry):
         services.metrics.cache(admitted.route, HIT)
-        await serve(HitServed(services, admitted, how, found, reply))
+        await serve(HitServed(services, admitted, how, found, reply, repeat))
         return
     services.metrics.cache(admitted.route, found.outcome)
     call = structs.replace(admitted.call, is_kept=True)

@@ -22,6 +22,7 @@ from responses_api.accounting import cache_hit
 from responses_api.accounting.cache_hit import HIT, CacheHit, HitAsked
 from responses_api.cache.asking import AGE_HEADER, HEADER, CacheUse
 from responses_api.cache.entries import CacheEntry
+from responses_api.cache.repeats import Repeat
 from responses_api.calls.admission import Admitted
 from responses_api.calls.ending import count_request
 from responses_api.calls.exchange import new_identity
@@ -46,6 +47,7 @@ class HitServed(Struct, frozen=True):
     use: CacheUse
     entry: CacheEntry
     reply: ResponseWriter
+    repeat: Repeat | None = None  # an equal request that was given this answer
 
 
 async def serve(served: HitServed) -> None:
@@ -60,9 +62,8 @@ async def serve(served: HitServed) -> None:
         if admitted.ownership is not None:
             await admitted.ownership.prove()
         identity = new_identity(admitted)
-        answer = served.use.replay.renewed(entry.read(), admitted.call, identity)
-        if (charge := hit.answer_charge()) is not None:
-            answer = served.use.replay.with_usage(answer, charge)
+        whole = _from_template(served, identity)
+        answer = {} if whole is not None else _answer(served, hit, identity)
         hit.settle(services.spool_writer, int((clock.monotonic() - began) * 1000))
     finally:
         hit.release()
@@ -70,7 +71,9 @@ async def serve(served: HitServed) -> None:
     services.metrics.cache_charge(admitted.route, admitted.caller.tenant_id, hit.charge_nano)
     await services.spool_writer.durable()
     _tell(served, hit)
-    if admitted.call.stream:
+    if whole is not None:
+        await served.reply.json(200, whole, served.reply.headers)
+    elif admitted.call.stream:
         await _give_stream(served, answer, identity)
     else:
         await _give_whole(served, answer)
@@ -79,6 +82,25 @@ async def serve(served: HitServed) -> None:
     known["cache"] = HIT
     log_outcome(services.request_log, known, outcome)
     count_request(services, admitted, outcome)
+
+
+def _from_template(served: HitServed, identity: Identity) -> bytes | None:
+    """Return the answer to an equal request, where nothing but its ids and its time are new; None if it has
+    to be put together."""
+    admitted, repeat = served.admitted, served.repeat
+    if repeat is None or admitted.store is not None:
+        return None
+    if admitted.call.stream or admitted.call.tells_cost:
+        return None
+    template = repeat.template(admitted)
+    return None if template is None else template.fill(identity)
+
+
+def _answer(served: HitServed, hit: CacheHit, identity: Identity) -> Json:
+    replay = served.use.replay
+    answer = replay.renewed(served.entry.read(), served.admitted.call, identity)
+    charge = hit.answer_charge()
+    return answer if charge is None else replay.with_usage(answer, charge)
 
 
 def _asked(served: HitServed) -> HitAsked:

@@ -6,7 +6,7 @@ A refused request is answered and recorded here; only an admitted one becomes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, structs
@@ -34,13 +34,24 @@ from tenants.keys.caller import Caller
 from tenants.limits.gate import FREE, Ticket
 
 
+class ReadBefore(Struct):
+    """The findings about a request with the same bytes and caller, which count on the same route: its call,
+    what that goes on from, and that nothing of it is to be stored. `may_lack_lanes`: whoever answers it plans
+    its lanes once it turns out that a model has to be asked."""
+
+    call: ModelCall
+    route: Route
+    resolved: Resolved | None
+    may_lack_lanes: bool
+
+
 class GenerationRequest(Struct):
     """The facts known of a request so far; filled in from top to bottom, and recorded if the request is
     refused.
 
     `socket` is the id of the WebSocket it came over, `turn` its turn among large bodies;
     `passed` are the external guardrails that let it through before, by number and revision; `found` is what
-    guardrails did to it then, by name.
+    guardrails did to it then, by name; `known` is what was read of an equal one before.
     """
 
     id: str
@@ -52,11 +63,25 @@ class GenerationRequest(Struct):
     turn: BodyTurn | None = None
     passed: Mapping[int, int] = {}
     found: Mapping[str, str] = {}
+    known: ReadBefore | None = None
 
     def end_turn(self) -> None:
         """Let others send their large bodies now."""
         if self.turn is not None:
             self.turn.end()
+
+
+class PlannedLanes(Struct, frozen=True):
+    """The part of an admitted request that only a model's answer needs, as `Admitted` has it."""
+
+    targets: tuple[ResolvedTarget, ...]
+    upstream_headers: dict[str, str]
+    facts: CallFacts = NO_FACTS
+    all_open: bool = False
+    tells_routing: bool = False
+
+
+FindKnown = Callable[[GenerationRequest, bytes], ReadBefore | None]
 
 
 class Admitted(Struct, frozen=True):
@@ -88,6 +113,10 @@ class Admitted(Struct, frozen=True):
     keeper: AnswerKeeper | None = None
     told: dict[str, str] = {}
 
+    def with_lanes(self, lanes: PlannedLanes) -> Admitted:
+        """Return the request with its lanes planned."""
+        return structs.replace(self, **structs.asdict(lanes))
+
     @property
     def reply_headers(self) -> dict[str, str]:
         """Return what an answer's headers tell of its admission."""
@@ -109,9 +138,12 @@ class Admitted(Struct, frozen=True):
         return self.resolved.echo if self.resolved is not None else {}
 
 
-async def read(services: Services, request: GenerationRequest, receive: Receive) -> bytes:
-    """Read the body of an authenticated request. The caller ends the request's turn. Raise GatewayError
-    for a request that is refused, ClientGone for one that was abandoned."""
+async def read(
+    services: Services, request: GenerationRequest, receive: Receive, find: FindKnown | None = None
+) -> bytes:
+    """Read the body of an authenticated request; `find` returns what is known of an equal one. The caller
+    ends the request's turn. Raise GatewayError for a request that is refused, ClientGone for one that was
+    abandoned."""
     caller = await authenticate(services, request)
     turns = services.large_bodies
     body = body_at_hand(request.scope, turns.limits.size)
@@ -120,6 +152,9 @@ async def read(services: Services, request: GenerationRequest, receive: Receive)
         body = await _body(services, request.scope, receive, request.turn)
     else:
         check_size(len(body), services.max_body_bytes)
+    if find is not None and (known := find(request, body)) is not None:
+        request.known, request.call = known, known.call
+        return body
     if len(body) > services.caps.values:  # a shorter one cannot hold more of them
         await _check_structure(body, services.caps)
     request.call = request.door.decode(body, services.caps)
@@ -178,36 +213,60 @@ async def admit_call(
     request.call = call
     _check_choices(door, call, services.max_choices)
     route = await services.router.route(caller, call.model)
-    route = targets.usable_route(door, call, route)
-    resolved, store = await _resolve_state(services, caller, route, door, call, memory)
-    call = _resolved_call(services, door, route, call, resolved)
-    if is_generated:
-        door.refuse_empty(call)
-    facts, chosen = targets.plan_call(services, door, caller, call, route, request.scope["headers"])
+    lanes = None
+    if (known := request.known) is not None and known.route is route:
+        resolved, store = known.resolved, None
+    else:
+        known = request.known = None
+        route = targets.usable_route(door, call, route)
+        resolved, store = await _resolve_state(services, caller, route, door, call, memory)
+        call = _resolved_call(services, door, route, call, resolved)
+        if is_generated:
+            door.refuse_empty(call)
+    if known is None or not known.may_lack_lanes:
+        lanes = plan_lanes(services, request, call, route)
     ticket = await _ticket(services, caller, door, call, charged)
     guarded = None
     if is_generated and not services.guardrails.is_idle:
         guarded = await _guard(services, request, route, call, ticket)
         if guarded is not None:
+            lanes = lanes or plan_lanes(services, request, call, route)
             call = guarded.call
             resolved, store = _with_masks(services, caller, guarded, resolved, store)
+    lanes = lanes or PlannedLanes(route.targets, {})
     return Admitted(
         request_id=request.id,
         door=door,
         caller=caller,
         call=call,
         route=route,
-        targets=chosen.kept,
-        facts=facts,
-        all_open=chosen.all_open,
-        tells_routing=caller.shows_upstreams and asks_for_routing(request.scope["headers"]),
-        upstream_headers=_upstream_headers(request, call),
+        targets=lanes.targets,
+        facts=lanes.facts,
+        all_open=lanes.all_open,
+        tells_routing=lanes.tells_routing,
+        upstream_headers=lanes.upstream_headers,
         resolved=resolved,
         store=store,
         socket=request.socket,
         ticket=ticket,
         guarded=guarded,
         client=request.scope.get(CLIENT),
+    )
+
+
+def plan_lanes(
+    services: Services, request: GenerationRequest, call: ModelCall, route: Route
+) -> PlannedLanes:
+    """Plan the lanes of a call. Raise BadRequest if there is none."""
+    caller, headers = request.caller, request.scope["headers"]
+    assert caller is not None
+    facts, chosen = targets.plan_call(services, request.door, caller, call, route, headers)
+    return PlannedLanes(
+        targets=chosen.kept,
+        upstream_headers=_upstream_headers(request, call),
+        facts=facts,
+        all_open=chosen.all_open,
+        tells_routing=caller.shows_upstreams and asks_for_routing(headers),
     )
 
 

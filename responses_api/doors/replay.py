@@ -48,6 +48,8 @@ class Replay:
     is_whole   tell whether a finished answer can be given again: nothing is missing and its shape is known
     kept       take out of an answer what is its own call's
     renewed    make a kept answer that of another call, with new ids
+    new_ids    name the ids of items in a renewed answer, all of which `ids.item_id` made; None if there are
+               others
     with_usage tell in an answer's usage what was charged
     events     write an answer as the pieces of a stream, of which the last ends it
     unstored   say in an answer that it could not be stored
@@ -58,6 +60,7 @@ class Replay:
     is_whole: Callable[[Json], bool]
     kept: Callable[[Json], Json]
     renewed: Callable[[Json, ModelCall, Identity], Json]
+    new_ids: Callable[[Json], list[str] | None]
     with_usage: Callable[[Json, AnswerCharge], Json]
     events: Callable[[Json, ModelCall, Identity], Iterator[bytes]]
     unstored: Callable[[Json], Json]

@@ -21,6 +21,7 @@ from tests.console import world as worlds
 from tests.plugins.tiers import by_tier, sampled
 from tests.support.generated import cases_of, faults_of
 from tests.support.live import LiveGateway
+from tests.support.patience import GIVE_UP_SECONDS
 
 PER_OPERATION_AND_MODE = by_tier(1, 3, 80)  # a hundred operations
 CHECKS = (
@@ -75,7 +76,9 @@ def test_no_generated_request_finds_an_answer_outside_the_schema(gateway: LiveGa
             change = partial(_name_a_row, known.get(prefix, []))
             for case in cases_of(operation, mode, PER_OPERATION_AND_MODE, change):
                 count += 1
-                answer = case.call(base_url=gateway.root_url, headers=headers)
+                answer = case.call(
+                    base_url=gateway.root_url, headers=headers, timeout=GIVE_UP_SECONDS
+                )
                 wrong.extend(faults_of(case, answer, CHECKS))
     assert wrong == []
     assert count >= by_tier(12, 75, 10_000)

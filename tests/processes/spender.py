@@ -22,6 +22,7 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
     from responses_api.accounting.metered_call import CallEnd  # noqa: PLC0415
     from responses_api.accounting.request_costs import RequestCosts  # noqa: PLC0415
     from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
+    from routing.route import Quirks  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
     from tenants.prices.rating import Line, terms  # noqa: PLC0415
     from tenants.token_classes import Usage  # noqa: PLC0415
@@ -37,6 +38,7 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
         protocol="responses",
         context_window=None,
         is_tenants=False,
+        quirks=Quirks(),
     )
     payload = b"x" * 100
     body: Any = {"max_output_tokens": 20}

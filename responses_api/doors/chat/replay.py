@@ -144,6 +144,10 @@ def _renewed(kept: Json, call: ModelCall, identity: Identity) -> Json:
     }
 
 
+def _new_ids(answer: Json) -> list[str] | None:
+    return None if answer["choices"][0]["message"].get("tool_calls") else []
+
+
 def _with_usage(answer: Json, charge: AnswerCharge) -> Json:
     return {**answer, "usage": charge.chat_report(answer.get("usage"))}
 
@@ -209,6 +213,7 @@ REPLAY = Replay(
     is_whole=_is_whole,
     kept=_kept,
     renewed=_renewed,
+    new_ids=_new_ids,
     with_usage=_with_usage,
     events=_events,
     unstored=_unstored,

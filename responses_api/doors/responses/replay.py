@@ -207,6 +207,13 @@ def _new_id(known: str) -> str:
     return ids.item_id(prefix if usable else "item")
 
 
+def _new_ids(answer: Json) -> list[str] | None:
+    output = answer["output"]
+    if any(item.get("call_id") or item.get("encrypted_content") for item in output):
+        return None
+    return [item["id"] for item in output]
+
+
 def _with_usage(answer: Json, charge: AnswerCharge) -> Json:
     return {**answer, "usage": charge.report(answer.get("usage"))}
 
@@ -302,6 +309,7 @@ REPLAY = Replay(
     is_whole=_is_whole,
     kept=_kept,
     renewed=_renewed,
+    new_ids=_new_ids,
     with_usage=_with_usage,
     events=_events,
     unstored=_unstored,

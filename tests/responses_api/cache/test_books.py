@@ -102,7 +102,7 @@ def test_a_hit_that_is_free_is_given_even_when_the_budget_is_empty(
 ):
     ask = charged()
     ask()
-    in_table()  # what is at hand is forgotten when the configuration changes
+    in_table()  # where it is looked for when the worker has forgotten what it had at hand
     budget(buyer, 1)
     gateway.catch_up()
     assert cached(ask()) == "hit"

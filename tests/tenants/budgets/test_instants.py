@@ -13,6 +13,7 @@ from gateway_project.lib import clock
 from responses_api.accounting.request_costs import RequestCosts
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.doors.shapes import ModelCall
+from routing.route import Quirks
 from tenants.budgets.accounts import BudgetLeases
 from tenants.budgets.leases import DrawResult
 from tenants.budgets.terms import BudgetTerms
@@ -68,6 +69,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
             protocol="responses",
             context_window=None,
             is_tenants=False,
+            quirks=Quirks(),
         )
         body = {"model": "gpt", "max_output_tokens": 4096}
         asked = ModelCall("responses", "gpt", False, False, body, len(PAYLOAD))
