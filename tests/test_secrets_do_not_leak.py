@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from gateway_project.sandbox.faults import FAULTS, PREFIX
+from tests.plugins.tiers import sampled
 from tests.processes.conftest import provider  # noqa: F401 - a fixture used below by name
 from tests.processes.served import Served, environment, manage, shell
 from tests.support import warm
@@ -35,12 +36,16 @@ COLLECTOR = "collectorcanary8812ab"
 PROMPT = "promptcanary31ab99 sk-prompt-canary-0123456789abcdef"
 NOT_TO_BE_STORED = "unstoredcanary77cd01"
 # Not secrets of ours; a prompt must not be in logs or in the database, but a client may get its own back.
-FAULTS_TO_PLAY = [
+ENDLESS = {"never-ending", "comments-only", "huge-event", "header-bomb", "slow-drip"}
+LEFT_ALONE = "401"  # opens a circuit: the second call may find out, the third is kept back
+# Those below, and those with a status of their own.
+NAMED = {LEFT_ALONE, "never-ending", "413", "422", "429", "503"}
+OTHERS = [
     fault.name
     for fault in FAULTS.values()
-    if not fault.has_own_port and "silence" not in fault.name
+    if not fault.has_own_port and "silence" not in fault.name and fault.name not in NAMED | ENDLESS
 ]
-ENDLESS = {"never-ending", "comments-only", "huge-event", "header-bomb", "slow-drip"}
+FAULTS_TO_PLAY = [*sorted(NAMED), *sampled(OTHERS, default=10, ci=24)]
 # What the management API shows of what it has made, and where.
 SHOWN_ONCE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("keys", {"name": "made"}, "secret"),
@@ -57,7 +62,6 @@ MANAGED_PAGES = (
     "tenants/apikey", "tenants/apitoken", "routing/credential", "responses_api/webhookendpoint",
     "tenants/invitation", "tenants/auditevent", "tenants/consolesession", "auth/user", "system",
 )  # fmt: skip
-LEFT_ALONE = "401"  # opens a circuit: the second call may find out, the third is kept back
 
 SETUP = """
 import json

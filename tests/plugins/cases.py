@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.plugins.tiers import SEED, TIER, Tier, by_tier, sampled
+from tests.plugins.tiers import SEED, by_tier, sampled
 
 chosen_text: str | None = None
 
@@ -68,16 +68,16 @@ def cases(names: str | tuple[str, ...], values: Values, ids: Ids = None) -> Any:
 
 
 def each_value(function: Any) -> Any:
-    """Let all but the proof take fewer cases, in which each value of each axis still comes."""
-    function.reduce = list if TIER is Tier.PROOF else functools.partial(covering, together=1)
+    """Let CI take fewer cases, in which each value of each axis still comes, the default a third of those,
+    and the proof all."""
+    function.reduce = by_tier(default=a_third, ci=functools.partial(covering, together=1), proof=list)
     return function
 
 
 def each_pair(function: Any) -> Any:
-    """Let CI take fewer cases, in which each two values of different axes still meet, and the default fewer
-    still, in which each value of each axis comes; the proof takes all."""
-    met = by_tier(default=1, ci=2, proof=0)
-    function.reduce = functools.partial(covering, together=met) if met else list
+    """Let CI take fewer cases, in which each two values of different axes still meet, the default a third of
+    those in which each value of each axis comes, and the proof all."""
+    function.reduce = by_tier(default=a_third, ci=functools.partial(covering, together=2), proof=list)
     return function
 
 
@@ -89,6 +89,12 @@ def sample(*, default: int, ci: int) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def a_third(every: Sequence[Case]) -> list[Case]:
+    """Choose every third, at least two, of the cases in which each value of each axis comes."""
+    found = covering(every, together=1)
+    return found[: max(2, len(found) // 3)]
 
 
 def covering(every: Sequence[Case], together: int) -> list[Case]:

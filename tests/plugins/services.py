@@ -9,9 +9,6 @@ are not set. Two variables change that:
 * TOLLGATE_REQUIRE_SERVICES=1 fails any other run in which no `postgres` or no `redis` test passed. Tests
   of processes make databases of their own, so that they need not run again on PostgreSQL.
 
-On PostgreSQL a test with several parameters takes one of them, which the seed chooses, in all but the proof:
-what they change is seldom the database.
-
 With `-n`, each of several processes has databases of its own (pytest-django names them) and, because what is
 published is heard in all databases of a server, a Redis of its own.
 """
@@ -19,16 +16,13 @@ published is heard in all databases of a server, a Redis of its own.
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from tests.plugins.tiers import SEED, TIER, Tier
 from tests.support.redis_server import PROGRAM, RedisServer
 
 VARIABLES = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
@@ -98,24 +92,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(trylast=True)  # of those that `-m` has left
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if ON_POSTGRES and TIER is not Tier.PROOF:
-        chosen = one_of_each(items)
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = [item for item in items if item in chosen]
     for item in items:
         for mark, variable in VARIABLES.items():
             if item.get_closest_marker(mark) is None:
                 continue
             if not URLS[mark]:
                 item.add_marker(pytest.mark.skip(reason=f"{variable} is not set"))
-
-
-def one_of_each(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return one item of each test function, as the seed says: other commits have others."""
-    by_function: dict[str, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        by_function[item.nodeid.partition("[")[0]].append(item)
-    return {random.Random(f"{SEED} {name}").choice(some) for name, some in by_function.items()}
 
 
 @pytest.fixture(autouse=True)

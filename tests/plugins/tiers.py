@@ -49,7 +49,7 @@ def by_tier(default: T, ci: T, proof: T) -> T:
 def examples(wanted: int) -> int:
     """Return how many random examples this run tries of a property: the proof ten times as many as wanted,
     the others a part, since each commit tries others."""
-    return by_tier(max(5, wanted // 12), max(10, wanted // 4), wanted * 10)
+    return by_tier(max(5, wanted // 25), max(8, wanted // 8), wanted * 10)
 
 
 # How long an example takes says more about the machine than about the code, and how many are thrown away more

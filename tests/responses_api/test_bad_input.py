@@ -849,7 +849,7 @@ def broken_pieces(good: bytes) -> list[bytes]:
 def test_no_damaged_body_makes_the_gateway_fail(connection, acme, path):
     connection.credential = acme.headers
     good = orjson.dumps((CHAT_STARTS if path == CHAT else RESPONSES_STARTS)[1])
-    for body in sampled(broken_pieces(good), default=100, ci=200):
+    for body in sampled(broken_pieces(good), default=40, ci=100):
         assert_answers_well(connection, path, body)
 
 

@@ -119,7 +119,7 @@ def test_a_streamed_answer_means_what_was_recorded(door: str, recorded: Recorded
     assert_means_the_same(door, recorded, step=None)
 
 
-@sample(default=40, ci=80)
+@sample(default=16, ci=40)
 @each_door
 @each_stream
 def test_a_stream_torn_to_pieces_means_what_was_recorded(door: str, recorded: Recorded):
@@ -213,7 +213,7 @@ def assert_told(door: str, out: bytes, *, failed: bool) -> None:
         chat_grammar.check_ours(chat_grammar.read(out), with_usage=True)
 
 
-@sample(default=50, ci=80)
+@sample(default=20, ci=40)
 @each_door
 @each_stream
 def test_a_damaged_stream_is_a_failure_or_well_formed(door: str, recorded: Recorded):
@@ -227,7 +227,7 @@ def test_a_damaged_stream_is_a_failure_or_well_formed(door: str, recorded: Recor
             assert_told(door, out, failed=failed)
 
 
-@sample(default=50, ci=80)
+@sample(default=20, ci=40)
 @each_door
 @each_stream
 def test_a_stream_cut_before_its_end_has_failed(door: str, recorded: Recorded):
@@ -256,7 +256,7 @@ def known(response: Json) -> Json:
     return found
 
 
-@sample(default=25, ci=50)
+@sample(default=10, ci=25)
 @each_stream
 def test_the_final_event_is_what_the_same_answer_is_as_json(recorded: Recorded):
     stream = relayed(relay("responses", recorded, translate=True), recorded.raw, PIECE)
@@ -271,7 +271,7 @@ def test_the_final_event_is_what_the_same_answer_is_as_json(recorded: Recorded):
             assert isinstance(orjson.loads(item["arguments"]), dict)
 
 
-@sample(default=25, ci=50)
+@sample(default=10, ci=25)
 @each_stream
 def test_the_chunks_add_up_to_the_completion_that_the_same_answer_is_as_json(recorded: Recorded):
     stream = relayed(relay("chat", recorded, translate=True), recorded.raw, PIECE)
@@ -372,7 +372,7 @@ def test_the_official_sdk_follows_every_recorded_stream(
 ):
     secret = client.headers["authorization"].removeprefix("Bearer ")
     with openai.OpenAI(base_url=gateway.base_url, api_key=secret, max_retries=0) as sdk:
-        for each in sampled(streams(), default=25, ci=50):
+        for each in sampled(streams(), default=10, ci=25):
             (recorded,) = each.values
             play(gateway, recorded, len(recorded.raw))
             if refusal := SDK_REFUSES.get((door, each.id)):

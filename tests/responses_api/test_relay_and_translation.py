@@ -44,7 +44,7 @@ def means(protocol: str, answer: Json) -> Meaning:
     return replace(meant, calls=calls)
 
 
-@sample(default=40, ci=100)
+@sample(default=16, ci=50)
 @cases("step", [None, PIECE], ids=["whole", "torn"])
 @each_stream
 def test_a_stream_means_the_same_relayed_and_translated(recorded: Recorded, step: int | None):

@@ -160,7 +160,7 @@ def test_there_are_enough_cases() -> None:
     assert len(FORBIDDEN_HOSTS) + len(PRIVATE_ANSWERS) >= 60
 
 
-@sample(default=20, ci=40)
+@sample(default=8, ci=20)
 @cases("host", FORBIDDEN_HOSTS)
 def test_a_private_address_is_never_connected_to(
     gateway: LiveGateway, customer: Customer, connects: list[Any], host: str
@@ -375,7 +375,7 @@ def values_of(url: str) -> list[Any]:
     return [url, [{"model_name": "target", "litellm_params": nested}]]
 
 
-@sample(default=12, ci=24)
+@sample(default=5, ci=12)
 @cases("field", FIELDS)
 def test_no_field_of_a_request_leads_the_call_or_the_key_elsewhere(
     gateway: LiveGateway, customer: Customer, canary: socket.socket, connects: list[Any], field: str

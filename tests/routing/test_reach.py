@@ -228,6 +228,7 @@ def test_existing_aliases_become_links_where_one_alias_of_the_platform_has_the_m
 NAMES = ("cheap", "dear", "mine", "up/m-1", "up@m-1", "up/m-2")
 
 
+@pytest.mark.long
 @given(
     rows_of_acme=st.lists(
         st.tuples(

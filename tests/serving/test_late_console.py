@@ -51,6 +51,7 @@ def test_a_server_imports_the_console_with_the_first_request_for_it():
     assert models == str(sorted(model._meta.label for model in admin.site._registry))
 
 
+@pytest.mark.long
 def test_several_workers_share_the_console():
     assert _run("serve", "--workers=2")[0] == "True True"
 

@@ -218,6 +218,7 @@ def test_whatever_is_asked_at_once_the_upstream_costs_no_more_than_the_budget(
     assert {row.unfunded_nano for row in booked()} == {0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_short_calls_without_a_limit_are_all_answered_where_the_budget_pays_for_them(
     gateway: LiveGateway, booked: Rows, offered: Customer, stream: bool

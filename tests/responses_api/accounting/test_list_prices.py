@@ -173,6 +173,7 @@ def test_whichever_budget_ends_first_ends_the_calls_and_the_other_gets_its_hold_
     assert_nothing_is_held(gateway)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", sampled(range(2), default=1, ci=1))
 def test_whatever_is_asked_at_once_costs_no_more_by_list_price_than_the_budget(
     gateway: LiveGateway, booked: Rows, owner: Customer, seed: int

@@ -80,6 +80,7 @@ def flood(tmp_path: Path) -> Any:
     loop.close()
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_a_thousand_a_second_grow_the_table_by_the_cap_only(flood: Flood, tmp_path: Path) -> None:
     key, _ = keys.create(Tenant.objects.create(slug="acme", name="Acme"), "robot")

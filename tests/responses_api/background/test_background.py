@@ -332,6 +332,7 @@ def test_who_finds_no_place_waits_for_one(http, gateway, monkeypatch):
     assert Run.objects.get(pk=second).status == "completed"
 
 
+@pytest.mark.long
 @pytest.mark.persistence
 def test_a_hundred_responses_are_made_at_once_and_each_can_be_ended(http, gateway, acme):
     for protocol in ("chat", "responses", "anthropic"):

@@ -154,6 +154,7 @@ def test_silence_is_filled_with_keepalives_that_have_no_number_of_their_own(http
     assert http.events(response_id) == rest
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_client_that_reads_nothing(http, gateway, acme):
     whole = http.streamed("chat", "[chunks=200] [size=6000000]")
     gateway.limit(send_stall=0.3)

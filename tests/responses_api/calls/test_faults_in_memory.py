@@ -74,7 +74,7 @@ def test_a_fault_ends_a_call_as_it_should(
         assert seen.outcome[1] == code_in_a_stream(protocol, fault)
 
 
-@sample(default=120, ci=240)
+@sample(default=48, ci=120)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -87,7 +87,7 @@ def test_whatever_happens_at_whatever_moment_ends_a_call_once(
     check_moments(call, do)
 
 
-@sample(default=40, ci=80)
+@sample(default=16, ci=40)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -109,7 +109,7 @@ def test_another_target_answers_only_where_there_was_no_output(
         check_moments(call, do)
 
 
-@sample(default=40, ci=80)
+@sample(default=16, ci=40)
 @each_door
 @each_protocol
 @streamed_or_not

@@ -260,7 +260,7 @@ def service() -> Iterator[Service]:
         yield service
 
 
-@sample(default=8, ci=36)
+@sample(default=4, ci=18)
 @cases("cell", CELLS, ids=lambda cell: cell.name)
 def test_a_guardrail_does_what_its_row_says(
     gateway: LiveGateway, customer: Customer, service: Service, cell: Cell

@@ -112,7 +112,8 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
         some += [b'{"role":"user","content":"x","y":%b}' % deep]
     kept = []
     place = "/v1/conversations/" + made(http)
-    for item in sampled(some, default=40, ci=80):
+    plain = b'{"role":"user","content":"x"}'
+    for item in [plain, *sampled(some, default=16, ci=40)]:
         for path in ("/v1/conversations", f"{place}/items"):
             items = item if chance.random() < 0.1 else b"[%b]" % item
             answer = http.post(path, content=b'{"items":%b,"metadata":{}}' % items)
@@ -121,7 +122,7 @@ def test_nested_items_are_kept_or_refused_and_never_an_error_of_ours(http):
                 kept.append(answer.json()["id"])
         answer = http.post(place, content=b'{"metadata":%b}' % item)
         assert answer.status_code in {200, 400}, (item, answer.text)
-    assert 5 < len(kept) < len(some)
+    assert 0 < len(kept) < len(some)
     for number, conversation_id in enumerate(kept):
         for kept_item in listed(http, conversation_id):
             item_id = quote(kept_item["id"], safe="")

@@ -73,6 +73,7 @@ def test_other_large_answers_are_whole_too(gateway, acme, http):
     until(lambda: not gateway.worker.services.held.size)
 
 
+@pytest.mark.long
 def test_clients_that_do_not_read_cost_a_few_pieces_each_and_are_let_go(
     gateway, acme, http, monkeypatch
 ):

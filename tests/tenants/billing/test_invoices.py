@@ -183,6 +183,7 @@ def test_a_credit_note_does_not_make_usage_late(tenant: Tenant):
     assert [line[0] for line in lines(closed(tenant, DECEMBER))] == ["usage"]
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_who_finalize_at_once_make_one_invoice():
     tenant = Tenant.objects.create(slug="acme", name="Acme", created_at=OCTOBER)

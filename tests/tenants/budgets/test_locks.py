@@ -92,6 +92,7 @@ def test_a_dead_process_is_booked_and_its_leases_returned_in_the_same_order(
     assert set(BudgetWindow.objects.values_list("reserved_nano", flat=True)) == {0}
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_processes_that_draw_and_give_back_crosswise_do_not_wait_for_each_other() -> None:
     first, second = windows(rows.customer("acme"), 2)

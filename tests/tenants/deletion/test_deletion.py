@@ -145,6 +145,7 @@ def dump_of(tenant: Tenant) -> list[Any]:
     return [_values(row) for kind in kinds for row in rows_of(tenant, kind)]
 
 
+@pytest.mark.long
 def test_equal_texts_have_equal_digests_within_a_tenant_and_others_elsewhere(tenant: Tenant):
     other = whole_tenant.make("gone2")
     for each in (tenant, other):
@@ -223,6 +224,7 @@ def test_two_runners_do_not_work_on_one_deletion_and_a_dead_ones_lease_ends(tena
         next(first)
 
 
+@pytest.mark.long
 def test_late_spools_are_booked_without_names_and_late_responses_are_swept(
     tenant: Tenant, tmp_path: Path
 ):
@@ -267,6 +269,7 @@ def test_late_spools_are_booked_without_names_and_late_responses_are_swept(
     assert selfcheck.examine() == []
 
 
+@pytest.mark.long
 def test_its_last_months_are_still_invoiced(tenant: Tenant):
     usage_rows.usage(tenant, clock.now(), alias="gone-alias", end_user=planted("gone"))
     ask(tenant)
@@ -301,6 +304,7 @@ def test_nothing_new_is_made_for_a_tenant_that_is_deleted(tenant: Tenant):
     assert not IdentityProvider.objects.filter(name="late").exists()
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_who_people_were_at_the_tenants_identity_provider(tenant: Tenant):
     other = Tenant.objects.create(slug="other", name="Other")
     only, everywhere = (User.objects.create_user(name) for name in ("only", "everywhere"))
@@ -340,6 +344,7 @@ def test_people_lose_their_account_with_their_last_tenant_unless_something_names
     assert Membership.objects.get().user == everywhere
 
 
+@pytest.mark.long
 def test_a_failure_with_one_tenant_does_not_hold_up_another(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -376,6 +381,7 @@ def run(*arguments: str) -> Any:
     return json.loads(out.getvalue())
 
 
+@pytest.mark.long
 def test_the_command_says_what_would_go_deletes_and_tells_the_progress(tenant: Tenant):
     would = run("delete_tenant", tenant.slug)
     assert (would["state"], would["left"]["tenants.ApiKey"]) == ("not_asked", 1)
@@ -428,6 +434,7 @@ def test_members_may_not_delete_their_tenant(tenant: Tenant):
     assert not TenantDeletion.objects.exists()
 
 
+@pytest.mark.long
 def test_a_stray_record_is_set_aside_and_its_neighbours_are_booked(tmp_path: Path, tenant: Tenant):
     """A spool that names another tenant's key or budget: no foreign key of the ledger says no."""
     other = whole_tenant.make("stays")

@@ -170,6 +170,7 @@ def test_no_statement_adds_a_row_that_leads_to_another_tenant(both: Neighbours):
     assert passed == []
 
 
+@pytest.mark.long
 def test_no_row_moves_to_another_tenant_or_changes_its_key(both: Neighbours):
     passed = []
     for model in owned_models():
@@ -188,6 +189,7 @@ def test_no_row_moves_to_another_tenant_or_changes_its_key(both: Neighbours):
     assert passed == []
 
 
+@pytest.mark.long
 def test_rows_of_the_platform_lead_to_no_tenant_and_tenants_to_the_platform(both: Neighbours):
     theirs = rows_of(both.theirs, ProviderModel)[0]
     platform = Provider.objects.get(tenant=None)
@@ -205,6 +207,7 @@ def test_rows_of_the_platform_lead_to_no_tenant_and_tenants_to_the_platform(both
     assert not told(lambda: Target.objects.create(alias=ours, provider_model=model))
 
 
+@pytest.mark.long
 def test_rows_that_come_before_what_they_lead_to_are_no_way_around(both: Neighbours):
     """A foreign key is looked at when the transaction ends; until then it may lead to nothing."""
     ours, key = rows_of(both.ours, Alias)[0], rows_of(both.ours, ApiKey)[0]
@@ -252,6 +255,7 @@ def test_within_a_tenant_everything_can_be_written_as_before(both: Neighbours):
     assert refused == []
 
 
+@pytest.mark.long
 def test_what_no_wall_holds_is_never_read(both: Neighbours):
     """An item of another tenant at one of our responses (EXEMPT in tenants/walls/links.py)."""
     ours = rows_of(both.ours, StoredResponse)
@@ -272,6 +276,7 @@ def test_what_no_wall_holds_is_never_read(both: Neighbours):
 # What is older than the walls
 
 
+@pytest.mark.long
 def test_links_from_before_the_walls_are_named_and_stop_nothing(both: Neighbours):
     key, alias = rows_of(both.ours, ApiKey)[0], rows_of(both.theirs, Alias)[0]
     budget = rows_of(both.ours, Budget)[0]
