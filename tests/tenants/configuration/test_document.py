@@ -23,7 +23,7 @@ HOSTILE = [
     ("a: !!binary aGk=", "Tags"),
     ("a: " + "[" * 10_000, "levels"),
     ("\n".join(" " * n + "a:" for n in range(100)), "levels"),
-    ("a: [" + "1," * 200_000 + "]", "values"),
+    ("a: [" + "1," * 2_000 + "]", "values"),
     ("a: " + "x" * 1_000_001, "larger"),
     ("a: 1\na: 2", "given twice, the second time in line 2"),
     ("a: {b: 1, 'b': 2}", "given twice"),
@@ -41,7 +41,10 @@ HOSTILE = [
 
 
 @cases(("text", "words"), HOSTILE, ids=[words for _, words in HOSTILE])
-def test_hostile_files_are_refused_in_a_sentence(text: str, words: str):
+def test_hostile_files_are_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, text: str, words: str
+):
+    monkeypatch.setattr(document, "MOST_VALUES", 1_000)  # reading so many takes seconds
     with pytest.raises(ValidationError) as refused:
         document.read(text.encode())
     assert words in str(refused.value)
