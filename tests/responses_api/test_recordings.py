@@ -390,5 +390,5 @@ def test_the_official_sdk_follows_every_recorded_stream(
 def test_every_recording_of_a_protocol_survives_the_way_over_the_wire_torn_to_pieces(
     gateway: LiveGateway, client: httpx.Client, door: str, protocol: str
 ):
-    for recorded in all_of(protocol, ci=24):
+    for recorded in all_of(protocol, ci=8):
         survives(gateway, client, door, recorded, PIECE)
