@@ -70,14 +70,18 @@ def cases(names: str | tuple[str, ...], values: Values, ids: Ids = None) -> Any:
 def each_value(function: Any) -> Any:
     """Let CI take fewer cases, in which each value of each axis still comes, the default a third of those,
     and the proof all."""
-    function.reduce = by_tier(default=a_third, ci=functools.partial(covering, together=1), proof=list)
+    function.reduce = by_tier(
+        default=a_third, ci=functools.partial(covering, together=1), proof=list
+    )
     return function
 
 
 def each_pair(function: Any) -> Any:
     """Let CI take fewer cases, in which each two values of different axes still meet, the default a third of
     those in which each value of each axis comes, and the proof all."""
-    function.reduce = by_tier(default=a_third, ci=functools.partial(covering, together=2), proof=list)
+    function.reduce = by_tier(
+        default=a_third, ci=functools.partial(covering, together=2), proof=list
+    )
     return function
 
 

@@ -44,6 +44,8 @@ def _keep(
     kept: set[pytest.Item] = set()
     for name, some in by_function.items():
         size = how_many(some)
-        kept.update(some if size >= len(some) else random.Random(f"{SEED} {name}").sample(some, size))
+        kept.update(
+            some if size >= len(some) else random.Random(f"{SEED} {name}").sample(some, size)
+        )
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]

@@ -63,7 +63,7 @@ def test_it_is_alive_and_not_ready_until_the_tables_are_there_and_then_serves(
         assert call is not None
         assert (call.status_code, call.headers["retry-after"]) == (503, "2")
         assert call.json()["error"]["code"] == "service_unavailable"
-        assert "Waiting: The database is empty: run manage.py migrate" in served.stderr
+        eventually(lambda: "Waiting: The database is empty: run manage.py migrate" in served.stderr)
         migrate(variables, tmp_path_factory)
         with served:
             assert served.root_url == url
