@@ -5,8 +5,8 @@
 2. Every match that begins before it is certain. Up to there the text is let go, matches replaced.
 3. The last character that was let go is kept, because an expression may look at it (`\\b`).
 4. What cannot be seen is no part of a width, so it could be held without end. Where more is held than
-   `MOST_HELD`, it goes: it is not let go either. Places of what was replaced are of the text without it; those
-   of matches and of what was dropped are of the text as it came.
+   `MOST_HELD`, it goes: it is not let go either. Places that were replaced are counted in the text without
+   it, those of matches and of what was dropped in the text as it came.
 5. What is held is looked at again once it is a sixteenth longer, if it is long: looking at all of it for each
    character would let a stream keep a worker busy.
 
