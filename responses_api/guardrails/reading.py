@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
+import re
+import string
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,15 +23,32 @@ from responses_api.guardrails.spec import (
     UnreadableContent,
 )
 
-# Fields that hold an id, a word of the protocol, or what only its maker can read.
+# Fields that hold an id, a word of the protocol, or what only its maker can read. Any other text in them is
+# read as well: anybody may write there what they like, and some upstreams show it to their models.
 NO_TEXT = frozenset(
     {
         "type", "id", "call_id", "item_id", "status", "role", "phase", "detail", "encrypted_content",
-        "container_id", "file_id", "response_id", "tool_call_id", "approval_request_id", "model",
+        "container_id", "file_id", "response_id", "tool_call_id", "approval_request_id",
     }
 )  # fmt: skip
-_TEXTUAL = ("text/", "application/json", "application/xml", "application/yaml", "application/x-")
+AUDIO = NO_TEXT | {"data"}  # of a part that is heard
+_UNREADABLE = frozenset({"encrypted_content", "data", "result", "model", "conversation"})
+# Not all there are: others are searched, which costs a little.
+_WORDS = frozenset(
+    {
+        "user", "assistant", "system", "developer", "tool", "function", "message", "text", "input_text",
+        "output_text", "summary_text", "reasoning_text", "refusal", "image_url", "file", "input_image",
+        "input_file", "input_audio", "reasoning", "function_call", "function_call_output", "custom",
+        "custom_tool_call", "custom_tool_call_output", "item_reference", "namespace", "web_search",
+        "local_shell", "tool_search", "mcp", "in_progress", "completed", "incomplete", "failed",
+        "commentary", "final_answer", "auto", "default", "flex", "priority", "none", "minimal", "low",
+        "medium", "high", "xhigh", "disabled", "24h", "in_memory",
+    }
+)  # fmt: skip
+_ID = re.compile(r"[A-Za-z0-9_.:=+/|-]{0,256}")
 _CONTAINERS = frozenset({dict, list})
+# A text is told from other content by its beginning.
+_PEEK = 4_096
 
 
 class Visitor:
@@ -116,11 +136,13 @@ class Visitor:
         self._opaque.append(UnreadableContent(kind, str(of), param))
 
     def image(self, role: str, param: str, url: Any) -> Any:
-        """Visit an image: its address may be a text, the image itself cannot be read."""
+        """Visit an image, which cannot be read: its address may be a text, and so may what says it is one."""
         self._images += 1
         self.opaque("image", "image", param)
-        is_inline = isinstance(url, str) and url[:5].lower() == "data:"
-        return url if is_inline else self.text("image_url", role, param, url)
+        if isinstance(url, str) and url[:5].lower() == "data:":
+            changed = self._inline(role, param, url)
+            return url if changed is None else changed
+        return self.text("image_url", role, param, url)
 
     def file(self, role: str, param: str, part: Json) -> Json:
         """Visit a file: its name, its address, and its text where it is one."""
@@ -137,13 +159,20 @@ class Visitor:
         return change_fields(part, within, NO_TEXT - {"file_id"})
 
     def _file_data(self, role: str, param: str, data: Any) -> Any:
-        opened = _open_text(data) if isinstance(data, str) else None
-        if opened is None:
+        changed = self._inline(role, param, data) if isinstance(data, str) else None
+        if changed is None:
             self.opaque("file", "file_data", param)
             return data
-        head, text = opened
-        changed = self.text("file", role, param, text)
-        return data if changed == text else head + base64.b64encode(changed.encode()).decode()
+        return changed
+
+    def _inline(self, role: str, param: str, data: str) -> str | None:
+        """Visit inline content; None if it is no text. What is no base64, although it should be, is one."""
+        head, text = _open_text(data) or ("", "")
+        if text:
+            changed = self.text("file", role, param, text)
+            return data if changed == text else head + base64.b64encode(changed.encode()).decode()
+        is_base64 = _is_base64(_payload(data))
+        return None if is_base64 else str(self.text("file", role, param, data))
 
 
 def read(walk: Callable[[Json, Visitor], Json], body: Json) -> RequestContents:
@@ -161,12 +190,12 @@ def write(walk: Callable[[Json, Visitor], Json], body: Json, texts: tuple[str, .
 def change_fields(
     value: Json, change: Callable[[str, Any], Any], skip: frozenset[str] = frozenset()
 ) -> Json:
-    """Lead the fields of an object through a function, except texts in those to skip; what is not changed is
-    not copied."""
+    """Lead the fields of an object through a function, except ids and words in those to skip; what is not
+    changed is not copied."""
     changed = {
         name: new
         for name, inner in value.items()
-        if (name not in skip or inner.__class__ in _CONTAINERS)
+        if (name not in skip or inner.__class__ in _CONTAINERS or _is_free(name, inner))
         and (new := change(name, inner)) is not inner
     }
     return {**value, **changed} if changed else value
@@ -179,15 +208,70 @@ def change_list(values: list[Any], change: Callable[[int, Any], Any]) -> list[An
     return values if same else changed
 
 
+def _is_free(name: str, value: Any) -> bool:
+    """Tell whether the value of a field that holds an id, or a word of the protocol, is neither."""
+    if value.__class__ is not str or value in _WORDS or name in _UNREADABLE:
+        return False
+    return not (name.endswith("id") and _ID.fullmatch(value))
+
+
 def _open_text(data: str) -> tuple[str, str] | None:
-    """Return how inline data begins, and its text; None if it is no text."""
-    head, comma, payload = data.partition(",")
-    if comma and not (head[5:].startswith(_TEXTUAL) and head.endswith(";base64")):
+    """Return how inline data begins once it is base64, and its text; None if it is no text. Who is to read it
+    may be generous, so everything counts that anybody would decode: other alphabets, line breaks, escapes."""
+    payload = _payload(data)
+    if payload is data:
+        raw, head = _decoded(data), ""
+    else:
+        head = data[: len(data) - len(payload)].rstrip(",")
+        if "%" in payload:
+            payload = _unescaped(payload)
+        if "base64" in (option.strip() for option in head.lower().split(";")):
+            raw = _decoded(payload)
+        else:
+            raw, head = payload.encode(errors="replace"), f"{head};base64"
+        head += ","
+    if raw is None or b"\x00" in raw:
         return None
-    if not comma:
-        head, payload = "", data
     try:
-        text = base64.b64decode(payload, validate=True).decode()
-    except (binascii.Error, ValueError):
+        return head, raw.decode()
+    except ValueError:
         return None
-    return None if "\x00" in text else (head + comma, text)
+
+
+def _payload(data: str) -> str:
+    """Return what a data URL holds; what is none, as it is."""
+    return data.partition(",")[2] if data[:5].lower() == "data:" else data
+
+
+def _is_base64(payload: str) -> bool:
+    return not payload.encode(errors="replace").translate(None, _BASE64 + b"=-_\r\n")
+
+
+def _decoded(payload: str) -> bytes | None:
+    """Return what base64 stands for; None if that begins like no text."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(_of_base64(payload[:_PEEK]))
+    except ValueError:
+        return None
+    return _of_base64(payload)
+
+
+def _of_base64(payload: str) -> bytes:
+    """Decode base64, whatever stands between its characters and however it ends."""
+    raw = payload.encode(errors="replace").translate(_COMMON_ALPHABET)
+    try:
+        return base64.b64decode(raw)
+    except binascii.Error:  # of its padding; what is left over is no byte
+        kept = raw.translate(None, _NO_BASE64)
+        return base64.b64decode(kept[: len(kept) - (len(kept) % 4 == 1)] + b"==")
+
+
+_COMMON_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_BASE64 = (string.ascii_letters + string.digits + "+/").encode()
+_NO_BASE64 = bytes(set(range(256)) - set(_BASE64))
+
+
+def _unescaped(payload: str) -> str:
+    """Decode percent escapes, all at once: one by one, ten million of them would take seconds."""
+    raw = payload.encode(errors="replace").replace(b"=", b"=3D").replace(b"%", b"=")
+    return binascii.a2b_qp(raw).decode(errors="replace")

@@ -17,7 +17,21 @@ Json = dict[str, Any]
 SECRET = "bob@example.com"
 # What is open may look at items it does not know; what is closed refuses them.
 ENGINE = words(on_failure="open")
-INLINE = "data:text/plain;base64," + base64.b64encode(SECRET.encode()).decode()
+ENCODED = base64.b64encode(SECRET.encode()).decode()
+INLINE = f"data:text/plain;base64,{ENCODED}"
+# The same as some upstream would read it.
+INLINES = {
+    "as it is": INLINE,
+    "without base64": f"data:text/plain,{SECRET}",
+    "escaped": "data:text/plain," + "".join(f"%{byte:02x}" for byte in SECRET.encode()),
+    "in capitals": f"DATA:TEXT/PLAIN;BASE64,{ENCODED}",
+    "with an option": f"data:text/plain;base64;x=1,{ENCODED}",
+    "with line breaks": f"data:text/plain;base64,{ENCODED[:6]}\r\n{ENCODED[6:]}",
+    "with other characters": f"data:text/plain;base64,{ENCODED[:6]}!{ENCODED[6:]}",
+    "without its end": ENCODED.rstrip("="),
+    "as another type": f"data:application/octet-stream;base64,{ENCODED}",
+    "as it should not be": f"to {SECRET}",
+}
 
 
 def item(**fields: Any) -> Json:
@@ -42,7 +56,17 @@ RESPONSES: dict[str, Json] = {
         role="assistant",
         content=[{"type": "output_text", "text": "x", "annotations": [{"title": SECRET}]}],
     ),
-    "the text of a file": message(type="input_file", file_data=INLINE),
+    **{
+        f"a file {name}": message(type="input_file", file_data=data)
+        for name, data in INLINES.items()
+    },
+    "a text said to be an image": message(type="input_image", image_url=INLINE),
+    "a role": item(type="message", role=SECRET, content="x"),
+    "a status": item(type="function_call_output", call_id="c", status=SECRET, output="x"),
+    "the id of a call": item(type="function_call_output", call_id=SECRET, output="x"),
+    "a word of the protocol": {"input": "x", "service_tier": SECRET},
+    "an item without texts": item(type="compaction", encrypted_content="x", note=SECRET),
+    "the form of a sound": message(type="input_audio", input_audio={"data": "AA==", "format": SECRET}),
     "the name of a file": message(type="input_file", filename=SECRET, file_data=INLINE),
     "the address of a file": message(type="input_file", file_url=f"https://x.test/?to={SECRET}"),
     "the address of an image": message(type="input_image", image_url=f"https://x.test/?to={SECRET}"),
@@ -134,7 +158,19 @@ CHAT: dict[str, Json] = {
     "a function call": {
         "messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": f'["{SECRET}"]'}}]
     },
-    "the text of a file": said(content=[{"type": "file", "file": {"file_data": INLINE}}]),
+    **{
+        f"a file {name}": said(content=[{"type": "file", "file": {"file_data": data}}])
+        for name, data in INLINES.items()
+    },
+    "a text said to be an image": said(content=[{"type": "image_url", "image_url": {"url": INLINE}}]),
+    "the detail of an image": said(
+        content=[{"type": "image_url", "image_url": {"url": "https://x.test", "detail": SECRET}}]
+    ),
+    "a role": {"messages": [{"role": SECRET, "content": "x"}]},
+    "a word of the protocol": {"messages": [], "reasoning_effort": SECRET},
+    "the form of a sound": said(
+        content=[{"type": "input_audio", "input_audio": {"data": "AA==", "format": SECRET}}]
+    ),
     "the name of a file": said(content=[{"type": "file", "file": {"filename": SECRET}}]),
     "the address of an image": said(
         content=[{"type": "image_url", "image_url": {"url": f"https://x.test/?to={SECRET}"}}]
@@ -167,8 +203,8 @@ def check(door: str, body: Json, engine: Engine = ENGINE) -> tuple[RequestConten
 def without_secret(value: Any) -> bool:
     """Nowhere in the body, nor in what is encoded in it."""
     written = json.dumps(value, ensure_ascii=False)
-    hidden = INLINE.partition(",")[2]
-    return SECRET not in written and "\\u0040example" not in written and hidden not in written
+    is_hidden = any(json.dumps(data)[1:-1] in written for data in INLINES.values())
+    return SECRET not in written and "\\u0040example" not in written and not is_hidden
 
 
 @cases(("door", "name", "body"), PLACES)
