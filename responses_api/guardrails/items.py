@@ -128,13 +128,17 @@ def _image(item: Json, visitor: Visitor, at: str) -> Json:
 
 
 def _reasoning(item: Json, visitor: Visitor, at: str) -> Json:
-    if item.get("encrypted_content"):
+    sealed = item.get("encrypted_content")
+    if sealed:
         visitor.opaque("encrypted", "reasoning", f"{at}.encrypted_content")
 
     def within(name: str, value: Any) -> Any:
         return walk_parts(value, visitor, "reasoning", "assistant", f"{at}.{name}")
 
-    return change_fields(item, within, NO_TEXT)
+    changed = change_fields(item, within, NO_TEXT)
+    if visitor.changes_sealed(f"{at}.encrypted_content", sealed):
+        return {name: value for name, value in changed.items() if name != "encrypted_content"}
+    return changed
 
 
 def _compaction(item: Json, visitor: Visitor, at: str) -> Json:

@@ -22,6 +22,7 @@ from responses_api.guardrails.spec import (
     RequestSegment,
     UnreadableContent,
 )
+from routing.protocols.shared import envelope
 
 # Fields that hold an id, a word of the protocol, or what only its maker can read. Any other text in them is
 # read as well: anybody may write there what they like, and some upstreams show it to their models.
@@ -45,6 +46,7 @@ _WORDS = frozenset(
         "medium", "high", "xhigh", "disabled", "24h", "in_memory",
     }
 )  # fmt: skip
+_SEALS = frozenset({"data", "signature"})
 _ID = re.compile(r"[A-Za-z0-9_.:=+/|-]{0,256}")
 _CONTAINERS = frozenset({dict, list})
 # A text is told from other content by its beginning.
@@ -124,6 +126,16 @@ class Visitor:
         if all(key == other for key, other in changed.items()):
             return value
         return {changed[key]: inner for key, inner in value.items()}
+
+    def changes_sealed(self, param: str, sealed: Any) -> bool:
+        """Visit what we sealed, which hides nothing, and return whether any of it is changed. Its maker would
+        refuse that."""
+        found = envelope.unpack(sealed) if isinstance(sealed, str) else None
+        if found is None:
+            return False
+        said = _readable(found.payload)
+        visited = self.strings("reasoning", "assistant", param, said, with_keys=True)
+        return bool(visited != said)
 
     def role(self, role: Any, param: str) -> None:
         self._roles.append((str(role), param))
@@ -206,6 +218,20 @@ def change_list(values: list[Any], change: Callable[[int, Any], Any]) -> list[An
     changed = [change(position, inner) for position, inner in enumerate(values)]
     same = all(new is old for new, old in zip(changed, values, strict=True))
     return values if same else changed
+
+
+def _readable(payload: Any) -> Any:
+    """Return what a vendor wants back without what only the vendor can read."""
+    if isinstance(payload, str):
+        return "" if _is_base64(payload) else payload
+    if isinstance(payload, list):
+        return [_readable(inner) for inner in payload]
+    if isinstance(payload, dict):
+        return {
+            name: inner if isinstance(inner, str) and name not in _SEALS else _readable(inner)
+            for name, inner in payload.items()
+        }
+    return payload
 
 
 def _is_free(name: str, value: Any) -> bool:

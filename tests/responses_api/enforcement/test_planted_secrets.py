@@ -13,6 +13,7 @@ import pytest
 from gateway_project.sandbox.reply import Scripted
 from responses_api.guardrails import folding
 from routing.protocols import PROTOCOLS as KNOWN_PROTOCOLS
+from routing.protocols.shared import envelope
 from tests.plugins.cases import cases, each_value
 from tests.responses_api.enforcement.test_surfaces import DATA, ITEMS, PLANTED
 from tests.support import guardrails, rows
@@ -128,7 +129,11 @@ def acme(gateway: LiveGateway, acme: Customer) -> Customer:
 
 
 def plain(raw: bytes) -> str:
-    """Return JSON as it reads where nothing hides: without escapes, in its plain form, with files opened."""
+    """Return JSON as it reads where nothing hides: without escapes, in its plain form, with files and what we
+    sealed opened."""
+    raw = re.sub(
+        rb"tollgate\.1\.[A-Za-z0-9_-]+", lambda found: envelope.read(found[0].decode()), raw
+    )
     raw = re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]+", lambda found: base64.b64decode(found[0]), raw)
     return folding.plain(raw.decode().replace("\\u200b", "").replace("\\u00ad", ""))
 

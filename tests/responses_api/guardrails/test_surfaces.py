@@ -10,6 +10,7 @@ from responses_api.doors.registry import DOORS
 from responses_api.guardrails import reading
 from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.spec import RequestContents
+from routing.protocols.shared import envelope
 from tests.plugins.cases import cases
 from tests.responses_api.guardrails.engines import spec, words
 
@@ -217,6 +218,31 @@ def test_a_secret_is_found_and_masked_wherever_it_stands(door: str, name: str, b
     assert _shape(sent) == _shape(body) or "key" in name or "metadata" in name or "form" in name
     again = check(door, sent)[2]
     assert again.outcome == "passed"
+
+
+@cases(
+    "payload",
+    [
+        {"reasoning_details": [{"type": "reasoning.text", "text": SECRET, "signature": "c2ln"}]},
+        {"type": "thinking", "thinking": f"to {SECRET}", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": SECRET},
+        {"signature": SECRET},
+        SECRET,
+    ],
+)
+def test_what_anybody_may_seal_as_we_do_is_read_and_goes_if_it_is_changed(payload: Any):
+    sealed = envelope.pack("chat", "any", payload)
+    summary = [{"type": "summary_text", "text": "x"}]
+    body = item(type="reasoning", summary=summary, encrypted_content=sealed)
+    contents, sent, verdict = check("responses", body)
+    assert verdict.findings[0].param.startswith("input[0].encrypted_content")
+    assert contents.opaque[0].kind == "encrypted"
+    assert sent == item(type="reasoning", summary=summary)
+    harmless = envelope.pack(
+        "chat", "any", {"type": "thinking", "thinking": "x", "signature": ENCODED}
+    )
+    body = item(type="reasoning", summary=summary, encrypted_content=harmless)
+    assert check("responses", body)[1] is body
 
 
 def _shape(value: Any) -> Any:
