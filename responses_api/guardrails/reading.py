@@ -6,16 +6,12 @@ takes its place. Reading and writing are the same walk, so that no text can be r
 
 from __future__ import annotations
 
-import base64
-import binascii
-import codecs
 import re
-import string
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway_project.lib.json import Json
-from responses_api.guardrails import json_text
+from responses_api.guardrails import inline_data, json_text
 from responses_api.guardrails.spec import (
     DefinedTool,
     RequestContents,
@@ -49,8 +45,6 @@ _WORDS = frozenset(
 _SEALS = frozenset({"data", "signature"})
 _ID = re.compile(r"[A-Za-z0-9_.:=+/|-]{0,256}")
 _CONTAINERS = frozenset({dict, list})
-# A text is told from other content by its beginning.
-_PEEK = 4_096
 
 
 class Visitor:
@@ -179,12 +173,12 @@ class Visitor:
 
     def _inline(self, role: str, param: str, data: str) -> str | None:
         """Visit inline content; None if it is no text. What is no base64, although it should be, is one."""
-        head, text = _open_text(data) or ("", "")
-        if text:
-            changed = self.text("file", role, param, text)
-            return data if changed == text else head + base64.b64encode(changed.encode()).decode()
-        is_base64 = _is_base64(_payload(data))
-        return None if is_base64 else str(self.text("file", role, param, data))
+        found, is_sound = inline_data.text_in(data), inline_data.is_sound(data)
+        said = "" if found is None else str(self.text("file", role, param, found.text))
+        written = data if is_sound else str(self.text("file", role, param, data))
+        if found is not None and said != found.text:
+            return found.with_text(said)
+        return None if found is None and is_sound else written
 
 
 def read(walk: Callable[[Json, Visitor], Json], body: Json) -> RequestContents:
@@ -223,7 +217,7 @@ def change_list(values: list[Any], change: Callable[[int, Any], Any]) -> list[An
 def _readable(payload: Any) -> Any:
     """Return what a vendor wants back without what only the vendor can read."""
     if isinstance(payload, str):
-        return "" if _is_base64(payload) else payload
+        return "" if inline_data.is_base64(payload) else payload
     if isinstance(payload, list):
         return [_readable(inner) for inner in payload]
     if isinstance(payload, dict):
@@ -239,65 +233,3 @@ def _is_free(name: str, value: Any) -> bool:
     if value.__class__ is not str or value in _WORDS or name in _UNREADABLE:
         return False
     return not (name.endswith("id") and _ID.fullmatch(value))
-
-
-def _open_text(data: str) -> tuple[str, str] | None:
-    """Return how inline data begins once it is base64, and its text; None if it is no text. Who is to read it
-    may be generous, so everything counts that anybody would decode: other alphabets, line breaks, escapes."""
-    payload = _payload(data)
-    if payload is data:
-        raw, head = _decoded(data), ""
-    else:
-        head = data[: len(data) - len(payload)].rstrip(",")
-        if "%" in payload:
-            payload = _unescaped(payload)
-        if "base64" in (option.strip() for option in head.lower().split(";")):
-            raw = _decoded(payload)
-        else:
-            raw, head = payload.encode(errors="replace"), f"{head};base64"
-        head += ","
-    if raw is None or b"\x00" in raw:
-        return None
-    try:
-        return head, raw.decode()
-    except ValueError:
-        return None
-
-
-def _payload(data: str) -> str:
-    """Return what a data URL holds; what is none, as it is."""
-    return data.partition(",")[2] if data[:5].lower() == "data:" else data
-
-
-def _is_base64(payload: str) -> bool:
-    return not payload.encode(errors="replace").translate(None, _BASE64 + b"=-_\r\n")
-
-
-def _decoded(payload: str) -> bytes | None:
-    """Return what base64 stands for; None if that begins like no text."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(_of_base64(payload[:_PEEK]))
-    except ValueError:
-        return None
-    return _of_base64(payload)
-
-
-def _of_base64(payload: str) -> bytes:
-    """Decode base64, whatever stands between its characters and however it ends."""
-    raw = payload.encode(errors="replace").translate(_COMMON_ALPHABET)
-    try:
-        return base64.b64decode(raw)
-    except binascii.Error:  # of its padding; what is left over is no byte
-        kept = raw.translate(None, _NO_BASE64)
-        return base64.b64decode(kept[: len(kept) - (len(kept) % 4 == 1)] + b"==")
-
-
-_COMMON_ALPHABET = bytes.maketrans(b"-_", b"+/")
-_BASE64 = (string.ascii_letters + string.digits + "+/").encode()
-_NO_BASE64 = bytes(set(range(256)) - set(_BASE64))
-
-
-def _unescaped(payload: str) -> str:
-    """Decode percent escapes, all at once: one by one, ten million of them would take seconds."""
-    raw = payload.encode(errors="replace").replace(b"=", b"=3D").replace(b"%", b"=")
-    return binascii.a2b_qp(raw).decode(errors="replace")

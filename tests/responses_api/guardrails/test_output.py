@@ -67,8 +67,7 @@ def test_what_was_sealed_stays_in_its_place_unless_it_is_refused():
 
 
 def test_what_we_sealed_goes_where_something_in_it_is_replaced():
-    """It hides nothing: it is base64 of what its maker wants back."""
-
+    # It hides nothing: it is base64 of what its maker wants back.
     def sealed(thinking: str, signature: str = "c2ln") -> Reasoning:
         payload = {"type": "thinking", "thinking": thinking, "signature": signature}
         return Reasoning("r", "", sealed=envelope.pack("anthropic", "claude", payload))

@@ -18,7 +18,13 @@ Json = dict[str, Any]
 SECRET = "bob@example.com"
 # What is open may look at items it does not know; what is closed refuses them.
 ENGINE = words(on_failure="open")
-ENCODED = base64.b64encode(SECRET.encode()).decode()
+
+
+def base64_of(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+ENCODED = base64_of(SECRET.encode())
 INLINE = f"data:text/plain;base64,{ENCODED}"
 # The same as some upstream would read it.
 INLINES = {
@@ -32,6 +38,10 @@ INLINES = {
     "without its end": ENCODED.rstrip("="),
     "as another type": f"data:application/octet-stream;base64,{ENCODED}",
     "as it should not be": f"to {SECRET}",
+    "as a URL should not be": f"data:text/plain;base64,to {SECRET}",
+    "with a character of another time": "data:text/plain;base64,"
+    + base64_of(b"\xe4 " + SECRET.encode()),
+    "in words of two bytes": "data:x/y;base64," + base64_of(SECRET.encode("utf-16")),
 }
 
 
