@@ -29,17 +29,24 @@ NO_TEXT = frozenset(
     }
 )  # fmt: skip
 AUDIO = NO_TEXT | {"data"}  # of a part that is heard
-_UNREADABLE = frozenset({"encrypted_content", "data", "result", "model", "conversation"})
+_NAMES = frozenset({"model", "conversation"})  # of what the gateway itself looks up
+_UNREADABLE = frozenset({"encrypted_content", "data", "result"})  # as long as they are base64
 # Not all there are: others are searched, which costs a little.
 _WORDS = frozenset(
     {
         "user", "assistant", "system", "developer", "tool", "function", "message", "text", "input_text",
         "output_text", "summary_text", "reasoning_text", "refusal", "image_url", "file", "input_image",
-        "input_file", "input_audio", "reasoning", "function_call", "function_call_output", "custom",
-        "custom_tool_call", "custom_tool_call_output", "item_reference", "namespace", "web_search",
-        "local_shell", "tool_search", "mcp", "in_progress", "completed", "incomplete", "failed",
-        "commentary", "final_answer", "auto", "default", "flex", "priority", "none", "minimal", "low",
-        "medium", "high", "xhigh", "disabled", "24h", "in_memory",
+        "input_file", "input_audio", "computer_screenshot", "reasoning", "compaction", "item_reference",
+        "function_call", "function_call_output", "custom", "custom_tool_call", "custom_tool_call_output",
+        "namespace", "mcp", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response",
+        "web_search", "web_search_preview", "web_search_call", "file_search", "file_search_call",
+        "code_interpreter", "code_interpreter_call", "image_generation", "image_generation_call",
+        "local_shell", "local_shell_call", "local_shell_call_output", "shell", "shell_call",
+        "shell_call_output", "apply_patch", "apply_patch_call", "apply_patch_call_output",
+        "computer_call", "computer_call_output", "computer_use_preview", "tool_search",
+        "tool_search_call", "tool_search_output", "additional_tools", "in_progress", "completed",
+        "incomplete", "failed", "commentary", "final_answer", "auto", "default", "flex", "priority",
+        "none", "minimal", "low", "medium", "high", "xhigh", "disabled", "24h", "in_memory",
     }
 )  # fmt: skip
 _SEALS = frozenset({"data", "signature"})
@@ -229,7 +236,9 @@ def _readable(payload: Any) -> Any:
 
 
 def _is_free(name: str, value: Any) -> bool:
-    """Tell whether the value of a field that holds an id, or a word of the protocol, is neither."""
-    if value.__class__ is not str or value in _WORDS or name in _UNREADABLE:
+    """Tell whether the value of a field that holds no text of anybody is one nevertheless."""
+    if value.__class__ is not str or value in _WORDS or name in _NAMES:
         return False
+    if name in _UNREADABLE:
+        return not (envelope.is_ours(value) or inline_data.is_base64(value))
     return not (name.endswith("id") and _ID.fullmatch(value))
