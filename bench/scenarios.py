@@ -151,9 +151,13 @@ async def cached(bench: Bench) -> list[Figure]:
     """Measure answers out of the response cache's memory; the floor asks its upstream."""
     found = []
     for cell in RELAYS:
-        call = kept_call(json_call(cell, 1_000))
-        samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
-        found += _json_figures("cache hit 1 KB", cell, samples, FLOOR_THEN_MS, FLOOR_THEN_MS)
+        for kilobytes in BODY_KILOBYTES:
+            call = kept_call(json_call(cell, kilobytes * 1000))
+            samples = await bench.compare(call, bench.scale.json_calls, JSON_CONCURRENCY)
+            at_most = FLOOR_THEN_MS if kilobytes == 1 else None
+            found += _json_figures(
+                f"cache hit {kilobytes} KB", cell, samples, at_most, FLOOR_THEN_MS
+            )
     return found
 
 

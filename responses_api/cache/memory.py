@@ -5,48 +5,48 @@ Another process may have replaced an answer meanwhile, so each is looked for aga
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from msgspec import Struct
 
 from gateway_project.lib import clock
 from responses_api.cache.entries import CacheEntry
+from responses_api.cache.recent import RecentValues
 
 LOOK_AGAIN_SECONDS = 30.0
 
 
+class _AtHand(Struct, frozen=True):
+    entry: CacheEntry
+    since: float
+    size: int
+
+
 class AnswerMemory:
-    """Answers by key with when they were put there, least recently used first."""
+    """Answers by key with when they were put there."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[bytes, tuple[CacheEntry, float]] = OrderedDict()
-        self.size = 0
+        self._answers: RecentValues[bytes, _AtHand] = RecentValues(max_bytes)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._answers)
+
+    @property
+    def size(self) -> int:
+        return self._answers.size
 
     def get(self, key: bytes) -> CacheEntry | None:
-        found = self._entries.get(key)
+        found = self._answers.get(key)
         if found is None:
             return None
-        entry, since = found
-        if clock.monotonic() - since > LOOK_AGAIN_SECONDS:
+        if clock.monotonic() - found.since > LOOK_AGAIN_SECONDS:
             self.drop(key)
             return None
-        self._entries.move_to_end(key)
-        return entry
+        return found.entry
 
     def put(self, key: bytes, entry: CacheEntry) -> None:
-        self.drop(key)
-        self._entries[key] = entry, clock.monotonic()
-        self.size += entry.size
-        while self.size > self._max_bytes and self._entries:
-            _, (oldest, _) = self._entries.popitem(last=False)
-            self.size -= oldest.size
+        self._answers.put(key, _AtHand(entry, clock.monotonic(), entry.size))
 
     def drop(self, key: bytes) -> None:
-        if (known := self._entries.pop(key, None)) is not None:
-            self.size -= known[0].size
+        self._answers.drop(key)
 
     def clear(self) -> None:
-        self._entries.clear()
-        self.size = 0
+        self._answers.clear()

@@ -7,20 +7,28 @@ Rights, limits, guardrails, budgets and the row in the ledger are each request's
 
 from __future__ import annotations
 
+from collections import Counter
+
 from gateway_project.lib.asgi import Headers
 from responses_api.cache.answer_template import AnswerTemplate, template_of
 from responses_api.cache.asking import CACHE_HEADERS, CacheUse
 from responses_api.cache.entries import CacheEntry
+from responses_api.cache.recent import RecentValues
 from responses_api.calls.admission import Admitted, GenerationRequest, ReadBefore
 from responses_api.calls.exchange import new_identity
 from responses_api.doors.door import Door
 from routing.route import Route
 from tenants.keys.caller import Caller
 
-# A longer body is read anew: looking it up would cost those that are not remembered too much.
-MAX_BODY_BYTES = 8 * 1024
-# A body is remembered beside what was read of it, an answer beside its template.
-_BODY_TIMES, _ANSWER_TIMES, _OVERHEAD = 6, 2, 1024
+# A longer body is read anew: it costs more than this saves to keep it beside what was read of it.
+MAX_BODY_BYTES = 64 * 1024
+# A body is remembered beside what was read of it, whose texts may take four bytes a character, and an answer
+# beside its template.
+_BODY_TIMES, _ANSWER_TIMES, _OVERHEAD = 5, 2, 1024
+# Each of these in a body may stand for an object in memory, and they take up to so many bytes each.
+_MARKS, _MARK_BYTES = (b",", b":", b"{", b"["), 100
+
+RepeatKey = tuple[int, str, bytes]  # of an API key, a door and a body
 
 
 class Repeat(ReadBefore):
@@ -44,21 +52,19 @@ class Repeat(ReadBefore):
 
 
 class Repeats:
-    """The requests that one worker remembers, by key and then by route and body. All are forgotten at once
-    when they are too many."""
+    """The requests that one worker remembers, those that came last. A body is looked up only where one as
+    long is remembered of the same key: to digest each would cost those that never come again."""
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self._of_keys: dict[int, dict[tuple[str, bytes], Repeat]] = {}
-        self.size = 0
+        self.kept: RecentValues[RepeatKey, Repeat] = RecentValues(max_bytes)
+        self._lengths: Counter[tuple[int, int]] = Counter()
 
     def find(self, request: GenerationRequest, body: bytes) -> Repeat | None:
         """Return what is remembered of a request by the same caller."""
         caller = request.caller
-        known = None if caller is None else self._of_keys.get(caller.key_id)
-        if known is None or len(body) > MAX_BODY_BYTES:
+        if caller is None or (caller.key_id, len(body)) not in self._lengths:
             return None
-        repeat = known.get((request.door.name, body))
+        repeat = self.kept.get((caller.key_id, request.door.name, body))
         if repeat is None or repeat.caller is not caller:
             return None
         told = _that_count(request.door, request.scope["headers"])
@@ -77,17 +83,12 @@ class Repeats:
         resolved = admitted.resolved
         goes_on = resolved is not None and bool(resolved.history.items or resolved.call.references)
         is_plain = admitted.store is None and admitted.guarded is None and not goes_on
-        if not is_plain or len(body) > MAX_BODY_BYTES or request.turn is not None:
+        if not is_plain or len(body) > MAX_BODY_BYTES:
             return
-        size = _OVERHEAD + _BODY_TIMES * len(body) + _ANSWER_TIMES * entry.size
-        if size > self.max_bytes:
+        size = _OVERHEAD + _size_read(body) + _ANSWER_TIMES * entry.size
+        if size > self.kept.max_bytes:
             return
-        if self.size + size > self.max_bytes:
-            self.clear()
-        of_key = self._of_keys.setdefault(admitted.caller.key_id, {})
-        before = of_key.get((admitted.door.name, body))
-        self.size += size - (0 if before is None else before.size)
-        of_key[admitted.door.name, body] = Repeat(
+        repeat = Repeat(
             call=admitted.call,
             route=admitted.route,
             resolved=resolved,
@@ -98,10 +99,30 @@ class Repeats:
             entry=entry,
             size=size,
         )
+        self._put((admitted.caller.key_id, admitted.door.name, body), repeat)
+
+    def _put(self, key: RepeatKey, repeat: Repeat) -> None:
+        if self.kept.drop(key) is not None:
+            self._count(key, -1)
+        for gone in self.kept.put(key, repeat):
+            self._count(gone, -1)
+        self._count(key, 1)
+
+    def _count(self, key: RepeatKey, by: int) -> None:
+        key_id, _, body = key
+        length = key_id, len(body)
+        self._lengths[length] += by
+        if not self._lengths[length]:
+            del self._lengths[length]
 
     def clear(self) -> None:
-        self._of_keys.clear()
-        self.size = 0
+        self.kept.clear()
+        self._lengths.clear()
+
+
+def _size_read(body: bytes) -> int:
+    """Return the most bytes that a body and what was read of it take."""
+    return _BODY_TIMES * len(body) + _MARK_BYTES * sum(map(body.count, _MARKS))
 
 
 def _has_one_lane(route: Route) -> bool:

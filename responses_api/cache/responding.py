@@ -53,6 +53,7 @@ async def respond(
         if repeat is not None and repeat.may_lack_lanes:
             lanes = plan_lanes(services, request, admitted.call, admitted.route)
             admitted = admitted.with_lanes(lanes)
+        repeat = None  # another process may have replaced the answer it was given
         found = await LookUp(services, admitted, reply).find(cache, how, presence)
     if isinstance(found, CacheEntry):
         services.metrics.cache(admitted.route, HIT)

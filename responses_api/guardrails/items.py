@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from gateway_project.lib.json import Json
-from responses_api.guardrails.reading import NO_TEXT, Visitor, change_fields, change_list
+from responses_api.guardrails.reading import AUDIO, NO_TEXT, Visitor, change_fields, change_list
 
 Extract = Callable[[Json, Visitor, str], Json]
 
@@ -128,18 +128,22 @@ def _image(item: Json, visitor: Visitor, at: str) -> Json:
 
 
 def _reasoning(item: Json, visitor: Visitor, at: str) -> Json:
-    if item.get("encrypted_content"):
+    sealed = item.get("encrypted_content")
+    if sealed:
         visitor.opaque("encrypted", "reasoning", f"{at}.encrypted_content")
 
     def within(name: str, value: Any) -> Any:
         return walk_parts(value, visitor, "reasoning", "assistant", f"{at}.{name}")
 
-    return change_fields(item, within, NO_TEXT)
+    changed = change_fields(item, within, NO_TEXT)
+    if visitor.changes_sealed(f"{at}.encrypted_content", sealed):
+        return {name: value for name, value in changed.items() if name != "encrypted_content"}
+    return changed
 
 
 def _compaction(item: Json, visitor: Visitor, at: str) -> Json:
     visitor.opaque("encrypted", "compaction", f"{at}.encrypted_content")
-    return item
+    return _rest(item, visitor, at)
 
 
 def _definitions(item: Json, visitor: Visitor, at: str) -> Json:
@@ -153,8 +157,10 @@ def _definitions(item: Json, visitor: Visitor, at: str) -> Json:
     return change_fields(item, within, NO_TEXT)
 
 
-def _nothing(item: Json, visitor: Visitor, at: str) -> Json:
-    return item
+def _rest(item: Json, visitor: Visitor, at: str) -> Json:
+    """Walk through an item that has no texts, unless somebody put one there."""
+    changed: Json = visitor.strings("item", "user", at, item)
+    return changed
 
 
 _CALLS = (
@@ -173,8 +179,8 @@ _ITEMS: dict[str, Extract] = {
     "message": _message,
     "reasoning": _reasoning,
     "compaction": _compaction,
-    "compaction_trigger": _nothing,
-    "item_reference": _nothing,
+    "compaction_trigger": _rest,
+    "item_reference": _rest,
     "image_generation_call": _image,
 }
 
@@ -197,7 +203,7 @@ def _part(part: Any, visitor: Visitor, surface: str, role: str, at: str) -> Any:
         return visitor.file(role, at, part)
     if kind == "input_audio":
         visitor.opaque("audio", kind, at)
-        return part
+        return visitor.strings(surface, role, at, part, AUDIO)
     if kind not in _PARTS:
         visitor.opaque("item", kind, at)
 

@@ -31,7 +31,7 @@ class JudgedStage:
     What is let go of a text goes along once more with its next window, so that nothing hides on an edge.
     """
 
-    __slots__ = ("_held", "_judge", "_seen", "_seen_of", "_size", "is_waiting")
+    __slots__ = ("_held", "_judge", "_rewritten", "_seen", "_seen_of", "_size", "is_waiting")
 
     def __init__(self, judge: OutputJudge) -> None:
         self._judge = judge
@@ -39,6 +39,7 @@ class JudgedStage:
         self._size = 0
         self._seen = ""
         self._seen_of: Hashable = None
+        self._rewritten: set[Hashable] = set()  # keys of thoughts that were written anew
         self.is_waiting = False
 
     def take(self, deltas: list[Delta]) -> None:
@@ -60,14 +61,33 @@ class JudgedStage:
         is_last = any(isinstance(delta, Stop) for delta in held)
         segments = tuple(self._segment(group) for group in groups)
         if not segments:
-            return OutputVerdict(), held
+            return OutputVerdict(), [one for one in held if not self._tells_the_old(one)]
         verdict = await self._judge.judge(segments, is_last=is_last)
         if verdict.blocks:
             return verdict, []
         self._remember(groups, segments)
-        if verdict.texts is None:
-            return verdict, held
-        return verdict, _rewritten(held, groups, segments, verdict.texts)
+        if verdict.texts is not None:
+            self._note_rewritten(held, groups, segments, verdict.texts)
+            held = _rewritten(held, groups, segments, verdict.texts)
+        return verdict, [delta for delta in held if not self._tells_the_old(delta)]
+
+    def _note_rewritten(
+        self,
+        held: list[Delta],
+        groups: list[_Group],
+        segments: tuple[OutputSegment, ...],
+        texts: tuple[str, ...],
+    ) -> None:
+        for group, segment, text in zip(groups, segments, texts, strict=True):
+            delta = held[group.positions[0]]
+            if text != segment.text and isinstance(delta, Reasoning):
+                self._rewritten.add(delta.key)
+
+    def _tells_the_old(self, delta: Delta) -> bool:
+        """Tell whether a thought that was written anew is sealed here as it was, for its maker."""
+        if not isinstance(delta, Reasoning) or delta.sealed is None:
+            return False
+        return delta.key in self._rewritten
 
     def _segment(self, group: _Group) -> OutputSegment:
         seen = self._seen if group.name == self._seen_of else ""

@@ -3,7 +3,7 @@ external checks, then masks of the request are put back."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 
 from msgspec import Struct, structs
@@ -126,7 +126,7 @@ class LocalStage:
     """Search what the model wrote, and mask it or end the answer."""
 
     __slots__ = (
-        "_answers", "_calls", "_drops_sealed", "_guard", "_texts", "_toolbox", "is_blocked",
+        "_answers", "_calls", "_drops_sealed", "_guard", "_texts", "_thoughts", "_toolbox", "is_blocked",
     )  # fmt: skip
 
     def __init__(self, guard: OutputGuard, toolbox: Toolbox) -> None:
@@ -143,6 +143,7 @@ class LocalStage:
         )
         self._calls = HeldCalls()
         self._answers: set[Hashable] = set()  # keys of calls whose arguments are the answer itself
+        self._thoughts: set[tuple[int, str]] = set()  # what was found in thoughts as they are shown
         self.is_blocked = False
 
     def take(self, deltas: list[Delta]) -> list[Delta]:
@@ -168,13 +169,33 @@ class LocalStage:
             yield self._scrubbed(delta) if isinstance(delta, Opaque) else delta
 
     def _take_words(self, delta: Words) -> list[Delta]:
-        if isinstance(delta, Reasoning) and delta.sealed is not None and self._drops_sealed:
-            delta = structs.replace(delta, sealed=None)
+        if isinstance(delta, Reasoning) and delta.sealed is not None:
+            return self._take_sealed(delta, delta.sealed)
         if isinstance(delta, Text) and delta.annotations:
             visitor = self._visitor("annotation")
             marks = tuple(visitor.strings("", "", "", mark) for mark in delta.annotations)
             delta = structs.replace(delta, annotations=marks)
         return self._texts.take(delta)
+
+    def _take_sealed(self, delta: Reasoning, sealed: str) -> list[Delta]:
+        """Take a thought with what its maker wants back as it is: that goes if anything in it is replaced."""
+        if self._drops_sealed:
+            return self._texts.take(structs.replace(delta, sealed=None))
+        passed = self._texts.take(delta)
+        if not (self._guard.scanner.changes and self._changes_sealed(sealed)):
+            return passed
+        return [one for one in passed if not (isinstance(one, Reasoning) and one.sealed)]
+
+    def _changes_sealed(self, sealed: str) -> bool:
+        """Search what is sealed, and report what was not found in the thought as it is shown."""
+
+        def search(text: str) -> str:
+            out, hits = HoldBackWindow(self._guard.scanner, _is_masked).feed(text, is_last=True)
+            hidden = [hit for hit in hits if (id(hit.guardrail), hit.rule) not in self._thoughts]
+            self._found(hidden, "reasoning")
+            return out
+
+        return _Searching(search).changes_sealed("", sealed)
 
     # Calls
 
@@ -264,6 +285,8 @@ class LocalStage:
         return out
 
     def _found(self, hits: list[Hit], surface: str) -> None:
+        if surface == "reasoning":
+            self._thoughts.update((id(hit.guardrail), hit.rule) for hit in hits)
         for finding in findings_of(hits, "output", surface):
             self._guard.report(finding)
             self.is_blocked = self.is_blocked or finding.outcome == "blocked"
@@ -272,7 +295,7 @@ class LocalStage:
 class _Searching(Visitor):
     """Lead the texts of an item through a search."""
 
-    def __init__(self, search: partial[str]) -> None:
+    def __init__(self, search: Callable[[str], str]) -> None:
         super().__init__()
         self._search = search
 

@@ -6,28 +6,51 @@ takes its place. Reading and writing are the same walk, so that no text can be r
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway_project.lib.json import Json
-from responses_api.guardrails import json_text
+from responses_api.guardrails import inline_data, json_text
 from responses_api.guardrails.spec import (
     DefinedTool,
     RequestContents,
     RequestSegment,
     UnreadableContent,
 )
+from routing.protocols.shared import envelope
 
-# Fields that hold an id, a word of the protocol, or what only its maker can read.
+# Fields that hold an id, a word of the protocol, or what only its maker can read. Any other text in them is
+# read as well: anybody may write there what they like, and some upstreams show it to their models.
 NO_TEXT = frozenset(
     {
         "type", "id", "call_id", "item_id", "status", "role", "phase", "detail", "encrypted_content",
-        "container_id", "file_id", "response_id", "tool_call_id", "approval_request_id", "model",
+        "container_id", "file_id", "response_id", "tool_call_id", "approval_request_id",
     }
 )  # fmt: skip
-_TEXTUAL = ("text/", "application/json", "application/xml", "application/yaml", "application/x-")
+AUDIO = NO_TEXT | {"data"}  # of a part that is heard
+_NAMES = frozenset({"model", "conversation"})  # of what the gateway itself looks up
+_UNREADABLE = frozenset({"encrypted_content", "data", "result"})  # as long as they are base64
+# Not all there are: others are searched, which costs a little.
+_WORDS = frozenset(
+    {
+        "user", "assistant", "system", "developer", "tool", "function", "message", "text", "input_text",
+        "output_text", "summary_text", "reasoning_text", "refusal", "image_url", "file", "input_image",
+        "input_file", "input_audio", "computer_screenshot", "reasoning", "compaction", "item_reference",
+        "function_call", "function_call_output", "custom", "custom_tool_call", "custom_tool_call_output",
+        "namespace", "mcp", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response",
+        "web_search", "web_search_preview", "web_search_call", "file_search", "file_search_call",
+        "code_interpreter", "code_interpreter_call", "image_generation", "image_generation_call",
+        "local_shell", "local_shell_call", "local_shell_call_output", "shell", "shell_call",
+        "shell_call_output", "apply_patch", "apply_patch_call", "apply_patch_call_output",
+        "computer_call", "computer_call_output", "computer_use_preview", "tool_search",
+        "tool_search_call", "tool_search_output", "additional_tools", "in_progress", "completed",
+        "incomplete", "failed", "commentary", "final_answer", "auto", "default", "flex", "priority",
+        "none", "minimal", "low", "medium", "high", "xhigh", "disabled", "24h", "in_memory",
+    }
+)  # fmt: skip
+_SEALS = frozenset({"data", "signature"})
+_ID = re.compile(r"[A-Za-z0-9_.:=+/|-]{0,256}")
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -105,6 +128,16 @@ class Visitor:
             return value
         return {changed[key]: inner for key, inner in value.items()}
 
+    def changes_sealed(self, param: str, sealed: Any) -> bool:
+        """Visit what we sealed, which hides nothing, and return whether any of it is changed. Its maker would
+        refuse that."""
+        found = envelope.unpack(sealed) if isinstance(sealed, str) else None
+        if found is None:
+            return False
+        said = _readable(found.payload)
+        visited = self.strings("reasoning", "assistant", param, said, with_keys=True)
+        return bool(visited != said)
+
     def role(self, role: Any, param: str) -> None:
         self._roles.append((str(role), param))
 
@@ -116,11 +149,13 @@ class Visitor:
         self._opaque.append(UnreadableContent(kind, str(of), param))
 
     def image(self, role: str, param: str, url: Any) -> Any:
-        """Visit an image: its address may be a text, the image itself cannot be read."""
+        """Visit an image, which cannot be read: its address may be a text, and so may what says it is one."""
         self._images += 1
         self.opaque("image", "image", param)
-        is_inline = isinstance(url, str) and url[:5].lower() == "data:"
-        return url if is_inline else self.text("image_url", role, param, url)
+        if isinstance(url, str) and url[:5].lower() == "data:":
+            changed = self._inline(role, param, url)
+            return url if changed is None else changed
+        return self.text("image_url", role, param, url)
 
     def file(self, role: str, param: str, part: Json) -> Json:
         """Visit a file: its name, its address, and its text where it is one."""
@@ -137,13 +172,20 @@ class Visitor:
         return change_fields(part, within, NO_TEXT - {"file_id"})
 
     def _file_data(self, role: str, param: str, data: Any) -> Any:
-        opened = _open_text(data) if isinstance(data, str) else None
-        if opened is None:
+        changed = self._inline(role, param, data) if isinstance(data, str) else None
+        if changed is None:
             self.opaque("file", "file_data", param)
             return data
-        head, text = opened
-        changed = self.text("file", role, param, text)
-        return data if changed == text else head + base64.b64encode(changed.encode()).decode()
+        return changed
+
+    def _inline(self, role: str, param: str, data: str) -> str | None:
+        """Visit inline content; None if it is no text. What is no base64, although it should be, is one."""
+        found, is_sound = inline_data.text_in(data), inline_data.is_sound(data)
+        said = "" if found is None else str(self.text("file", role, param, found.text))
+        written = data if is_sound else str(self.text("file", role, param, data))
+        if found is not None and said != found.text:
+            return found.with_text(said)
+        return None if found is None and is_sound else written
 
 
 def read(walk: Callable[[Json, Visitor], Json], body: Json) -> RequestContents:
@@ -161,12 +203,12 @@ def write(walk: Callable[[Json, Visitor], Json], body: Json, texts: tuple[str, .
 def change_fields(
     value: Json, change: Callable[[str, Any], Any], skip: frozenset[str] = frozenset()
 ) -> Json:
-    """Lead the fields of an object through a function, except texts in those to skip; what is not changed is
-    not copied."""
+    """Lead the fields of an object through a function, except ids and words in those to skip; what is not
+    changed is not copied."""
     changed = {
         name: new
         for name, inner in value.items()
-        if (name not in skip or inner.__class__ in _CONTAINERS)
+        if (name not in skip or inner.__class__ in _CONTAINERS or _is_free(name, inner))
         and (new := change(name, inner)) is not inner
     }
     return {**value, **changed} if changed else value
@@ -179,15 +221,24 @@ def change_list(values: list[Any], change: Callable[[int, Any], Any]) -> list[An
     return values if same else changed
 
 
-def _open_text(data: str) -> tuple[str, str] | None:
-    """Return how inline data begins, and its text; None if it is no text."""
-    head, comma, payload = data.partition(",")
-    if comma and not (head[5:].startswith(_TEXTUAL) and head.endswith(";base64")):
-        return None
-    if not comma:
-        head, payload = "", data
-    try:
-        text = base64.b64decode(payload, validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
-    return None if "\x00" in text else (head + comma, text)
+def _readable(payload: Any) -> Any:
+    """Return what a vendor wants back without what only the vendor can read."""
+    if isinstance(payload, str):
+        return "" if inline_data.is_base64(payload) else payload
+    if isinstance(payload, list):
+        return [_readable(inner) for inner in payload]
+    if isinstance(payload, dict):
+        return {
+            name: inner if isinstance(inner, str) and name not in _SEALS else _readable(inner)
+            for name, inner in payload.items()
+        }
+    return payload
+
+
+def _is_free(name: str, value: Any) -> bool:
+    """Tell whether the value of a field that holds no text of anybody is one nevertheless."""
+    if value.__class__ is not str or value in _WORDS or name in _NAMES:
+        return False
+    if name in _UNREADABLE:
+        return not (envelope.is_ours(value) or inline_data.is_base64(value))
+    return not (name.endswith("id") and _ID.fullmatch(value))

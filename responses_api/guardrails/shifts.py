@@ -62,5 +62,15 @@ def _left(place: int, dropped: Sequence[Shift]) -> int:
     return place + (dropped[behind - 1].moves if behind else 0)
 
 
+def before_drops(place: int, dropped: Sequence[Shift]) -> int:
+    """Return where a character stood that stands at this place of the text without what was dropped."""
+    behind = bisect_right(dropped, place, key=_place_left)
+    return place - (dropped[behind - 1].moves if behind else 0)
+
+
+def _place_left(shift: Shift) -> int:
+    return shift.start + shift.before
+
+
 def _end(shift: Shift) -> int:
     return shift.end

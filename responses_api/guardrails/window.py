@@ -5,7 +5,10 @@
 2. Every match that begins before it is certain. Up to there the text is let go, matches replaced.
 3. The last character that was let go is kept, because an expression may look at it (`\\b`).
 4. What cannot be seen is no part of a width, so it could be held without end. Where more is held than
-   `MOST_HELD`, it goes: it is not let go either. Places are of the text without it, but for `dropped`.
+   `MOST_HELD`, it goes: it is not let go either. Places that were replaced are counted in the text without
+   it, those of matches and of what was dropped in the text as it came.
+5. What is held is looked at again once it is a sixteenth longer, if it is long: looking at all of it for each
+   character would let a stream keep a worker busy.
 
 However a text is cut into pieces, what is let go is the same; a text as a whole is one piece.
 """
@@ -18,9 +21,12 @@ from responses_api.guardrails import folding
 from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.scanner import Scanner, ScanState
 from responses_api.guardrails.shape import Alphabet
-from responses_api.guardrails.shifts import Shift
+from responses_api.guardrails.shifts import Shift, before_drops
 
 MOST_HELD = 4_096
+# From so many characters on what is held has to grow by this share before it is looked at again.
+MANY_HELD = 256
+GROWTH_SHARE = 16
 
 
 class Edit(Shift):
@@ -41,6 +47,7 @@ class HoldBackWindow:
         "_continues",
         "_covered",
         "_is_masked",
+        "_looked_at",
         "_origin",
         "_scanner",
         "_start",
@@ -56,6 +63,7 @@ class HoldBackWindow:
         self._is_masked = is_masked
         self._text = ""  # what is held, behind the character that was let go last
         self._start = 0  # where in it what is held begins
+        self._looked_at = 0  # how much of what is held was looked at, and is not certain
         self._origin = 0  # where in the whole text it stands
         self._state = ScanState()
         self._covered = 0  # up to here the text was replaced, in the whole text
@@ -73,26 +81,40 @@ class HoldBackWindow:
         return self._origin + self._start
 
     def feed(self, piece: str, *, is_last: bool = False) -> tuple[str, list[Hit]]:
-        """Take a piece; return what can be let go, and the matches that are certain now, by their
-        place in the whole text."""
+        """Take a piece; return what can be let go, and the matches that are certain now, by their place in
+        the whole text as it came."""
         text = self._text = self._text + piece
-        start = self._start
+        start, looked_at = self._start, self._looked_at
+        if looked_at > MANY_HELD and not is_last:
+            held = len(text) - start
+            if held <= MOST_HELD and (held - looked_at) * GROWTH_SHARE < looked_at:
+                return "", []
         cut, hits = self._scanner.scan(text, start, self._state, is_last=is_last)
         if cut <= start:
-            if len(text) - start > MOST_HELD:
-                self._drop_unseen()
+            self._hold(len(text) - start)
             return "", []
         if hits or self._covered > self._origin + start or self._continues is not None:
             out = self._replace(text, start, cut, hits)
         else:
             out = text[start:cut]
-        origin = self._origin
+        if hits and (self._origin or self.dropped):
+            hits = list(map(self._as_it_came, hits))
         self._trim(text, start, cut)
-        if len(text) - cut > MOST_HELD:
-            self._drop_unseen()
-        if hits and origin:
-            hits = [hit._replace(start=origin + hit.start) for hit in hits]
+        self._hold(len(text) - cut)
         return out, hits
+
+    def _hold(self, size: int) -> None:
+        """Hold what is not certain, which was looked at."""
+        if size > MOST_HELD:
+            self._drop_unseen()
+            size = self.held
+        self._looked_at = size
+
+    def _as_it_came(self, hit: Hit) -> Hit:
+        """Return a match with its place in the whole text, what was dropped included."""
+        first, last = self._origin + hit.start, self._origin + hit.end - 1
+        start = before_drops(first, self.dropped)
+        return hit._replace(start=start, back=start - before_drops(last, self.dropped) - 1)
 
     def flush(self) -> tuple[str, list[Hit]]:
         """Let go what is held: the text ends here."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway_project.lib.json import Json
 from responses_api.guardrails.items import walk_tools
-from responses_api.guardrails.reading import NO_TEXT, Visitor, change_fields, change_list
+from responses_api.guardrails.reading import AUDIO, NO_TEXT, Visitor, change_fields, change_list
 
 # Fields of a request that hold no text of anybody: words of the protocol, numbers, ids.
 _NO_TEXT = frozenset(
@@ -104,7 +104,7 @@ def _part(part: Any, visitor: Visitor, surface: str, role: str, at: str) -> Any:
     kind = part.get("type")
     if kind == "input_audio":
         visitor.opaque("audio", kind, at)
-        return part
+        return visitor.strings(surface, role, at, part, AUDIO)
     if kind not in _PARTS:
         visitor.opaque("item", kind, at)
 
@@ -112,17 +112,19 @@ def _part(part: Any, visitor: Visitor, surface: str, role: str, at: str) -> Any:
         here = f"{at}.{name}"
         match name:
             case "image_url" if isinstance(value, dict):
-                return change_fields(
-                    value,
-                    lambda inner, url: visitor.image(role, f"{here}.{inner}", url),
-                    NO_TEXT - {"url"},
-                )
+                return change_fields(value, partial(_image, visitor, role, here), NO_TEXT)
             case "file" if isinstance(value, dict):
                 return visitor.file(role, here, value)
         named = "refusal" if name == "refusal" else surface
         return visitor.strings(named, role, here, value)
 
     return change_fields(part, within, NO_TEXT)
+
+
+def _image(visitor: Visitor, role: str, at: str, name: str, value: Any) -> Any:
+    if name == "url":
+        return visitor.image(role, f"{at}.url", value)
+    return visitor.strings("message", role, f"{at}.{name}", value)
 
 
 def _call(call: Any, visitor: Visitor, at: str) -> Any:

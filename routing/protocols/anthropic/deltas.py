@@ -249,12 +249,15 @@ class AnthropicDeltas:
         return [Reasoning(block.key, "", sealed=sealed)]
 
     def _give_input(self, block: _Block) -> list[Delta]:
-        """Give the input that came with the block itself; a call without any has an empty object in the
-        end."""
+        """Give the input that came with the block itself, which some servers write as text; a call without
+        any has an empty object in the end."""
         if block.pieces:
             return []
-        if given := mapping(block.fields.get("input")):
-            return [ToolCall(block.key, compact(given))]
+        given = block.fields.get("input")
+        if written := text(given):
+            return [ToolCall(block.key, written)]
+        if fields := mapping(given):
+            return [ToolCall(block.key, compact(fields))]
         self._empty.append(block.key)
         return []
 

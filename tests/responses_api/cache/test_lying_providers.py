@@ -9,6 +9,7 @@ import pytest
 
 from gateway_project.sandbox.reply import EVENT_STREAM, Scripted
 from routing.models import Provider
+from routing.protocols import PROTOCOLS
 from tenants.models import UsageRow
 from tenants.token_classes import TOKEN_CLASSES
 from tests.plugins.cases import cases, each_value
@@ -35,6 +36,7 @@ CUT_CALL: Json = {"name": "look", "arguments": '{"where": "the la'}
 ENDS: dict[str, tuple[str, ...]] = {
     "chat": ("cut", "error", "length", "content_filter", "cut call", "call at its limit"),
     "responses": ("cut", "failed", "length", "content_filter", "cut call", "call at its limit"),
+    "anthropic": ("cut", "error", "length", "content_filter", "cut call", "call at its limit"),
 }
 REASONS = {"length": "length", "call at its limit": "length", "content_filter": "content_filter"}
 
@@ -109,8 +111,53 @@ def responses(usage: Json | None, end: str, form: str) -> list[bytes]:
     ]
 
 
-BODIES = {"chat": chat, "responses": responses}
+STOP_REASONS = {
+    "length": "max_tokens",
+    "call at its limit": "max_tokens",
+    "content_filter": "refusal",
+    "cut call": "tool_use",
+}
+
+
+def anthropic(usage: Json | None, end: str, form: str) -> list[bytes]:
+    """Return the body of an Anthropic message, in its chunks."""
+    block: Json = {"type": "text", "text": SAID}
+    delta: Json = {"type": "text_delta", "text": SAID}
+    if "call" in end:
+        block = {"type": "tool_use", "id": "c1", "name": CUT_CALL["name"], "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": CUT_CALL["arguments"]}
+    about: Json = {"id": "msg_x", "type": "message", "role": "assistant", "model": "m"}
+    ended = {"stop_reason": STOP_REASONS.get(end, "end_turn"), "stop_sequence": None}
+    error: Json = {"type": "error", "error": {"type": "api_error", "message": "no"}}
+    if form == "json":
+        if "call" in end:
+            block["input"] = CUT_CALL["arguments"]
+        whole = {**about, "content": [block], **ended, "usage": usage}
+        return [orjson.dumps(error if end == "error" else whole)]
+    opening = {**about, "content": [], "stop_reason": None, "usage": usage}
+    begun = {**block, "text": ""} if "text" in block else block
+    events: list[Json] = [
+        {"type": "message_start", "message": opening},
+        {"type": "content_block_start", "index": 0, "content_block": begun},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+    ]
+    if end == "error":
+        events.append(error)
+    elif end != "cut":
+        events += [
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": ended, "usage": usage},
+            {"type": "message_stop"},
+        ]
+    return [
+        b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+        for event in events
+    ]
+
+
+BODIES = {"chat": chat, "responses": responses, "anthropic": anthropic}
 COUNTS = {
+    "anthropic": ("input_tokens", "output_tokens"),
     "chat": ("prompt_tokens", "completion_tokens"),
     "responses": ("input_tokens", "output_tokens"),
 }
@@ -164,6 +211,10 @@ def test_an_answer_with_a_wrong_usage_is_kept_with_our_count(
     assert given.cost_nano == 0
     assert all(0 <= count < 1000 for count in counts(given))
     assert SAID in answers[1].text
+
+
+def test_no_protocol_is_left_out():
+    assert set(BODIES) == set(ENDS) == set(COUNTS) == set(PROTOCOLS)
 
 
 @each_value

@@ -8,12 +8,17 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from django.db import connection
+from msgspec import structs
 
 from gateway_project.lib import clock
-from responses_api.cache import repeats
+from responses_api.cache import memory, repeats, table
 from responses_api.cache.answer_template import template_of
+from responses_api.cache.table import AnswerPlace
+from responses_api.doors.chat import request as chat_request
 from responses_api.doors.responses import request
 from responses_api.doors.responses.replay import REPLAY
+from responses_api.doors.shapes import parse_object
 from responses_api.stream.upstream_reader import Identity
 from routing import cache_purge
 from routing.models import Alias
@@ -24,7 +29,6 @@ from tests.responses_api.cache.test_hits import SAID, TOOLS, ids_in, without_ids
 from tests.support import ledger
 from tests.support.guardrails import guardrail
 from tests.support.live import LiveGateway
-from tests.support.patience import until
 from tests.support.rows import Customer
 
 Json = dict[str, Any]
@@ -190,18 +194,41 @@ def test_no_other_key_is_known_by_it(ask, gateway, kept):
     assert [cached(ask("chat", by=other)) for _ in range(3)] == ["miss", "hit", "hit"]
 
 
-def test_requests_are_forgotten_when_they_are_too_many(thrice, remembered, monkeypatch):
-    monkeypatch.setattr(remembered, "max_bytes", 16 * 1024)
-    for number in range(8):
+def test_those_that_came_last_are_remembered(thrice, ask, remembered, monkeypatch):
+    monkeypatch.setattr(remembered.kept, "max_bytes", 12 * 1024)
+    for number in range(5):
         thrice("chat", f"Hi {number}")
-        assert remembered.size <= 16 * 1024
+        assert 0 < remembered.kept.size <= 12 * 1024
+    assert 1 < len(remembered.kept) < 5
+    read: list[bytes] = []
 
+    def noting(body: bytes, *given: Any) -> Json:
+        read.append(body)
+        return parse_object(body, *given)
 
-def test_a_short_one_is_remembered(thrice, ask, remembered):
-    thrice("chat")
-    until(lambda: cached(ask("chat")) == "hit" and remembered.size > 0)
+    monkeypatch.setattr(chat_request, "parse_object", noting)
+    assert [cached(ask("chat", f"Hi {number}")) for number in (4, 3, 0)] == ["hit"] * 3
+    assert len(read) == 1
+    assert b"Hi 0" in read[0]
 
 
 def test_a_long_request_is_read_each_time(thrice, remembered):
     thrice("chat", "x" * repeats.MAX_BODY_BYTES)
-    assert remembered.size == 0
+    assert len(remembered.kept) == 0
+
+
+def test_an_answer_that_another_process_replaced_is_given(thrice, ask, in_table, monkeypatch):
+    thrice("chat")
+    (row,) = in_table()
+    entry = table.find(row.tenant_id, row.key)
+    assert entry is not None
+    newer = structs.replace(entry, answer=entry.answer.replace(b"You said", b"You wrote"))
+    assert newer != entry
+    place = AnswerPlace(
+        row.key, row.tenant_id, row.key_id, row.alias_id, row.generation, row.expires_at.timestamp()
+    )
+    with connection.cursor() as cursor:
+        table.write_answers(cursor, [table.seal(place, newer)])
+
+    monkeypatch.setattr(memory, "LOOK_AGAIN_SECONDS", -1)
+    assert "You wrote" in ask("chat").json()["choices"][0]["message"]["content"]

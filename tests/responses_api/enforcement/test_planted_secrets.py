@@ -12,6 +12,8 @@ import pytest
 
 from gateway_project.sandbox.reply import Scripted
 from responses_api.guardrails import folding
+from routing.protocols import PROTOCOLS as KNOWN_PROTOCOLS
+from routing.protocols.shared import envelope
 from tests.plugins.cases import cases, each_value
 from tests.responses_api.enforcement.test_surfaces import DATA, ITEMS, PLANTED
 from tests.support import guardrails, rows
@@ -127,7 +129,11 @@ def acme(gateway: LiveGateway, acme: Customer) -> Customer:
 
 
 def plain(raw: bytes) -> str:
-    """Return JSON as it reads where nothing hides: without escapes, in its plain form, with files opened."""
+    """Return JSON as it reads where nothing hides: without escapes, in its plain form, with files and what we
+    sealed opened."""
+    raw = re.sub(
+        rb"tollgate\.1\.[A-Za-z0-9_-]+", lambda found: envelope.read(found[0].decode()), raw
+    )
     raw = re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]+", lambda found: base64.b64decode(found[0]), raw)
     return folding.plain(raw.decode().replace("\\u200b", "").replace("\\u00ad", ""))
 
@@ -178,26 +184,70 @@ COMPLETIONS: dict[str, tuple[Json, list[Json]]] = {
     "arguments of a call": _called("f", '{"q":"', *SECRET, '"}'),
     "name of a call": _called(SECRET, "{}"),
 }
-BLOCKS: dict[str, tuple[Json, list[Json]]] = {
-    "text": (
-        {"type": "text", "text": SECRET},
-        [{"type": "text_delta", "text": char} for char in SECRET],
-    ),
-    "reasoning": (
-        {"type": "thinking", "thinking": SECRET, "signature": "s"},
-        [{"type": "thinking_delta", "thinking": char} for char in SECRET],
-    ),
-    "arguments of a call": (
-        {"type": "tool_use", "id": "c1", "name": "f", "input": {"q": SECRET}},
-        [
-            {"type": "input_json_delta", "partial_json": piece}
-            for piece in ('{"q":"', *SECRET, '"}')
-        ],
-    ),
-    "name of a call": (
-        {"type": "tool_use", "id": "c1", "name": SECRET, "input": {}},
-        [{"type": "input_json_delta", "partial_json": "{}"}],
-    ),
+SOURCE = {"type": "web_search_result_location", "title": SECRET, "url": "https://x.test"}
+USED: Json = {"type": "server_tool_use", "id": "s1", "name": "web_search"}
+FOUND: Json = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+ASKED_MCP: Json = {
+    "type": "mcp_tool_use",
+    "id": "s1",
+    "name": "look",
+    "server_name": "s",
+    "input": {},
+}
+TOLD_BY_MCP: Json = {"type": "mcp_tool_result", "tool_use_id": "s1", "is_error": False}
+BLOCKS: dict[str, list[tuple[Json, list[Json]]]] = {
+    "text": [
+        (
+            {"type": "text", "text": SECRET},
+            [{"type": "text_delta", "text": char} for char in SECRET],
+        )
+    ],
+    "title of an annotation": [
+        (
+            {"type": "text", "text": "x", "citations": [SOURCE]},
+            [
+                {"type": "text_delta", "text": "x"},
+                {"type": "citations_delta", "citation": SOURCE},
+            ],
+        )
+    ],
+    "reasoning": [
+        (
+            {"type": "thinking", "thinking": SECRET, "signature": "s"},
+            [{"type": "thinking_delta", "thinking": char} for char in SECRET],
+        )
+    ],
+    "arguments of a call": [
+        (
+            {"type": "tool_use", "id": "c1", "name": "f", "input": {"q": SECRET}},
+            [
+                {"type": "input_json_delta", "partial_json": piece}
+                for piece in ('{"q":"', *SECRET, '"}')
+            ],
+        )
+    ],
+    "name of a call": [
+        (
+            {"type": "tool_use", "id": "c1", "name": SECRET, "input": {}},
+            [{"type": "input_json_delta", "partial_json": "{}"}],
+        )
+    ],
+    "result of an MCP call": [
+        (ASKED_MCP, []),
+        ({**TOLD_BY_MCP, "content": [{"type": "text", "text": SECRET}]}, []),
+    ],
+    "search": [
+        (
+            {**USED, "input": {"query": SECRET}},
+            [
+                {
+                    "type": "input_json_delta",
+                    "partial_json": orjson.dumps({"query": SECRET}).decode(),
+                }
+            ],
+        ),
+        (FOUND, []),
+    ],
 }
 Bodies = tuple[bytes, list[bytes]]  # a whole answer, and its stream
 
@@ -251,20 +301,24 @@ def as_completion(surface: str) -> Bodies:
 
 
 def as_anthropic_message(surface: str) -> Bodies:
-    block, deltas = BLOCKS[surface]
-    reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
+    blocks = BLOCKS[surface]
+    reason = "tool_use" if blocks[0][0]["type"] == "tool_use" else "end_turn"
     about: Json = {"id": "msg_x", "type": "message", "role": "assistant", "model": "m"}
     usage = {"input_tokens": 1, "output_tokens": 1}
     ended = {"stop_reason": reason, "stop_sequence": None}
-    whole = {**about, "content": [block], **ended, "usage": usage}
-    empty: Json = {"text": "", "thinking": "", "signature": "", "input": {}}
-    begun = {name: empty.get(name, value) for name, value in block.items()}
+    content = [block for block, _ in blocks]
+    whole = {**about, "content": content, **ended, "usage": usage}
     opening = {**about, "content": [], "stop_reason": None, "usage": usage}
-    events: list[Json] = [
-        {"type": "message_start", "message": opening},
-        {"type": "content_block_start", "index": 0, "content_block": begun},
-        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": 0},
+    events: list[Json] = [{"type": "message_start", "message": opening}]
+    empty: Json = {"text": "", "thinking": "", "signature": "", "input": {}, "citations": []}
+    for index, (block, deltas) in enumerate(blocks):
+        begun = {name: empty.get(name, value) for name, value in block.items()}
+        events += [
+            {"type": "content_block_start", "index": index, "content_block": begun},
+            *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+            {"type": "content_block_stop", "index": index},
+        ]
+    events += [
         {"type": "message_delta", "delta": ended, "usage": {"output_tokens": 1}},
         {"type": "message_stop"},
     ]
@@ -317,3 +371,4 @@ def test_no_surface_is_left_out():
     assert len(ASKED) + len(ANSWERED) >= 20
     assert set(ASKED) <= set(ITEMS)
     assert set(COMPLETIONS) | set(BLOCKS) <= set(ANSWERED)
+    assert set(PROTOCOLS) == set(KNOWN_PROTOCOLS)

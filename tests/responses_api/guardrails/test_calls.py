@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from routing.models import Provider
 from routing.protocols import PROTOCOLS
 from tests.responses_api.doors.speakers import SPEAKERS
-from tests.support import guardrails, ledger, rows
+from tests.support import guardrails, ledger
 from tests.support.client import client_of, events_in
 from tests.support.live import LiveGateway
 from tests.support.rows import Customer
@@ -17,16 +14,6 @@ from tests.support.rows import Customer
 Json = dict[str, Any]
 PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 PAIRS = [(door, protocol) for door in PATHS for protocol in PROTOCOLS]
-
-
-@pytest.fixture
-def customer(gateway: LiveGateway) -> Customer:
-    """A tenant, and an alias of a provider of each protocol."""
-    ledger.begin_here(gateway)
-    for protocol in PROTOCOLS:
-        rows.provider(protocol, gateway.sandbox.base_url)
-        rows.alias(f"m-{protocol}", (Provider.objects.get(name=f"sandbox-{protocol}"), "sandbox-1"))
-    return rows.customer("acme")
 
 
 def guard(customer: Customer, action: str, stage: str, *terms: str, **fields: Any) -> None:

@@ -16,11 +16,10 @@ import pytest
 
 from responses_api.enforcement.validating import STAGES, UNMASKABLE
 from responses_api.models import Guardrail, GuardrailEvent
-from routing.models import Provider
 from routing.protocols import PROTOCOLS
 from tests.plugins.cases import cases, sample
 from tests.responses_api.doors.speakers import SPEAKERS
-from tests.support import guardrails, ledger, rows
+from tests.support import guardrails, ledger
 from tests.support.client import PATHS, client_of, events_in
 from tests.support.guardrails import Service
 from tests.support.live import LiveGateway
@@ -243,15 +242,6 @@ def _in_the_background(http: Any, body: Json) -> Answered:
     address = f"/responses/{made.json()['id']}"
     until(lambda: http.get(address).json()["status"] not in {"queued", "in_progress"})
     return Answered(None, http.get(address).text)
-
-
-@pytest.fixture
-def customer(gateway: LiveGateway) -> Customer:
-    ledger.begin_here(gateway)
-    for protocol in PROTOCOLS:
-        rows.provider(protocol, gateway.sandbox.base_url)
-        rows.alias(f"m-{protocol}", (Provider.objects.get(name=f"sandbox-{protocol}"), "sandbox-1"))
-    return rows.customer("acme")
 
 
 @pytest.fixture

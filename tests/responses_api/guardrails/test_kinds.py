@@ -52,6 +52,9 @@ def test_personal_data_is_what_its_check_digits_say(text: str, expected: str):
         ("AKIAIOSFODNN7EXAMPLE xoxb-123456789012-abc", "[API_KEY] [API_KEY]"),
         ("AIzaSyA1234567890abcdefghijklmnopqrstuv", "[API_KEY]"),
         ("sk-short, ask-me-nothing-about-it-please", "sk-short, ask-me-nothing-about-it-please"),
+        (r'{"a": "x\nsk-ant-abcdefghij0123"}', '{"a": "x[API_KEY]"}'),
+        ("https://x.test/?key%3Dsk-ant-abcdefghij0123&b", "https://x.test/?key[API_KEY]&b"),
+        (r"\u0022ghp_abcdefghijklmnopqrstuvwxyz0123", "[API_KEY]"),
     ],
 )
 def test_secrets_are_known_by_how_they_begin(text: str, expected: str):

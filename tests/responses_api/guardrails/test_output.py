@@ -14,6 +14,7 @@ from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.held_calls import MAX_HELD_BYTES
 from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.spec import GuardrailFinding, OutputSegment, OutputVerdict
+from routing.protocols.shared import envelope
 from routing.protocols.shared.deltas import Delta, Opaque, Reasoning, Refusal, Stop, Text, ToolCall
 from tests.plugins.cases import cases
 from tests.responses_api.guardrails.engines import Answer, spec, words
@@ -63,6 +64,28 @@ def test_what_was_sealed_stays_in_its_place_unless_it_is_refused():
     strict.say(*thought)
     strict.end()
     assert all(not getattr(one, "sealed", None) for one in strict.passed)
+
+
+def test_what_we_sealed_goes_where_something_in_it_is_replaced():
+    # It hides nothing: it is base64 of what its maker wants back.
+    def sealed(thinking: str, signature: str = "c2ln") -> Reasoning:
+        payload = {"type": "thinking", "thinking": thinking, "signature": signature}
+        return Reasoning("r", "", sealed=envelope.pack("anthropic", "claude", payload))
+
+    for said, seal, kept, surfaces in (
+        ("so a@b.co", sealed("so a@b.co"), False, ["reasoning"]),
+        ("so a@b.co", sealed("x", "to a@b.co"), False, ["reasoning"]),
+        ("so", sealed("a@b.co"), False, ["reasoning"]),  # what is shown is not what is sealed
+        ("so", sealed("so"), True, []),
+    ):
+        answer = Answer(MASK)
+        answer.say(Reasoning("r", said), seal, "x")
+        assert (seal in answer.passed) is kept
+        assert [one.surface for one in answer.findings] == surfaces
+    blocked = Answer(BLOCK)
+    blocked.say(Reasoning("r", "so"), sealed("a@b.co"))
+    assert blocked.filter.is_blocked
+    assert Answer(NOTE).say(sealed("a@b.co")) == [sealed("a@b.co")]
 
 
 def test_logprobs_are_dropped_where_a_text_may_change():
@@ -334,10 +357,14 @@ def test_a_whole_answer_is_judged_once_and_may_be_written_anew():
         "an old",
         " story, a@b.co",
         Reasoning("r", "old"),
+        Reasoning("r", "", sealed="of the old"),
+        Reasoning("s", "", sealed="of another"),
         call('{"x": "old"}'),
         Stop("stop"),
     )
     assert answer.text == "an new story, [EMAIL]"
+    seals = [one.sealed for one in answer.passed if isinstance(one, Reasoning) and one.sealed]
+    assert seals == ["of another"]
     assert (answer.thought, answer.calls[0].arguments) == ("new", '{"x": "new"}')
     assert [one.text for one in judge.asked] == ["an old story, [EMAIL]", "old", '{"x": "old"}']
     assert judge.lasts == [True]

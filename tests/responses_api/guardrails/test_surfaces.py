@@ -10,6 +10,7 @@ from responses_api.doors.registry import DOORS
 from responses_api.guardrails import reading
 from responses_api.guardrails.engine import Engine, compile_guardrails
 from responses_api.guardrails.spec import RequestContents
+from routing.protocols.shared import envelope
 from tests.plugins.cases import cases
 from tests.responses_api.guardrails.engines import spec, words
 
@@ -17,7 +18,31 @@ Json = dict[str, Any]
 SECRET = "bob@example.com"
 # What is open may look at items it does not know; what is closed refuses them.
 ENGINE = words(on_failure="open")
-INLINE = "data:text/plain;base64," + base64.b64encode(SECRET.encode()).decode()
+
+
+def base64_of(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+ENCODED = base64_of(SECRET.encode())
+INLINE = f"data:text/plain;base64,{ENCODED}"
+# The same as some upstream would read it.
+INLINES = {
+    "as it is": INLINE,
+    "without base64": f"data:text/plain,{SECRET}",
+    "escaped": "data:text/plain," + "".join(f"%{byte:02x}" for byte in SECRET.encode()),
+    "in capitals": f"DATA:TEXT/PLAIN;BASE64,{ENCODED}",
+    "with an option": f"data:text/plain;base64;x=1,{ENCODED}",
+    "with line breaks": f"data:text/plain;base64,{ENCODED[:6]}\r\n{ENCODED[6:]}",
+    "with other characters": f"data:text/plain;base64,{ENCODED[:6]}!{ENCODED[6:]}",
+    "without its end": ENCODED.rstrip("="),
+    "as another type": f"data:application/octet-stream;base64,{ENCODED}",
+    "as it should not be": f"to {SECRET}",
+    "as a URL should not be": f"data:text/plain;base64,to {SECRET}",
+    "with a character of another time": "data:text/plain;base64,"
+    + base64_of(b"\xe4 " + SECRET.encode()),
+    "in words of two bytes": "data:x/y;base64," + base64_of(SECRET.encode("utf-16")),
+}
 
 
 def item(**fields: Any) -> Json:
@@ -42,7 +67,20 @@ RESPONSES: dict[str, Json] = {
         role="assistant",
         content=[{"type": "output_text", "text": "x", "annotations": [{"title": SECRET}]}],
     ),
-    "the text of a file": message(type="input_file", file_data=INLINE),
+    **{
+        f"a file {name}": message(type="input_file", file_data=data)
+        for name, data in INLINES.items()
+    },
+    "a text said to be an image": message(type="input_image", image_url=INLINE),
+    "a role": item(type="message", role=SECRET, content="x"),
+    "what is not sealed": item(type="reasoning", summary=[], encrypted_content=f"to {SECRET}"),
+    "what is no image": item(type="image_generation_call", id="i", result=f"to {SECRET}"),
+    "what is no sound": message(type="input_audio", input_audio={"data": SECRET, "format": "mp3"}),
+    "a status": item(type="function_call_output", call_id="c", status=SECRET, output="x"),
+    "the id of a call": item(type="function_call_output", call_id=SECRET, output="x"),
+    "a word of the protocol": {"input": "x", "service_tier": SECRET},
+    "an item without texts": item(type="compaction", encrypted_content="x", note=SECRET),
+    "the form of a sound": message(type="input_audio", input_audio={"data": "AA==", "format": SECRET}),
     "the name of a file": message(type="input_file", filename=SECRET, file_data=INLINE),
     "the address of a file": message(type="input_file", file_url=f"https://x.test/?to={SECRET}"),
     "the address of an image": message(type="input_image", image_url=f"https://x.test/?to={SECRET}"),
@@ -134,7 +172,19 @@ CHAT: dict[str, Json] = {
     "a function call": {
         "messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": f'["{SECRET}"]'}}]
     },
-    "the text of a file": said(content=[{"type": "file", "file": {"file_data": INLINE}}]),
+    **{
+        f"a file {name}": said(content=[{"type": "file", "file": {"file_data": data}}])
+        for name, data in INLINES.items()
+    },
+    "a text said to be an image": said(content=[{"type": "image_url", "image_url": {"url": INLINE}}]),
+    "the detail of an image": said(
+        content=[{"type": "image_url", "image_url": {"url": "https://x.test", "detail": SECRET}}]
+    ),
+    "a role": {"messages": [{"role": SECRET, "content": "x"}]},
+    "a word of the protocol": {"messages": [], "reasoning_effort": SECRET},
+    "the form of a sound": said(
+        content=[{"type": "input_audio", "input_audio": {"data": "AA==", "format": SECRET}}]
+    ),
     "the name of a file": said(content=[{"type": "file", "file": {"filename": SECRET}}]),
     "the address of an image": said(
         content=[{"type": "image_url", "image_url": {"url": f"https://x.test/?to={SECRET}"}}]
@@ -167,8 +217,8 @@ def check(door: str, body: Json, engine: Engine = ENGINE) -> tuple[RequestConten
 def without_secret(value: Any) -> bool:
     """Nowhere in the body, nor in what is encoded in it."""
     written = json.dumps(value, ensure_ascii=False)
-    hidden = INLINE.partition(",")[2]
-    return SECRET not in written and "\\u0040example" not in written and hidden not in written
+    is_hidden = any(json.dumps(data)[1:-1] in written for data in INLINES.values())
+    return SECRET not in written and "\\u0040example" not in written and not is_hidden
 
 
 @cases(("door", "name", "body"), PLACES)
@@ -181,6 +231,31 @@ def test_a_secret_is_found_and_masked_wherever_it_stands(door: str, name: str, b
     assert _shape(sent) == _shape(body) or "key" in name or "metadata" in name or "form" in name
     again = check(door, sent)[2]
     assert again.outcome == "passed"
+
+
+@cases(
+    "payload",
+    [
+        {"reasoning_details": [{"type": "reasoning.text", "text": SECRET, "signature": "c2ln"}]},
+        {"type": "thinking", "thinking": f"to {SECRET}", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": SECRET},
+        {"signature": SECRET},
+        SECRET,
+    ],
+)
+def test_what_anybody_may_seal_as_we_do_is_read_and_goes_if_it_is_changed(payload: Any):
+    sealed = envelope.pack("chat", "any", payload)
+    summary = [{"type": "summary_text", "text": "x"}]
+    body = item(type="reasoning", summary=summary, encrypted_content=sealed)
+    contents, sent, verdict = check("responses", body)
+    assert verdict.findings[0].param.startswith("input[0].encrypted_content")
+    assert contents.opaque[0].kind == "encrypted"
+    assert sent == item(type="reasoning", summary=summary)
+    harmless = envelope.pack(
+        "chat", "any", {"type": "thinking", "thinking": "x", "signature": ENCODED}
+    )
+    body = item(type="reasoning", summary=summary, encrypted_content=harmless)
+    assert check("responses", body)[1] is body
 
 
 def _shape(value: Any) -> Any:

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from responses_api.doors.registry import DOORS
-from routing.models import Provider
 from routing.protocols import PROTOCOLS
 from tests.responses_api.doors.speakers import SPEAKERS
 from tests.responses_api.guardrails.test_calls import PATHS, guard
-from tests.support import ledger, rows
+from tests.support import ledger
 from tests.support.client import client_of, events_in
 from tests.support.live import LiveGateway
 from tests.support.patience import until
@@ -71,12 +70,9 @@ def test_no_door_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("action", OUTCOMES)
-def test_an_answer_is_treated_alike_over_every_transport(gateway: LiveGateway, action: str) -> None:
-    ledger.begin_here(gateway)
-    for protocol in PROTOCOLS:
-        rows.provider(protocol, gateway.sandbox.base_url)
-        rows.alias(f"m-{protocol}", (Provider.objects.get(name=f"sandbox-{protocol}"), "sandbox-1"))
-    customer = rows.customer("acme")
+def test_an_answer_is_treated_alike_over_every_transport(
+    gateway: LiveGateway, customer: Customer, action: str
+) -> None:
     guard(customer, action, "output", "apples")
     cells = [
         (door, name, protocol)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from responses_api.guardrails.engine import compile_guardrails
+from responses_api.guardrails.engine import Engine, compile_guardrails
+from responses_api.guardrails.folding import fold
+from responses_api.guardrails.hits import Hit
 from responses_api.guardrails.masks import Masks
+from responses_api.guardrails.scanner import Scanner, ScanState
 from responses_api.guardrails.window import HoldBackWindow
 from tests.plugins.cases import cases
 from tests.plugins.tiers import examples
@@ -22,6 +25,14 @@ from tests.responses_api.guardrails.engines import (
 )
 
 ENGINE = every_kind()
+
+
+def scanner_of(engine: Engine) -> Scanner:
+    guard = engine.output_guard(Masks(), lambda finding: None)
+    assert guard is not None
+    return guard.scanner
+
+
 TEXTS = st.lists(st.sampled_from(BITS) | st.text(max_size=3), min_size=1, max_size=14).map("".join)
 
 
@@ -65,9 +76,7 @@ def test_prose_waits_for_the_current_word_only():
     prose = "The quick brown fox jumps over the lazy dog, again and again; nobody knows why. " * 20
     terms = {"terms": ["Project Apollo", *(f"word{number}" for number in range(5_000))]}
     engine = compile_guardrails([spec("terms", config=terms), spec("pii"), spec("secrets")])
-    guard = engine.output_guard(Masks(), lambda finding: None)
-    assert guard is not None
-    window, held, said = HoldBackWindow(guard.scanner, lambda hit: True), [], ""
+    window, held, said = HoldBackWindow(scanner_of(engine), lambda hit: True), [], ""
     for piece in torn(prose, 1):
         said += piece
         window.feed(piece)
@@ -80,18 +89,14 @@ def test_prose_waits_for_the_current_word_only():
     "stuff", ["a" * 5_000, "1 " * 5_000, "A1" * 5_000, "foo" * 3_000, "-" * 5_000, "eyJ" * 3_000]
 )
 def test_no_text_makes_much_be_held(stuff: str):
-    guard = ENGINE.output_guard(Masks(), lambda finding: None)
-    assert guard is not None
-    window = HoldBackWindow(guard.scanner, lambda hit: True)
+    window = HoldBackWindow(scanner_of(ENGINE), lambda hit: True)
     for piece in torn(stuff, 3, longest=50):
         window.feed(piece)
         assert window.held <= 1_200
 
 
 def test_what_cannot_be_seen_within_a_term_is_not_held_for_ever():
-    guard = ENGINE.output_guard(Masks(), lambda finding: None)
-    assert guard is not None
-    window, out = HoldBackWindow(guard.scanner, lambda hit: True), []
+    window, out = HoldBackWindow(scanner_of(ENGINE), lambda hit: True), []
     for piece in ["a fo", *["\u200b" * 1_000] * 50, "o bar."]:
         out.append(window.feed(piece)[0])
         assert window.held <= 4_096
@@ -101,14 +106,57 @@ def test_what_cannot_be_seen_within_a_term_is_not_held_for_ever():
 
 def test_what_cannot_be_seen_within_a_key_is_not_held_for_ever():
     hidden = "sk-ant-abcde" + "\u200b" * 50_000 + "fghijk"
-    guard = ENGINE.output_guard(Masks(), lambda finding: None)
-    assert guard is not None
-    window, out = HoldBackWindow(guard.scanner, lambda hit: True), []
+    window, out = HoldBackWindow(scanner_of(ENGINE), lambda hit: True), []
     for piece in torn(f"a {hidden}. and so on", 4, longest=400):
         out.append(window.feed(piece)[0])
         assert window.held <= 4_096
     out.append(window.flush()[0])
     assert "".join(out) == "a [API_KEY]. and so on"
+
+
+def test_what_is_found_is_told_by_its_place_in_the_text_as_it_came():
+    pieces = [
+        "a fo",
+        *["\u200b" * 1_000] * 9,
+        "o, fo",
+        "\u00ad" * 5_000,
+        "o",
+        " and foo",
+        "\u200b" * 9,
+    ]
+    text = "".join(pieces)
+    window, hits = HoldBackWindow(scanner_of(ENGINE), lambda hit: True), []
+    for piece in pieces:
+        hits += window.feed(piece)[1]
+    hits += window.flush()[1]
+    found = [text[hit.start : hit.end] for hit in hits]
+    assert [fold(each) for each in found] == ["foo", "foo", "foo"]
+    assert all(each[0] == "f" and each[-1] == "o" for each in found)
+    assert len(window.dropped) == 2
+
+
+@cases("piece", ["\u200b", "a\u200b\u200b", "a"])
+def test_a_stream_of_which_much_is_held_is_not_looked_at_for_each_character(piece: str):
+    window = HoldBackWindow(looked := _Counting(scanner_of(ENGINE)), lambda hit: True)
+    window.feed("eyJ" + "a" * 30 + ".eyJ")
+    for _ in range(6_000):
+        window.feed(piece)
+    window.flush()
+    assert looked.characters < 100 * 6_000
+
+
+class _Counting(Scanner):
+    """A scanner that counts the characters it looks at."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        vars(self).update(vars(scanner))
+        self.characters = 0
+
+    def scan(
+        self, text: str, start: int, state: ScanState, *, is_last: bool = False
+    ) -> tuple[int, list[Hit]]:
+        self.characters += len(text)
+        return super().scan(text, start, state, is_last=is_last)
 
 
 def test_a_key_is_masked_however_long_it_is():
