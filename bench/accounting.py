@@ -81,24 +81,13 @@ def _caller() -> Any:
 
 
 def _target() -> Any:
-    from routing.route import Quirks  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
     from tenants.prices.rating import Line, terms  # noqa: PLC0415
+    from tests.support.targets import target  # noqa: PLC0415
 
     lines = [Line("input_fresh", 3_000_000), Line("output_visible", 15_000_000)]
     prices = History((terms(1, 0.0, lines),))
-    return SimpleNamespace(
-        cost=prices,
-        charge=prices,
-        list_price=None,
-        provider="openai",
-        model="gpt",
-        max_output_tokens=None,
-        protocol="responses",
-        context_window=None,
-        is_tenants=False,
-        quirks=Quirks(),
-    )
+    return target("responses", cost=prices, charge=prices, provider="openai", model="gpt")
 
 
 def _bare(spool: Path, file: int) -> Callable[[], None]:

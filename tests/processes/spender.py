@@ -22,24 +22,14 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
     from responses_api.accounting.metered_call import CallEnd  # noqa: PLC0415
     from responses_api.accounting.request_costs import RequestCosts  # noqa: PLC0415
     from responses_api.doors.shapes import ModelCall  # noqa: PLC0415
-    from routing.route import Quirks  # noqa: PLC0415
     from tenants.prices.history import History  # noqa: PLC0415
     from tenants.prices.rating import Line, terms  # noqa: PLC0415
     from tenants.token_classes import Usage  # noqa: PLC0415
+    from tests.support.targets import target  # noqa: PLC0415
 
     lines = [Line("input_fresh", PICO), Line("output_visible", PICO)]
     priced = History((terms(1, 0.0, lines),))
-    target = SimpleNamespace(
-        cost=priced,
-        charge=priced,
-        provider="p",
-        model="m",
-        max_output_tokens=None,
-        protocol="responses",
-        context_window=None,
-        is_tenants=False,
-        quirks=Quirks(),
-    )
+    lane = target("responses", cost=priced, charge=priced)
     payload = b"x" * 100
     body: Any = {"max_output_tokens": 20}
     call = ModelCall("responses", "m", True, False, body, len(payload))
@@ -53,7 +43,7 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
             route=cast("Any", route),
         )
         try:
-            leg, _ = await costs.open(cast("Any", target), "responses", call, body, payload)
+            leg, _ = await costs.open(lane, "responses", call, body, payload)
         except BudgetExhausted:
             if not is_endless:
                 return

@@ -27,7 +27,6 @@ from responses_api.accounting.request_costs import RequestCosts
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.doors.shapes import ModelCall
 from responses_api.resources import usage_list
-from routing.route import Quirks
 from tenants import units
 from tenants.billing import documents, invoices, periods, reconciling, rollups, selfcheck, sums
 from tenants.budgets.accounts import BudgetLeases
@@ -58,6 +57,7 @@ from tests.console.pages import text as text_of
 from tests.console.pages import url
 from tests.support import rows
 from tests.support.rows import Customer
+from tests.support.targets import target
 from tests.support.units import known
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
@@ -117,11 +117,7 @@ class Shop:
         route = SimpleNamespace(alias="reader", requested_model="")
         body: dict[str, Any] = {"max_output_tokens": 10}
         call = ModelCall("responses", "reader", False, False, body, 20)
-        target = SimpleNamespace(
-            cost=charge, charge=charge, list_price=None, provider="scanner", model="m",
-            max_output_tokens=None, protocol="responses", context_window=None, is_tenants=False,
-            quirks=Quirks(),
-        )  # fmt: skip
+        lane = target("responses", cost=charge, charge=charge, provider="scanner", model="m")
         costs = RequestCosts(
             spool_writer,
             budget_leases,
@@ -130,9 +126,7 @@ class Shop:
             route=cast("Any", route),
         )
         try:
-            metered, _ = await costs.open(
-                cast("Any", target), "responses", call, body, b"x" * 20, units=estimate
-            )
+            metered, _ = await costs.open(lane, "responses", call, body, b"x" * 20, units=estimate)
             held = metered.held
             if usage is not None:
                 await metered.fund(usage, None)

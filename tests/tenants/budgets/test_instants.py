@@ -13,7 +13,6 @@ from gateway_project.lib import clock
 from responses_api.accounting.request_costs import RequestCosts
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.doors.shapes import ModelCall
-from routing.route import Quirks
 from tenants.budgets.accounts import BudgetLeases
 from tenants.budgets.leases import DrawResult
 from tenants.budgets.terms import BudgetTerms
@@ -22,6 +21,7 @@ from tenants.ledger.records import Opened, read
 from tenants.ledger.spool import Spool
 from tenants.prices.history import History
 from tenants.prices.rating import Line, Terms, terms
+from tests.support.targets import target
 
 BEGAN = 1_800_000_000.0 - 1_800_000_000 % 86_400 + 86_390  # ten seconds before midnight
 MIDNIGHT = int(BEGAN) + 10
@@ -60,17 +60,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
             list_budgets=(), end_user="",
         )  # fmt: skip
         history = History(versions)
-        target = SimpleNamespace(
-            cost=history,
-            charge=history,
-            provider="p",
-            model="gpt",
-            max_output_tokens=None,
-            protocol="responses",
-            context_window=None,
-            is_tenants=False,
-            quirks=Quirks(),
-        )
+        lane = target("responses", cost=history, charge=history, model="gpt")
         body = {"model": "gpt", "max_output_tokens": 4096}
         asked = ModelCall("responses", "gpt", False, False, body, len(PAYLOAD))
         costs = RequestCosts(
@@ -80,7 +70,7 @@ def opened(directory: Path, database: Slow, *versions: Terms) -> Opened:
             caller=cast("Any", caller),
             route=cast("Any", SimpleNamespace(alias="gpt", requested_model="")),
         )
-        await costs.open(cast("Any", target), "responses", asked, body, PAYLOAD)
+        await costs.open(lane, "responses", asked, body, PAYLOAD)
 
     asyncio.run(call())
     (path,) = directory.glob("*/*.log")
