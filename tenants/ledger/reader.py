@@ -27,7 +27,7 @@ from msgspec import Struct, structs
 from gateway_project.lib import clock
 from gateway_project.lib.db import durable_transaction
 from tenants import heartbeats
-from tenants.ledger import archive, booking, refusals, set_aside
+from tenants.ledger import archive, booking, refusals, set_aside, statements
 from tenants.ledger.open_calls import Booked, OpenCall, abandoned, settled
 from tenants.ledger.records import (
     Noted,
@@ -258,12 +258,11 @@ class Reader:
         elsewhere.
         """
         position = self._position
-        stored = SpoolPosition.objects.filter(
-            pk=position.pk,
-            file_number=position.file_number,
-            offset=position.offset,
-            is_done=False,  # one that is done is read no more
-        )
+        former = {
+            "file_number": position.file_number,
+            "offset": position.offset,
+            "is_done": False,  # one that is done is read no more
+        }
         oldest = min(
             self._open.values(), key=lambda call: (call.file_number, call.offset), default=None
         )
@@ -273,7 +272,7 @@ class Reader:
         position.unread_bytes = self._unread()
         position.watermark_at = self._watermark()
         position.updated_at = clock.now()
-        if not stored.update(**{name: getattr(position, name) for name in _MOVING}):
+        if not statements.move_position(position, _MOVING, former):
             raise PositionLost(f"the stored place of {self.name} is not the one that was saved")
 
     def _watermark(self) -> datetime:
