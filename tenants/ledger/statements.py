@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -60,5 +61,11 @@ def _equal(values: Mapping[str, Any]) -> list[str]:
 
 
 def _prepared(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    fields = model._meta
-    return [fields.get_field(n).get_db_prep_save(value, connection) for n, value in values.items()]
+    fields = _fields(model)
+    return [fields[name].get_db_prep_save(value, connection) for name, value in values.items()]
+
+
+@cache
+def _fields(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
+    """Return the fields of a model by their columns."""
+    return {field.column or "": field for field in model._meta.concrete_fields}
