@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from responses_api.stream.answer_charge import CHARGE_HEADER
+from tenants.admin.limit_words import limit_text
 from tenants.models import Budget, BudgetWindow, RateLimit
 from tests.commands.running import answer
 from tests.responses_api.doors import toy
@@ -31,7 +32,8 @@ def test_a_call_is_limited_held_and_charged_by_its_pages(
     answer("set_price", "--alias", model, *price, "--ahead")
     answer("set_limit", "--tenant", "acme", "--metric", "pages", "--window", "day", "--amount", "9")
     Budget.objects.create(tenant=tenant, name="all", amount_nano=12 * PAGE_NANO, period="total")
-    assert str(RateLimit.objects.get()) == "9 pages per day"
+    limit = RateLimit.objects.get()
+    assert (str(limit), limit_text(limit)) == ("9 pages per day", "9 pages a day")
 
     with client_of(gateway, customer) as client:
 
