@@ -19,8 +19,10 @@ from tenants.token_classes import TOKEN_CLASSES, Quantities
 MILLION = 1_000_000
 # More than any call can use; beyond it a report is nonsense, and no ledger could keep it.
 MOST_QUANTITY = 10**12
-# What a column of names holds.
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,23}\Z")
+# What the narrowest column of names holds, that of rate limits.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}\Z")
+# What rate limits count by themselves.
+COUNTED_BY_CALL = ("requests", "tokens", "concurrency")
 
 
 class Unit(Struct, frozen=True):
@@ -86,7 +88,7 @@ REGISTRY: dict[str, Unit] = {unit.name: unit for unit in _TOKEN_UNITS}
 def register(unit: Unit) -> Unit:
     """Add an entry. Raises ValueError for one that could not be stored, priced or shown."""
     if not _NAME.match(unit.name) or unit.name in REGISTRY:
-        raise ValueError(f"{unit.name!r} is not a new name of at most 24 letters, digits and _.")
+        raise ValueError(f"{unit.name!r} is not a new name of at most 16 letters, digits and _.")
     if unit.priced_per < 1 or unit.decimals < 0:
         raise ValueError(f"{unit.name!r}: priced_per is at least 1, decimals at least 0.")
     if unit.stand_in is not None and unit.stand_in not in {u.name for u in beside_tokens()}:

@@ -22,9 +22,11 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 WIRE = (ROOT / "docs" / "wire.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
 TIERS = r"default|CI|proof"
 
+OUR_PACKAGES = ("gateway_project", "tenants", "routing", "responses_api", "templates", "tests")
 OUR_APPS = {
     config.name for config in apps.get_app_configs() if Path(config.path).resolve().parent == ROOT
 }
@@ -163,3 +165,31 @@ def test_code_and_tests_named_with_a_wire_fact_exist() -> None:
     named = set(re.findall(r"`([\w.]+(?:/[\w.]+)+\.py)`", WIRE))
     assert "routing/protocols/shared/envelope.py" in named
     assert sorted(path for path in named if not (ROOT / path).is_file()) == []
+
+
+# The tree
+
+# What Django or Python call so, or another package's line of the tree tells of.
+USUAL = {
+    *("admin", "api", "formats", "locale", "management", "migrations", "models", "static"),
+    *("templates", "templatetags", "views", "__pycache__"),
+}
+# Doors that the page explains what they would need.
+IMAGINED = {"responses_api/doors/gemini/", "doors/messages/"}
+
+
+@cases("package", ["gateway_project", "tenants", "routing", "responses_api"])
+def test_the_tree_in_the_architecture_has_every_room(package: str) -> None:
+    tree = re.search(rf"^{package}/.*\n((?:  .*\n)+)", ARCHITECTURE, re.MULTILINE)
+    assert tree is not None
+    named = set(re.findall(r"^  (\w+)/", tree[1], re.MULTILINE))
+    rooms = {path.name for path in (ROOT / package).iterdir() if path.is_dir()}
+    assert named - rooms == set()
+    assert rooms - named - USUAL == set()
+
+
+def test_what_the_architecture_names_exists() -> None:
+    named = set(re.findall(r"`([a-z_]+/[\w./]+)`", ARCHITECTURE)) - IMAGINED
+    there = [path.as_posix() for package in OUR_PACKAGES for path in (ROOT / package).rglob("*")]
+    missing = {name for name in named if not any(f"/{name.rstrip('/')}" in path for path in there)}
+    assert {name for name in missing if not (ROOT / name).exists()} == set()

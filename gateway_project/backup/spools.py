@@ -14,7 +14,7 @@ from pathlib import Path
 from gateway_project.backup import files
 from gateway_project.backup.contents import SpoolPlace
 from gateway_project.backup.files import BackupFailed
-from tenants.ledger import archive, ingest, origin, set_aside
+from tenants.ledger import archive, ingest, origin, reader, set_aside
 
 FOLDER = "spool"
 # Tells whether a file of an archived spool may hold what the database does not.
@@ -80,7 +80,7 @@ def _copy_longer(source: Path, target: Path) -> None:
 
 def refuse_living(directory: Path) -> None:
     """Raise BackupFailed if a process still writes below the directory."""
-    alive = [place.name for place in ingest.spools(directory) if ingest.is_alive(place)]
+    alive = [place.name for place in ingest.spools(directory) if reader.is_alive(place)]
     if alive:
         raise BackupFailed(f"A process still writes the spool {alive[0]} in {directory}: stop it.")
 

@@ -22,7 +22,7 @@ from tenants import units
 from tenants.budgets.accounts import Hold
 from tenants.ledger.records import Noted, Opened, Settled, UnitAmount
 from tenants.prices.rating import NOTHING, Rated, Terms, rate, unstated_tier
-from tenants.token_classes import Usage
+from tenants.token_classes import Quantities, Usage
 
 
 class HasOutcome(Protocol):
@@ -88,6 +88,7 @@ class MeteredCall(CallHold):
         "sent_at",
         "settled",
         "used_tokens",
+        "used_units",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +114,7 @@ class MeteredCall(CallHold):
         self.cache_outcome = ""
         self.settled = False
         self.used_tokens = 0
+        self.used_units: Quantities = ()
         # Known once it is settled: the charge, and the usage it is for, if any.
         self.charge_nano = 0
         self.billed: Usage | None = None
@@ -188,7 +190,7 @@ class MeteredCall(CallHold):
         self.settled = True
         usage = end.usage if end.usage_source == "none" else self._whole(end.usage)
         tier = self._tier(usage, end.service_tier)
-        self.used_tokens = sum(usage.counts)
+        self.used_tokens, self.used_units = sum(usage.counts), usage.units
         bill = self._bill(end, usage, tier)
         self.charge_nano = bill.charge.total
         self.pay(bill.charge.total + bill.waived)

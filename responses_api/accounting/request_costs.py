@@ -22,6 +22,7 @@ from responses_api.stream.answer_charge import CHARGE_HEADER, VERSION_HEADER, An
 from routing.protocols import PROTOCOLS
 from routing.protocols.shared.usage import total
 from routing.route import ResolvedTarget, Route
+from tenants import units as unit_classes
 from tenants.budgets import waiting
 from tenants.budgets.accounts import BudgetLeases, Hold
 from tenants.budgets.shares import Need
@@ -95,6 +96,11 @@ class RequestCosts:
     def used_tokens(self) -> int:
         """Return the tokens of all calls that have ended, including those whose answer nobody saw."""
         return sum(call.used_tokens for call in self._calls)
+
+    @property
+    def used_units(self) -> dict[str, int]:
+        """Return the units other than tokens that these calls took."""
+        return dict(unit_classes.added(call.used_units for call in self._calls if call.used_units))
 
     @property
     def charge_nano(self) -> int:

@@ -292,10 +292,10 @@ async def _ticket(
     if not limits.all:
         return FREE
     if charged is not None:
-        return services.gate.resume(limits, charged)
+        return services.gate.resume(limits, charged, dict(call.may_use))
     # Looking through a long conversation takes time, and most keys have no limit of tokens.
     expected = expected_tokens.of_call(door, call) if limits.of_tokens else 0
-    return await services.gate.admit(limits, expected)
+    return await services.gate.admit(limits, expected, dict(call.may_use))
 
 
 async def _guard(

@@ -393,7 +393,13 @@ async def open_attempt(
     plan, payload = ask.plan()
     bridge, target = ask.bridge, ask.target
     metered, limit = await costs.open(
-        target, ask.route, ask.call, plan.body, payload, can_limit=bridge.can_limit
+        target,
+        ask.route,
+        ask.call,
+        plan.body,
+        payload,
+        can_limit=bridge.can_limit,
+        units=ask.call.may_use,
     )
     try:
         if limit is not None:

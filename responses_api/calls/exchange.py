@@ -495,7 +495,8 @@ class Exchange:
         self._costs.end()
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
-        admitted.ticket.settle(self._costs.used_tokens)
+        if not admitted.ticket.is_settled:
+            admitted.ticket.settle(self._costs.used_tokens, self._costs.used_units)
         end_request(self._services, admitted, outcome, error, self._costs.calls)
 
     def _outcome(self, status: str, error_code: str | None, http_status: int) -> Outcome:

@@ -19,6 +19,7 @@ from gateway_project.lib.errors import BadRequest, InvalidJson, RequestTooComple
 from gateway_project.lib.structure import Caps, TooMuchStructure, is_deeper
 from responses_api.guardrails.output import OutputGuard
 from routing.protocols.shared import envelope
+from tenants.token_classes import Quantities
 
 # orjson's words for JSON that is nested deeper than it reads.
 _TOO_DEEP_TO_READ = "depth limit"
@@ -55,6 +56,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     units        the items, parts and tools it has, counted only where it is large
     guard        filters the answer, which is translated then; None: no guardrail can change it
     is_kept      its answer is to be given again, so that it is put together whole even if it is streamed
+    may_use      the most it uses of units other than tokens (tenants/units.py), held and charged to limits
     """
 
     door: str
@@ -72,6 +74,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     units: int = 0
     guard: OutputGuard | None = None
     is_kept: bool = False
+    may_use: Quantities = ()
 
     @property
     def weight(self) -> int:

@@ -9,20 +9,19 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from django.db import DataError, models
-from django.db.models import F, Q
+from django.db import DataError
+from django.db.models import F
 from msgspec import structs
 
 from gateway_project.lib import clock
 from tenants.budgets import locks
 from tenants.budgets.windows import Window
 from tenants.deletion import digests
-from tenants.ledger import belonging, columns
+from tenants.ledger import belonging, columns, statements
 from tenants.ledger.open_calls import Booked
 from tenants.ledger.records import BudgetShare
 from tenants.ledger.row_ids import STEP
 from tenants.models import (
-    ApiKey,
     BudgetLease,
     BudgetWindow,
     DirtyHour,
@@ -85,11 +84,10 @@ def _unbooked(calls: Sequence[Booked]) -> list[Booked]:
     Two calls have one id if the database forgot that a queued response was begun, so that it was made
     again: they differ in when they were opened, and the second gets an id of its own.
     """
-    known = dict(
-        UsageRow.objects.filter(pk__in=[call.values["id"] for call in calls]).values_list(
-            "pk", "opened_at"
-        )
-    )
+    ids = [call.values["id"] for call in calls]
+    known = {}
+    if ids and statements.has_any_row(ids):  # as after a reader began anew
+        known = dict(UsageRow.objects.filter(pk__in=ids).values_list("pk", "opened_at"))
     new = []
     for call in calls:
         at = call.values["opened_at"]
@@ -177,10 +175,7 @@ def _touch_keys(calls: Iterable[Booked]) -> None:
         at, key = call.values["opened_at"], call.opened.key_id
         latest[key] = max(at, latest.get(key, at))
     # Past the revision: a key's use changes nothing for anybody.
-    keys: models.QuerySet[ApiKey] = models.QuerySet(ApiKey)
-    for key, at in sorted(latest.items()):
-        older = Q(last_used_at=None) | Q(last_used_at__lt=at)
-        keys.filter(older, pk=key).update(last_used_at=at)
+    statements.touch_keys(latest)
 
 
 def _mark_hours(calls: Iterable[Booked]) -> None:

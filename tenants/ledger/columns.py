@@ -92,7 +92,7 @@ def _instants(field: Field, database: BaseDatabaseWrapper) -> Callable[[Any], An
     def text(at: Any) -> Any:
         if at is None or at.tzinfo is not UTC:
             return field.get_db_prep_save(at, database)
-        return str(at.replace(tzinfo=None))
+        return at.isoformat(" ")[:-6]  # without its "+00:00"
 
     return text
 

@@ -11,7 +11,7 @@ from gateway_project.lib.metrics.names import INGESTED
 from gateway_project.lib.metrics.process import started_ticks
 from gateway_project.lib.metrics.snapshots import SnapshotFile, as_snapshot, encode
 from gateway_project.lib.metrics.tables import Tables
-from tenants.ledger.ingest import Ingested
+from tenants.ledger.reader import Ingested
 
 logger = logging.getLogger("tollgate.metrics")
 

@@ -16,7 +16,15 @@ from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.errors import RateLimited, Unavailable
 from tenants.limits import headers
 from tenants.limits.memory import Buckets
-from tenants.limits.policy import CONCURRENCY, NO_LIMITS, TOKENS, Limit, RateLimits
+from tenants.limits.policy import (
+    CONCURRENCY,
+    NO_LIMITS,
+    NOTHING,
+    TOKENS,
+    Limit,
+    RateLimits,
+    UnitCounts,
+)
 from tenants.limits.verdict import Store, Verdict
 
 if TYPE_CHECKING:
@@ -26,9 +34,9 @@ WITHOUT_REDIS_RETRY_SECONDS = 1
 
 
 class Ticket:
-    """An admitted request. `tokens` are those it was charged; `settle` corrects them."""
+    """An admitted request. `tokens` and `units` are those it was charged; `settle` corrects them."""
 
-    __slots__ = ("_levels", "_limits", "_store", "holder", "is_settled", "tokens")
+    __slots__ = ("_levels", "_limits", "_store", "holder", "is_settled", "tokens", "units")
 
     def __init__(
         self,
@@ -37,11 +45,13 @@ class Ticket:
         tokens: int = 0,
         holder: str = "",
         levels: Sequence[float] = (),
+        units: UnitCounts = NOTHING,
     ) -> None:
         self._store = store
         self._limits = limits
         self._levels = levels
         self.tokens = tokens
+        self.units = units
         self.holder = holder
         self.is_settled = store is None
 
@@ -49,18 +59,26 @@ class Ticket:
     def headers(self) -> dict[str, str]:
         return headers.of(self._limits, self._levels) if self._levels else {}
 
-    def settle(self, tokens: int | None) -> None:
-        """End the call, which took this many tokens; None keeps what was charged. Only the first call
-        counts.
+    def settle(self, tokens: int | None, units: UnitCounts = NOTHING) -> None:
+        """End the call, which took so many tokens and units; None keeps what was charged. Only the first
+        call counts.
         """
         store = self._store
         if self.is_settled or store is None:
             return
         self.is_settled = True
-        if tokens is not None and tokens != self.tokens and self._limits.of_tokens:
-            store.correct(self._limits, tokens - self.tokens)
+        if tokens is not None:
+            more = self._more(units) if self._limits.of_units else NOTHING
+            if more or (tokens != self.tokens and self._limits.of_tokens):
+                store.correct(self._limits, tokens - self.tokens, more)
         if self._limits.at_once and self._levels:
             store.release(self._limits, self.holder)
+
+    def _more(self, units: UnitCounts) -> UnitCounts:
+        """Return by how much these units are more, or less, than those charged; nothing of equal ones."""
+        names = self.units.keys() | units.keys()
+        more = {name: units.get(name, 0) - self.units.get(name, 0) for name in names}
+        return {name: count for name, count in more.items() if count}
 
 
 FREE = Ticket(None)
@@ -97,25 +115,30 @@ class RateLimiter:
         if self._shared is not None:
             await self._shared.stop()
 
-    async def admit(self, limits: RateLimits, tokens: int) -> Ticket:
-        """Charge a request that may take `tokens`. Raise RateLimited or Unavailable."""
+    async def admit(self, limits: RateLimits, tokens: int, units: UnitCounts = NOTHING) -> Ticket:
+        """Charge a request that may take so much. Raise RateLimited or Unavailable."""
         if not limits:
             return FREE
         for limit in limits.of_tokens:
             if tokens > limit.amount:
                 raise _too_large(limit, tokens)
+        for limit in limits.of_units:
+            if units.get(limit.metric, 0) > limit.amount:
+                raise _too_large(limit, units[limit.metric])
         holder = ids.request_id() if self._shared is not None and limits.at_once else ""
-        store, verdict = await self._take(limits, tokens, holder)
+        store, verdict = await self._take(limits, tokens, holder, units)
         if verdict.refused >= 0:
-            raise _refusal(limits, verdict, tokens)
-        return Ticket(store, limits, tokens, holder, verdict.levels)
+            raise _refusal(limits, verdict, tokens, units)
+        return Ticket(store, limits, tokens, holder, verdict.levels, units)
 
-    def resume(self, limits: RateLimits, tokens: int) -> Ticket:
+    def resume(self, limits: RateLimits, tokens: int, units: UnitCounts = NOTHING) -> Ticket:
         """Return the ticket of a request charged before, perhaps by another process.
 
         It does not count as a concurrent call.
         """
-        return Ticket(self._shared or self._local, limits, tokens) if limits else FREE
+        if not limits:
+            return FREE
+        return Ticket(self._shared or self._local, limits, tokens, units=units)
 
     async def look(self, limits: RateLimits) -> None:
         """Raise RateLimited if another request would be refused, without charging one."""
@@ -123,25 +146,32 @@ class RateLimiter:
             return
         verdict = (await self._take(limits, 0, "", commit=False))[1]
         if verdict.refused >= 0:
-            raise _refusal(limits, verdict, 0)
+            raise _refusal(limits, verdict, 0, NOTHING)
 
     def clear(self) -> None:
         """Forget what this process counted."""
         self._local.clear()
 
     async def _take(
-        self, limits: RateLimits, tokens: int, holder: str, *, commit: bool = True
+        self,
+        limits: RateLimits,
+        tokens: int,
+        holder: str,
+        units: UnitCounts = NOTHING,
+        *,
+        commit: bool = True,
     ) -> tuple[Store, Verdict]:
-        if self._shared is not None:
+        shared = self._shared
+        if shared is not None:
             try:
-                return self._shared, await self._shared.take(limits, tokens, holder, commit=commit)
+                return shared, await shared.take(limits, tokens, holder, units=units, commit=commit)
             except StoreUnavailable as error:
                 if self._alone == "refuse":
                     message = "The rate limits cannot be checked now; try again."
                     raise Unavailable(
                         message, retry_after_seconds=WITHOUT_REDIS_RETRY_SECONDS
                     ) from error
-        return self._local, self._local.take_now(limits, tokens, commit=commit)
+        return self._local, self._local.take_now(limits, tokens, units=units, commit=commit)
 
 
 def from_settings() -> RateLimiter:
@@ -163,7 +193,7 @@ _WHOSE = {
 }
 
 
-def _refusal(limits: RateLimits, verdict: Verdict, tokens: int) -> RateLimited:
+def _refusal(limits: RateLimits, verdict: Verdict, tokens: int, units: UnitCounts) -> RateLimited:
     limit = limits.all[verdict.refused]
     whose = _WHOSE.get(limit.owner, "")
     if limit.owner == FAILED:
@@ -172,7 +202,8 @@ def _refusal(limits: RateLimits, verdict: Verdict, tokens: int) -> RateLimited:
         running = f"1 call {whose} is" if limit.amount == 1 else f"{limit.amount} calls {whose} are"
         what = f"Concurrency limit reached: {running} running."
     else:
-        asked = f", requested {tokens}" if limit.metric == TOKENS else ""
+        requested = tokens if limit.metric == TOKENS else units.get(limit.metric, 0)
+        asked = f", requested {requested}" if limit.metric == TOKENS or limit.counts_unit else ""
         left = headers.remaining(limit, verdict.levels[verdict.refused])
         what = (
             f"Rate limit {whose} reached: {limit.amount} {limit.metric} per {limit.window}, "
@@ -182,9 +213,10 @@ def _refusal(limits: RateLimits, verdict: Verdict, tokens: int) -> RateLimited:
     return RateLimited(what, verdict.wait, told, f"{limit.owner}_{limit.metric}")
 
 
-def _too_large(limit: Limit, tokens: int) -> RateLimited:
+def _too_large(limit: Limit, asked: int) -> RateLimited:
+    lower = ", or lower 'max_output_tokens'" if limit.counts_tokens else ""
     return RateLimited(
-        f"The request may take {tokens} tokens, more than the limit {_WHOSE[limit.owner]} ever allows: "
-        f"{limit.amount} per {limit.window}. Send less, or lower 'max_output_tokens'.",
+        f"The request may take {asked} {limit.metric}, more than the limit {_WHOSE[limit.owner]} ever "
+        f"allows: {limit.amount} per {limit.window}. Send less{lower}.",
         limit=f"{limit.owner}_{limit.metric}",
     )

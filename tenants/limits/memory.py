@@ -8,7 +8,7 @@ is at most a window ahead. Exact, smooth, and it says to the millisecond when to
 from __future__ import annotations
 
 from gateway_project.lib import clock
-from tenants.limits.policy import RateLimits
+from tenants.limits.policy import NOTHING, RateLimits, UnitCounts, corrections
 from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
 
 SWEEP_AT_LEAST = 10_000
@@ -23,7 +23,14 @@ class Buckets:
         self._running: dict[str, int] = {}
         self._sweep_at = SWEEP_AT_LEAST
 
-    def take_now(self, limits: RateLimits, tokens: int, *, commit: bool = True) -> Verdict:
+    def take_now(
+        self,
+        limits: RateLimits,
+        tokens: int,
+        *,
+        units: UnitCounts = NOTHING,
+        commit: bool = True,
+    ) -> Verdict:
         """Charge a request, or only check."""
         now, stretch = clock.monotonic(), self._stretch
         empty_at, running = self._empty_at, self._running
@@ -34,10 +41,15 @@ class Buckets:
             if limit.seconds:
                 level = max(empty_at.get(limit.bucket, 0.0) - now, 0.0)
                 interval = limit.interval * stretch
-                filled = level + (tokens if limit.counts_tokens else 1) * interval
+                counted = tokens if limit.counts_tokens else 1
+                if limit.counts_unit:
+                    counted = units.get(limit.metric, 0)
+                filled = level + counted * interval
                 over = filled - limit.seconds
                 # Where nothing was asked for, a part of a limit lets in what the whole of it would.
                 is_over = level and over > interval * SLACK_UNITS
+                if limit.counts_unit and not counted:
+                    is_over = False  # the request takes none of it
             else:
                 level = running.get(limit.bucket, 0)
                 filled, over = level + 1, CONCURRENCY_WAIT_SECONDS
@@ -60,11 +72,11 @@ class Buckets:
         if len(self._empty_at) > self._sweep_at:
             self._sweep(now)
 
-    def correct(self, limits: RateLimits, tokens: int) -> None:
+    def correct(self, limits: RateLimits, tokens: int, units: UnitCounts = NOTHING) -> None:
         now = clock.monotonic()
-        for limit in limits.of_tokens:
+        for limit, more in corrections(limits, tokens, units):
             level = max(self._empty_at.get(limit.bucket, 0.0) - now, 0.0)
-            level += tokens * limit.interval * self._stretch
+            level += more * limit.interval * self._stretch
             self._empty_at[limit.bucket] = now + max(level, 0.0)
 
     def release(self, limits: RateLimits, holder: str) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from django.conf import settings
 from django.db.models import Q
 from msgspec import Struct
 
 from gateway_project.lib.rates import WINDOW_SECONDS, Rate
+from tenants import units
 from tenants.models import ApiKey, RateLimit
 
 TOKENS, CONCURRENCY = "tokens", "concurrency"
 # As the draft names what is counted, where it is not requests.
 _UNITS = {TOKENS: ';qu="tokens"', CONCURRENCY: ';qu="concurrent-requests"'}
+# Units other than tokens (tenants/units.py), by name.
+UnitCounts = Mapping[str, int]
+NOTHING: UnitCounts = {}
 
 
 class Limit(Struct, frozen=True):
@@ -21,7 +25,8 @@ class Limit(Struct, frozen=True):
     or address.
 
     `bucket` identifies the owner and what is counted, `label` is its name in headers, as a text of the
-    draft's. `interval` is the seconds in which one more is allowed.
+    draft's. `interval` is the seconds in which one more is allowed. `counts_unit`: `metric` is a unit other
+    than tokens (tenants/units.py).
     """
 
     bucket: str
@@ -33,11 +38,13 @@ class Limit(Struct, frozen=True):
     label: str
     interval: float
     counts_tokens: bool
+    counts_unit: bool = False
 
 
 def _describe(limit: Limit) -> str:
     window = f";w={limit.seconds}" if limit.seconds else ""
-    return f"{limit.label};q={limit.amount}{window}{_UNITS.get(limit.metric, '')}"
+    counted = f';qu="{limit.metric}"' if limit.counts_unit else _UNITS.get(limit.metric, "")
+    return f"{limit.label};q={limit.amount}{window}{counted}"
 
 
 class RateLimits:
@@ -46,11 +53,12 @@ class RateLimits:
     `described` is the value of the header RateLimit-Policy.
     """
 
-    __slots__ = ("all", "at_once", "described", "of_tokens")
+    __slots__ = ("all", "at_once", "described", "of_tokens", "of_units")
 
     def __init__(self, found: Iterable[Limit] = ()) -> None:
         self.all = tuple(found)
         self.of_tokens = tuple(limit for limit in self.all if limit.counts_tokens)
+        self.of_units = tuple(limit for limit in self.all if limit.counts_unit)
         self.at_once = tuple(limit for limit in self.all if not limit.seconds)
         self.described = ", ".join(map(_describe, self.all))
 
@@ -59,6 +67,17 @@ class RateLimits:
 
 
 NO_LIMITS = RateLimits()
+
+
+def corrections(limits: RateLimits, tokens: int, units: UnitCounts) -> Iterator[tuple[Limit, int]]:
+    """List by how much limits of tokens and of units are charged more, or less."""
+    if tokens:
+        for limit in limits.of_tokens:
+            yield limit, tokens
+    if units:
+        for limit in limits.of_units:
+            if more := units.get(limit.metric, 0):
+                yield limit, more
 
 
 def of_key(key: ApiKey) -> RateLimits:
@@ -108,4 +127,5 @@ def _limit(owner: str, of: str, rate: Rate) -> Limit:
         label=f'"{"-".join(filter(None, (owner, rate.metric, rate.window)))}"',
         interval=seconds / rate.amount,
         counts_tokens=rate.metric == TOKENS,
+        counts_unit=rate.metric not in units.COUNTED_BY_CALL,
     )

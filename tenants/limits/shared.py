@@ -21,7 +21,7 @@ from redis.asyncio.connection import AbstractConnection
 from gateway_project.lib import aio
 from gateway_project.lib.cache import StoreUnavailable
 from gateway_project.lib.secret import Secret
-from tenants.limits.policy import Limit, RateLimits
+from tenants.limits.policy import NOTHING, Limit, RateLimits, UnitCounts, corrections
 from tenants.limits.verdict import CONCURRENCY_WAIT_SECONDS, SLACK_UNITS, Verdict
 
 logger = logging.getLogger("tollgate.limits")
@@ -34,6 +34,7 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 20.0
 MICROSECONDS = 1e6
 
+_NEVER_OVER = int(1e15)  # thirty years
 _LEASE = int(LEASE_SECONDS * MICROSECONDS)
 _SCRIPTS = {
     name: Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")
@@ -77,14 +78,23 @@ class SharedBuckets:
     # Store
 
     async def take(
-        self, limits: RateLimits, tokens: int, holder: str, *, commit: bool = True
+        self,
+        limits: RateLimits,
+        tokens: int,
+        holder: str,
+        *,
+        units: UnitCounts = NOTHING,
+        commit: bool = True,
     ) -> Verdict:
         """Charge or check a request. Raise StoreUnavailable."""
         if self.is_away:
             raise StoreUnavailable("Redis does not answer")
         arguments: list[str | int] = [holder, int(commit), _LEASE]
         for limit in limits.all:
-            arguments += _script_arguments(limit, tokens if limit.counts_tokens else 1)
+            if limit.counts_unit:
+                arguments += _unit_arguments(limit, units.get(limit.metric, 0))
+            else:
+                arguments += _script_arguments(limit, tokens if limit.counts_tokens else 1)
         answer = self._loop.create_future()
         self._ask("take", limits.all, arguments, answer)
         if commit and limits.at_once:
@@ -98,9 +108,11 @@ class SharedBuckets:
             self._leases.difference_update((limit.bucket, holder) for limit in limits.at_once)
         return _verdict(limits.all, refused, wait, levels)
 
-    def correct(self, limits: RateLimits, tokens: int) -> None:
-        of = limits.of_tokens
-        self._ask("correct", of, [f"{tokens * _interval(limit):.3f}" for limit in of])
+    def correct(self, limits: RateLimits, tokens: int, units: UnitCounts = NOTHING) -> None:
+        found = list(corrections(limits, tokens, units))
+        if found:
+            more = [f"{amount * _interval(limit):.3f}" for limit, amount in found]
+            self._ask("correct", [limit for limit, _ in found], more)
 
     def release(self, limits: RateLimits, holder: str) -> None:
         held = [limit for limit in limits.at_once if (limit.bucket, holder) in self._leases]
@@ -234,6 +246,12 @@ def _script_arguments(limit: Limit, units: int) -> list[str | int]:
         return [0, limit.amount, 0]
     interval, most = _interval(limit), int(limit.seconds * MICROSECONDS)
     return [f"{units * interval:.3f}", most, f"{interval * SLACK_UNITS:.6f}"]
+
+
+def _unit_arguments(limit: Limit, counted: int) -> list[str | int]:
+    """Return the script's arguments for a limit of a unit, which binds nobody who takes none of it."""
+    arguments = _script_arguments(limit, counted)
+    return arguments if counted else [*arguments[:2], _NEVER_OVER]
 
 
 def _verdict(limits: Sequence[Limit], refused: int, wait: int, levels: list[int]) -> Verdict:

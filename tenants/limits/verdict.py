@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from tenants.limits.policy import RateLimits
+from tenants.limits.policy import NOTHING, RateLimits, UnitCounts
 
 # A bucket that a request fills to the brim is not over it, whatever became of the last digit.
 SLACK_UNITS = 0.001
@@ -31,8 +31,8 @@ class Verdict(NamedTuple):
 class Store(Protocol):
     """A store that charged a request, and is told when it is over."""
 
-    def correct(self, limits: RateLimits, tokens: int) -> None:
-        """Charge limits of tokens more, or less if negative, whatever they allow."""
+    def correct(self, limits: RateLimits, tokens: int, units: UnitCounts = NOTHING) -> None:
+        """Charge limits of tokens and of units more, or less if negative, whatever they allow."""
         ...
 
     def release(self, limits: RateLimits, holder: str) -> None:

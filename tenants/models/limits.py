@@ -6,16 +6,25 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from tenants import units
 from tenants.models.accounts import ApiKey, Tenant
 from tenants.revision import RevisionedModel
 
 
+def metrics() -> list[tuple[str, str | Promise]]:
+    """List what a limit can be of, for a form: also every unit other than tokens (tenants/units.py)."""
+    counted = RateLimit.Metric.choices
+    beside = (u for u in units.beside_tokens() if u.name not in units.COUNTED_BY_CALL)
+    return [*counted, *((unit.name, _(unit.label)) for unit in beside)]
+
+
 class RateLimit(RevisionedModel):
-    """At most `amount` requests or tokens per window, or concurrent calls, of a whole tenant or one of
-    its keys.
+    """At most `amount` requests, tokens or other units per window, or concurrent calls, of a whole tenant
+    or one of its keys.
 
     A key's own limit of a metric and window replaces the default for keys.
     """
@@ -41,7 +50,7 @@ class RateLimit(RevisionedModel):
         verbose_name=_("API key"),
         help_text=_("Empty: all keys of the tenant together."),
     )
-    metric = models.CharField(max_length=16, choices=Metric.choices)
+    metric = models.CharField(max_length=16, choices=metrics)
     window = models.CharField(max_length=8, choices=Window.choices, blank=True)
     amount = models.PositiveBigIntegerField(validators=[MinValueValidator(1)])
 
@@ -74,5 +83,8 @@ class RateLimit(RevisionedModel):
     def __str__(self) -> str:
         if not self.window:
             return gettext("%(amount)s concurrent calls") % {"amount": self.amount}
+        if self.metric not in units.COUNTED_BY_CALL:
+            unit = units.of(self.metric)
+            return f"{unit.shown(self.amount)} {gettext(unit.label)} {self.get_window_display()}"
         words = {"requests": gettext("requests"), "tokens": gettext("tokens")}
         return f"{self.amount} {words[self.metric]} {self.get_window_display()}"

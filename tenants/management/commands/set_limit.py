@@ -1,4 +1,4 @@
-"""set_limit: how many requests, tokens or concurrent calls a tenant or one of its keys may have."""
+"""set_limit: how many requests, tokens, other units or concurrent calls a tenant or a key may have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Command(AnsweringCommand):
         super().add_arguments(parser)
         parser.add_argument("--tenant", required=True, help="slug or name")
         parser.add_argument("--key", metavar="ID", help="of this key; of all together by default")
-        parser.add_argument("--metric", required=True, help="requests, tokens or concurrency")
+        parser.add_argument(
+            "--metric", required=True, help="requests, tokens, concurrency or the name of a unit"
+        )
         parser.add_argument(
             "--window", default="", help="minute, hour or day; none for concurrency"
         )

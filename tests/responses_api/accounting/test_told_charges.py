@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway_project.lib import clock
 from gateway_project.sandbox.faults import PREFIX
 from routing.models import Provider
 from tenants.models import UsageRow
+from tenants.prices import rerating
 from tests.responses_api.accounting.conftest import DOLLAR, Rows, budget, offer
 from tests.support import rows
+from tests.support.client import client_of
 from tests.support.live import LiveGateway
 from tests.support.patience import until
 from tests.support.rows import Customer
@@ -246,7 +250,7 @@ def test_a_wish_that_is_none_is_refused(post: Post) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_a_summary_is_in_the_usage_and_in_the_charge(
-    post: Post, booked: Rows, stream: bool
+    gateway: LiveGateway, buyer: Customer, post: Post, booked: Rows, stream: bool
 ) -> None:
     for protocol in ("chat", "anthropic"):
         model = f"good-{protocol}"
@@ -262,6 +266,13 @@ def test_a_summary_is_in_the_usage_and_in_the_charge(
                 assert answer.headers[CHARGE] == str(sum(row.charge_nano for row in legs))
         assert "cost" not in reported(plain)
         assert reported(told)["cost"] == dollars(made[2:])
+    every = booked()
+    with client_of(gateway, buyer) as client:
+        sums = client.get("/usage", params={"group_by": "alias"}).json()["data"]
+    assert [(one["requests"], one["calls"]) for one in sums] == [(2, 4)] * 2
+    assert sum(one["charge_nano"] for one in sums) == sum(row.charge_nano for row in every)
+    around = timedelta(hours=1)
+    assert not list(rerating.differences(clock.now() - around, clock.now() + around))
 
 
 def test_an_attempt_nobody_pays_for_is_in_neither(post: Post, booked: Rows) -> None:

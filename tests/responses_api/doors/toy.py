@@ -1,7 +1,7 @@
 """A tiny format that a client and an upstream speak, added as any other: a door, a protocol, a sandbox part.
 
-request   {"model", "lines": ["…"], "stream", "cap"}
-answer    {"id", "model", "words", "end": "stop" | "cap", "count": {"asked", "made"}}
+request   {"model", "lines": ["…"], "stream", "cap", "pages"}, of which the last may be used up beside tokens
+answer    {"id", "model", "words", "end": "stop" | "cap", "count": {"asked", "made", "pages"}}
 stream    {"w": "…"} … {"end", "count"}
 error     {"oops": {"why", "kind"}}
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import orjson
+from msgspec import structs
 
 from gateway_project.lib import ids
 from gateway_project.lib.errors import BadRequest, GatewayError, UpstreamCut, UpstreamMalformed
@@ -37,6 +38,7 @@ from routing.protocols.shared.protocol import UpstreamProtocol
 from routing.protocols.shared.tools import Toolbox
 from routing.protocols.shared.usage import Meter, count, disjoint
 from routing.route import ResolvedTarget
+from tenants import units
 from tenants.token_classes import Usage
 
 Json = dict[str, Any]
@@ -63,7 +65,10 @@ def probe(target: ResolvedTarget, prompt: str, limit: int) -> Json:
 
 
 def read_usage(report: Json) -> Usage:
-    return disjoint(count(report, "asked"), count(report, "made"), suspicious=False)
+    usage = disjoint(count(report, "asked"), count(report, "made"), suspicious=False)
+    if "pages" not in report:
+        return usage
+    return structs.replace(usage, units=units.quantities({"pages": count(report, "pages")}))
 
 
 def meter() -> Meter:
@@ -146,7 +151,9 @@ def decode(raw: bytes, caps: Caps) -> ModelCall:
     body = parse_object(raw, caps)
     if not isinstance(body.get("model"), str) or not isinstance(body.get("lines"), list):
         raise BadRequest("'lines' must be a list.", param="lines")
-    return ModelCall(NAME, body["model"], bool(body.get("stream")), True, body, len(raw))
+    most = units.quantities({"pages": body["pages"]}) if "pages" in body else ()
+    stream = bool(body.get("stream"))
+    return ModelCall(NAME, body["model"], stream, True, body, len(raw), may_use=most)
 
 
 def canonical(body: Json) -> Json:
@@ -336,19 +343,27 @@ def _counts(usage: ScriptedUsage) -> Json:
     return {"asked": usage.input, "made": usage.output}
 
 
-def _over(plan: AnswerPlan) -> Json:
-    return {"end": "cap" if plan.stop == "length" else "stop", "count": _counts(plan.usage)}
+def _over(body: Json, plan: AnswerPlan) -> Json:
+    counts = _counts(plan.usage)
+    if "pages" in body:
+        counts["pages"] = body["pages"] - 1  # a page less than it might have been
+    return {"end": "cap" if plan.stop == "length" else "stop", "count": counts}
 
 
 def _answer(body: Json, plan: AnswerPlan, stamp: Stamp) -> Json:
-    return {"id": stamp.id("upstream_"), "model": stamp.model, "words": plan.text, **_over(plan)}
+    return {
+        "id": stamp.id("upstream_"),
+        "model": stamp.model,
+        "words": plan.text,
+        **_over(body, plan),
+    }
 
 
 def _events(body: Json, plan: AnswerPlan, stamp: Stamp, tally: StreamTally) -> Frames:
     yield from deltas(plan.pieces(), b'data: {"w":', b"}\n\n", plan.marked, tally)
     if plan.marked:
         yield Mark.ENDING
-    said = {"oops": {"message": "It broke."}} if plan.ending == "error" else _over(plan)
+    said = {"oops": {"message": "It broke."}} if plan.ending == "error" else _over(body, plan)
     yield data_event(orjson.dumps(said))
 
 

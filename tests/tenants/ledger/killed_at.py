@@ -15,18 +15,18 @@ import django
 
 # Everything an ingester does to the database or to files, in the order in which it does it.
 POINTS = {
-    "position.made": ("tenants.ledger.ingest", "_position"),
-    "records.read": ("tenants.ledger.ingest", "Reader._read_records"),
+    "position.made": ("tenants.ledger.reader", "_position"),
+    "records.read": ("tenants.ledger.reader", "Reader._read_records"),
     "rows.inserted": ("tenants.ledger.columns", "insert"),
     "budgets.moved": ("tenants.ledger.booking", "move_budgets"),
     "keys.touched": ("tenants.ledger.booking", "_touch_keys"),
     "hours.marked": ("tenants.ledger.booking", "_mark_hours"),
-    "position.saved": ("tenants.ledger.ingest", "Reader._save_position"),
-    "batch.committed": ("tenants.ledger.ingest", "Reader._commit"),
-    "calls.abandoned": ("tenants.ledger.ingest", "Reader._abandon"),
+    "position.saved": ("tenants.ledger.reader", "Reader._save_position"),
+    "batch.committed": ("tenants.ledger.reader", "Reader._commit"),
+    "calls.abandoned": ("tenants.ledger.reader", "Reader._abandon"),
     "leases.returned": ("tenants.ledger.booking", "return_leases"),
     "file.archived": ("tenants.ledger.archive", "keep"),
-    "spool.finished": ("tenants.ledger.ingest", "Reader._finish"),
+    "spool.finished": ("tenants.ledger.reader", "Reader._finish"),
 }
 
 
@@ -101,9 +101,9 @@ def main() -> None:
 
     from django.conf import settings  # noqa: PLC0415  # after the set-up
 
-    from tenants.ledger import ingest  # noqa: PLC0415
+    from tenants.ledger import ingest, reader  # noqa: PLC0415
 
-    ingest.BATCH = 4
+    reader.BATCH = 4
     ingest.ingest_all(settings.SPOOL_DIR)
 
 

@@ -93,7 +93,7 @@ def test_a_fault_of_ours_leaves_the_records_in_their_spool(
     call = write_call(spool)
     spool.close()
     monkeypatch.setattr(
-        "tenants.ledger.ingest.booking.book", None
+        "tenants.ledger.reader.booking.book", None
     )  # a TypeError for whoever calls it
     found = ingest_all(spools)
     assert (found.rows, found.set_aside, found.failed) == (0, 0, 1)

@@ -76,8 +76,8 @@ def test_the_same_is_booked_however_it_is_split(
     read_bytes: int,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tenants.ledger.ingest.BATCH", batch)
-        patch.setattr("tenants.ledger.ingest.READ_BYTES", read_bytes)
+        patch.setattr("tenants.ledger.reader.BATCH", batch)
+        patch.setattr("tenants.ledger.reader.READ_BYTES", read_bytes)
         directory = Path(folder)
         books = Books(directory)
         ingesters = {"a": Ingester(directory), "b": Ingester(directory)}

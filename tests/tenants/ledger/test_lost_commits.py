@@ -95,7 +95,7 @@ class World:
 
 @pytest.fixture
 def world(spools: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("tenants.ledger.ingest.BATCH", 4)
+    monkeypatch.setattr("tenants.ledger.reader.BATCH", 4)
     return World(spools)
 
 

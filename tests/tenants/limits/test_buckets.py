@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_project.lib import rates
+from gateway_project.lib.rates import Rate
 from tenants.limits import headers, memory, policy
 from tenants.limits.memory import Buckets
 from tenants.limits.policy import RateLimits
@@ -103,6 +104,17 @@ def test_what_was_charged_too_much_comes_back_and_what_was_too_little_is_owed(cl
     assert (
         headers.remaining(of.all[0], buckets.take_now(of, 0).levels[0]) == 600
     )  # never more than all
+
+
+def test_a_limit_of_a_unit_binds_those_who_use_it(clock: Clock) -> None:
+    buckets, of = Buckets(), RateLimits(policy.of_rates("key", "1", [Rate("pages", 10, "day")]))
+    assert buckets.take_now(of, 0, units={"pages": 8}).refused == -1
+    assert buckets.take_now(of, 0, units={"pages": 3}).refused == 0
+    buckets.correct(of, 0, {"pages": 3})
+    assert buckets.take_now(of, 9).refused == -1
+    buckets.correct(of, 0, {"pages": -5})
+    levels = buckets.take_now(of, 0, units={"pages": 1}).levels
+    assert headers.remaining(of.all[0], levels[0]) == 3
 
 
 def test_places_are_given_back(clock: Clock) -> None:

@@ -14,6 +14,7 @@ from redis.asyncio import ConnectionPool
 
 from gateway_project.lib import rates
 from gateway_project.lib.cache import StoreUnavailable
+from gateway_project.lib.rates import Rate
 from gateway_project.lib.secret import Secret
 from tenants.limits import headers, policy, shared
 from tenants.limits.policy import RateLimits
@@ -99,6 +100,16 @@ async def test_corrections_give_back_and_take(stores: Two) -> None:
     assert 501 * 86.4 - flowed_back - 2 <= verdict.wait <= 501 * 86.4 + 2
     stores[1].correct(of, -100_000)
     assert left(of, (await stores[1].take(of, 0, "", commit=False)).levels) == [1_000]
+
+
+async def test_a_limit_of_a_unit_binds_those_who_use_it(stores: Two) -> None:
+    of = RateLimits(policy.of_rates("key", secrets.token_hex(8), [Rate("pages", 10, "day")]))
+    assert (await stores[0].take(of, 0, "", units={"pages": 8})).refused == -1
+    assert (await stores[1].take(of, 0, "", units={"pages": 3})).refused == 0
+    stores[0].correct(of, 0, {"pages": 3})
+    assert (await stores[0].take(of, 0, "")).refused == -1
+    stores[1].correct(of, 0, {"pages": -5})
+    assert left(of, (await stores[0].take(of, 0, "", units={"pages": 1})).levels) == [3]
 
 
 async def test_places_are_given_back_once(stores: Two) -> None:
