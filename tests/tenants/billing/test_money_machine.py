@@ -30,7 +30,7 @@ from tests.support.usage_rows import usage
 
 NANO = st.integers(min_value=0, max_value=60_000_000)
 CENTS = st.integers(min_value=1, max_value=40)
-EXAMPLES = by_tier(default=4, ci=15, proof=300)
+EXAMPLES = by_tier(default=3, ci=8, proof=300)
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 

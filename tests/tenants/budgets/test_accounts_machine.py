@@ -24,7 +24,7 @@ from tests.support import rows
 from tests.tenants.budgets import bank
 from tests.tenants.budgets.bank import Bank, booked
 
-EXAMPLES, STEPS = by_tier((5, 30), (10, 50), (500, 60))
+EXAMPLES, STEPS = by_tier((4, 30), (6, 50), (500, 60))
 AMOUNT = 3_000
 NANO = st.integers(min_value=0, max_value=400)
 WHICH = st.integers(min_value=0, max_value=30)
