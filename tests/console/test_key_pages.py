@@ -19,6 +19,7 @@ from tenants.models import ApiKey, Budget, RateLimit, RefusedRequest, Tenant
 from tests.console import world as worlds
 from tests.console.pages import assert_clean, key_form, text, url
 from tests.console.world import World
+from tests.plugins.cases import cases
 from tests.support import usage_rows
 
 pytestmark = pytest.mark.django_db
@@ -70,7 +71,7 @@ def test_whoever_may_not_bound_keys_is_not_asked_to(world: World, developer: Cli
     assert not Budget.objects.filter(api_key=key).exists()
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fields", "said"),
     [
         ({"amount_nano": "much"}, "Enter an amount in dollars"),
