@@ -219,7 +219,6 @@ def test_the_pages_of_keys_take_few_queries_however_much_there_is(world: World, 
     key, tenant = world.ours.key, world.ours.tenant
 
     def count(address: str) -> int:
-        admin.get(address)
         with CaptureQueriesContext(connection) as captured:
             assert admin.get(address).status_code == 200
         return len(captured)
@@ -231,6 +230,8 @@ def test_the_pages_of_keys_take_few_queries_however_much_there_is(world: World, 
         url(Budget, "changelist"),
         url(RateLimit, "changelist"),
     )
+    for page in pages:
+        admin.get(page)  # content types and the like are read once a process
     few = [count(page) for page in pages]
     for number in range(5):
         other, _ = keys.create(tenant, f"key {number}", all_aliases=False)

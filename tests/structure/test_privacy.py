@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.plugins.cases import cases
 from tests.structure.test_words import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,12 +48,18 @@ KNOWN: dict[str, set[str]] = {
 # Parsing everything takes seconds: only what has an attribute of others, an import or a patched name like it
 # is parsed. This finds more than there is, never less.
 POSSIBLY_PRIVATE = re.compile(
-    r"""(?<!(?<![.\w])self)(?<!(?<![.\w])cls)\s*\.\s*_[a-zA-Z0-9]  # an attribute
-    |\bimport\b[^=]*?\b_[a-zA-Z0-9]\w*            # an import
+    r"""\.(?<!(?<![.\w])self\.)(?<!(?<![.\w])cls\.)\s*_[a-zA-Z0-9]  # an attribute
+    |\bimport[ ]+(?:\([^)]*?|[^(\n]*?)\b_[a-zA-Z0-9]  # an import
     |(?:setattr|object)\([^#]*?["'](?:[\w.]*\.)?_[a-zA-Z0-9]  # a name that is patched
     """,
     re.VERBOSE,
 )
+
+
+@cases("read", ["a._b", "self.a._b", "a.self._b", "f()._b", "a.\n    _b", "from a import (\n    b,\n    _c,\n)",
+               "import _a", 'patch.setattr(a.b, "_c", d)', 'mock.patch.object(a, "b._c")'])  # fmt: skip
+def test_each_way_to_read_it_is_looked_at(read: str) -> None:
+    assert POSSIBLY_PRIVATE.search(f"def test_some():\n    {read}\n")
 
 
 def test_tests_read_no_private_state() -> None:
