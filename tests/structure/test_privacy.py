@@ -56,8 +56,14 @@ POSSIBLY_PRIVATE = re.compile(
 )
 
 
-@cases("read", ["a._b", "self.a._b", "a.self._b", "f()._b", "a.\n    _b", "from a import (\n    b,\n    _c,\n)",
-               "import _a", 'patch.setattr(a.b, "_c", d)', 'mock.patch.object(a, "b._c")'])  # fmt: skip
+@cases(
+    "read",
+    [
+        *("a._b", "self.a._b", "a.self._b", "f()._b", "a.\n    _b"),
+        *("import _a", "from a import (\n    b,\n    _c,\n)"),
+        *('patch.setattr(a.b, "_c", d)', 'mock.patch.object(a, "b._c")'),
+    ],
+)
 def test_each_way_to_read_it_is_looked_at(read: str) -> None:
     assert POSSIBLY_PRIVATE.search(f"def test_some():\n    {read}\n")
 
