@@ -9,7 +9,7 @@ from django.test.signals import template_rendered
 
 def keep_contexts_of_pages() -> None:
     """Let Django's test environment, once it is set up, tell of a whole template and of none it includes."""
-    utils.instrumented_test_render = _rendered
+    utils.instrumented_test_render = _rendered  # type: ignore[attr-defined]  # stubs leave it out
 
 
 def _rendered(template: Template, context: Context) -> str:
