@@ -12,7 +12,7 @@ MANAGE := $(RUN) manage.py
 # The tier of a run says how much of each proof it takes: `default` (make test), `ci` (make test-all), `proof`.
 TIER := $(or $(TOLLGATE_TIER),$(if $(LONG),ci,default))
 # Without bytecode each process of a run would compile all tests again: ten seconds of processor time.
-PYTEST := PYTHONDONTWRITEBYTECODE= TOLLGATE_TIER=$(TIER) $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(filter default,$(TIER)),,--costs=40)
+PYTEST = PYTHONDONTWRITEBYTECODE= TOLLGATE_TIER=$(TIER) $(RUN) -m pytest -n $(or $(JOBS),auto) --dist worksteal $(if $(filter default,$(TIER)),,--costs=40)
 LEFT_OUT := $(if $(filter default,$(TIER)), and not long) $(if $(filter proof,$(TIER)),, and not proof)
 SELECTION := not client_programs and not deploy_tools and not e2e$(LEFT_OUT)
 PERSISTENCE := persistence$(LEFT_OUT)
@@ -87,6 +87,8 @@ proof: ## run everything at full size: every case, kill loops, soak, ten million
 
 clients: $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## install the client programs that `make test-clients` drives
 
+# Each client over each protocol; CI takes some of them (TOLLGATE_TIER=ci).
+test-clients: TIER = $(or $(TOLLGATE_TIER),proof)
 test-clients: $(DEV_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## drive real clients: Codex, SDKs in Python and JavaScript (ONLY=client_programs)
 	$(PYTEST) -m $(or $(ONLY),clients) $(if $(ONLY),tests/contract)
 

@@ -13,7 +13,16 @@ from pytest_django import DjangoDbBlocker
 
 from gateway_project.lib import db
 from gateway_project.lib.log import RequestLog
-from tests.support import databases, flushing, open_connections, passwords, patience, rows, tls
+from tests.support import (
+    databases,
+    flushing,
+    open_connections,
+    passwords,
+    patience,
+    rendering,
+    rows,
+    tls,
+)
 from tests.support.client import client_of
 from tests.support.live import LiveGateway
 from tests.support.outcomes import Outcomes
@@ -23,6 +32,7 @@ from tests.support.rows import Customer
 def pytest_configure() -> None:
     flushing.flush_quickly()
     passwords.hash_quickly()
+    rendering.keep_contexts_of_pages()
     tls.share_default_context()
     patience.make_clients_patient()
     open_connections.watch()

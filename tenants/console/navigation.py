@@ -185,21 +185,22 @@ ENTRIES: tuple[MenuEntry, ...] = (
 
 def menu(request: HttpRequest) -> list[ShownEntry]:
     """Return the entries that the person may open, in their order."""
+    query = carried(request)
     shown = [
-        ShownEntry(entry.group, entry.label, entry.icon, tuple(_tabs(entry.tabs, request)))
+        ShownEntry(entry.group, entry.label, entry.icon, tuple(_tabs(entry.tabs, request, query)))
         for entry in ENTRIES
     ]
     return [entry for entry in shown if entry.tabs]
 
 
-def _tabs(tabs: Iterable[MenuTab], request: HttpRequest) -> Iterator[ShownTab]:
+def _tabs(tabs: Iterable[MenuTab], request: HttpRequest, query: str) -> Iterator[ShownTab]:
     for tab in tabs:
         address = _address(tab.target, request)
         if address is not None:
             is_open = _is_at(request.path, address) or _is_at(
                 request.path, _address(tab.rows, request)
             )
-            yield ShownTab(tab.label, f"{address}{carried(request)}", is_open)
+            yield ShownTab(tab.label, f"{address}{query}", is_open)
 
 
 def _is_at(path: str, address: str | None) -> bool:

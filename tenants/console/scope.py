@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import unquote, urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.db.models import Q
 from django.http import Http404, HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
@@ -158,9 +157,10 @@ def offered_tenants(request: HttpRequest) -> list[Tenant]:
         own = [who.known[pk] for pk in who.tenants]
         read = sorted(own, key=lambda each: each.slug)
         if who.sees_all_tenants:
-            first = Tenant.objects.order_by("slug").values("pk")[: MOST_OFFERED + 1]
-            named = Q(slug=_value(request.GET, "tenant", []))
-            read = list(Tenant.objects.filter(named | Q(pk__in=first)).order_by("slug"))
+            read = list(Tenant.objects.order_by("slug")[: MOST_OFFERED + 1])
+            named = _value(request.GET, "tenant", [])
+            if named and len(read) > MOST_OFFERED and all(each.slug != named for each in read):
+                read += Tenant.objects.filter(slug=named)
         request.offered_tenants = read  # type: ignore[attr-defined]  # our own mark on it
     return read
 

@@ -26,6 +26,12 @@ def operator(world: World) -> Api:
 
 
 @pytest.fixture(autouse=True)
+def static_files_are_looked_up_when_asked_for(settings: Any) -> None:
+    """Every test client makes the middleware anew, which otherwise looks at every static file first."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(autouse=True)
 def no_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Upstreams of the world have names that no resolver is asked about."""
     resolve = socket.getaddrinfo

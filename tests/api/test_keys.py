@@ -11,8 +11,9 @@ from gateway_project.lib import clock
 from routing.models import Alias
 from tenants.models import ApiKey, Budget, BudgetWindow, RateLimit
 from tenants.reports import budgets
-from tests.api.callers import of_member, of_operator
+from tests.api.callers import Api, of_member, of_operator
 from tests.console.world import World
+from tests.plugins.cases import cases
 from tests.support import usage_rows
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +43,12 @@ def test_a_key_is_made_with_its_aliases_limits_and_budget(world: World):
     assert (budget.name, budget.amount_nano, budget.period) == ("ci", 5_000_000_000, "total")
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def admin(world: World) -> Api:
+    return of_member("admin", world.ours.tenant)
+
+
+@cases(
     ("part", "field", "said"),
     [
         ({"aliases": ["gone"]}, "aliases", "There is no alias 'gone'"),
@@ -61,11 +67,11 @@ def test_a_key_is_made_with_its_aliases_limits_and_budget(world: World):
     ],
 )
 def test_where_a_part_is_wrong_nothing_is_made(
-    part: dict[str, object], field: str, said: str, world: World
+    part: dict[str, object], field: str, said: str, admin: Api
 ):
     before = ApiKey.objects.count(), RateLimit.objects.count(), Budget.objects.count()
 
-    answer = of_member("admin", world.ours.tenant).post("keys", {**WHOLE, **part})
+    answer = admin.post("keys", {**WHOLE, **part})
 
     assert answer.status_code == 400, answer.content
     assert said in " ".join(answer.json()["errors"][field])

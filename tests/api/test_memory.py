@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 import django
@@ -20,6 +22,7 @@ print("tenants.api.rows" in sys.modules, "drf_spectacular" in sys.modules)
 """
 
 
+@pytest.mark.long  # Python imports everything anew
 def test_routes_of_the_api_are_loaded_when_they_are_first_asked_for():
     run = [sys.executable, "-c", PROGRAM]
     told = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import yaml
 from django.contrib.staticfiles import finders
 from django.db import transaction
 from django.test import Client
@@ -37,14 +36,13 @@ def test_the_schema_is_that_of_the_routes():
     assert openapi.generate() == api_docs.SCHEMA.read_text(), "Write it anew: make schema"
 
 
-def test_the_documentation_needs_no_other_host(settings):
-    settings.WHITENOISE_AUTOREFRESH = True
+def test_the_documentation_needs_no_other_host():
     client = Client()
 
     page = client.get("/api/v1/docs/")
     schema = client.get("/api/v1/openapi.yaml")
 
-    assert yaml.safe_load(schema.content)["openapi"].startswith("3.")
+    assert schema.content.startswith(b"openapi: 3.")
     assert reverse("management:schema") in page.content.decode()
     assert "script-src 'self';" in page.headers["content-security-policy"]
     assert "//" not in page.content.decode().replace("<!DOCTYPE", "")
@@ -68,7 +66,7 @@ def test_no_generated_request_finds_an_answer_outside_the_schema(gateway: LiveGa
     known = {route.prefix: _keys(route, world) for route in all_routes()}
     wrong: list[str] = []
     count = 0
-    operations = sampled(list(schema.get_all_operations()), default=12, ci=25)
+    operations = sampled(list(schema.get_all_operations()), default=8, ci=16)
     for found in operations:
         operation: Any = found.ok()  # type: ignore[union-attr]  # else the test has failed
         prefix = operation.path.removeprefix("/api/v1/").partition("/{")[0]
@@ -81,7 +79,7 @@ def test_no_generated_request_finds_an_answer_outside_the_schema(gateway: LiveGa
                 )
                 wrong.extend(faults_of(case, answer, CHECKS))
     assert wrong == []
-    assert count >= by_tier(12, 75, 10_000)
+    assert count >= by_tier(8, 48, 10_000)
 
 
 def _keys(route: Any, world: Any) -> list[str]:

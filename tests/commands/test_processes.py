@@ -29,6 +29,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.long  # Python imports everything anew
 def test_help_leaves_nothing_behind(tmp_path: Path) -> None:
     variables = {"TOLLGATE_DATA_DIR": str(tmp_path / "data"), "PATH": os.environ["PATH"]}
     settings = {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
@@ -64,6 +65,7 @@ def test_browsers_stay_with_https_where_tls_is_told(tmp_path: Path, told: str, s
     assert answer.stdout.strip() == sent, answer.stderr
 
 
+@pytest.mark.long  # Python imports everything anew
 def test_only_its_owner_can_read_the_database(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin.utils import quote
+from django.db import connection
 from django.db.models import Model
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from responses_api.models import (
@@ -76,6 +78,20 @@ def text(response: Any) -> str:
     whole = b"".join(response.streaming_content) if response.streaming else response.content
     body: str = whole.decode(errors="replace")  # a document is no text
     return body + "".join(f"\n{name}: {value}" for name, value in response.items())
+
+
+def queries_of(client: Client, address: str, most: int) -> list[str]:
+    """Return the queries of a page that opens. Where they are more it is asked again: content types and the
+    like are read once a process.
+    """
+    for _time in range(2):
+        with CaptureQueriesContext(connection) as captured:
+            answer = client.get(address)
+            text(answer)  # files ask while they are read
+        if len(captured) <= most:
+            break
+    assert answer.status_code == 200, address
+    return [each["sql"] for each in captured]
 
 
 def assert_clean(response: Any) -> None:

@@ -10,6 +10,7 @@ from tenants.budgets import dollars
 from tenants.models import Budget, Membership
 from tests.console.pages import formset, text, url
 from tests.console.world import World, staff
+from tests.plugins.cases import cases
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +41,7 @@ def test_an_operator_gives_a_budget_in_dollars(world: World, operator: Client) -
     assert "12.345678901" in text(operator.get(url(budget, "change")))
 
 
-@pytest.mark.parametrize("amount", ["", "abc", "-1", "NaN", "1e400", "0.0000000001"])
+@cases("amount", ["", "abc", "-1", "NaN", "1e400", "0.0000000001"])
 def test_an_amount_that_is_none_is_refused_by_name(
     world: World, operator: Client, amount: str
 ) -> None:

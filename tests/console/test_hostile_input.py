@@ -25,6 +25,7 @@ from tenants.console import scoped_admin
 from tenants.models import ApiKey, Budget, Invoice, PlatformRole, UsageRow
 from tests.console.pages import act, alias_form, text, url
 from tests.console.world import World
+from tests.plugins.cases import cases
 from tests.plugins.tiers import sampled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
@@ -122,9 +123,9 @@ def completions() -> Iterator[tuple[str, None]]:
 
 
 def test_no_address_of_any_page_is_a_server_error(world: World, operator: Client) -> None:
-    assert failures(operator, sampled(list(lists()), default=40, ci=100)) == []
-    assert failures(operator, sampled(list(rows()), default=40, ci=60)) == []
-    assert failures(operator, sampled(list(forms_filled_by_an_address()), default=20, ci=30)) == []
+    assert failures(operator, sampled(list(lists()), default=25, ci=60)) == []
+    assert failures(operator, sampled(list(rows()), default=20, ci=40)) == []
+    assert failures(operator, sampled(list(forms_filled_by_an_address()), default=12, ci=24)) == []
     assert failures(operator, completions()) == []
 
 
@@ -133,12 +134,12 @@ def test_no_form_of_any_page_is_a_server_error(world: World, operator: Client) -
     kinds = [f"{url(Guardrail, 'add')}?kind={kind}" for kind in Guardrail.Kind.values]
     empty = [*kinds, *sorted(url(model, "add") for model in models)]
     filled = [url(row, "change") for row in world.ours.rows()]
-    assert failures(operator, sampled(list(actions()), default=40, ci=80)) == []
-    forms = sampled([*empty, *filled], default=12, ci=20)
+    assert failures(operator, sampled(list(actions()), default=24, ci=50)) == []
+    forms = sampled([*empty, *filled], default=6, ci=14)
     assert failures(operator, posted_forms(operator, *forms)) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("model", "question"),
     [
         (UsageRow, "opened_at__gte=x"),

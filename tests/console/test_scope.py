@@ -10,7 +10,13 @@ from django.contrib.auth.models import User
 from django.http import Http404
 from django.test import RequestFactory
 
-from tenants.console.scope import Scope, read_scope
+from tenants.console.scope import (
+    MOST_OFFERED,
+    Scope,
+    asked_tenant,
+    offered_tenants,
+    read_scope,
+)
 from tenants.models import Membership, Tenant
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +71,20 @@ def test_whoever_has_one_tenant_looks_at_it(berlin: Tenant):
     assert asked.tenant == berlin
     assert asked.zone.key == "Europe/Berlin"
     assert scope(operator(), "").tenant is None
+
+
+def test_of_many_tenants_the_first_are_offered_and_whichever_is_asked_for(berlin: Tenant):
+    """One more than are offered tells that there are more."""
+    Tenant.objects.bulk_create(
+        Tenant(name=f"{number}", slug=f"t{number:03}") for number in range(MOST_OFFERED + 9)
+    )
+    first = ["berlin", *(f"t{number:03}" for number in range(MOST_OFFERED))]
+    root = operator()
+    for asked, more in (("", []), ("berlin", []), ("t003", []), ("t055", ["t055"])):
+        request: Any = RequestFactory().get(f"/console/usage/?tenant={asked}")
+        request.user, request.session = root, {}
+        assert [each.slug for each in offered_tenants(request)] == [*first, *more], asked
+        assert getattr(asked_tenant(request), "slug", "") == asked
 
 
 @pytest.mark.parametrize("slug", ["acme", "nowhere", "x" * 200])

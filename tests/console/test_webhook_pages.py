@@ -16,6 +16,7 @@ from responses_api.webhooks import endpoints
 from tests.console import world as worlds
 from tests.console.pages import act, action_address, assert_clean, do, endpoint_form, text, url
 from tests.console.world import World
+from tests.plugins.cases import cases
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +85,7 @@ def test_an_address_operators_let_in_is_not_changed_by_tenant_staff(world: World
     assert (row.url, row.enabled) == ("http://10.0.0.5/", False)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("form", "message"),
     [
         (endpoint_form(url="http://plain.example/"), "must begin with https://"),
@@ -232,7 +233,7 @@ def test_a_delivery_shows_what_became_of_it(world: World, viewer: Client):
     assert "&quot;type&quot;: &quot;response.completed&quot;" in page
 
 
-@pytest.mark.parametrize(
+@cases(
     ("question", "count"),
     [
         ("state__exact=given_up", 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+import pickle
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
@@ -121,14 +121,15 @@ def make() -> World:
         return _made()
     if not _first:
         world = _made()
-        _first.append((deepcopy(world), snapshots.take()))
+        _first.append((pickle.dumps(world), snapshots.take()))
         return world
     pattern, snapshot = _first[0]
     snapshots.put_back(snapshot)
-    return deepcopy(pattern)
+    copied: World = pickle.loads(pattern)
+    return copied
 
 
-_first: list[tuple[World, Snapshot]] = []
+_first: list[tuple[bytes, Snapshot]] = []
 
 
 def _made() -> World:

@@ -10,6 +10,7 @@ import pytest
 
 from routing.models import Provider
 from tests.contract import programs
+from tests.plugins.tiers import sampled
 from tests.support import guardrails, rows
 from tests.support.live import LiveGateway
 from tests.support.rows import PROTOCOLS, Customer
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 Script = Callable[[str], Json]
 
 
-@pytest.fixture(params=PROTOCOLS)
+@pytest.fixture(params=sampled(PROTOCOLS, default=1, ci=2))
 def protocol(request: pytest.FixtureRequest) -> str:
     """The protocol that the upstream speaks."""
     return str(request.param)

@@ -1,5 +1,5 @@
-"""Every page of the console opens in a browser without a complaint, at both widths; light or dark as the seed
-says, in the proof both."""
+"""Every page of the console opens in a browser without a complaint, at both widths; axe looks at one of two,
+light or dark as the seed says, in the proof at all in both."""
 
 from __future__ import annotations
 

@@ -273,9 +273,14 @@ def test_a_call_that_the_second_target_answered_is_one_request_of_two_attempts(
     page.get_by_text("another target was tried").wait_for()
     operator.picture("second-target")
 
-    operator.open("/console/requests/?tenant=failing")
-    assert page.locator("tbody tr", has_text="second-helps").count() == 1
     bars = page.locator(".tg-volume__bar")
+
+    def is_drawn() -> bool:
+        operator.open("/console/requests/?tenant=failing")
+        return bars.count() > 0  # made of sums, which know the call a little later
+
+    eventually(is_drawn)
+    assert page.locator(".tg-requests tbody tr", has_text="second-helps").count() == 1
     first, last = (query_of(each.get_attribute("href")) for each in (bars.first, bars.last))
     bars.first.hover()
     page.mouse.down()

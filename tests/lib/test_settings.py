@@ -13,6 +13,7 @@ from gateway_project.lib.env import Env, SettingError
 from gateway_project.lib.hosts import AllowedHosts
 from tests.commands.running import process
 from tests.plugins.cases import cases
+from tests.plugins.tiers import sampled
 from tests.support.warm import ROOT
 
 FILE = str(ROOT / "manage.py")
@@ -151,7 +152,7 @@ def test_unknown_variables_of_ours_are_told_with_what_may_have_been_meant(
 def test_every_process_stops_with_that_sentence_and_warns_of_what_it_does_not_know(
     tmp_path: Path,
 ) -> None:
-    for command in ("serve", "doctor", "background_worker"):
+    for command in sampled(("serve", "doctor", "background_worker"), default=1, ci=3):
         ended = process(tmp_path, command, TOLLGATE_TRUSTED_PROXIES="10.0.0.5/8")
         assert ended.returncode == 1
         assert ended.stderr.startswith(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.plugins.tiers import TIER, Tier
 from tests.processes.served import Program, environment
 from tests.support import warm
@@ -49,6 +51,7 @@ def test_each_has_settings_environment_and_end_of_its_own(tmp_path: Path) -> Non
         assert found["database"] == str(data_dir / "tollgate.sqlite3")
 
 
+@pytest.mark.long  # Python imports everything anew, here and below
 def test_one_that_needs_what_was_read_while_importing_to_be_different_is_started_anew(
     tmp_path: Path,
 ) -> None:
@@ -64,6 +67,7 @@ def test_a_server_is_forked_as_well(tmp_path: Path) -> None:
     assert (FORKED in begun_by) is (TIER is not Tier.PROOF)
 
 
+@pytest.mark.long
 def test_one_whose_settings_cannot_be_read_fails_as_python_does(tmp_path: Path) -> None:
     for wrong in ({"TOLLGATE_DRAIN_SECONDS": "soon"}, {"TOLLGATE_TASKS": "threads"}):
         chosen = environment(tmp_path, **wrong)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 ROOTS = ("tenants", "routing", "responses_api", "gateway_project")
 
 
-def names_in(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> frozenset[str]:
     """Return the names that a function's code uses, functions within it included."""
-    found = set(code.co_names)
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            found |= names_in(const)
-    return found
+    within = (names_in(const) for const in code.co_consts if isinstance(const, CodeType))
+    return frozenset(code.co_names).union(*within)
 
 
 def plain(found: Any) -> FunctionType | None:
@@ -31,8 +29,17 @@ def plain(found: Any) -> FunctionType | None:
     return found if is_ours else None
 
 
-def called(function: FunctionType, owner: type | None = None) -> Iterator[FunctionType]:
-    """Yield what a function may call: those it names, alone or in a module, and methods of `owner`."""
+@cache  # most functions are reached from many others
+def called(function: FunctionType, owner: type | None = None) -> frozenset[FunctionType]:
+    """Return what a function may call: those it names, alone or in a module, and methods of `owner`."""
+    if owner is None:
+        return frozenset(_named(function))
+    names = names_in(function.__code__)
+    methods = (plain(inspect.getattr_static(owner, name, None)) for name in names)
+    return called(function).union(filter(None, methods))
+
+
+def _named(function: FunctionType) -> Iterator[FunctionType]:
     names = names_in(function.__code__)
     for name in names:
         known = function.__globals__.get(name)
@@ -40,8 +47,6 @@ def called(function: FunctionType, owner: type | None = None) -> Iterator[Functi
             members = (getattr(known, each, None) for each in names)
             yield from filter(None, map(plain, members))
         elif (found := plain(known)) is not None:
-            yield found
-        if owner is not None and (found := plain(inspect.getattr_static(owner, name, None))):
             yield found
 
 
