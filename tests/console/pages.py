@@ -23,6 +23,7 @@ from tenants.models import (
     CreditTransaction,
     Invitation,
     Invoice,
+    LongTask,
     PriceVersion,
     SupportSession,
     TenantDeletion,
@@ -40,6 +41,7 @@ WRITTEN_BY_US = {
     Conversation,
     GuardrailEvent,
     Invoice,
+    LongTask,
     StoredResponse,
     TenantDeletion,
     UsageDay,
@@ -55,6 +57,7 @@ KEPT_BY_US = {
     GuardrailEvent,
     Invitation,
     Invoice,
+    LongTask,  # which ends by itself
     PriceVersion,  # what is published stays
     SupportSession,
     TenantDeletion,
