@@ -67,7 +67,7 @@ class ReratingView(ManagementView):
 
 def _version(key: Any) -> PriceVersion:
     is_key = isinstance(key, int) and not isinstance(key, bool) and 0 < key < 2**63
-    found = PriceVersion.objects.filter(pk=key).first() if is_key else None
+    found: PriceVersion | None = PriceVersion.objects.filter(pk=key).first() if is_key else None
     if found is None:
         raise errors.InvalidFields({"version": ["There is no such price version."]})
     return found

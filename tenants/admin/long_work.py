@@ -48,25 +48,25 @@ def is_waiting(task: LongTask) -> bool:
     return task.state == State.WAITING
 
 
-def is_discardable(task: LongTask) -> bool:
-    return task.has_file or not task.is_over
+def is_unfinished(task: LongTask) -> bool:
+    return not task.is_over
 
 
-def _discard_question(task: LongTask) -> str:
-    if task.has_file:
-        return _("Its file is erased. The same can be exported again.")
-    return _("It goes no further. What it has changed until now stays changed.")
+def has_file(task: LongTask) -> bool:
+    return task.has_file
+
+
+def _confirm_question(task: LongTask) -> str:
+    how = _("Each is corrected in the ledger. What invoices say that are final is not changed.")
+    return f"{task_words.proposal(task)} {how}"
 
 
 @admin.register(LongTask)
 class LongTaskAdmin(BrowsingAdmin):
     """Tasks, newest first; the page of one is kept up to date while it runs."""
 
-    class Media:
-        js = ("console/live.js", "console/live_text.js")
-
     resource = TASKS
-    change_form_template = "admin/tenants/longtask/change_form.html"
+    change_form_template = "admin/tenants/progress.html"
     when_empty = gettext_lazy("What takes long stands here: exports of requests, re-ratings.")
     list_display = ("what", "owner", "state_shown", "how_far", "by", "asked_shown")
     list_filter = ("kind", "state", ("tenant", TenantRelatedFilter))
@@ -113,7 +113,7 @@ class LongTaskAdmin(BrowsingAdmin):
     @console_action(
         gettext_lazy("Charge them anew"),
         right="view",
-        asks=task_words.proposal,
+        asks=_confirm_question,
         operators=True,
         shown_for=is_waiting,
     )
@@ -122,16 +122,26 @@ class LongTaskAdmin(BrowsingAdmin):
         return _("Requests are being charged anew. You may leave this page.")
 
     @console_action(
-        gettext_lazy("Cancel or erase"),
+        gettext_lazy("Cancel"),
         right="view",
-        asks=_discard_question,
+        asks=gettext_lazy("It goes no further. What it has changed until now stays changed."),
         is_harmful=True,
-        shown_for=is_discardable,
+        shown_for=is_unfinished,
     )
-    def discard(self, request: HttpRequest, row: LongTask) -> str:
-        had_file = row.has_file
+    def cancel(self, request: HttpRequest, row: LongTask) -> str:
         asking.discard(access(request), row)
-        return _("The file is erased.") if had_file else _("The task is cancelled.")
+        return _("The task is cancelled.")
+
+    @console_action(
+        gettext_lazy("Erase the file"),
+        right="view",
+        asks=gettext_lazy("Its file is erased. The same can be exported again."),
+        is_harmful=True,
+        shown_for=has_file,
+    )
+    def erase(self, request: HttpRequest, row: LongTask) -> str:
+        asking.discard(access(request), row)
+        return _("The file is erased.")
 
     @admin.display(description=gettext_lazy("Task"))
     def what(self, task: LongTask) -> str:
@@ -180,6 +190,7 @@ def _shown(request: HttpRequest, task: LongTask) -> dict[str, Any]:
     """Return what the page of a task shows above its facts."""
     is_theirs = task.has_file and TASKS.may_move(access(request), task)
     return {
+        "topic": "task",
         "badge": task_words.badge(task),
         "sentence": task_words.progress(task, zone_of(request)),
         "percent": task_words.percent(task),
@@ -243,7 +254,9 @@ def given_of(request: HttpRequest, scope: Scope) -> dict[str, str]:
         "from": f"{scope.start.astimezone(scope.zone):%Y-%m-%d}",
         "to": f"{scope.end.astimezone(scope.zone):%Y-%m-%d}",
     }
-    sent = {name: value.replace("\0", "").strip()[:300] for name, value in request.POST.items()}
+    sent = {
+        name: str(value).replace("\0", "").strip()[:300] for name, value in request.POST.items()
+    }
     return {**days, "alias": scope.filters.get("alias", ""), **sent}
 
 

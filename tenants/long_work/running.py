@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
 
@@ -61,7 +62,7 @@ def erase_pieces(task: LongTask, most: int) -> int:
     return TaskPiece.objects.filter(pk__in=list(some)).delete()[0]
 
 
-def take_step(pk: object, runner: str) -> None:
+def take_step(pk: UUID, runner: str) -> None:
     """Take one step of a task, if this runner gets it or has it."""
     now = clock.now()
     claimed = _due(runner).filter(pk=pk, state__in=(State.QUEUED, State.RUNNING))

@@ -28,7 +28,7 @@ from tenants.audit import chain
 from tenants.billing import credits as prepaid
 from tenants.billing import invoices, periods, rollups
 from tenants.keys import api_tokens, keys
-from tenants.managed.tables import USAGE_ROWS
+from tenants.managed.tables import UsageResource
 from tenants.members import invitations, roles
 from tenants.models import (
     ApiKey,
@@ -195,7 +195,7 @@ def _task(name: str, tenant: Tenant) -> LongTask:
         "end": at.isoformat(),
         "alias": f"{name}-alias",
         "format": "csv",
-        "hidden": sorted(USAGE_ROWS.OF_OPERATORS | USAGE_ROWS.OF_UPSTREAMS),
+        "hidden": sorted(UsageResource.OF_OPERATORS | UsageResource.OF_UPSTREAMS),
     }
     return LongTask.objects.create(
         kind="usage_export",

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -32,7 +33,7 @@ def tenant() -> Tenant:
     return Tenant.objects.create(slug="acme", name="Acme")
 
 
-def calls(tenant: Tenant, count: int, **fields: object) -> None:
+def calls(tenant: Tenant, count: int, **fields: Any) -> None:
     rows = [built(tenant, AT + timedelta(seconds=n // 2), **fields) for n in range(count)]
     UsageRow.objects.bulk_create(rows)
 
