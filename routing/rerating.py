@@ -28,7 +28,7 @@ from tenants.long_work.kinds import TaskStep, task_kind, write_nothing
 from tenants.models import LongTask, PriceVersion, Tenant, UsageRow
 from tenants.prices import book
 
-CALLS_AT_ONCE = 500
+CALLS_AT_ONCE = 100
 State = LongTask.State
 
 

@@ -91,7 +91,7 @@ def _written(
                 _check_deferred(row, earlier)
             fresh = _rows(row, earlier, usage, {"reason": reason, "actor": actor[:200]})
             UsageRow.objects.bulk_create(fresh)
-            move_budgets(row, fresh)
+            move_budgets([(row, fresh)])
             hour = row.opened_at.replace(minute=0, second=0, microsecond=0)
             DirtyHour.objects.create(tenant_id=row.tenant_id, hour=hour)
     except IntegrityError as error:  # their ids say that they come after what we saw
@@ -212,28 +212,50 @@ def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: Mapping[str, str]) 
     )
 
 
-def move_budgets(row: UsageRow, fresh: Sequence[UsageRow]) -> None:
-    """Move the budgets that bound the call: those its key and tenant had when it was opened.
-
-    The row has a list version if budgets that count list prices bound this call.
+def move_budgets(corrected: Sequence[tuple[UsageRow, Sequence[UsageRow]]]) -> None:
+    """Move the budgets that bound these calls by what the rows beside each add: those that its key and
+    tenant had when it was opened.
     """
-    charged = sum(added.charge_nano for added in fresh)
-    listed = sum(added.list_nano for added in fresh)
-    if not (charged or listed):
+    added = [
+        (
+            call,
+            sum(row.charge_nano for row in fresh),
+            sum(row.list_nano for row in fresh),
+        )
+        for call, fresh in corrected
+    ]
+    moving = [each for each in added if each[1] or each[2]]
+    if not moving:
         return
+    opened = [call.opened_at for call, _, _ in moving]
     windows: models.QuerySet[BudgetWindow] = BudgetWindow.objects.filter(
-        Q(budget__api_key=None) | Q(budget__api_key=row.key_id),
-        Q(ends_at=None) | Q(ends_at__gt=row.opened_at),
-        budget__tenant=row.tenant_id,
-        budget__created_at__lte=row.opened_at,
-        starts_at__lte=row.opened_at,
+        Q(ends_at=None) | Q(ends_at__gt=min(opened)),
+        budget__tenant__in={call.tenant_id for call, _, _ in moving},
+        starts_at__lte=max(opened),
     ).select_related("budget")
     for window in windows.order_by("budget_id", "starts_at").select_for_update(of=("self",)):
-        counts_list = row.list_version is not None and window.budget.counts_list_price
-        nano = listed if counts_list else charged
-        BudgetWindow.objects.filter(pk=window.pk).update(
-            spent_nano=Greatest(F("spent_nano") + nano, 0)
+        nano = sum(
+            listed if _counts_list_price(window, call) else charged
+            for call, charged, listed in moving
+            if _bounds(window, call)
         )
+        if nano:
+            BudgetWindow.objects.filter(pk=window.pk).update(
+                spent_nano=Greatest(F("spent_nano") + nano, 0)
+            )
+
+
+def _bounds(window: BudgetWindow, call: UsageRow) -> bool:
+    """Tell whether the call was opened in this window of a budget of its key or tenant."""
+    budget, at = window.budget, call.opened_at
+    is_its = budget.tenant_id == call.tenant_id and budget.api_key_id in {None, call.key_id}
+    is_then = window.starts_at <= at and (window.ends_at is None or at < window.ends_at)
+    return is_its and is_then and budget.created_at <= at
+
+
+def _counts_list_price(window: BudgetWindow, call: UsageRow) -> bool:
+    # The row has a list version if budgets that count list prices bound this call.
+    return call.list_version is not None and window.budget.counts_list_price
 
 
 def _refused(message: str) -> ValidationError:

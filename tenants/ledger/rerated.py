@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 from tenants.ledger import corrections
 from tenants.ledger.corrections import Amounts
 from tenants.ledger.open_calls import CHARGES
-from tenants.models import Budget, DirtyHour, UsageRow
+from tenants.models import DirtyHour, UsageRow
 from tenants.prices.rating import Terms, rate
 from tenants.token_classes import TOKEN_CLASSES, Usage
 from tenants.units import place
@@ -71,11 +71,7 @@ def write(calls: Sequence[ReratedCall]) -> None:
         (each.call.tenant_id, each.call.opened_at.replace(minute=0, second=0, microsecond=0))
         for each in calls
     }
-    tenants = {tenant for tenant, _ in hours}
-    bounded = set(Budget.objects.filter(tenant__in=tenants).values_list("tenant", flat=True))
-    for each in calls:
-        if each.call.tenant_id in bounded:
-            corrections.move_budgets(each.call, each.rows)
+    corrections.move_budgets([(each.call, each.rows) for each in calls])
     marks = [DirtyHour(tenant_id=tenant, hour=hour) for tenant, hour in sorted(hours)]
     DirtyHour.objects.bulk_create(marks)
 

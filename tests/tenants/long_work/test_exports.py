@@ -22,7 +22,7 @@ from tenants.long_work import asking, files, running, usage_export
 from tenants.models import AuditEvent, LongTask, TaskPiece, Tenant, UsageRow
 from tests.support.usage_rows import built
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
 
 AT = datetime(2026, 10, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
