@@ -10,7 +10,7 @@ from tests.e2e.person import Person
 from tests.e2e.walk import AXE, VIEWS, look
 from tests.processes.served import Served, shell
 
-# Three calls of yesterday, charged a thousand times what is right by now.
+# Three calls of five days ago, charged a thousand times what is right by now.
 MADE = """
 from datetime import timedelta
 from uuid import UUID
@@ -30,7 +30,7 @@ wrong = price(10**12, now - timedelta(days=9))
 right = price(10**9, now)
 for _ in range(3):
     usage(
-        tenant, now - timedelta(days=1), id=UUID(row_id(ids.request_id(), 0)), alias="mispriced",
+        tenant, now - timedelta(days=5), id=UUID(row_id(ids.request_id(), 0)), alias="mispriced",
         charge_version=wrong, cost_version=None, cost_nano=0, recorded_at=now,
         charges={"input_fresh": 20 * 10**9, "output_visible": 40 * 10**9},
     )
