@@ -92,7 +92,8 @@ SUBJECTS = {
         *("usage_report", "show_overview", "show_usage_series", "list_requests", "find_request"),
         *("list_usage_calls", "show_usage_call", "list_usage_hours", "show_usage_hour"),
         *("list_usage_days", "show_usage_day", "export_usage", "correct_usage"),
-        *("settle_deferred", "rebuild_rollups"),
+        *("settle_deferred", "rebuild_rollups", "start_export", "list_tasks", "show_task"),
+        *("confirm_task", "discard_task", "fetch_task"),
     ),
     "Billing": (
         *("list_billing_periods", "show_billing_period", "close_period", "issue_invoices"),
@@ -100,6 +101,7 @@ SUBJECTS = {
         *("show_billing_details", "remove_billing_details", "finalize_invoice"),
         "issue_credit_note",
         *("grant_credit", "list_credits", "show_credit", "reconcile", "ledger_check"),
+        "start_rerating",
     ),
     "Guardrails": (
         *("add_guardrail", "list_guardrails", "show_guardrail", "set_guardrail"),

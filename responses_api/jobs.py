@@ -20,6 +20,7 @@ from tenants.billing import jobs as billing
 from tenants.budgets import alerts
 from tenants.deletion import work as deletion
 from tenants.ledger import partitions, refusal_retention
+from tenants.long_work import running as long_work
 from tenants.sign_in import session_store
 
 SECOND = timedelta(seconds=1)
@@ -45,6 +46,7 @@ JOBS: tuple[Job, ...] = (
         is_due=alerts.is_anything_spent,
     ),
     Job("send_budget_alerts", MINUTE, budget_news.send_alerts, is_due=alerts.is_any_due),
+    Job("run_tasks", 2 * SECOND, long_work.run_tasks, is_due=long_work.is_any_due),
     Job("delete_tenants", 5 * SECOND, deletion.erase_tenants, is_due=deletion.is_any_due),
     Job(
         "erase_cached_answers",

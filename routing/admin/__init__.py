@@ -10,4 +10,5 @@ from routing.admin import price as price
 from routing.admin import price_lists as price_lists
 from routing.admin import prices as prices
 from routing.admin import providers as providers
+from routing.admin import rerating as rerating
 from routing.admin import setup as setup

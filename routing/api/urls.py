@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from routing.api import catalogue, figures, keys, prices, setup
+from routing.api import catalogue, figures, keys, prices, reratings, setup
 from tenants.api.rows import routes
 
 # What is no row's stands first: its names could be keys.
@@ -16,6 +16,7 @@ urlpatterns = [
     path("effective-prices", prices.EffectivePricesView.as_view(), name="effective-prices"),
     path("price-preview", prices.PricePreviewView.as_view(), name="price-preview"),
     path("price-import", prices.PriceImportView.as_view(), name="price-import"),
+    path("reratings", reratings.ReratingView.as_view(), name="reratings"),
     *routes("providers", catalogue.ProviderRows),
     *routes("credentials", catalogue.CredentialRows),
     *routes("models", catalogue.ModelRows),

@@ -11,6 +11,7 @@ from tenants.admin import invitations as invitations
 from tenants.admin import invoices as invoices
 from tenants.admin import keys as keys
 from tenants.admin import limits as limits
+from tenants.admin import long_work as long_work
 from tenants.admin import overview as overview
 from tenants.admin import people as people
 from tenants.admin import periods as periods

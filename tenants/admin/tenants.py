@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from gateway_project.lib import clock
+from gateway_project.lib.json import Json
 from tenants import suspension
 from tenants.access.rights import Area
 from tenants.admin.browsing import BrowsingAdmin
@@ -31,10 +32,12 @@ from tenants.admin.described import DescribedAdmin
 from tenants.budgets import zones
 from tenants.console import drawing
 from tenants.console.actions import console_action
+from tenants.console.live import live_topic
 from tenants.console.scoped_admin import access
 from tenants.console.search import FoundBy
 from tenants.deletion import asking, work
 from tenants.managed.tables import TENANTS
+from tenants.managed.values import could_be_key
 from tenants.models import Tenant, TenantDeletion
 from tenants.reports.tenants import figures
 
@@ -242,6 +245,7 @@ def _when_it_counts(tenant: Tenant) -> str:
 @admin.register(TenantDeletion)
 class TenantDeletionAdmin(BrowsingAdmin):
     area = Area.TENANT
+    change_form_template = "admin/tenants/progress.html"
     when_empty = gettext_lazy("A tenant is deleted on its own page.")
     list_display = ("tenant", "state", "asked_by", "asked_at", "finished_at", "erased")
     list_filter = ("state",)
@@ -250,6 +254,13 @@ class TenantDeletionAdmin(BrowsingAdmin):
     readonly_fields = ("erased", "left")
     list_select_related: ClassVar[tuple[str, ...]] = ("tenant",)
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any
+    ) -> HttpResponse:
+        deletion = options.get("obj")
+        shown = {} if deletion is None else _progress_of(deletion)
+        return super().render_change_form(request, {**context, **shown}, *rest, **options)
+
     @admin.display(description=gettext_lazy("Erased and digested"))
     def erased(self, deletion: TenantDeletion) -> str:
         return "; ".join(_in_words(deletion.counts)) or _("nothing yet")
@@ -257,6 +268,47 @@ class TenantDeletionAdmin(BrowsingAdmin):
     @admin.display(description=gettext_lazy("Left to erase"))
     def left(self, deletion: TenantDeletion) -> str:
         return "; ".join(_in_words(work.remaining(deletion.tenant))) or _("nothing")
+
+
+def _progress_of(deletion: TenantDeletion) -> dict[str, Any]:
+    """Return what the page of a deletion shows above its facts, in words and as a bar."""
+    is_running = deletion.state == TenantDeletion.State.RUNNING
+    left = sum(work.remaining(deletion.tenant).values()) if is_running else 0
+    erased = sum(deletion.counts.values())
+    figures = {
+        "erased": number_format(erased, 0, force_grouping=True),
+        "left": number_format(left, 0, force_grouping=True),
+    }
+    text = _("%(erased)s rows are erased or digested, %(left)s are left.") % figures
+    label = deletion.get_state_display()
+    return {
+        "topic": "deletion",
+        "badge": format_html(
+            '<span class="tg-badge tg-badge--{}">{}</span>', "idle" if is_running else "good", label
+        ),
+        "sentence": text,
+        "percent": 100 * erased // (erased + left) if erased + left else 0,
+        "is_moving": is_running,
+    }
+
+
+@live_topic("deletion", every_seconds=5)
+def follow_deletion(request: HttpRequest) -> Json:
+    """Tell the page of a deletion how far it is; operators and auditors, who see all tenants."""
+    key = request.GET.get("deletion", "")
+    if not access(request).may("view", Area.TENANT, None) or not could_be_key(
+        TenantDeletion, "pk", key
+    ):
+        raise Http404
+    deletion = TenantDeletion.objects.select_related("tenant").filter(pk=key).first()
+    if deletion is None:
+        raise Http404
+    shown = _progress_of(deletion)
+    return {
+        "text": shown["sentence"],
+        "percent": shown["percent"],
+        "is_over": not shown["is_moving"],
+    }
 
 
 def _page_of(deletion: TenantDeletion) -> str:

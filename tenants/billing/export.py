@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -22,16 +22,26 @@ def lines(tenant: Tenant | None, start: datetime, end: datetime) -> Iterator[str
     if tenant is not None:
         rows = rows.filter(tenant=tenant)
     for row in rows.order_by("opened_at", "pk").values(*FIELDS).iterator(chunk_size=CHUNK):
-        values: dict[str, Any] = dict(row)
-        values["request_id"] = request_id_of(values["id"])
-        values["units"] = {
-            name: {"quantity": quantity, "charge_nano": charge}
-            for name, (quantity, charge) in (values["units"] or {}).items()
-        }
-        yield json.dumps(values, default=_plain, ensure_ascii=False)
+        yield written(told(row))
 
 
-def _plain(value: object) -> str:
+def told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a row as they are exported: with its request's id, units by their names."""
+    values = dict(row)
+    values["request_id"] = request_id_of(values["id"])
+    values["units"] = {
+        name: {"quantity": quantity, "charge_nano": charge}
+        for name, (quantity, charge) in (values["units"] or {}).items()
+    }
+    return values
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Return a row as a line of JSON."""
+    return json.dumps(values, default=plain, ensure_ascii=False)
+
+
+def plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, UUID):

@@ -81,6 +81,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Ledger"), "tenants.usagerow"),
             MenuTab(_("Hours"), "tenants.usagehour"),
             MenuTab(_("Days"), "tenants.usageday"),
+            MenuTab(_("Exports"), "exports"),
         ),
     ),
     MenuEntry(
@@ -155,6 +156,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Periods"), "tenants.billingperiod"),
             MenuTab(_("Credit"), "tenants.credittransaction"),
             MenuTab(_("Billing details"), "tenants.billingdetails"),
+            MenuTab(_("Re-rating"), "rerating"),
         ),
     ),
     MenuEntry(
@@ -169,6 +171,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
             MenuTab(_("Deliveries"), "deliveries", "responses_api.webhookdelivery"),
             MenuTab(_("Audit"), "tenants.auditevent"),
             MenuTab(_("System"), "system"),
+            MenuTab(_("Tasks"), "tenants.longtask"),
             MenuTab(_("Users"), "auth.user"),
             MenuTab(_("Roles"), "tenants.customrole"),
             MenuTab(_("API tokens"), "tenants.apitoken"),

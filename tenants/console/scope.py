@@ -238,8 +238,8 @@ def _between(
 ) -> Span | None:
     """Return the span between two dates or instants; None, and a problem, where there is none."""
     try:
-        end = _instant(values["to"], zone, is_end=True) if values["to"] else now
-        start = _instant(values["from"], zone) if values["from"] else end - timedelta(days=1)
+        end = instant_of(values["to"], zone, is_end=True) if values["to"] else now
+        start = instant_of(values["from"], zone) if values["from"] else end - timedelta(days=1)
     except (ValueError, OverflowError):
         problems.append(_("“from” and “to” are dates such as 2026-11-28, or 2026-11-28T14:30."))
         return None
@@ -252,7 +252,7 @@ def _between(
     return Span("", start, end)
 
 
-def _instant(text: str, zone: ZoneInfo, *, is_end: bool = False) -> datetime:
+def instant_of(text: str, zone: ZoneInfo, *, is_end: bool = False) -> datetime:
     """Read a date, which as an end means its last moment, or an instant; those without a zone are of
     the scope's."""
     if len(text) == len("2026-11-28"):

@@ -58,6 +58,8 @@ ERASED = (
     Erased("routing.ProviderModel"),
     Erased("routing.UpstreamTest"),
     Erased("routing.Provider"),
+    Erased("tenants.TaskPiece", by="task__tenant"),
+    Erased("tenants.LongTask"),
     Erased("tenants.RefusedRequest"),
     Erased("tenants.RefusalHour"),
     Erased("tenants.EndUserHour"),

@@ -7,7 +7,7 @@ lacks or has too much is on its tenant's next invoice, like all late usage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -71,7 +71,7 @@ def correct(row: UUID, usage: Usage | None, *, reason: str, actor: str) -> list[
     Raise ValidationError for a row that does not exist, is a correction itself or has no room for
     another, and without a reason.
     """
-    _check(reason)
+    check_reason(reason)
     return _written(row, usage, reason, actor, only_deferred=False)
 
 
@@ -91,7 +91,7 @@ def _written(
                 _check_deferred(row, earlier)
             fresh = _rows(row, earlier, usage, {"reason": reason, "actor": actor[:200]})
             UsageRow.objects.bulk_create(fresh)
-            _move_budgets(row, fresh)
+            move_budgets([(row, fresh)])
             hour = row.opened_at.replace(minute=0, second=0, microsecond=0)
             DirtyHour.objects.create(tenant_id=row.tenant_id, hour=hour)
     except IntegrityError as error:  # their ids say that they come after what we saw
@@ -99,7 +99,7 @@ def _written(
     return fresh
 
 
-def _check(reason: str) -> None:
+def check_reason(reason: str) -> None:
     if not reason.strip() or len(reason) > MOST_REASON:
         raise ValidationError({"reason": f"Give a reason of at most {MOST_REASON} characters."})
 
@@ -127,16 +127,44 @@ def _check_deferred(row: UsageRow, earlier: Sequence[UsageRow]) -> None:
 
 
 def _rows(
-    row: UsageRow, earlier: Sequence[UsageRow], usage: Usage | None, why: dict[str, str]
+    row: UsageRow, earlier: Sequence[UsageRow], usage: Usage | None, why: Mapping[str, str]
 ) -> list[UsageRow]:
+    # What was re-rated meanwhile stays charged by that version.
+    version = (earlier[-1] if earlier else row).charge_version
+    right = NO_AMOUNTS if usage is None else _rated(row, usage, version)
+    ids = _ids(row.pk, earlier)
+    changes = [change for change in (NO_AMOUNTS - standing(row, earlier), right) if change]
+    # Also that nothing was used is written down.
+    rows = [_further(row, next(ids), change, why) for change in changes or [right]]
+    rows[-1].charge_version = version
+    return rows
+
+
+def standing(row: UsageRow, earlier: Sequence[UsageRow]) -> Amounts:
+    """Return what stands of a call after its corrections."""
     taken_back = NO_AMOUNTS
     for one in (row, *earlier):
         taken_back -= Amounts.of(one)
-    right = NO_AMOUNTS if usage is None else _rated(row, usage)
+    return NO_AMOUNTS - taken_back
+
+
+def restated(  # the call, what stands of it, and what is right
+    row: UsageRow,
+    earlier: Sequence[UsageRow],
+    now: Amounts,
+    right: Amounts,
+    version: int,
+    why: Mapping[str, str],
+) -> list[UsageRow]:
+    """Return rows that take back what stands of a call, and state what is right, charged by this version.
+
+    Raise ValidationError if there is no room for another correction.
+    """
     ids = _ids(row.pk, earlier)
-    changes = [change for change in (taken_back, right) if change]
-    # Also that nothing was used is written down.
-    return [_further(row, next(ids), change, why) for change in changes or [right]]
+    taken_back = _further(row, next(ids), NO_AMOUNTS - now, why)
+    stated = _further(row, next(ids), right, why)
+    stated.charge_version = version
+    return [taken_back, stated]
 
 
 def _ids(pk: UUID, earlier: Sequence[UsageRow]) -> Iterator[UUID]:
@@ -147,8 +175,8 @@ def _ids(pk: UUID, earlier: Sequence[UsageRow]) -> Iterator[UUID]:
     raise _refused("It has been corrected too often.")
 
 
-def _rated(row: UsageRow, usage: Usage) -> Amounts:
-    versions = (row.cost_version, row.charge_version, row.list_version)
+def _rated(row: UsageRow, usage: Usage, charge_version: int | None) -> Amounts:
+    versions = (row.cost_version, charge_version, row.list_version)
     terms = book.version_terms(version for version in versions if version is not None)
 
     def by(version: int | None) -> Rated:
@@ -156,7 +184,7 @@ def _rated(row: UsageRow, usage: Usage) -> Amounts:
             return NOTHING
         return rate(usage, row.service_tier, terms[version])
 
-    charge = by(row.charge_version)
+    charge = by(charge_version)
     columns = {
         **dict(zip(TOKEN_CLASSES, usage.counts, strict=True)),
         **dict(zip(CHARGES, charge.by_class, strict=True)),
@@ -169,7 +197,7 @@ def _rated(row: UsageRow, usage: Usage) -> Amounts:
     return Amounts(columns, {name: [quantity, share] for (name, quantity), share in shares})
 
 
-def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: dict[str, str]) -> UsageRow:
+def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: Mapping[str, str]) -> UsageRow:
     return UsageRow(
         **{name: getattr(row, name) for name in _SAME},
         **amounts.columns,
@@ -184,28 +212,50 @@ def _further(row: UsageRow, pk: UUID, amounts: Amounts, why: dict[str, str]) -> 
     )
 
 
-def _move_budgets(row: UsageRow, fresh: Sequence[UsageRow]) -> None:
-    """Move the budgets that bound the call: those its key and tenant had when it was opened.
-
-    The row has a list version if budgets that count list prices bound this call.
+def move_budgets(corrected: Sequence[tuple[UsageRow, Sequence[UsageRow]]]) -> None:
+    """Move the budgets that bound these calls by what the rows beside each add: those that its key and
+    tenant had when it was opened.
     """
-    charged = sum(added.charge_nano for added in fresh)
-    listed = sum(added.list_nano for added in fresh)
-    if not (charged or listed):
+    added = [
+        (
+            call,
+            sum(row.charge_nano for row in fresh),
+            sum(row.list_nano for row in fresh),
+        )
+        for call, fresh in corrected
+    ]
+    moving = [each for each in added if each[1] or each[2]]
+    if not moving:
         return
+    opened = [call.opened_at for call, _, _ in moving]
     windows: models.QuerySet[BudgetWindow] = BudgetWindow.objects.filter(
-        Q(budget__api_key=None) | Q(budget__api_key=row.key_id),
-        Q(ends_at=None) | Q(ends_at__gt=row.opened_at),
-        budget__tenant=row.tenant_id,
-        budget__created_at__lte=row.opened_at,
-        starts_at__lte=row.opened_at,
+        Q(ends_at=None) | Q(ends_at__gt=min(opened)),
+        budget__tenant__in={call.tenant_id for call, _, _ in moving},
+        starts_at__lte=max(opened),
     ).select_related("budget")
     for window in windows.order_by("budget_id", "starts_at").select_for_update(of=("self",)):
-        counts_list = row.list_version is not None and window.budget.counts_list_price
-        nano = listed if counts_list else charged
-        BudgetWindow.objects.filter(pk=window.pk).update(
-            spent_nano=Greatest(F("spent_nano") + nano, 0)
+        nano = sum(
+            listed if _counts_list_price(window, call) else charged
+            for call, charged, listed in moving
+            if _bounds(window, call)
         )
+        if nano:
+            BudgetWindow.objects.filter(pk=window.pk).update(
+                spent_nano=Greatest(F("spent_nano") + nano, 0)
+            )
+
+
+def _bounds(window: BudgetWindow, call: UsageRow) -> bool:
+    """Tell whether the call was opened in this window of a budget of its key or tenant."""
+    budget, at = window.budget, call.opened_at
+    is_its = budget.tenant_id == call.tenant_id and budget.api_key_id in {None, call.key_id}
+    is_then = window.starts_at <= at and (window.ends_at is None or at < window.ends_at)
+    return is_its and is_then and budget.created_at <= at
+
+
+def _counts_list_price(window: BudgetWindow, call: UsageRow) -> bool:
+    # The row has a list version if budgets that count list prices bound this call.
+    return call.list_version is not None and window.budget.counts_list_price
 
 
 def _refused(message: str) -> ValidationError:

@@ -28,6 +28,7 @@ from tenants.models.budgets import Budget, BudgetAlert, BudgetLease, BudgetWindo
 from tenants.models.deletion import TenantDeletion
 from tenants.models.identity import ExternalIdentity, IdentityDomain, IdentityProvider
 from tenants.models.limits import RateLimit
+from tenants.models.long_work import LongTask, TaskPiece
 from tenants.models.members import (
     INVITED_FOR,
     BuiltInRole,
@@ -95,6 +96,7 @@ __all__ = [
     "KeyFingerprint",
     "KeySecret",
     "LastOwner",
+    "LongTask",
     "Membership",
     "ModelDay",
     "ModelHour",
@@ -110,6 +112,7 @@ __all__ = [
     "SpoolPosition",
     "SumsBackfill",
     "SupportSession",
+    "TaskPiece",
     "Tenant",
     "TenantDeletion",
     "UsageDay",

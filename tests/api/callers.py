@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import Client
 
 from gateway_project.lib.secret import Secret
@@ -29,9 +30,12 @@ class Api:
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         content = b"" if body is None else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.generic(
+        answer: Any = self.client.generic(
             method.upper(), ROOT + path, content, "application/json", headers=named
         )
+        if answer.streaming:  # read to its end, like any other
+            return HttpResponse(answer.getvalue(), None, answer.status_code, headers=answer.headers)
+        return answer
 
     def get(self, path: str, **headers: str) -> Any:
         return self.ask("get", path, **headers)

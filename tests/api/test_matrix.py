@@ -37,11 +37,13 @@ from responses_api.api.in_flight import (
 )
 from routing.api.figures import AliasFiguresView, ProviderFiguresView
 from routing.api.prices import EffectivePricesView, PriceImportView, PricePreviewView
+from routing.api.reratings import ReratingView
 from routing.api.setup import SetUpView, TryOutView
 from routing.models import AliasGrant, ProviderModel, Target
 from tenants.access.rights import AUDITOR, EVERYTHING, ROLES, Area, Permissions, Right
 from tenants.access.scopes import permissions_of
 from tenants.api.configuration import ConfigurationView
+from tenants.api.long_work import ExportView
 from tenants.api.reports import UsageReportView
 from tenants.api.requests import RequestLogView, RequestView
 from tenants.api.rows import Rows
@@ -97,6 +99,9 @@ FURTHER: dict[tuple[str, str], tuple[Area, Right]] = {
     ("invoices", "credit_note"): (Area.BILLING, "change"),
     ("billing-periods", "usage"): (Area.BILLING, "view"),
     ("billing-periods", "close"): (Area.BILLING, "change"),
+    ("tasks", "confirm"): (Area.BILLING, "change"),
+    ("tasks", "discard"): (Area.USAGE, "view"),
+    ("tasks", "file"): (Area.USAGE, "view"),
     ("tenants", "credit"): (Area.BILLING, "view"),
     ("tenants", "figures"): (Area.TENANT, "view"),
     ("responses", "items"): (Area.RESPONSES, "view"),
@@ -110,6 +115,7 @@ STANDS_IN_THE_WAY = {
     ("invoices", "finalize"): 409,
     ("invoices", "credit_note"): 400,  # nobody named the lines
     ("billing-periods", "close"): 409,
+    ("tasks", "confirm"): 409,
     ("identity-domains", "confirm"): 409,  # nobody wrote the record
     ("webhook-deliveries", "send_again"): 409,
     ("tenants", "begin_deletion"): 400,  # nobody typed the slug
@@ -399,6 +405,9 @@ ROWLESS = (
     Rowless(ConfigurationView, "GET", "configuration?tenant={id}", None,
             lambda side: side.tenant.slug, "nobodys"),
     Rowless(ConfigurationView, "POST", "configuration", None, writes=True, done=NOTHING_ASKED),
+    Rowless(ExportView, "POST", "exports", (Area.USAGE, "view"), of_tenant,
+            body=lambda key: {"tenant": key}, done=frozenset({201})),
+    Rowless(ReratingView, "POST", "reratings", (Area.BILLING, "change"), done=NOTHING_ASKED),
     Rowless(SystemView, "GET", "system", None, is_platforms=True),
 )  # fmt: skip
 

@@ -25,6 +25,7 @@ from tenants.models import (
     CreditTransaction,
     Invitation,
     Invoice,
+    LongTask,
     PriceVersion,
     SupportSession,
     TenantDeletion,
@@ -42,6 +43,7 @@ WRITTEN_BY_US = {
     Conversation,
     GuardrailEvent,
     Invoice,
+    LongTask,
     StoredResponse,
     TenantDeletion,
     UsageDay,
@@ -57,6 +59,7 @@ KEPT_BY_US = {
     GuardrailEvent,
     Invitation,
     Invoice,
+    LongTask,  # which ends by itself
     PriceVersion,  # what is published stays
     SupportSession,
     TenantDeletion,

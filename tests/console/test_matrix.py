@@ -48,6 +48,7 @@ POSSIBLE: dict[str, set[str]] = {
     "guardrailevent": {"view"},
     "invitation": {"view", "add"},
     "invoice": {"view"},
+    "longtask": {"view"},
     "priceversion": {"view", "add"},  # a published one
     "storedresponse": {"view", "delete"},
     "supportsession": {"view", "add"},
@@ -60,6 +61,7 @@ POSSIBLE: dict[str, set[str]] = {
 # Pages of some rows beside those that every row has, and the right that each needs.
 FURTHER = {
     **{f"tenants_invoice_{kind}": "view" for kind in ("pdf", "html", "csv", "json")},
+    "tenants_longtask_file": "view",
     "routing_alias_targets": "view",  # what its buttons ask is refused in a message
     "auth_user_password_change": "change",
 }
@@ -293,6 +295,8 @@ PLACES: dict[str, Place] = {
     "system": Place(is_platforms=True),
     "usage": Place("usage"),
     "usage_csv": Place("usage"),
+    "exports": Place("usage", sends="view"),
+    "rerating": Place("billing", "change", sends="change"),
     "requests": Place("usage"),
     "requests_new": Place("usage"),
     "request": Place("usage", ids=lambda side: request_id_of(side.usage.pk)),

@@ -28,6 +28,7 @@ from tenants.audit import chain
 from tenants.billing import credits as prepaid
 from tenants.billing import invoices, periods, rollups
 from tenants.keys import api_tokens, keys
+from tenants.managed.tables import UsageResource
 from tenants.members import invitations, roles
 from tenants.models import (
     ApiKey,
@@ -41,6 +42,7 @@ from tenants.models import (
     IdentityProvider,
     Invitation,
     Invoice,
+    LongTask,
     Membership,
     PlatformRole,
     PriceVersion,
@@ -106,6 +108,7 @@ class Side(Platform):
     event: AuditEvent
     identity: IdentityProvider
     finding: GuardrailEvent
+    task: LongTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,30 @@ def _side(name: str) -> Side:
             client_id=f"{name}-client",
         ),
         _finding(name, tenant, routes.guardrail),
+        _task(name, tenant),
+    )
+
+
+def _task(name: str, tenant: Tenant) -> LongTask:
+    """An export that is done, as a member asked for it, with a file of nothing."""
+    at = clock.now()
+    asked = {
+        "start": (at - timedelta(days=1)).isoformat(),
+        "end": at.isoformat(),
+        "alias": f"{name}-alias",
+        "format": "csv",
+        "hidden": sorted(UsageResource.OF_OPERATORS | UsageResource.OF_UPSTREAMS),
+    }
+    return LongTask.objects.create(
+        kind="usage_export",
+        tenant=tenant,
+        state="done",
+        asked_by=f"{name}-member",
+        parameters=asked,
+        bytes=20,
+        next_at=None,
+        finished_at=at,
+        expires_at=at + timedelta(days=1),
     )
 
 

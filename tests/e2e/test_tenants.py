@@ -64,7 +64,7 @@ for slug, zone, nano in (("berlin", "Europe/Berlin", 345 * 10**7), ("kolkata", "
         "month": f"{start.astimezone(ZoneInfo(zone)):%Y-%m}",
         "charge": f"${2 * nano / 10**9:.2f}",
         "response": kept_rows.response(tenant, said="Hello").pk,
-        "request": row_ids.request_id_of(usage_rows.usage(tenant, clock.now() - HOUR).pk),
+        "request": row_ids.request_id_of(usage_rows.usage(tenant, clock.now() - HOUR, **of_key).pk),
     }
 made["operator"] = session(console_session.sign_in(User.objects.create_superuser("biller")))
 print(json.dumps(made))

@@ -44,11 +44,13 @@ from tenants.models import (
     IdentityProvider,
     Invoice,
     InvoiceLine,
+    LongTask,
     Membership,
     RateLimit,
     RefusalHour,
     RefusedRequest,
     SupportSession,
+    TaskPiece,
     Tenant,
 )
 from tenants.prices import publishing
@@ -86,8 +88,21 @@ def make(name: str) -> Tenant:
     _guarded(tenant, word, key)
     _said(tenant, word)
     _told(tenant, word)
+    _exported(tenant, word)
     _money(tenant, name, word, key)
     return tenant
+
+
+def _exported(tenant: Tenant, word: str) -> None:
+    task = LongTask.objects.create(
+        kind="usage_export",
+        tenant=tenant,
+        state="done",
+        asked_by=word,
+        parameters={"alias": word},
+        bytes=1,
+    )
+    TaskPiece.objects.create(task=task, number=0, content=word.encode())
 
 
 def _people(tenant: Tenant, word: str, key: ApiKey) -> None:
