@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from gateway_project import migrating
-from gateway_project.backup import record
+from gateway_project import doctor_facts, migrating
+from gateway_project.doctor_facts import Facts
 from gateway_project.lib import clock
 from gateway_project.lib.hosts import AllowedHosts
 from gateway_project.lib.keyring import KeyringError
@@ -30,13 +28,11 @@ from gateway_project.lib.sealing import SealError, key_id_of
 from gateway_project.serving import peers
 from responses_api.models import WebhookEndpoint
 from responses_api.webhooks import endpoints
-from routing import credentials, price_setting
-from routing.models import Alias, Credential, Provider, Target
+from routing import credentials
+from routing.models import Credential
 from tenants import heartbeats, triggers
 from tenants.keys import fingerprints, peppers
 from tenants.ledger import archive, ingest, partitions, set_aside, spool
-from tenants.models import ApiKey, ApiToken, Budget, KeySecret, SpoolPosition, Tenant
-from tenants.reports import owners
 from tenants.walls import walls
 
 Level = Literal["ok", "hint", "broken"]
@@ -107,13 +103,16 @@ class Finding:
 Findings = Iterator[Finding]
 
 
-def examine() -> list[Finding]:
-    """Run every check; those that read rows run only if the tables can be read."""
+def examine(facts: Facts | None = None) -> list[Finding]:
+    """Run every check; those that read rows run only if the tables can be read. `facts` are those that were
+    read already."""
     findings = [finding for check in BASIC_CHECKS for finding in check()]
     if any(f.level == "broken" and f.subject in {"database", "migrations"} for f in findings):
         message = _("not checked until the database works")
         return [*findings, Finding("hint", "configuration", message)]
-    return findings + [finding for check in ROW_CHECKS for finding in check()]
+    facts = facts or doctor_facts.read()
+    findings += [finding for check in FACT_CHECKS for finding in check(facts)]
+    return findings + [finding for check in READING_CHECKS for finding in check()]
 
 
 def is_sound(findings: list[Finding]) -> bool:
@@ -208,9 +207,11 @@ def _stray_links() -> Findings:
         yield Finding("broken", "isolation", message)
 
 
-def _key_fingerprints() -> Findings:
+def _key_fingerprints(facts: Facts) -> Findings:
     """Check that this host's keys are the database's, and that its rows can be opened with them."""
-    known_here = fingerprints.known_by_kind()
+    known_here: dict[str, dict[str, str]] = defaultdict(dict)
+    for kind, key_id, digest in facts.fingerprints:
+        known_here[kind][key_id] = digest
     for kind, load in (
         (fingerprints.PEPPER, peppers.keyring),
         (fingerprints.ENCRYPTION, credentials.keyring),
@@ -220,19 +221,17 @@ def _key_fingerprints() -> Findings:
         except (KeyringError, OSError) as error:
             yield Finding("broken", "key files", str(error))
     known = peppers.keyring().all()
-    keys = KeySecret.objects.filter(api_key__revoked_at=None).exclude(pepper_id__in=known)
-    tokens = ApiToken.objects.filter(revoked_at=None).exclude(pepper_id__in=known)
-    if names := sorted(_peppers(keys).union(_peppers(tokens)).values_list("pepper_id", flat=True)):
+    if names := sorted((facts.secrets.keys() | facts.tokens.keys()) - known.keys()):
         message = _(
             "%(count)s API key secrets and %(count_2)s API tokens were made with a pepper this host "
             "does not have ('%(names)s'), so they get 401 here. Copy the pepper from the host that has "
             "it"
-        ) % {"count": keys.count(), "count_2": tokens.count(), "names": names[0]}
+        ) % {
+            "count": sum(facts.secrets.get(name, 0) for name in names),
+            "count_2": sum(facts.tokens.get(name, 0) for name in names),
+            "names": names[0],
+        }
         yield Finding("broken", "key peppers", message)
-
-
-def _peppers(rows: QuerySet[Any]) -> QuerySet[Any]:
-    return rows.order_by().values("pepper_id")
 
 
 def _redis() -> Findings:
@@ -288,9 +287,10 @@ def _metrics() -> Findings:
     yield Finding("ok", "metrics", _("at %(address)s/metrics") % {"address": address})
 
 
-def _processes() -> Findings:
+def _processes(facts: Facts) -> Findings:
     """Check that the background processes show signs of life."""
-    for sentence in heartbeats.missing(peers.QUEUES, tasks=settings.TASKS):
+    alive = [(sign.role, sign.host) for sign in facts.processes if sign.is_alive]
+    for sentence in heartbeats.missing_among(alive, peers.QUEUES, tasks=settings.TASKS):
         yield Finding("hint", "processes", sentence)
 
 
@@ -299,12 +299,12 @@ def _variables() -> Findings:
         yield Finding("hint", "settings", sentence)
 
 
-def _console() -> Findings:
+def _console(facts: Facts) -> Findings:
     """Check that somebody can sign in to the console, and that alerts can reach them."""
-    if not get_user_model().objects.filter(is_active=True, is_superuser=True).exists():
+    if not facts.has_operator:
         message = _("there is no operator; run manage.py create_operator NAME")
         yield Finding("hint", "console", message)
-    told = Budget.objects.exclude(alert_emails=[]).count()
+    told = facts.budgets_with_mail
     if told and settings.SMTP_URL is None:
         message = _(
             "%(told)s budgets have alert addresses, but TOLLGATE_SMTP_URL is not set, so that no "
@@ -459,7 +459,7 @@ def _webhooks() -> Findings:
             yield Finding("broken", f"webhook endpoint {endpoint.pk}", message)
 
 
-def _spools() -> Findings:
+def _spools(facts: Facts) -> Findings:
     """Report usage that is waiting to enter the ledger, and usage that failed to."""
     directory: Path = settings.SPOOL_DIR
     if not directory.is_dir():
@@ -483,20 +483,21 @@ def _spools() -> Findings:
         ) % {"directory": directory}
         yield Finding("broken", "spools", message)
         return
-    yield _unread(directory)
+    yield _unread(facts, directory)
 
 
-def _partitions() -> Findings:
+def _partitions(facts: Facts) -> Findings:
     """Check that the ledger's table has partitions for the coming months (PostgreSQL)."""
-    if not partitions.in_order():
+    there = partitions.ordered(facts.bounds)
+    if not there:
         return
-    if missing := partitions.missing_months(clock.now(), ahead=1):
+    if missing := partitions.missing_months(clock.now(), 1, there):
         message = _(
             "the ledger has no partition for %(missing)s: periodic work is not running. Run serve, or "
             "background_worker and beat; nothing is lost meanwhile"
         ) % {"missing": format(missing[0], "%Y-%m")}
         yield Finding("broken", "partitions", message)
-    elif not partitions.is_default_empty():
+    elif facts.has_default_rows:
         message = _(
             "%(table)s holds rows, which count like all others: a host's clock is wrong, or a spool "
             "was read after its month was deleted"
@@ -506,10 +507,10 @@ def _partitions() -> Findings:
         yield Finding("ok", "partitions", _("the ledger's next months are prepared"))
 
 
-def _unread(directory: Path) -> Finding:
-    names = [place.name for place in ingest.spools(directory)]
+def _unread(facts: Facts, directory: Path) -> Finding:
+    names = {place.name for place in ingest.spools(directory)}
     since = clock.now() - UNREAD_AFTER
-    read = SpoolPosition.objects.filter(spool__in=names, updated_at__gte=since).count()
+    read = sum(one.spool in names and one.updated_at >= since for one in facts.spools)
     if read < len(names):
         message = _(
             "%(read)s of %(count)s have not been read for a minute; serve and ingest read them, ingest "
@@ -521,78 +522,62 @@ def _unread(directory: Path) -> Finding:
     )
 
 
-def _providers() -> Findings:
-    usable = Credential.objects.filter(provider=OuterRef("pk"), enabled=True)
-    enabled = list(Provider.objects.filter(enabled=True).annotate(has_one=Exists(usable)))
-    for provider in enabled:
-        if not provider.has_one and provider.auth_kind != "none":
-            yield Finding(
-                "hint", f"provider {provider}", _("has no enabled credential, calls to it fail")
-            )
-    private = Credential.objects.filter(tenant__isnull=False, provider__tenant=None, enabled=True)
-    private = private.filter(provider__allow_private_network=True).exclude(
-        provider__auth_kind="none"
-    )
-    for credential in private.filter(provider__allow_tenant_credentials=True).order_by("pk"):
+def _providers(facts: Facts) -> Findings:
+    for name in facts.providers_without_credential:
+        message = _("has no enabled credential, calls to it fail")
+        yield Finding("hint", f"provider {name}", message)
+    for tenant, provider in facts.lent_providers:
         message = _(
             "tenant %(tenant)s has its own credential for it, whose calls cost nothing: if the "
             "provider accepts any credential, turn off 'allow tenant credentials'"
-        ) % {"tenant": credential.tenant}
-        yield Finding("hint", f"provider {credential.provider}", message)
-    count = len(enabled)
-    yield Finding("ok" if count else "hint", "providers", _("%(count)s enabled") % {"count": count})
+        ) % {"tenant": tenant}
+        yield Finding("hint", f"provider {provider}", message)
+    yield _enabled("providers", facts.providers)
 
 
-def _aliases() -> Findings:
-    usable = Target.objects.filter(alias=OuterRef("pk"), provider_model__provider__enabled=True)
-    nowhere = Q(~Exists(usable), platform_alias=None) | Q(platform_alias__enabled=False)
-    for alias in Alias.objects.filter(nowhere, enabled=True).select_related("platform_alias"):
+def _enabled(subject: str, count: int) -> Finding:
+    return Finding("ok" if count else "hint", subject, _("%(count)s enabled") % {"count": count})
+
+
+def _aliases(facts: Facts) -> Findings:
+    for name, platform_alias in facts.aliases_to_nowhere:
         message = _("has no target whose provider is enabled")
-        if alias.platform_alias is not None:
+        if platform_alias is not None:
             message = _(
                 "links to %(platform_alias)s, which is disabled, so calls get model_not_found"
-            ) % {"platform_alias": alias.platform_alias}
-        yield Finding("hint", f"alias {alias}", message)
-    yield from _legacy_targets()
-    count = Alias.objects.filter(enabled=True).count()
-    yield Finding("ok" if count else "hint", "aliases", _("%(count)s enabled") % {"count": count})
+            ) % {"platform_alias": platform_alias}
+        yield Finding("hint", f"alias {name}", message)
+    yield from _legacy_targets(facts)
+    yield _enabled("aliases", facts.aliases)
 
 
-def _legacy_targets() -> Findings:
+def _legacy_targets(facts: Facts) -> Findings:
     """Report tenants' aliases that predate links, and prices published under those names."""
-    legacy = Target.objects.filter(is_legacy=True).select_related(
-        "alias__tenant", "provider_model__provider"
-    )
-    for target in legacy:
-        slug = target.alias.tenant.slug if target.alias.tenant is not None else ""
+    for slug, alias, provider, upstream_id in facts.legacy_targets:
         message = _(
             "of tenant %(slug)s leads to the platform's %(provider_model)s without one of its aliases, "
             "and is charged at that model's price; make it a link: add_alias --link"
-        ) % {"slug": slug, "provider_model": target.provider_model}
-        yield Finding("hint", f"alias {target.alias}", message)
-    for version in price_setting.find_uncharged():
-        whose = f"for tenant {version.tenant.slug}" if version.tenant else "for every tenant"
+        ) % {"slug": slug or "", "provider_model": f"{provider}/{upstream_id}"}
+        yield Finding("hint", f"alias {alias}", message)
+    for model, slug in facts.uncharged:
+        whose = f"for tenant {slug}" if slug else "for every tenant"
         message = _(
             "%(whose)s applies to no call: only a tenant's alias has that name. Publish it for the "
             "platform's alias, for provider/model, or for * (calls to tenants' own providers)"
         ) % {"whose": whose}
-        yield Finding("hint", f"price of {version.model}", message)
+        yield Finding("hint", f"price of {model}", message)
 
 
-def _tenants() -> Findings:
-    living = ApiKey.objects.filter(Q(revoked_at=None), tenant=OuterRef("pk"))
-    tenants = list(Tenant.objects.filter(deletion=None).annotate(has_key=Exists(living)))
-    for tenant in tenants:
-        if tenant.has_key:
-            continue
+def _tenants(facts: Facts) -> Findings:
+    for slug in facts.tenants_without_key:
         message = _("has no key; manage.py create_key --tenant %(slug)s --name first") % {
-            "slug": tenant.slug
+            "slug": slug
         }
-        yield Finding("hint", f"tenant {tenant.slug}", message)
-    count = len(tenants)
+        yield Finding("hint", f"tenant {slug}", message)
+    count = facts.tenants
     message = f"{count}" if count else "none yet; run manage.py quickstart or create_tenant"
     yield Finding("ok" if count else "hint", "tenants", message)
-    for kept in owners.kept_owners():
+    for kept in facts.kept_owners:
         message = _(
             "%(username)s is its last owner, though the groups at its identity provider give less "
             "since %(since)s; make somebody else an owner"
@@ -600,9 +585,9 @@ def _tenants() -> Findings:
         yield Finding("hint", f"tenant {kept.slug}", message)
 
 
-def _backups() -> Findings:
+def _backups(facts: Facts) -> Findings:
     """Check that the installation is backed up, and lately."""
-    last = record.last()
+    last = facts.backup
     if last is None:
         message = _("never made; manage.py backup makes one while the gateway serves")
         yield Finding("hint", "backup", message)
@@ -616,8 +601,7 @@ def _backups() -> Findings:
         yield Finding("ok", "backup", message)
 
 
-Check = Callable[[], Findings]
-BASIC_CHECKS: tuple[Check, ...] = (
+BASIC_CHECKS: tuple[Callable[[], Findings], ...] = (
     _versions,
     _keyrings,
     _data_directory,
@@ -631,17 +615,16 @@ BASIC_CHECKS: tuple[Check, ...] = (
     _metrics,
     _database,
 )
-ROW_CHECKS: tuple[Check, ...] = (
+# These read what only they need: sealed secrets, and links of every kind.
+READING_CHECKS = (_credentials, _webhooks, _stray_links)
+FACT_CHECKS: tuple[Callable[[Facts], Findings], ...] = (
     _key_fingerprints,
     _processes,
     _console,
-    _credentials,
-    _webhooks,
     _spools,
     _partitions,
     _backups,
     _providers,
     _aliases,
     _tenants,
-    _stray_links,
 )

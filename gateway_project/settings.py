@@ -254,6 +254,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts are made by people who know theirs
 MFA_TOTP_ISSUER = "Tollgate"
 MFA_TOTP_TOLERANCE = 1  # a telephone's clock may be 30 seconds off
+ACCOUNT_FORMS = {"change_password": "tenants.sign_in.forms.OwnPasswordForm"}
 MFA_FORMS = {"add_webauthn": "tenants.sign_in.forms.AddPasskeyForm"}
 MFA_RATE_LIMITS = {"webauthn_login": "60/m/ip"}
 

@@ -19,15 +19,14 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 
-from gateway_project import doctor
+from gateway_project import doctor, doctor_facts
 from gateway_project.doctor import Finding
+from gateway_project.doctor_facts import Facts, ProcessSign, StoredTable
 from gateway_project.lib import clock
 from tenants import heartbeats
 from tenants.access.access import Access
-from tenants.models import Heartbeat, RetentionHorizon, SpoolPosition
 from tenants.reports.freshness import freshness
 
-MOST_TABLES = 12
 KEPT_BY_SETTING = (
     "USAGE_DAYS",
     "REFUSAL_DAYS",
@@ -36,16 +35,6 @@ KEPT_BY_SETTING = (
     "SPOOL_ARCHIVE_DAYS",
 )
 _ORDER = {"broken": 0, "hint": 1, "ok": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSign:
-    """A process's last sign of life."""
-
-    role: str
-    host: str
-    beat_at: datetime
-    is_alive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +57,6 @@ class LedgerState:
     unread_bytes: int
     abandoned: int
     hours_to_sum: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTable:
-    """A table's size on disk; rows are the database's own estimate, None where it has none."""
-
-    name: str
-    size_bytes: int
-    rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +88,18 @@ def report(who: Access) -> SystemReport:
     if not who.oversees_platform:
         raise PermissionDenied
     now = clock.now()
-    size, tables = _sizes()
+    facts = doctor_facts.read(now)
     return SystemReport(
-        findings=sorted(doctor.examine(), key=lambda finding: _ORDER[finding.level]),
-        processes=_processes(now),
+        findings=sorted(doctor.examine(facts), key=lambda finding: _ORDER[finding.level]),
+        processes=facts.processes,
         here=_here(),
-        ledger=_ledger(now),
+        ledger=_ledger(facts, now),
         database=connection.vendor,
-        database_bytes=size,
-        tables=tables,
-        kept_from=list(RetentionHorizon.objects.order_by("table").values_list("table", "before")),
+        database_bytes=facts.database_bytes or _size_of_files(),
+        tables=facts.tables,
+        kept_from=facts.horizons,
         kept_days=[(f"TOLLGATE_{name}", getattr(settings, name)) for name in KEPT_BY_SETTING],
     )
-
-
-def _processes(now: datetime) -> list[ProcessSign]:
-    since = now - heartbeats.ALIVE_FOR
-    return [
-        ProcessSign(sign.role, sign.host, sign.beat_at, sign.beat_at >= since)
-        for sign in Heartbeat.objects.order_by("role", "host")
-    ]
 
 
 def _here() -> ThisProcess:
@@ -143,9 +115,9 @@ def _resident_bytes() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _ledger(now: datetime) -> LedgerState:
+def _ledger(facts: Facts, now: datetime) -> LedgerState:
     fresh = freshness(now)
-    positions = list(SpoolPosition.objects.filter(is_done=False))
+    positions = [one for one in facts.spools if not one.is_done]
     return LedgerState(
         as_of=fresh.as_of,
         lag_seconds=fresh.lag(now).total_seconds(),
@@ -156,27 +128,8 @@ def _ledger(now: datetime) -> LedgerState:
     )
 
 
-def _sizes() -> tuple[int | None, list[StoredTable]]:
-    """Return the size of the database and of its largest tables; SQLite tells that of its file alone."""
-    if connection.vendor == "postgresql":
-        return _postgres_sizes()
+def _size_of_files() -> int | None:
+    """Return the size of SQLite's files, which do not tell that of a table."""
     name = settings.DATABASES["default"]["NAME"]
     files = [Path(f"{name}{ending}") for ending in ("", "-wal")]
-    return sum(file.stat().st_size for file in files if file.is_file()) or None, []
-
-
-def _postgres_sizes() -> tuple[int, list[StoredTable]]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_database_size(current_database())")
-        (size,) = cursor.fetchone()
-        cursor.execute(
-            # Partitions stand for themselves: a partitioned table has no size of its own.
-            "SELECT relname, pg_total_relation_size(oid), reltuples::bigint FROM pg_class "
-            "WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace "
-            "ORDER BY 2 DESC, 1 LIMIT %s",
-            [MOST_TABLES],
-        )
-        found = cursor.fetchall()
-    return size, [
-        StoredTable(name, total, rows if rows >= 0 else None) for name, total, rows in found
-    ]
+    return sum(file.stat().st_size for file in files if file.is_file()) or None

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import Exists, OuterRef, QuerySet, Value
+from django.db.models.functions import Concat
 
 from gateway_project.lib.commands import parse_field
 from gateway_project.lib.db import durable_transaction
@@ -125,17 +127,20 @@ def _is_chargeable(name: str) -> bool:
     return aliases.exists() or models.filter(upstream_id=model).exists()
 
 
-def find_uncharged() -> list[PriceVersion]:
-    """List published charges under names that only tenants use; no call is charged by them."""
-    names = Alias.objects.filter(tenant__isnull=False).values("name")
-    platforms = Alias.objects.filter(tenant=None).values("name")
+def uncharged() -> QuerySet[PriceVersion]:
+    """Ask for published charges under names that only tenants use; no call is charged by them."""
+    ours = Alias.objects.filter(tenant=None).values("name")
+    models = (
+        ProviderModel.objects.filter(provider__tenant=None)
+        .annotate(full=Concat("provider__name", Value("/"), "upstream_id"))
+        .filter(full=OuterRef("model"))
+    )
     versions = PriceVersion.objects.filter(
-        book=PriceVersion.Book.CHARGE, published_at__isnull=False, model__in=names
-    ).exclude(model__in=platforms)
-    latest: dict[tuple[str, int | None], PriceVersion] = {}
-    for version in versions.select_related("tenant").order_by("effective_from"):
-        latest[version.model, version.tenant_id] = version
-    return [version for (name, _), version in latest.items() if not _is_chargeable(name)]
+        book=PriceVersion.Book.CHARGE,
+        published_at__isnull=False,
+        model__in=Alias.objects.filter(tenant__isnull=False).values("name"),
+    )
+    return versions.exclude(model__in=ours).exclude(Exists(models))
 
 
 def subject_of(

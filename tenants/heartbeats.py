@@ -80,8 +80,15 @@ def missing(queues: Iterable[str], *, tasks: str, here: str = "") -> list[str]:
     `here`: a host whose own ingester is checked, too.
     """
     alive = Heartbeat.objects.filter(beat_at__gte=clock.now() - ALIVE_FOR)
+    return missing_among(alive.values_list("role", "host"), queues, tasks=tasks, here=here)
+
+
+def missing_among(
+    alive: Iterable[tuple[str, str]], queues: Iterable[str], *, tasks: str, here: str = ""
+) -> list[str]:
+    """Return the same, of roles and hosts that show signs of life."""
     hosts_of: dict[str, set[str]] = {}
-    for role, host in alive.values_list("role", "host"):
+    for role, host in alive:
         hosts_of.setdefault(role, set()).add(host)
     found = _missing_programs(hosts_of, queues) if tasks == "celery" else []
     workers = {

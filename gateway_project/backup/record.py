@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from gateway_project.backup.manifest import Manifest
-from tenants.audit import events
+from tenants.audit import events, values
 from tenants.models import AuditEvent
 from tenants.models.audit import PLATFORM
 
@@ -25,14 +26,21 @@ def restored(backup: Manifest) -> None:
     _record(RESTORED, backup, {})
 
 
+def newest() -> QuerySet[AuditEvent]:
+    """Ask for the event of the last backup of the database, whose details `taken_at` reads."""
+    with_database = values.canonical({"database": True})[1:-1]
+    told = AuditEvent.objects.filter(chain=PLATFORM, action=MADE, details__contains=with_database)
+    return told.order_by("-id")[:1]
+
+
+def taken_at(details: str) -> datetime:
+    return datetime.fromisoformat(json.loads(details)["taken_at"])
+
+
 def last() -> datetime | None:
     """Return when the database was last backed up; None if never."""
-    told = AuditEvent.objects.filter(chain=PLATFORM, action=MADE).order_by("-id")
-    for details in told.values_list("details", flat=True).iterator(chunk_size=20):
-        found = json.loads(details)
-        if found["database"]:
-            return datetime.fromisoformat(found["taken_at"])
-    return None
+    found = newest().values_list("details", flat=True).first()
+    return None if found is None else taken_at(found)
 
 
 def last_at_timestamp() -> float:

@@ -79,14 +79,11 @@ def _form_of(period: BillingPeriod) -> type[forms.Form]:
 class BillingPeriodAdmin(BrowsingAdmin):
     resource = PERIODS
     change_form_template = "admin/tenants/billingperiod/change_form.html"
-    list_display = ("month", "tenant", "begins", "ends", "time_zone", "state_shown", "was_complete")
+    list_display = ("month", "tenant", "begins", "ends", "time_zone", "state_shown")
     list_filter = ("state", ("tenant", TenantRelatedFilter))
     sortable_by = ("begins",)
     ordering = ("-starts_at", "tenant")
-    fields = (
-        *("tenant", "month", "begins", "ends", "time_zone", "state_shown", "closed_at"),
-        "was_complete",
-    )
+    fields = ("tenant", "month", "begins", "ends", "time_zone", "state_shown", "closed_at")
     readonly_fields = (*("month", "begins", "ends", "state_shown"),)
     actions = ("close_chosen",)
 
@@ -106,7 +103,12 @@ class BillingPeriodAdmin(BrowsingAdmin):
     def state_shown(self, period: BillingPeriod) -> SafeString:
         kind = KINDS[State(period.state)]
         label = period.get_state_display()
-        return format_html('<span class="tg-badge tg-badge--{}">{}</span>', kind, label)
+        is_early = period.closed_at is not None and not period.was_complete
+        early = _("closed before all its usage was known") if is_early else ""
+        return format_html(
+            '<span><span class="tg-badge tg-badge--{}">{}</span><span class="tg-below">{}</span></span>',
+            *(kind, label, early),
+        )
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *rest: Any, **options: Any

@@ -25,7 +25,7 @@ from tenants.console import request_words as words
 from tenants.console.pages import ConsolePage, console_page
 from tenants.console.request_cures import cure_of
 from tenants.console.request_panels import panels_of
-from tenants.console.scope import FILTERS, Scope
+from tenants.console.scope import FILTERS, Scope, offered_tenants
 from tenants.console.snippets import base_url
 from tenants.models import ApiKey, Tenant
 from tenants.reports import request_volume, requests
@@ -102,17 +102,25 @@ class RowNames:
     tenants: dict[int, str]
 
 
-def names_of(rows: Iterable[LoggedRequest], scope: Scope) -> RowNames:
-    """Look up what keys and tenants are called; rows outlive both. One tenant's rows are not told apart."""
+def names_of(rows: Iterable[LoggedRequest], scope: Scope, offered: Iterable[Tenant]) -> RowNames:
+    """Look up what keys and tenants are called, but for those that are offered anyway; rows outlive both. One
+    tenant's rows are not told apart."""
     keys = {row.key_public_id for row in rows if row.key_public_id}
     found = ApiKey.objects.filter(public_id__in=keys).order_by().values_list("public_id", "name")
-    tenants = {row.tenant_id for row in rows if scope.tenant is None and row.tenant_id is not None}
-    named = Tenant.objects.filter(pk__in=tenants).order_by().values_list("pk", "name")
-    return RowNames(dict(found), dict(named))
+    if scope.tenant is not None:
+        return RowNames(dict(found), {})
+    tenants = {row.tenant_id for row in rows if row.tenant_id is not None}
+    known = {tenant.pk: tenant.name for tenant in offered}
+    if others := tenants - known.keys():
+        named = Tenant.objects.filter(pk__in=others).order_by().values_list("pk", "name")
+        known.update(named)
+    return RowNames(dict(found), known)
 
 
-def shown_rows(rows: Collection[LoggedRequest], scope: Scope) -> list[ShownRow]:
-    names = names_of(rows, scope)
+def shown_rows(
+    rows: Collection[LoggedRequest], scope: Scope, offered: Iterable[Tenant]
+) -> list[ShownRow]:
+    names = names_of(rows, scope, offered)
     return [
         ShownRow(
             row=row,
@@ -169,7 +177,7 @@ class RequestsPage(ConsolePage):
         is_newest = before is None and after is None and not scope.given.get("to")
         newest = requests.newest_place(page.rows, scope.end)
         return {
-            "rows": shown_rows(page.rows, scope),
+            "rows": shown_rows(page.rows, scope, offered_tenants(request)),
             "older": _paged(scope, before=page.older),
             "newer": _paged(scope, after=page.newer),
             "newest": scope.link(),

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenants import units
 from tenants.admin.browsing import BrowsingAdmin
+from tenants.admin.usage_details import Group, ToldCall, ToldSum, ToldUsage
 from tenants.billing.money import exact_dollars
 from tenants.console.scoped_admin import TenantModelAdmin, TenantRelatedFilter, access
 from tenants.console.search import FoundRow
@@ -24,7 +25,7 @@ from tenants.managed.tables import USAGE_DAYS, USAGE_HOURS, USAGE_ROWS
 from tenants.models import ApiKey, Tenant, UsageDay, UsageHour, UsageRow
 from tenants.reports.request_detail import find_request
 from tenants.templatetags.figures import count
-from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES
+from tenants.token_classes import INPUT_CLASSES, OUTPUT_CLASSES
 
 MAX_ALIASES = 100
 
@@ -54,7 +55,7 @@ class AliasFilter(admin.SimpleListFilter):
         return queryset if self.value() is None else queryset.filter(alias=self.value())
 
 
-class UsageAdmin(BrowsingAdmin):
+class UsageAdmin(ToldUsage, BrowsingAdmin):
     """Rows outlive their tenant and their key, so names are looked up and not joined."""
 
     list_select_related: ClassVar[tuple[str, ...]] = ()
@@ -73,18 +74,15 @@ class UsageAdmin(BrowsingAdmin):
         return named
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        names = self._shown(request, super().get_list_display(request), None)
-        is_hidden = "upstream_model" in self._hidden(request, None)
+        hidden = self.hidden(request, None)
+        names = [name for name in super().get_list_display(request) if name not in hidden]
+        is_hidden = "upstream_model" in hidden
         return ["alias" if name == "served" and is_hidden else name for name in names]
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        return self._shown(request, super().get_fields(request, obj), obj)
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return [name for _title, names in self.groups for name in names]
 
-    def _shown(self, request: HttpRequest, names: Any, row: Any) -> list[Any]:
-        hidden = self._hidden(request, row)
-        return [name for name in names if name not in hidden]
-
-    def _hidden(self, request: HttpRequest, row: Any) -> frozenset[str]:
+    def hidden(self, request: HttpRequest, row: Any) -> frozenset[str]:
         assert self.resource is not None
         return self.resource.hidden(access(request), row or self.model())
 
@@ -129,7 +127,7 @@ class UsageAdmin(BrowsingAdmin):
 
 
 @admin.register(UsageRow)
-class UsageRowAdmin(UsageAdmin):
+class UsageRowAdmin(ToldCall, UsageAdmin):
     resource = USAGE_ROWS
     when_empty = _("A call stands here seconds after it ended. Make a first one with an API key.")
     list_display = (
@@ -154,15 +152,21 @@ class UsageRowAdmin(UsageAdmin):
     sortable_by = ("opened_at",)
     search_fields = ("id",)  # see get_search_results
     search_help_text = _("The id of a request, req_…, finds its calls.")
-    readonly_fields = ("request_id", "whole_request", "units_shown")
-    fields = (
-        "request_id",
-        "whole_request",
-        *(
-            "units_shown" if field.name == "units" else field.name
-            for field in UsageRow._meta.concrete_fields
+    groups: ClassVar[tuple[Group, ...]] = (
+        (None, ("request_id", "whole_request", "tenant", "key", "end_user_told", "tags_told")),
+        (
+            _("Answer"),
+            ("asked_for", "endpoint", "answered_by", "tier", "attempt", "outcome", "guardrails", "cache"),
         ),
-    )
+        (_("Time"), ("opened_at", "first_token", "duration", "own_work", "recorded_at", "read_from")),
+        (
+            _("Charge"),
+            ("rated_quantities", "units_shown", "counted_by", "charge_told", "held", "unfunded",
+             "list_price", "cost_told"),
+        ),
+        (_("Correction"), ("corrected", "why", "by")),
+    )  # fmt: skip
+    always = frozenset({"whole_request", "tenant", "opened_at", "recorded_at"})
 
     @admin.display(description=_("Status"))
     def status_shown(self, row: UsageRow) -> SafeString:
@@ -223,7 +227,7 @@ class UsageRowAdmin(UsageAdmin):
         return queryset.filter(pk__gte=first, pk__lte=last), False
 
 
-class SumAdmin(UsageAdmin):
+class SumAdmin(ToldSum, UsageAdmin):
     when_empty = _(
         "Calls are summed up some seconds after they ended. Make a first one with an API key."
     )
@@ -240,20 +244,15 @@ class SumAdmin(UsageAdmin):
     list_filter = (AliasFilter, ("tenant", TenantRelatedFilter))
     ordering = ("-starts_at",)
     sortable_by = ("starts_at",)
-    fields = (
-        *UsageHour.SUBJECT,
-        "requests",
-        "calls",
-        "failed",
-        "estimated",
-        "unpriced",
-        *TOKEN_CLASSES,
-        "units_shown",
-        "cost_nano",
-        "charge_nano",
-        "unfunded_nano",
+    groups: ClassVar[tuple[Group, ...]] = (
+        (None, ("tenant", "starts_at", "key", "alias", "answered_by")),
+        (
+            _("Requests"),
+            ("requests_told", "calls_told", "failed_told", "estimated_told", "unpriced_told"),
+        ),
+        (_("Charge"), ("quantities", "units_shown", "charge_told", "unfunded", "cost_told")),
     )
-    readonly_fields = ("units_shown",)
+    always = frozenset({"tenant", "starts_at", "alias"})
 
     @admin.display(description=_("Requests"))
     def requests_shown(self, row: Any) -> SafeString:

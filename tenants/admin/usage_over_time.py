@@ -148,7 +148,8 @@ class UsagePage(ConsolePage):
             return {**context, "notes": [*shown.problems, *error.messages]}
         is_of_users = usage_series.reads_end_user_sums(asked)
         sums_from = known.end_users_from if is_of_users else known.sums_from
-        return {**context, "sums_from": sums_from, **_shown(scope, series)}
+        told = {"sums_from": sums_from, "is_all_in_csv": not is_of_users}
+        return {**context, **told, **_shown(scope, series)}
 
 
 _OF_SPAN = ("period", "from", "to")

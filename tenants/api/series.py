@@ -74,8 +74,8 @@ class UsageSeriesSerializer(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
     rest = UsedSerializer(
         allow_null=True,
-        help_text="By end user, over more than 31 days: what those used who were not among the "
-        "1,000 of an hour or day that used most. Else null.",
+        help_text="By end user, over more than two days: what those used who were not among the "
+        "1,000 of an hour or day that used most. Null if there are none.",
     )
     buckets = serializers.ListField(child=serializers.DateTimeField())
     series = SeriesLineSerializer(many=True)

@@ -16,6 +16,7 @@ from typing import Any
 from django.apps import apps
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils.formats import number_format
 from django.utils.translation import ngettext
 
 from gateway_project.lib import clock, ids
@@ -165,6 +166,7 @@ def in_words(label: str, count: int) -> str:
             "%(count)s entries of the console's history",
             count,
         )
-        return text % {"count": count}
+        return text % {"count": number_format(count, force_grouping=True)}
     names = apps.get_model(label)._meta
-    return f"{count} {names.verbose_name if count == 1 else names.verbose_name_plural}"
+    shown = number_format(count, force_grouping=True)
+    return f"{shown} {names.verbose_name if count == 1 else names.verbose_name_plural}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -50,24 +50,35 @@ class Partition:
         return self.first is not None
 
 
+# Bounds are read as of now and not as of this statement: one dropped meanwhile has none.
+BOUNDS_SQL = (
+    "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i "  # noqa: S608
+    f"JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '{TABLE}'::regclass"
+)
+OF_DEFAULT_SQL = f'SELECT 1 FROM "{DEFAULT}" LIMIT 1'  # noqa: S608
+
+
 def in_order() -> list[Partition]:
     """Return the partitions by time, the default one first; empty if the table has none."""
     if connection.vendor != "postgresql":
         return []
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i "
-            "JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
-            [TABLE],
-        )
-        # Bounds are read as of now and not as of this statement: one dropped meanwhile has none.
-        found = [_partition(name, bounds) for name, bounds in cursor if bounds is not None]
+        cursor.execute(BOUNDS_SQL)
+        return ordered(cursor.fetchall())
+
+
+def ordered(bounds: Iterable[tuple[str | None, ...]]) -> list[Partition]:
+    """Return what BOUNDS_SQL found, by time."""
+    found = [_partition(name, text) for name, text in bounds if name and text]
     return sorted(found, key=lambda one: (one.end is not None, one.end))
 
 
-def missing_months(now: datetime, ahead: int = MONTHS_AHEAD) -> list[datetime]:
+def missing_months(
+    now: datetime, ahead: int = MONTHS_AHEAD, among: Sequence[Partition] | None = None
+) -> list[datetime]:
     """Return the beginnings of months without a partition, up to so many months after this one."""
-    ends = [one.end for one in in_order() if one.end is not None]
+    existing = in_order() if among is None else among
+    ends = [one.end for one in existing if one.end is not None]
     if not ends:
         return []
     last, _ = month_of(now, "UTC")
@@ -122,10 +133,6 @@ def _move_from_default(name: str, first: UUID, end: UUID) -> None:
         cursor.execute(f'ALTER TABLE "{DEFAULT}" DISABLE TRIGGER USER')
         cursor.execute(f'DELETE FROM "{DEFAULT}" {span}')  # noqa: S608
         cursor.execute(f'ALTER TABLE "{DEFAULT}" ENABLE TRIGGER USER')
-
-
-def is_default_empty() -> bool:
-    return _count(DEFAULT, 1) == 0
 
 
 def drop_before(horizon: datetime, least_rows: int) -> str | None:

@@ -47,11 +47,11 @@ def freshness(now: datetime) -> Freshness:
     with connection.cursor() as cursor:
         cursor.execute(query)
         watermark, reached, unsummed, before, of_users = cursor.fetchone()
-    as_of = min(now, _instant(watermark) or now)
-    return Freshness(as_of, _instant(reached), unsummed, _instant(before), _instant(of_users))
+    as_of = min(now, instant(watermark) or now)
+    return Freshness(as_of, instant(reached), unsummed, instant(before), instant(of_users))
 
 
-def _instant(value: str | datetime | None) -> datetime | None:
+def instant(value: str | datetime | None) -> datetime | None:
     """Return what the database gave; SQLite has texts, in UTC."""
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)

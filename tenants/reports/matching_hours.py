@@ -12,17 +12,20 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from tenants.billing.instants import floor_day, floor_hour
 from tenants.models import (
     DirtyHour,
+    EndUserDay,
+    EndUserHour,
     ModelDay,
     ModelHour,
     UsageDay,
     UsageHour,
     UsageRow,
 )
+from tenants.reports.freshness import freshness
 from tenants.reports.request_filter import RequestFilter, TimeSpan
 
 HOUR = timedelta(hours=1)
@@ -42,33 +45,67 @@ def chunks(
     whole = _rest(TimeSpan(asked.start, asked.end), place, is_up=is_up)
     if whole.start >= whole.end:
         return
-    if asked.is_scan:
-        yield from _weeks(whole, is_up=is_up)
-        return
-    if asked.has_index:
+    if not asked.is_scan and asked.has_index:
         yield [whole]
         return
-    unsummed = _unsummed(asked, whole)
-    sums = sums_for(asked)
+    unsummed, sums = _index_for(asked, whole)
+    if sums is None:
+        yield from _weeks(whole, is_up=is_up)
+        return
     if whole.end - whole.start <= MANY_HOURS:
         days: Iterable[list[TimeSpan]] = [[whole]]
     else:
         within = {"starts_at__gte": floor_day(whole.start), "starts_at__lt": whole.end}
-        counted = _counted(asked, sums.days.filter(**within), DAY)
+        counted = _counted(sums.days.filter(**within), sums.figure, DAY)
         days = _portions(counted, unsummed, whole, DAY, enough, is_up=is_up)
     for some in days:
         hours = sums.hours.filter(starts_at__in=_hours_of(some))
-        counted = _counted(asked, hours, HOUR)
+        counted = _counted(hours, sums.figure, HOUR)
         behind = {hour for hour in unsummed if any(_touches(span, hour) for span in some)}
         yield from _portions(counted, behind, whole, HOUR, enough, is_up=is_up)
 
 
 @dataclass(frozen=True, slots=True)
 class SumTables:
-    """The sums to ask, by hour and by day."""
+    """The sums to ask, by hour and by day, and which figure of theirs counts the calls."""
 
     hours: QuerySet[Any]
     days: QuerySet[Any]
+    figure: str = "calls"
+
+
+def _index_for(asked: RequestFilter, whole: TimeSpan) -> tuple[set[datetime], SumTables | None]:
+    """Return the hours that sums do not know, and the sums of what the filter names; None where none do."""
+    if asked.end_user:
+        return _end_user_index(asked, whole)
+    if asked.is_scan:
+        return set(), None
+    unsummed = _unsummed(asked, whole)
+    sums = sums_for(asked)
+    figure = "estimated" if asked.source in ESTIMATED else "calls"
+    figure = "hits" if asked.is_of_hits else figure
+    return unsummed, SumTables(of_sums(asked, sums.hours), of_sums(asked, sums.days), figure)
+
+
+def _end_user_index(
+    asked: RequestFilter, whole: TimeSpan
+) -> tuple[set[datetime], SumTables | None]:
+    """Return the same of an end user, who may be among those of a sum who are not told apart. Sums are gone
+    by whole days, rows are not.
+    """
+    known = freshness(whole.end)
+    if known.end_users_from is not None:
+        return set(), None
+    unsummed = _unsummed(asked, whole)
+    if known.kept_from is not None:
+        cut = floor_hour(known.kept_from)
+        rest = (floor_day(cut) + DAY - cut) // HOUR
+        unsummed |= {cut + number * HOUR for number in range(rest)}
+    matching = Q(end_user=asked.end_user) | Q(end_user=None)
+    if asked.tenants is not None:
+        matching &= Q(tenant_id__in=asked.tenants)
+    hours, days = (model.objects.order_by().filter(matching) for model in (EndUserHour, EndUserDay))
+    return unsummed, SumTables(hours, days)
 
 
 def _weeks(whole: TimeSpan, *, is_up: bool) -> Iterator[list[TimeSpan]]:
@@ -115,11 +152,9 @@ def _rest(span: TimeSpan, place: datetime | None, *, is_up: bool) -> TimeSpan:
     return TimeSpan(span.start, min(span.end, place + timedelta(microseconds=1)))
 
 
-def _counted(asked: RequestFilter, sums: QuerySet[Any], step: timedelta) -> dict[datetime, int]:
+def _counted(sums: QuerySet[Any], figure: str, step: timedelta) -> dict[datetime, int]:
     """Return how many calls the hours or days of these sums hold that match, by their beginning."""
-    figure = "estimated" if asked.source in ESTIMATED else "calls"
-    figure = "hits" if asked.is_of_hits else figure
-    found = of_sums(asked, sums.order_by()).values_list("starts_at").annotate(n=Sum(figure))
+    found = sums.order_by().values_list("starts_at").annotate(n=Sum(figure))
     return {floor(at, step): count for at, count in found}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from tenants.models import ExternalIdentity, Membership
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+
+from tenants.models import ExternalIdentity, Membership, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +20,25 @@ class KeptOwner:
     since: datetime
 
 
+FIELDS = ("member_of", "slug", "user__username", "kept_as_owner_at")
+
+
 def kept_owners() -> list[KeptOwner]:
     """Return those who are still their tenant's only owner; an operator has to find another."""
-    rows = ExternalIdentity.objects.filter(kept_as_owner_at__isnull=False, member_of__isnull=False)
-    found = []
-    for identity in rows.select_related("user").order_by("kept_as_owner_at"):
-        owners = Membership.objects.filter(tenant=identity.member_of, role="owner")
-        living = list(owners.filter(user__is_active=True).select_related("tenant")[:2])
-        if [each.user_id for each in living] == [identity.user_id]:
-            assert identity.kept_as_owner_at is not None
-            found.append(
-                KeptOwner(
-                    living[0].tenant_id,
-                    living[0].tenant.slug,
-                    identity.user.get_username(),
-                    identity.kept_as_owner_at,
-                )
-            )
-    return found
+    return [KeptOwner(*row) for row in kept().values_list(*FIELDS)]
+
+
+def kept() -> QuerySet[ExternalIdentity]:
+    """Ask for them; the FIELDS of a row make a KeptOwner."""
+    owners = Membership.objects.filter(
+        tenant=OuterRef("member_of"), role="owner", user__is_active=True
+    )
+    return (
+        ExternalIdentity.objects.filter(
+            Exists(owners.filter(user=OuterRef("user"))),
+            ~Exists(owners.exclude(user=OuterRef("user"))),
+            kept_as_owner_at__isnull=False,
+        )
+        .annotate(slug=Subquery(Tenant.objects.filter(pk=OuterRef("member_of")).values("slug")))
+        .order_by("kept_as_owner_at")
+    )

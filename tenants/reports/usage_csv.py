@@ -35,7 +35,7 @@ class _Echo:
 
 def pieces(who: Access, asked: SeriesQuestion, known: Freshness) -> Iterator[str]:
     """Return the file in pieces. Raise ValidationError or PermissionDenied before the first."""
-    query, _ = usage_series.series_query(who, asked, known)  # the page's own buckets
+    query, _ = usage_series.series_query(who, asked, known, is_whole=True)
     return _pieces(query, with_cost=usage_series.shows_cost(who, asked.tenant_id))
 
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from tenants.access.access import Access
 from tenants.access.rights import Area
 from tenants.managed.resource import resource_of
-from tenants.models import ApiKey, Tenant, UsageRow
+from tenants.models import ApiKey, EndUserDay, Tenant, UsageRow
 from tenants.reports import buckets, sums_query
 from tenants.reports.buckets import TimeBuckets
 from tenants.reports.figures import NOTHING, Used
@@ -27,9 +27,11 @@ GROUPINGS = ("alias", "key", "model", "provider", "tenant", "end_user")
 FILTERS = ("key", "alias", "model", "provider", "end_user")
 MAX_DAYS = 400
 FIRST_YEAR, LAST_YEAR = 2000, 2200  # what every database and time zone can count with
-# By end user the ledger's rows are grouped, which are many: of one tenant, for so many days. By end user
-# alone longer spans are added up from sums, which tell only those apart who used most.
+# End users of other groups, or with other filters, are known to the ledger's rows alone, which are many: of
+# one tenant, for so many days. By end user alone there are sums, which tell only those apart who used most;
+# what is asked of less time than this is read from rows nevertheless, which have every call at once.
 MAX_DAYS_OF_ROWS = 31
+LEAST_OF_SUMS = timedelta(days=2, hours=2)
 LONGEST_OF_ALL = 31
 HOUR = timedelta(hours=1)
 
@@ -83,12 +85,19 @@ def usage_series(who: Access, asked: SeriesQuestion, known: Freshness) -> UsageS
 
 
 def series_query(
-    who: Access, asked: SeriesQuestion, known: Freshness
+    who: Access, asked: SeriesQuestion, known: Freshness, *, is_whole: bool = False
 ) -> tuple[SumQuery, TimeBuckets]:
-    """Return what is to be added up, and the buckets. Raise as `usage_series` does."""
+    """Return what is to be added up, and the buckets. `is_whole`: all end users are to be told apart, as far
+    as rows may be asked. Raise as `usage_series` does."""
     tenants = visible_tenants(who, asked.tenant_id)
     check(who, asked)
     divided = buckets.divide(asked.start, asked.end, _zone(asked))
+    sums_end_users = reads_end_user_sums(asked)
+    if not sums_end_users and _has_end_user_sums(asked, known):
+        has_everybody = _are_told_apart(asked, divided)
+        sums_end_users = has_everybody or not is_whole
+        if sums_end_users and not has_everybody:
+            divided = buckets.divide(asked.start, asked.end, "UTC")
     filters = {name: asked.filters[name] for name in FILTERS if name in asked.filters}
     query = SumQuery(
         divided.spans,
@@ -96,15 +105,33 @@ def series_query(
         asked.by,
         filters,
         kept_from=known.kept_from,
-        sums_end_users=reads_end_user_sums(asked),
+        sums_end_users=sums_end_users,
     )
     return query, divided
 
 
 def reads_end_user_sums(asked: SeriesQuestion) -> bool:
-    """Tell whether this is added up from the sums by end user, not from rows."""
+    """Tell whether this is more than may be asked of rows, so that only the sums by end user know it."""
     is_long = asked.end - asked.start > timedelta(days=MAX_DAYS_OF_ROWS)
     return is_long and {asked.by, *asked.filters} == {"end_user"}
+
+
+def _has_end_user_sums(asked: SeriesQuestion, known: Freshness) -> bool:
+    """Tell whether sums can stand for the rows."""
+    is_known = known.end_users_from is None or known.end_users_from <= asked.start
+    is_short = asked.end - asked.start <= LEAST_OF_SUMS
+    return is_known and not is_short and {asked.by, *asked.filters} == {"end_user"}
+
+
+def _are_told_apart(asked: SeriesQuestion, divided: TimeBuckets) -> bool:
+    """Tell whether the sums of these days have everybody, so that they are what rows add up to, and hours may
+    be taken away from days. A day has a sum of the others if one of its hours has."""
+    days = EndUserDay.objects.filter(
+        tenant=asked.tenant_id,
+        starts_at__gte=divided.start - buckets.DAY,
+        starts_at__lt=divided.end + buckets.DAY,
+    )
+    return not days.filter(end_user=None).exists()
 
 
 def _zone(asked: SeriesQuestion) -> str:

@@ -27,6 +27,7 @@ from tenants.models import (
     UsageHour,
     UsageRow,
 )
+from tenants.token_classes import TOKEN_CLASSES
 from tests.console import world as worlds
 from tests.console.pages import act, action_address, assert_clean, do, queries_of, text, url
 from tests.console.world import World
@@ -61,9 +62,9 @@ def test_what_calls_cost_the_operator_is_shown_to_operators_only(
     for model in (UsageRow, UsageDay):
         assert "Cost, USD" in text(operator.get(url(model, "changelist")))
         assert "Cost, USD" not in text(billing.get(url(model, "changelist")))
-    assert "Cost, nano-dollars" in text(operator.get(url(world.ours.usage, "change")))
+    assert ">Cost" in text(operator.get(url(world.ours.usage, "change")))
     assert "usage_anomaly__exact=1" in text(operator.get(url(UsageRow, "changelist")))
-    assert "Cost, nano-dollars" not in text(billing.get(url(world.ours.usage, "change")))
+    assert "Cost" not in text(billing.get(url(world.ours.usage, "change")))
 
 
 def test_sums_lead_to_their_key_by_its_name(world: World, billing: Client):
@@ -99,6 +100,9 @@ def test_a_row_tells_what_all_calls_of_its_request_come_to(world: World, billing
     shown = text(billing.get(url(row, "change")))
     assert request_id in shown
     assert "2 calls, 60 tokens in, 30 out, 0.000030000 USD charged" in shown
+    assert "20 input: " in shown
+    names = [name.replace("_", " ").capitalize() for name in (*TOKEN_CLASSES, "usage_anomaly")]
+    assert [name for name in (*names, "nano") if name in shown] == []  # words, not columns
 
 
 @pytest.mark.persistence

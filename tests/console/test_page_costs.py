@@ -48,8 +48,6 @@ def filled() -> World:
 def exceptions(world: World) -> dict[str, int]:
     """Return the pages that may ask more, and how much, each for a reason."""
     return {
-        # Doctor's findings: it looks at everything there is.
-        reverse("admin:system"): 31,
         # It writes that somebody read it (3), and finds its request by what both know (5).
         url(world.ours.response, "change"): 16,
     }

@@ -14,6 +14,7 @@ from gateway_project.lib import clock
 from tenants.ledger import set_aside
 from tenants.models import Heartbeat
 from tests.api.callers import of_member, of_operator
+from tests.console.test_page_costs import MOST_BYTES, MOST_QUERIES, asked
 from tests.console.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.persistence]
@@ -36,6 +37,11 @@ def test_the_page_names_what_is_broken_first_and_which_processes_live(operator: 
     ]
     levels = [finding.level for finding in page.context["report"].findings]
     assert levels == sorted(levels, key=["broken", "hint", "ok"].index)
+
+
+def test_the_page_asks_no_more_than_others(operator: Client):
+    status, queries, size = asked(operator, reverse("admin:system"))
+    assert (status, queries <= MOST_QUERIES, size <= MOST_BYTES) == (200, True, True), queries
 
 
 def test_records_that_were_set_aside_are_told(operator: Client, settings: Settings, tmp_path: Path):

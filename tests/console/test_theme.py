@@ -30,6 +30,10 @@ REPLACED = {
     "admin/change_form.html": "e9824d4d8a447d9741a1fe4a83180042ac11383bd51678e2b5e40460fa42d86a",
     "admin/change_form_object_tools.html": "3238ce11ac58a883b006cd6ac68b30aa534bdce64dcff05fc1c08a5828206d31",
     "admin/change_list_results.html": "1a2a072727ae72f9f6306a7f27c0df2dd73ea42408353a0eae462db377d83d76",
+    "admin/delete_confirmation.html": "d2f1e1adb500396f025df904076d09a00f6a579c516f26f9c467358e959cacde",
+    "admin/delete_selected_confirmation.html": (
+        "a984df47ec4909b34cb49a904fb5260fc0222c729bd1da552de9e57b133a1904"
+    ),
     "admin/index.html": "9fdb849b7da18ccde0e5dda1923465830718700726570ea70554bffe1f012115",
     "admin/submit_line.html": "7a195a7b8beeda119f5cd1364303442bb18f964bb7a086ade6e4ab9bc13e8c18",
     "unfold/helpers/add_link.html": "36cc86e42047e0124a74dbfc07758c364edab0e83eeed1dc56e6fe2e9a99f2e9",

@@ -346,7 +346,7 @@ def test_the_fee_of_a_tenants_own_provider_does_not_depend_on_names_it_chose(
     assert [charge(acme, name) for name in ("shared", "mine", "own/m-1", "own@m-1")] == [7] * 4
     publish(Subject.charge("*", acme.tenant), 4)
     assert charge(acme, "mine") == 4
-    named = {(version.model, version.tenant) for version in price_setting.find_uncharged()}
+    named = {(version.model, version.tenant) for version in price_setting.uncharged()}
     assert named == {
         (name, who) for name in ("shared", "mine", "own/m-1") for who in (None, acme.tenant)
     }

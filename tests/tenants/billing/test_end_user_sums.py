@@ -48,6 +48,16 @@ def ask(tenant: Tenant, days: int = 90, **filters: str) -> UsageSeries:
     return usage_series(OPERATOR, asked, freshness(end))
 
 
+def file(tenant: Tenant, days: int) -> list[tuple[str, str, int]]:
+    end = AT + DAY
+    asked = SeriesQuestion(tenant.pk, end - days * DAY, end, "end_user", tenant.time_zone)
+    text = "".join(usage_csv.pieces(OPERATOR, asked, freshness(end)))
+    return [
+        (line["end_user"], line["name"], int(line["charge_nano"]))
+        for line in csv.DictReader(text.splitlines())
+    ]
+
+
 def charges(found: UsageSeries) -> dict[str | None, int]:
     return {group.key: group.used.charge_nano for group in found.groups}
 
@@ -64,10 +74,13 @@ def test_ninety_days_by_end_user_are_what_the_rows_add_up_to(tenant: Tenant):
     assert (found.total.charge_nano, found.total.requests, found.rest) == (220, 12, None)
     assert found.buckets.zone == "UTC"
     assert charges(ask(tenant, end_user="bob")) == {"bob": 80}
-    # Fewer days are read from rows, in the tenant's own.
+    # As everybody is told apart, shorter spans have their days in the tenant's zone.
     assert charges(ask(tenant, 30)) == {"ann": 60, "bob": 40, "": 10}
     assert ask(tenant, 30).buckets.zone == "Asia/Kolkata"
     assert selfcheck.examine() == []
+    EndUserDay.objects.update(charge_nano=7)
+    assert charges(ask(tenant, 30)) == {"ann": 14, "bob": 14, "": 14}  # no row was asked
+    assert charges(ask(tenant, 2)) == {"ann": 30, "bob": 20, "": 5}
 
 
 def test_those_who_used_least_of_an_hour_or_day_are_one_sum_together(
@@ -95,15 +108,16 @@ def test_those_who_used_least_of_an_hour_or_day_are_one_sum_together(
     )
     assert selfcheck.examine() == []
 
-    end = AT + DAY
-    asked = SeriesQuestion(tenant.pk, end - 90 * DAY, end, "end_user")
-    text = "".join(usage_csv.pieces(OPERATOR, asked, freshness(end)))
-    lines = [
-        (line["end_user"], line["name"], int(line["charge_nano"]))
-        for line in csv.DictReader(text.splitlines())
-    ]
+    lines = file(tenant, 90)
     assert ("", "others", found.rest.charge_nano) in lines
     assert sum(nano for _, _, nano in lines) == total
+    # A month is shown so, too; its file has everybody, from rows.
+    month = ask(tenant, 30)
+    assert (month.rest, month.buckets.zone) == (found.rest, "UTC")
+    assert {who: nano for who, _, nano in file(tenant, 30)} == {
+        "": 1, **dict.fromkeys("abcdef", 110),
+    }  # fmt: skip
+    assert ask(tenant, 2).rest is None
 
 
 def test_rows_from_before_are_summed_by_the_job_as_far_back_as_there_are_rows(tenant: Tenant):

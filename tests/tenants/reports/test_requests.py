@@ -15,10 +15,20 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tenants.access.access import OPERATOR, Access, access_as
-from tenants.billing import rollups
+from tenants.billing import end_user_sums, rollups
 from tenants.keys import keys
 from tenants.ledger import row_ids
-from tenants.models import DirtyHour, ModelDay, ModelHour, SumsBackfill, Tenant, UsageRow
+from tenants.models import (
+    DirtyHour,
+    EndUserDay,
+    EndUserHour,
+    ModelDay,
+    ModelHour,
+    RetentionHorizon,
+    SumsBackfill,
+    Tenant,
+    UsageRow,
+)
 from tenants.reports import request_volume, requests
 from tenants.reports.logged_request import LoggedRequest
 from tenants.reports.request_detail import find_request
@@ -384,19 +394,40 @@ def test_what_no_index_knows_is_looked_for_a_few_weeks_a_page(acme: Tenant) -> N
         call(acme, at - HOUR, end_user="other")
     span = RequestFilter(NOW - timedelta(days=150), NOW, frozenset({acme.pk}))
     expected = [NOW - timedelta(days=day, hours=1) for day in days]
-    for asked in (
-        replace(span, end_user="rare"),
-        replace(span, code="idempotency_key_lost"),
-    ):
-        pages = [_read_little(asked)]
-        while (place := pages[-1].older) is not None:
-            pages.append(_read_little(asked, before=place))
-        assert [row.at for page in pages for row in page.rows] == expected
-        back = [_read_little(asked, after=LogPlace(asked.start, 0))]
-        while (place := back[-1].newer) is not None:
-            back.append(_read_little(asked, after=place))
-        assert [row.at for page in reversed(back) for row in page.rows] == expected
-        assert min(len(pages), len(back)) > 1
+    asked = replace(span, code="idempotency_key_lost")
+    pages = [_read_little(asked)]
+    while (place := pages[-1].older) is not None:
+        pages.append(_read_little(asked, before=place))
+    assert [row.at for page in pages for row in page.rows] == expected
+    back = [_read_little(asked, after=LogPlace(asked.start, 0))]
+    while (place := back[-1].newer) is not None:
+        back.append(_read_little(asked, after=place))
+    assert [row.at for page in reversed(back) for row in page.rows] == expected
+    assert min(len(pages), len(back)) > 1
+
+
+def test_end_users_are_looked_for_where_sums_have_them_or_people_not_told_apart(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(end_user_sums, "TOLD_APART", 1)
+    times = [NOW - HOUR - timedelta(days=day) for day in (0, 1, 50, 51, 120)]
+    for at in times:
+        call(acme, at, end_user="rare")
+    for _ in range(2):  # the second of whom leads, so that “rare” is not told apart that day
+        call(acme, times[1], end_user="other")
+    asked = replace(ALL, start=NOW - timedelta(days=150), end_user="rare")
+    assert [row.at for row in requests.read_page(OPERATOR, asked).rows] == times
+    while rollups.recompute_dirty():
+        pass
+    assert [row.at for row in requests.read_page(OPERATOR, asked).rows] == times
+    # Rows outlive the sums of the day in which the horizon lies.
+    RetentionHorizon.objects.create(table="usage", before=times[3])
+    for model in (EndUserHour, EndUserDay):
+        model.objects.filter(starts_at__lt=times[3]).delete()
+    assert [row.at for row in requests.read_page(OPERATOR, asked).rows] == times[:4]
+    with CaptureQueriesContext(connection) as queries:
+        assert requests.read_page(OPERATOR, replace(asked, end_user="nobody")).rows == ()
+    assert len(queries) < 12
 
 
 def _read_little(asked: RequestFilter, **place: LogPlace) -> requests.LogPage:
