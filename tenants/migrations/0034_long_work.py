@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0032_names_of_sums'),
+        ('tenants', '0033_limits_of_units'),
     ]
 
     operations = [
