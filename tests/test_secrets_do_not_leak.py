@@ -45,7 +45,7 @@ OTHERS = [
     for fault in FAULTS.values()
     if not fault.has_own_port and "silence" not in fault.name and fault.name not in NAMED | ENDLESS
 ]
-FAULTS_TO_PLAY = [*sorted(NAMED), *sampled(OTHERS, default=10, ci=24)]
+FAULTS_TO_PLAY = [*sorted(NAMED), *sampled(OTHERS, default=4, ci=24)]
 # What the management API shows of what it has made, and where.
 SHOWN_ONCE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("keys", {"name": "made"}, "secret"),

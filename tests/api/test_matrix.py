@@ -464,7 +464,7 @@ def test_every_route_answers_by_the_table_and_tells_nothing_of_others(name: str,
     case, known, secrets = caller(name, world), rows_of(world), planted(world)
     User.objects.create_user("newcomer")
     new, wrong = new_rows(world), []
-    for route, whose, row in sampled(list(places(known)), default=50, ci=100):
+    for route, whose, row in sampled(list(places(known)), default=25, ci=100):
         for method in METHODS:
             body = body_for(case, route, method, new, world)
             with undone():

@@ -64,8 +64,8 @@ def addresses(world: World, role: str) -> list[str]:
     """Return every page of the console, or a sample of them, as the tier wants it: an owner, who may do most,
     is shown more of them."""
     index, export, *others = all_addresses(world)
-    pages = sampled(others, default=35, ci=120 if role == "owner" else 50)
-    return [index, export, *pages, *sampled(list(questions(world)), default=15, ci=50)]
+    pages = sampled(others, default=20, ci=120 if role == "owner" else 50)
+    return [index, export, *pages, *sampled(list(questions(world)), default=10, ci=50)]
 
 
 def some_addresses(world: World) -> list[str]:
