@@ -41,6 +41,8 @@ class Periodic:
         self._loop: asyncio.Task[None] | None = None
         self._runs: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._next_look: dict[str, float] = {}
+        # Names of jobs to ask about since the last change: it may have come before it was their time.
+        self._unasked: set[str] = set()
         self._is_stopping = False
         self._changes = Changes(most_seconds=QUIET_LOOK_SECONDS)
         self._writes = Writes(most_seconds=QUIET_LOOK_SECONDS)
@@ -68,16 +70,28 @@ class Periodic:
         while True:
             if self._changes.are_possible:
                 stamp = self._changes.stamp()
-                await _carefully(self._look())
+                await _carefully(self._look(is_changed=True))
                 self._changes.seen(stamp)
+            elif self._unasked:
+                await _carefully(self._look(is_changed=False))
             await asyncio.sleep(aio.seconds_to_tick(LOOK_SECONDS))
 
-    async def _look(self) -> None:
+    async def _look(self, *, is_changed: bool) -> None:
         """Start the jobs that are due, having asked for all of them at once."""
         now = clock.monotonic()
-        if asked := [job for job in JOBS if self._may_start(job, now)]:
-            for job in await in_database_thread(_find_due, asked, self._writes):
-                await self._start_in_turn(job, now)
+        if is_changed and await in_database_thread(self._writes.are_possible):
+            self._unasked = {job.name for job in JOBS}
+        asked = [job for job in JOBS if job.name in self._unasked and self._may_start(job, now)]
+        if not asked:
+            return
+        try:
+            due = await in_database_thread(_find_due, asked)
+        except BaseException:
+            self._writes.forget()
+            raise
+        self._unasked -= {job.name for job in asked} - {job.name for job in due}
+        for job in due:
+            await self._start_in_turn(job, now)
 
     def _may_start(self, job: Job, now: float) -> bool:
         """Tell whether it is time to ask, and the job does not run as often as it may already."""
@@ -88,6 +102,7 @@ class Periodic:
         """Start a job that is due, if it is this process's turn."""
         self._next_look[job.name] = now + min(job.every.total_seconds(), MOST_LOOK_SECONDS)
         if job.at_once > 1 or await in_database_thread(take_turn, job.name, job.every):
+            self._unasked.discard(job.name)
             task = aio.hold(_carefully(self._do(job)), job.name)
             self._runs[job.name].add(task)
             task.add_done_callback(self._runs[job.name].discard)
@@ -107,15 +122,9 @@ class Periodic:
             await in_database_thread(put_off, job, busy)
 
 
-def _find_due(jobs: list[Job], writes: Writes) -> list[Job]:
+def _find_due(jobs: list[Job]) -> list[Job]:
     """Return the jobs that have something to do. One that cannot tell does not hold up the others."""
-    if not writes.are_possible():
-        return []
-    try:
-        return [job for job in jobs if job.is_due is None or _is_due(job.name, job.is_due)]
-    except BaseException:
-        writes.forget()
-        raise
+    return [job for job in jobs if job.is_due is None or _is_due(job.name, job.is_due)]
 
 
 def _is_due(name: str, ask: Callable[[], bool]) -> bool:

@@ -11,6 +11,8 @@ import pytest
 from django.db import connection
 
 from gateway_project.lib import clock
+from gateway_project.lib.jobs import Job
+from responses_api import periodic as periodic_work
 from responses_api.models import PeriodicJob, StoredResponse, WebhookDelivery
 from responses_api.periodic import Periodic, take_turn
 from responses_api.webhooks import endpoints, events
@@ -77,6 +79,25 @@ def test_a_gateway_purges_by_itself(gateway: LiveGateway, acme: Customer):
 
     assert StoredResponse.objects.get() == living
     assert PeriodicJob.objects.get(name="purge").next_at > clock.now() + HOUR * 0.9
+
+
+def test_what_is_written_before_a_job_may_start_again_is_done_when_it_may(
+    gateway: LiveGateway, acme: Customer, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing else is written, and nobody looks by the clock alone."""
+    runs: list[int] = []
+
+    def work() -> Iterator[None]:
+        kept_rows.response(acme.tenant)  # a write that comes at once
+        runs.append(len(runs))
+        yield
+
+    job = Job("toy", timedelta(seconds=2), work, is_due=lambda: len(runs) < 2, at_once=2)
+    monkeypatch.setattr(periodic_work, "JOBS", (job,))
+    monkeypatch.setattr(periodic_work, "QUIET_LOOK_SECONDS", 10_000.0)
+    running = gateway.call(lambda: started("embedded"))
+    until(lambda: len(runs) == 2)
+    gateway.run(running.stop())
 
 
 def test_stopping_does_not_wait_for_a_receiver(
