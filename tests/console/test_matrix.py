@@ -383,13 +383,20 @@ def about_lists(who: Somebody, world: World) -> Iterator[Question]:
     log = granted("view" in who.rights["audit"])
     yield Question(reverse("admin:tenants_auditevent_export"), "list", log, log)
     # Those of tests/serving/test_console_socket.py are there, too, where it was imported.
+    told = granted("view" in who.rights["usage"])
     for topic in (each for each in live.topic_names() if not each.startswith("test-")):
-        told = granted("view" in who.rights["usage"])
-        yield Question(reverse("live_topic", args=(topic,)), "list", told, WRONG_METHOD)
+        # Some tell of one row, and nothing without its id.
+        answers = NOT_THERE if topic in OF_ONE_ROW else told
+        yield Question(reverse("live_topic", args=(topic,)), "list", answers, WRONG_METHOD)
+    for whose, side in (("ours", world.ours), ("theirs", world.theirs)):
+        is_seen = told == DONE and (whose == "ours" or who.is_of_platform)
+        followed = f"{reverse('live_topic', args=('task',))}?task={side.task.pk}"
+        yield Question(followed, whose, DONE if is_seen else NOT_THERE, WRONG_METHOD)
 
 
 # The crawl
 
+OF_ONE_ROW = frozenset({"task", "deletion"})
 EVERYBODY = (*worlds.ROLES, "auditor", "operator")
 
 
