@@ -173,7 +173,9 @@ def until_they_hold(query: Reader, nano: int) -> None:
 def test_what_killed_processes_held_is_free_again_and_what_they_spent_is_spent(
     variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
 ) -> None:
-    place = furnished(variables, provider, tenant=40 * DOLLAR, key=30 * DOLLAR)
+    # They spend fifty dollars a second, and what the first spend must leave enough for the second, however
+    # long a machine takes to start and to kill them.
+    place = furnished(variables, provider, tenant=400_000 * DOLLAR, key=300_000 * DOLLAR)
     with Watch(variables) as watch:
         for _ in range(2):
             processes = spenders(place, running)
