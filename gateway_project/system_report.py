@@ -19,9 +19,9 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 
-from gateway_project import doctor, doctor_facts
-from gateway_project.doctor import Finding
-from gateway_project.doctor_facts import Facts, ProcessSign, StoredTable
+from gateway_project import doctor
+from gateway_project.doctor.facts import Facts, ProcessSign, StoredTable
+from gateway_project.doctor.findings import Finding
 from gateway_project.lib import clock
 from tenants import heartbeats
 from tenants.access.access import Access
@@ -88,7 +88,7 @@ def report(who: Access) -> SystemReport:
     if not who.oversees_platform:
         raise PermissionDenied
     now = clock.now()
-    facts = doctor_facts.read(now)
+    facts = doctor.facts.read(now)
     return SystemReport(
         findings=sorted(doctor.examine(facts), key=lambda finding: _ORDER[finding.level]),
         processes=facts.processes,

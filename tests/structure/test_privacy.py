@@ -41,7 +41,7 @@ KNOWN: dict[str, set[str]] = {
     "tenants/budgets/test_alerts.py": {"_message"},
     "tenants/ledger/test_archive.py": {"_stop", "_tidy"},
     "tenants/ledger/test_lost_commits.py": {"_name"},
-    "tenants/ledger/test_partitions.py": {"_bound", "_check", "_newest", "_partitions"},
+    "tenants/ledger/test_partitions.py": {"_bound", "_check", "_newest"},
     "tenants/limits/test_shared.py": {"_LEASE", "_pool", "_tasks", "_waiting"},
 }
 

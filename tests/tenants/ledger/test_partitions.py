@@ -17,7 +17,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import IntegrityError, connection, transaction
 
-from gateway_project import doctor, doctor_facts
+from gateway_project import doctor
 from gateway_project.lib import clock
 from responses_api.jobs import BY_NAME
 from tenants import migrations, triggers
@@ -80,7 +80,7 @@ def names() -> list[str]:
 
 
 def finding() -> str:
-    (found,) = doctor._partitions(doctor_facts.read())
+    (found,) = doctor.database.check_partitions(doctor.facts.read())
     return found.level
 
 
