@@ -12,7 +12,7 @@ from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors
 from tenants import directory
 from tenants.access.access import OPERATOR, Access
 from tenants.managed import naming, typed
-from tenants.management.rows import flat, in_words, plain, told_in_lines
+from tenants.management.row_words import flat, in_words, plain, told_in_lines
 
 TOLD = {
     "cursor": "go on after a page: its next_cursor",

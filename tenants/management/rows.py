@@ -11,11 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import orjson
 from django.core.exceptions import ValidationError
 from django.core.management import get_commands
 from django.core.management.base import CommandParser
-from django.db.models import BooleanField, ForeignKey, Model
+from django.db.models import Model
 
 from gateway_project.lib import command_text
 from gateway_project.lib.commands import AnsweringCommand, CommandResult, errors_as, errors_of
@@ -24,9 +23,21 @@ from gateway_project.lib.secret import Secret
 from tenants import directory, managed
 from tenants.access import ownership
 from tenants.access.access import OPERATOR
-from tenants.api.shown import DEFAULT_LIMIT, ShownRows, filtered_field, note_secret
-from tenants.managed import naming, typed
+from tenants.api.shown import DEFAULT_LIMIT, ShownRows
+from tenants.managed import naming
+from tenants.management.row_filters import filter_value, option_of
 from tenants.management.row_options import RowOption, options_of, values_of
+from tenants.management.row_words import (
+    called,
+    in_lines,
+    in_one_line,
+    in_words,
+    indented,
+    owner_of,
+    plain,
+    shown_once,
+    told_of_row,
+)
 from tenants.models import Tenant
 
 MOST_ROWS = 1000
@@ -108,7 +119,7 @@ class ListRows(RowsCommand):
             parser.add_argument(
                 f"--{name.replace('_', '-')}",
                 dest=name,
-                **_of_filter(self.rows.resource.model, name, condition),
+                **option_of(self.rows.resource.model, name, condition),
             )
         parser.add_argument(
             "--limit",
@@ -143,7 +154,7 @@ class ListRows(RowsCommand):
         for name, condition in self.rows.filters.items():
             if (text := options[name]) is not None:
                 with errors_of(name):
-                    yield name, _filter_value(self.rows.resource.model, condition, text, tenant)
+                    yield name, filter_value(self.rows.resource.model, condition, text, tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +188,7 @@ class ShowRow(OneRowCommand):
         row = self.view.opened(OPERATOR, str(getattr(found, self.rows.resource.key)))
         told = self.tell(row)
         parts = {each.name: plain(each.tell(row)) for each in self.parts if options[each.name]}
-        texts = [in_lines(told), *(f"{name}:\n{_indented(part)}" for name, part in parts.items())]
+        texts = [in_lines(told), *(f"{name}:\n{indented(part)}" for name, part in parts.items())]
         return CommandResult({**told, **parts}, "\n".join(texts))
 
 
@@ -228,7 +239,7 @@ class AddRow(ValuesOfRow):
         with self.named_as_options():
             made = self.view.make(OPERATOR, self.view.completed(values))
         row = self.view.one(OPERATOR, str(getattr(made.row, self.rows.resource.key)))
-        once, text = ({}, "") if made.secret is None else _shown_once(row, made.secret)
+        once, text = ({}, "") if made.secret is None else shown_once(row, made.secret)
         return CommandResult(self.tell(row, once), f"Added {in_one_line(row)}. {text}".rstrip())
 
 
@@ -299,73 +310,9 @@ class ActOnRow(OneRowCommand):
         row = self.find(options)
         secret = self.act(row, options)
         row = self.again(row)
-        once, text = ({}, "") if secret is None else _shown_once(row, secret)
+        once, text = ({}, "") if secret is None else shown_once(row, secret)
         told = self.tell(row, once)
         return CommandResult(told, text or in_lines(told))
-
-
-def told_of_row(view: ShownRows, row: Model, once: Json | None = None) -> Json:
-    """Return a row as the API shows it, with the names of what it points at."""
-    shown = {**view.represented(row, OPERATOR), **(once or {})}
-    told: Json = plain({**shown, "names": naming.names_of_links([row], shown)[0]})
-    return told
-
-
-def called(rows: type[ShownRows]) -> str:
-    """Return what one of the rows is called, with its article."""
-    word = str(rows.resource.model._meta.verbose_name)
-    return f"{'an' if word[0] in 'aeioA' else 'a'} {word}"
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON can hold, as the API would send it."""
-    return orjson.loads(orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS))
-
-
-def in_words(told: Mapping[str, Any], *, in_full: bool = False) -> dict[str, str]:
-    """Return the fields of a row as people read them: names in place of ids, or (in full) beside them."""
-    names = told.get("names", {})
-    found = {}
-    for name, value in told.items():
-        if name == "names":
-            continue
-        text = command_text.cell(name, value)
-        if (known := names.get(name)) is not None:
-            beside = in_full or name in {"api_key", "key", "key_public_id"}
-            text = f"{known} ({text})" if beside else known
-        found[name] = text
-    return found
-
-
-def in_lines(told: Mapping[str, Any]) -> str:
-    """Return a row line by line, with names beside ids and lists of objects as tables."""
-    words = in_words(told, in_full=True)
-    return told_in_lines(
-        {name: told[name] if _is_deep(told[name]) else word for name, word in words.items()}
-    )
-
-
-def flat(row: Mapping[str, Any]) -> Json:
-    """Return the fields of a row, with those of objects within it beside them."""
-    found: Json = {}
-    for name, value in row.items():
-        found |= value if isinstance(value, dict) and name != "names" and value else {name: value}
-    return found
-
-
-def in_one_line(row: Model) -> str:
-    """Return what a row is and whose, as the end of a sentence."""
-    what = str(row._meta.verbose_name)
-    name = naming.name_of(row) or str(row)
-    owner = owner_of(row)
-    return f"the {what} {name!r}{'' if owner is None else f' of tenant {owner.slug!r}'}"
-
-
-def _shown_once(row: Model, secret: Secret) -> tuple[Json, str]:
-    """Return what is shown this once of a row: fields, and words."""
-    note_secret(row)
-    text = secret.reveal()
-    return {"secret": text}, f"Its secret, shown only once:\n  {text}"
 
 
 def _told_of(rows: type[ShownRows]) -> str:
@@ -388,77 +335,3 @@ def _owner_of_new(model: type[Model]) -> str:
     if len(path) > 1:
         return "where names are looked up first: a tenant's slug or name"
     return "only for this tenant; every tenant when not given"
-
-
-def owner_of(row: Model) -> Tenant | None:
-    """Return the tenant whose row it is; None for the platform's, and for a tenant itself."""
-    has_owner = not isinstance(row, Tenant) and ownership.paths(type(row))
-    owner = ownership.owner_id(row) if has_owner else None
-    return None if owner is None else Tenant.objects.get(pk=owner)
-
-
-def _of_filter(model: type[Model], name: str, condition: str) -> dict[str, Any]:
-    """Return how the parser is told of a filter."""
-    if name == "tenant":
-        return {"help": "only those of this tenant: its slug or name"}
-    field = filtered_field(model, condition)
-    if condition.endswith(("__gte", "__lt")):
-        which = "from then on" if condition.endswith("__gte") else "before then"
-        return {
-            "metavar": "INSTANT",
-            "help": f"{which}: an instant, a date (UTC), or so long ago: 24h",
-        }
-    if isinstance(field, BooleanField):
-        return {"choices": ("true", "false"), "help": "only those of which this holds"}
-    if field.choices:
-        return {"choices": [value for value, _ in field.flatchoices if value], "help": "only such"}
-    linked = _linked(model, condition)
-    what = name.replace("_", " ") if linked is None else str(linked._meta.verbose_name)
-    how = "" if linked is None else ", by name or id"
-    return {"metavar": name.upper(), "help": f"only those of this {what}{how}"}
-
-
-def _linked(model: type[Model], condition: str) -> type[Model] | None:
-    """Return the kind of row that a filter names; None if it compares a value of its own."""
-    field = model._meta.get_field(condition.split("__", maxsplit=1)[0])
-    return field.remote_field.model if isinstance(field, ForeignKey) else None
-
-
-def _filter_value(model: type[Model], condition: str, text: str, tenant: Tenant | None) -> str:
-    """Return what the API is asked for: ids in place of names, instants in place of spans."""
-    if condition.endswith(("__gte", "__lt")):
-        return str(typed.instant(text, is_past=True).isoformat())
-    if condition.rsplit("__", maxsplit=1)[-1] == "tenant":
-        return str(directory.tenant(text).pk)
-    linked = _linked(model, condition)
-    if linked is None:
-        return text
-    row = naming.find_link(OPERATOR, linked, text, tenant)
-    return str(getattr(row, condition.partition("__")[2] or "pk"))
-
-
-def _indented(part: Any) -> str:
-    if isinstance(part, dict) and isinstance(part.get("data"), list):
-        rows = [in_words(flat(row)) for row in part["data"]]
-        text = command_text.table(tuple(rows[0]), rows) if rows else "none"
-    else:
-        text = told_in_lines(in_words(part) if "names" in part else part)
-    return "\n".join(f"  {line}" for line in text.splitlines())
-
-
-def told_in_lines(told: Mapping[str, Any]) -> str:
-    """Return fields line by line; objects and lists of them below their names."""
-    lines = []
-    for name, value in told.items():
-        if not _is_deep(value):
-            lines.append(command_text.fields({name: command_text.cell(name, value)}))
-        else:
-            data = {"data": value} if isinstance(value, list) else value
-            lines.append(f"{name}:\n{_indented(data)}")
-    return "\n".join(lines)
-
-
-def _is_deep(value: Any) -> bool:
-    """Tell whether a value is an object with fields, or a list of such."""
-    is_list = isinstance(value, list) and all(isinstance(each, dict) for each in value)
-    return bool(value) and (is_list or isinstance(value, dict))

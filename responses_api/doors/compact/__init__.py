@@ -7,7 +7,7 @@ from responses_api.doors.compact import request
 from responses_api.doors.compact.encoder import CompactEncoder
 from responses_api.doors.compact.relay import CompactRelay
 from responses_api.doors.door import Door, Native, Stores
-from responses_api.doors.responses import canonical
+from responses_api.doors.responses import canonical, foreign_ids
 from responses_api.doors.responses import request as responses
 from responses_api.doors.responses.encoder import end_failed_stream
 from responses_api.doors.shapes import ModelCall
@@ -25,7 +25,7 @@ DOOR = Door(
     new_id=ids.response_id,
     decode=request.decode,
     refuse_empty=responses.refuse_empty,
-    refuse_foreign_ids=responses.refuse_foreign_ids,
+    refuse_foreign_ids=foreign_ids.refuse_foreign_ids,
     canonical=canonical.canonical,
     client_param=canonical.client_param,
     with_output_limit=responses.with_output_limit,

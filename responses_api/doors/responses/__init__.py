@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway_project.lib import ids
 from responses_api.doors.door import Door, Native, Stores
-from responses_api.doors.responses import canonical, request
+from responses_api.doors.responses import canonical, foreign_ids, request
 from responses_api.doors.responses.encoder import ResponsesEncoder, end_failed_stream
 from responses_api.doors.responses.parameters import PARAMETERS
 from responses_api.doors.responses.relay import ResponsesRelay
@@ -25,7 +25,7 @@ DOOR = Door(
     parameters=PARAMETERS,
     decode=request.decode,
     refuse_empty=request.refuse_empty,
-    refuse_foreign_ids=request.refuse_foreign_ids,
+    refuse_foreign_ids=foreign_ids.refuse_foreign_ids,
     canonical=canonical.canonical,
     client_param=canonical.client_param,
     with_output_limit=request.with_output_limit,

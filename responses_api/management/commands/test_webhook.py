@@ -10,7 +10,8 @@ from gateway_project.lib.commands import CommandResult
 from responses_api.api.hooks import DeliveryRows, EndpointRows
 from responses_api.models import WebhookDelivery
 from responses_api.webhooks import trying
-from tenants.management.rows import OneRowCommand, in_words, told_of_row
+from tenants.management.row_words import in_words, told_of_row
+from tenants.management.rows import OneRowCommand
 
 
 class Command(OneRowCommand):

@@ -14,7 +14,7 @@ from routing import price_setting
 from routing.api.prices import shown_preview
 from routing.management.price_options import add_price_options
 from routing.reports import repricing
-from tenants.management.rows import plain, told_in_lines
+from tenants.management.row_words import plain, told_in_lines
 
 
 class Command(AnsweringCommand):

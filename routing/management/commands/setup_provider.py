@@ -16,7 +16,7 @@ from routing.vendors import VENDORS
 from tenants import directory
 from tenants.access.access import OPERATOR
 from tenants.managed import typed
-from tenants.management.rows import plain, told_in_lines
+from tenants.management.row_words import plain, told_in_lines
 
 
 class Command(AnsweringCommand):

@@ -14,7 +14,7 @@ from tenants import directory
 from tenants.access.access import OPERATOR
 from tenants.api.long_work import told_task
 from tenants.billing import spans
-from tenants.management.rows import plain
+from tenants.management.row_words import plain
 from tenants.models import PriceVersion
 
 

@@ -10,7 +10,8 @@ from routing import testing
 from routing.api.catalogue import ModelRows
 from routing.api.figures import shown_test
 from tenants.access.access import OPERATOR
-from tenants.management.rows import OneRowCommand, plain, told_in_lines
+from tenants.management.row_words import plain, told_in_lines
+from tenants.management.rows import OneRowCommand
 
 
 class Command(OneRowCommand):

@@ -13,7 +13,7 @@ from tenants.access.access import OPERATOR
 from tenants.api.long_work import told_task
 from tenants.billing import spans
 from tenants.long_work import usage_export
-from tenants.management.rows import plain
+from tenants.management.row_words import plain
 
 
 class Command(AnsweringCommand):
