@@ -26,6 +26,7 @@ class LongTask(models.Model):
     class Kind(models.TextChoices):
         USAGE_EXPORT = "usage_export", _("Export of requests")
         RERATING = "rerating", _("Re-rating")
+        PURGE = "purge", _("Purge")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("Queued")
