@@ -188,6 +188,7 @@ def _bench_of(request: HttpRequest, row: Guardrail) -> str:
 @admin.register(GuardrailEvent)
 class GuardrailEventAdmin(BrowsingAdmin):
     resource = EVENTS
+    has_history = False
     when_empty = gettext_lazy("What a guardrail finds in a request or an answer stands here.")
     list_per_page = 50
     list_display = (

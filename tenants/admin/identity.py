@@ -106,6 +106,7 @@ class DomainInline(TenantInline):
     """
 
     model = IdentityDomain
+    hide_title = True
     area = Area.SIGN_IN
     fields = ("domain", "confirmed", "record")
 

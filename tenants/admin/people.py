@@ -96,6 +96,7 @@ class OperatorUserAdmin(OperatorModelAdmin, UserAdmin):  # type: ignore[type-arg
 class ConsoleSessionAdmin(OperatorModelAdmin):
     """The page of everybody's sessions. An operator can end them; nobody can make or change one."""
 
+    has_history = False
     list_display = ("user", "address", "browser", "began_at", "seen_at", "expire_date")
     list_select_related = ("user",)
     search_fields = ("user__username", "address")

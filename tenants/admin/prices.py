@@ -24,6 +24,7 @@ from tenants.prices import dollars, publishing
 
 class LineInline(TenantInline):
     model = PriceLine
+    hide_title = True
     form = PriceLineForm
     area = Area.PRICES
     fields = ("token_class", "service_tier", "above_tokens", "dollars")
