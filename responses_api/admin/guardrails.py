@@ -51,6 +51,9 @@ _KNOWN = ("revision", "created_at")
 
 @admin.register(Guardrail)
 class GuardrailAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy(
+        "A guardrail looks at what goes to a model and comes back, and notes, masks or blocks what it finds."
+    )
     resource = GUARDRAILS
     found_by = FoundBy(names=("name",))
     form = GuardrailForm

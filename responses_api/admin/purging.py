@@ -18,7 +18,7 @@ from tenants.access.rights import Area
 from tenants.admin.long_work import DAY_LENGTH, TaskPage
 from tenants.console.pages import console_page
 from tenants.console.purge_words import KINDS
-from tenants.console.scope import Scope, instant_of
+from tenants.console.scope import Scope, instant_of, offered_tenants
 from tenants.models import LongTask
 
 USUAL_AGE = timedelta(days=30)
@@ -44,6 +44,7 @@ class PurgePage(TaskPage):
         chosen = request.POST.getlist("kinds") if request.method == "POST" else list(KINDS)
         return {
             "needs_tenant": not may,
+            "has_tenants": may or bool(offered_tenants(request)),
             "before": request.POST.get("before", f"{usual:%Y-%m-%d}")[:DAY_LENGTH],
             "today": f"{clock.now().astimezone(scope.zone):%Y-%m-%d}",
             "kinds": [(kind, word, kind in chosen) for kind, word in KINDS.items()],

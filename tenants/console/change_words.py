@@ -25,6 +25,12 @@ def changes_in_short(event: AuditEvent) -> SafeString:
     ) or SafeString("")
 
 
+def details_in_short(event: AuditEvent) -> SafeString:
+    """Return what else an event says, short."""
+    lines = [(name, _brief(value)) for name, value in read(event.details).items()]
+    return format_html_join("", '<span class="tg-wrap"><b>{}</b> {}</span>', lines[:MOST_SHOWN])
+
+
 def read(written: str) -> dict[str, Any]:
     """Return what an event keeps as JSON."""
     found: dict[str, Any] = json.loads(written)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
-from django.utils.text import get_text_list
+from django.utils.text import capfirst, get_text_list
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
@@ -34,7 +34,7 @@ def asked(task: LongTask, zone: ZoneInfo) -> str:
     given = task.parameters
     before = drawing.instant(datetime.fromisoformat(given["before"]), zone)
     kinds = get_text_list([str(KINDS[kind]) for kind in given["kinds"]], _("and"))
-    return _("%(kinds)s from before %(before)s") % {"kinds": kinds, "before": before}
+    return capfirst(_("%(kinds)s from before %(before)s") % {"kinds": kinds, "before": before})
 
 
 def proposal(task: LongTask) -> str:

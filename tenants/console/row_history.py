@@ -16,7 +16,7 @@ from tenants.access.requests import access
 from tenants.access.rights import Area
 from tenants.audit import events
 from tenants.console import drawing
-from tenants.console.change_words import changes_in_short
+from tenants.console.change_words import changes_in_short, details_in_short
 from tenants.console.scope import zone_of
 from tenants.models import Tenant
 from tenants.reports import audit
@@ -72,7 +72,7 @@ def _shown(request: HttpRequest, row: Model) -> dict[str, Any]:
                 "at": drawing.instant(event.at, zone),
                 "event": event,
                 "who": event.actor_name or event.get_actor_kind_display(),
-                "changes": changes_in_short(event),
+                "changes": changes_in_short(event) or details_in_short(event),
             }
             for event in found[:MOST_EVENTS]
         ],

@@ -72,7 +72,7 @@ class LongTask(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}, {self.asked_at:%Y-%m-%d %H:%M}"
+        return f"{self.get_kind_display()}, {self.asked_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def is_over(self) -> bool:
