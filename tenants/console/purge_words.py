@@ -77,9 +77,9 @@ def cancelled(task: LongTask) -> str:
 def _told(counts: Mapping[str, int]) -> str:
     """Return counts by kind as a list in words, those of which there is nothing left out."""
     parts = [
-        str(_COUNTED[kind] % {"number": count, "count": _count(count)})
-        for kind, count in counts.items()
-        if count
+        str(words % {"number": count, "count": _count(count)})
+        for kind, words in _COUNTED.items()
+        if (count := counts.get(kind, 0))
     ]
     return str(get_text_list(parts, _("and")))
 
