@@ -59,7 +59,7 @@ def _shown(request: HttpRequest, row: Model) -> dict[str, Any]:
     if not who.may("view", Area.AUDIT, owner):
         return {"events": ()}
     found = audit.newest(
-        None if who.may("view", Area.AUDIT, None) else [owner],
+        None if owner is None or who.may("view", Area.AUDIT, None) else [owner],
         AuditFilter(object_type=events.type_of(row), object_id=str(row.pk)),
         limit=MOST_EVENTS + 1,
         aliases_only=who.aliases_only,
