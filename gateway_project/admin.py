@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from gateway_project import system_report
 from tenants.access.requests import access
 from tenants.console.pages import ConsolePage, console_page
 from tenants.console.scope import Scope
+
+# What each setting says for how long is kept.
+KEPT_WORDS: Mapping[str, str | Promise] = {
+    "TOLLGATE_USAGE_DAYS": _("Calls of the ledger"),
+    "TOLLGATE_REFUSAL_DAYS": _("Refused requests"),
+    "TOLLGATE_GUARDRAIL_EVENT_DAYS": _("Events of guardrails"),
+    "TOLLGATE_AUDIT_DAYS": _("The audit log"),
+    "TOLLGATE_SPOOL_ARCHIVE_DAYS": _("Spools that were read"),
+}
 
 
 @console_page
@@ -27,4 +38,6 @@ class SystemPage(ConsolePage):
         return access(request).oversees_platform
 
     def context(self, request: HttpRequest, scope: Scope, **captured: Any) -> dict[str, Any]:
-        return {"report": system_report.report(scope.who)}
+        report = system_report.report(scope.who)
+        kept = [(KEPT_WORDS[name], name, days) for name, days in report.kept_days]
+        return {"report": report, "kept": kept}

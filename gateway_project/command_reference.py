@@ -110,7 +110,7 @@ SUBJECTS = {
     "What runs and what is stored": (
         *("in_flight", "stop_request", "list_background", "cancel_response", "list_responses"),
         *("show_response", "remove_response", "list_conversations", "show_conversation"),
-        *("remove_conversation", "purge_responses"),
+        *("remove_conversation", "start_purge", "purge_responses"),
     ),
     "Webhooks": (
         *("add_webhook", "list_webhooks", "show_webhook", "set_webhook", "remove_webhook"),

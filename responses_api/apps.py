@@ -22,6 +22,7 @@ class ResponsesApiConfig(AppConfig):
         from responses_api.resources import request_panels as _panels  # noqa: F401, PLC0415
         from responses_api.resources import snippets  # noqa: PLC0415
         from responses_api.storage import managed as _kept  # noqa: F401, PLC0415
+        from responses_api.storage import purging as _purges  # noqa: F401, PLC0415
         from responses_api.webhooks import attention as _attention  # noqa: F401, PLC0415
         from responses_api.webhooks import configuration as _kinds  # noqa: F401, PLC0415
         from responses_api.webhooks import managed as _webhooks  # noqa: F401, PLC0415

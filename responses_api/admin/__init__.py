@@ -9,5 +9,6 @@ from responses_api.admin import guardrails as guardrails
 from responses_api.admin import in_flight as in_flight
 from responses_api.admin import kept_lists as kept_lists
 from responses_api.admin import playground as playground
+from responses_api.admin import purging as purging
 from responses_api.admin import responses as responses
 from responses_api.admin import webhooks as webhooks

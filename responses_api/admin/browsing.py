@@ -20,6 +20,7 @@ from tenants.console.scope import carried
 Body = bytes | memoryview
 
 MAX_BODY = 100_000
+_READ = "kept_rows_read"  # where a request keeps the rows whose pages it shows
 
 
 def format_body(body: Body, limit: int = MAX_BODY) -> SafeString:
@@ -44,6 +45,21 @@ class PrivateAdmin(BrowsingAdmin):
     def panels(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the template shows above the row's fields."""
         raise NotImplementedError
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Read a row once for a page, with the body that lists leave out, and whose it is."""
+        known = request.__dict__.setdefault(_READ, {})
+        if object_id not in known:
+            known[object_id] = super().get_object(request, object_id, from_field)
+        return known[object_id]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        if _READ in request.__dict__:
+            rows = rows.defer(None).select_related("tenant")
+        return rows
 
     def change_view(
         self,

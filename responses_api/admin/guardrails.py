@@ -51,6 +51,9 @@ _KNOWN = ("revision", "created_at")
 
 @admin.register(Guardrail)
 class GuardrailAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy(
+        "A guardrail looks at what goes to a model and comes back, and notes, masks or blocks what it finds."
+    )
     resource = GUARDRAILS
     found_by = FoundBy(names=("name",))
     form = GuardrailForm
@@ -188,6 +191,7 @@ def _bench_of(request: HttpRequest, row: Guardrail) -> str:
 @admin.register(GuardrailEvent)
 class GuardrailEventAdmin(BrowsingAdmin):
     resource = EVENTS
+    has_history = False
     when_empty = gettext_lazy("What a guardrail finds in a request or an answer stands here.")
     list_per_page = 50
     list_display = (

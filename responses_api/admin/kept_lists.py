@@ -236,6 +236,7 @@ class DeliveriesPage(KeptListPage):
                 "state": delivery_words(row[5]),
                 "attempts": row[6],
                 "http": row[7],
+                "http_told": f"HTTP {row[7]}",  # what an error says that says no more
                 "error": row[8],
                 "endpoint": row[9],
             }

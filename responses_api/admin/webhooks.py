@@ -57,6 +57,9 @@ class EndpointForm(TenantForm):
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(LightDeletion):
+    when_empty = gettext_lazy(
+        "An endpoint is told what happens: a response that ended, a budget that fills."
+    )
     resource = ENDPOINTS
     proof_for = frozenset({"add"})  # it shows a secret, as rotating does
     form = EndpointForm

@@ -8,11 +8,13 @@ from responses_api.api import guardrails, hooks, kept
 from responses_api.api.circuits import CircuitsView, ResetCircuitView
 from responses_api.api.explaining import ExplainRouteView
 from responses_api.api.in_flight import BackgroundView, CancelRunView, InFlightView, StopView
+from responses_api.api.purges import PurgeView
 from tenants.api.rows import routes
 
 urlpatterns = [
     *routes("responses", kept.StoredResponseRows),
     *routes("conversations", kept.ConversationRows),
+    path("purges", PurgeView.as_view(), name="purges"),
     *routes("webhooks", hooks.EndpointRows),
     *routes("webhook-deliveries", hooks.DeliveryRows),
     *routes("guardrails", guardrails.GuardrailRows),

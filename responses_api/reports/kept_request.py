@@ -13,6 +13,7 @@ import orjson
 from responses_api.models import StoredResponse
 from tenants.access.access import Access
 from tenants.access.rights import Area
+from tenants.models import ApiKey
 from tenants.reports import requests
 from tenants.reports.logged_request import LoggedRequest
 from tenants.reports.request_filter import RequestFilter
@@ -36,9 +37,21 @@ def _around(who: Access, row: StoredResponse) -> tuple[LoggedRequest, ...]:
     """Return requests of the key: one in the background is stored when it begins, others at their end."""
     start = row.created_at - (BEFORE if row.background else LONGEST)
     end = row.created_at + (LONGEST if row.background else BEFORE)
-    asked = RequestFilter(start, end, frozenset({row.tenant_id}), key=row.key_public_id)
+    key = (
+        ApiKey.objects.filter(tenant=row.tenant_id, public_id=row.key_public_id).only("pk").first()
+    )
+    if key is None:
+        return ()
+    asked = RequestFilter(
+        start,
+        end,
+        frozenset({row.tenant_id}),
+        key=row.key_public_id,
+        key_id=key.pk,
+        is_called=True,
+    )
     after = LogPlace(start, 0) if row.background else None
-    return requests.read_page(who, asked, after=after, limit=MOST_LOOKED_AT).rows
+    return requests.read_page(who, asked, after=after, limit=MOST_LOOKED_AT, in_whole=False).rows
 
 
 def _fits(each: LoggedRequest, row: StoredResponse, tokens: tuple[int, int] | None) -> bool:

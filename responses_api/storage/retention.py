@@ -117,7 +117,7 @@ class StoragePurge:
         return False
 
     def _responses(self) -> bool:
-        page = _with_few_items(self._next_page())
+        page = with_few_items(self._next_page())
         if not page:
             return False
         with transaction.atomic():
@@ -186,8 +186,10 @@ def _old_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
     return ended.filter(pk__lt=ids.first_uuid7(now - DELIVERIES_KEPT)).order_by("pk")
 
 
-def _with_few_items(page: list[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
-    """Return the beginning of the page, as long as its items are few enough for one transaction."""
+def with_few_items(page: list[tuple[str, datetime]]) -> list[tuple[str, datetime]]:
+    """Return the beginning of a page of responses, as long as its items are few enough for one
+    transaction.
+    """
     items = StoredItem.objects.filter(response_id__in=[pk for pk, _ in page])
     counts = dict(items.order_by().values_list("response_id").annotate(Count("pk")))
     total = 0

@@ -101,6 +101,7 @@ class AliasList(NarrowedList):
 
 @admin.register(Alias)
 class AliasAdmin(TenantModelAdmin):
+    when_empty = _("An alias is the name that clients ask for; one or more models stand behind it.")
     resource = ALIASES
     form = AliasForm
     change_form_template = "admin/routing/alias/change_form.html"

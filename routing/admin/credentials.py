@@ -46,6 +46,9 @@ class CredentialForm(TenantForm):
 
 @admin.register(Credential)
 class CredentialAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy(
+        "A credential tells a provider who asks: the platform, or a tenant that brings its own."
+    )
     resource = CREDENTIALS
     proof_for = frozenset({"add", "change"})
     form = CredentialForm

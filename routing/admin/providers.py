@@ -52,6 +52,7 @@ class ProviderList(NarrowedList):
 
 @admin.register(Provider)
 class ProviderAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy("A provider answers requests: a vendor, or a server of your own.")
     resource = PROVIDERS
     form = ProviderForm
     found_by = FoundBy(names=("name",))
@@ -195,6 +196,7 @@ def _figures(provider: Provider) -> ProviderFigures:
 
 @admin.register(ProviderModel)
 class ProviderModelAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy("Models come with their provider when it is set up.")
     resource = MODELS
     form = ProviderModelForm
     list_display = ("upstream_id", "provider", "owner", "context_window", "max_output_tokens")

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from tenants.access.rights import Area
 from tenants.admin.browsing import BrowsingAdmin
 from tenants.audit import events, export, registry
+from tenants.console.change_words import changes_in_short, read
 from tenants.console.scope import asked_tenant
 from tenants.console.scoped_admin import TenantRelatedFilter, access
 from tenants.models import AuditCheckpoint, AuditEvent, Tenant
@@ -32,7 +33,6 @@ from tenants.reports.audit import AuditFilter
 
 VERBS = ("created", "changed", "deleted")
 DAY = timedelta(days=1)
-MOST_SHOWN, CLIPPED = 3, 30  # changes in the list, characters of a value
 YEARS = range(1970, 3000)
 
 
@@ -135,6 +135,7 @@ class AuditEventAdmin(BrowsingAdmin):
         css: ClassVar = {"all": ("console/settings.css",)}
 
     area = Area.AUDIT
+    has_history = False
     change_list_template = "admin/tenants/auditevent/change_list.html"
     bodies = ("details",)
     list_select_related: ClassVar[tuple[str, ...]] = ()
@@ -236,16 +237,8 @@ class AuditEventAdmin(BrowsingAdmin):
         return format_html('<span class="tg-wrap">{}</span>', told)
 
     @admin.display(description=_("Before and after"))
-    def changed(self, row: AuditEvent) -> SafeString | str:
-        """Show the first changes, short; the event's page has all of them."""
-        changes = list(_read(row.changes).items())
-        if len(changes) > MOST_SHOWN:
-            names = ", ".join(name for name, _change in changes)
-            return format_html('<span class="tg-wrap">{}</span>', _clipped(names, 4 * CLIPPED))
-        lines = [(name, _brief(before), _brief(after)) for name, (before, after) in changes]
-        return format_html_join(
-            "", '<span class="tg-wrap"><b>{}</b> {} → {}</span>', lines
-        ) or SafeString("")
+    def changed(self, row: AuditEvent) -> SafeString:
+        return changes_in_short(row)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -262,13 +255,13 @@ class AuditEventAdmin(BrowsingAdmin):
     def difference(self, row: AuditEvent) -> SafeString:
         lines = [
             (name, _shown(before), _shown(after))
-            for name, (before, after) in _read(row.changes).items()
+            for name, (before, after) in read(row.changes).items()
         ]
         return format_html_join("", "<div><b>{}</b>: {} → {}</div>", lines) or SafeString("none")
 
     @admin.display(description=_("Details"))
     def facts(self, row: AuditEvent) -> SafeString:
-        lines = [(name, _shown(value)) for name, value in _read(row.details).items()]
+        lines = [(name, _shown(value)) for name, value in read(row.details).items()]
         return format_html_join("", "<div><b>{}</b>: {}</div>", lines) or SafeString("none")
 
 
@@ -284,21 +277,6 @@ def _event_id(text: str) -> str | None:
         return str(AuditEvent._meta.pk.to_python(text))
     except ValidationError:
         return None
-
-
-def _brief(value: Any) -> str:
-    if value is None:
-        return "∅"
-    return _clipped(value if isinstance(value, str) else json.dumps(value), CLIPPED)
-
-
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _read(written: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(written)
-    return found
 
 
 def _shown(value: Any) -> Any:

@@ -70,6 +70,9 @@ class GrantForm(TenantForm):
 class CreditTransactionAdmin(BrowsingAdmin):
     """Grants are added by operators; nothing is changed or deleted."""
 
+    when_empty = gettext_lazy(
+        "A grant of prepaid credit pays invoices until it is used up or expires."
+    )
     resource = CREDITS
     change_list_template = "admin/tenants/credittransaction/change_list.html"
     list_display = (

@@ -22,6 +22,9 @@ _LINES = frozenset({"address", "payment", "note"})
 
 @admin.register(BillingDetails)
 class BillingDetailsAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy(
+        "They say who issues invoices, and whom each tenant's are addressed to."
+    )
     resource = BILLING_DETAILS
     found_by = FoundBy(names=("name",))
     list_display = ("name", "whose", "tax_id", "email", "reference")

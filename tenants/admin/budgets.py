@@ -81,6 +81,9 @@ class WindowInline(TenantInline):
 
 @admin.register(Budget)
 class BudgetAdmin(BoundAdmin):
+    when_empty = gettext_lazy(
+        "A budget stops calls, or warns, once a tenant or a key has spent an amount in a period."
+    )
     resource = BUDGETS
     form = BudgetForm
     list_display = (*("shown", "amount", "bar", "resets", "runs_out", "refusals", "tenant"),)

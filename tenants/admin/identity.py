@@ -106,6 +106,7 @@ class DomainInline(TenantInline):
     """
 
     model = IdentityDomain
+    hide_title = True
     area = Area.SIGN_IN
     fields = ("domain", "confirmed", "record")
 
@@ -125,6 +126,9 @@ class DomainInline(TenantInline):
 
 @admin.register(IdentityProvider)
 class IdentityProviderAdmin(TenantModelAdmin):
+    when_empty = _(
+        "A tenant's people can sign in through an identity provider of its own (OpenID Connect)."
+    )
     area = Area.SIGN_IN
     proof_for = frozenset({"add", "change", "delete", "delete_selected"})
     form = IdentityProviderForm
@@ -205,6 +209,7 @@ class IdentityProviderAdmin(TenantModelAdmin):
 class ExternalIdentityAdmin(OperatorModelAdmin):
     """The page of who is who at identity providers. An operator lets somebody in by adding them here."""
 
+    when_empty = _("One is made when somebody signs in through an identity provider.")
     proof_for = frozenset({"add", "change", "delete", "delete_selected"})
     list_display = ("shown_as", "subject", "issuer", "user", "last_used_at")
     list_select_related = ("user",)

@@ -52,6 +52,9 @@ class InvitationForm(TenantForm):
 
 @admin.register(Invitation)
 class InvitationAdmin(GrantingAdmin):
+    when_empty = gettext_lazy(
+        "An invitation is a link that works once, and makes who opens it a member."
+    )
     form = InvitationForm
     proof_for = PEOPLE | {"resend"}  # which shows a new link
     rights: frozenset[Right] = frozenset({"view", "add", "delete"})

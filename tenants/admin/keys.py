@@ -116,6 +116,9 @@ def is_rotatable(key: ApiKey) -> bool:
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(DescribedAdmin):
+    when_empty = gettext_lazy(
+        "Clients send a key with each request; it says whose the request is, and what it may use."
+    )
     resource = KEYS
     found_by = FoundBy(ids=("public_id",), names=("name",))
     form = KeyForm

@@ -21,6 +21,7 @@ from tenants.reports import refused
 
 @admin.register(RateLimit)
 class RateLimitAdmin(BoundAdmin):
+    when_empty = _("A rate limit bounds what a tenant or a key may use in a time, or at once.")
     resource = LIMITS
     list_display = ("shown", "bound", "refusals", "tenant")
     list_filter = ("metric", "window", ("tenant", TenantRelatedFilter))

@@ -44,8 +44,12 @@ MOST_SHOWN = 20
 DAY_LENGTH = len("2026-11-28")
 
 
-def is_waiting(task: LongTask) -> bool:
-    return task.state == State.WAITING
+def waits_to_charge(task: LongTask) -> bool:
+    return task.state == State.WAITING and task.kind == LongTask.Kind.RERATING
+
+
+def waits_to_delete(task: LongTask) -> bool:
+    return task.state == State.WAITING and task.kind == LongTask.Kind.PURGE
 
 
 def is_unfinished(task: LongTask) -> bool:
@@ -61,13 +65,23 @@ def _confirm_question(task: LongTask) -> str:
     return f"{task_words.proposal(task)} {how}"
 
 
+def _purge_question(task: LongTask) -> str:
+    how = _(
+        "What belongs to them goes along: input, output, events. Younger responses that continue one of "
+        "them stay, but cannot be continued any more. The ledger and invoices keep their requests."
+    )
+    return f"{task_words.proposal(task)} {how}"
+
+
 @admin.register(LongTask)
 class LongTaskAdmin(BrowsingAdmin):
     """Tasks, newest first; the page of one is kept up to date while it runs."""
 
     resource = TASKS
     change_form_template = "admin/tenants/progress.html"
-    when_empty = gettext_lazy("What takes long stands here: exports of requests, re-ratings.")
+    when_empty = gettext_lazy(
+        "What takes long stands here: exports of requests, re-ratings, purges."
+    )
     list_display = ("what", "owner", "state_shown", "how_far", "by", "asked_shown")
     list_filter = ("kind", "state", ("tenant", TenantRelatedFilter))
     ordering = ("-id",)
@@ -115,11 +129,22 @@ class LongTaskAdmin(BrowsingAdmin):
         right="view",
         asks=_confirm_question,
         operators=True,
-        shown_for=is_waiting,
+        shown_for=waits_to_charge,
     )
     def confirm(self, request: HttpRequest, row: LongTask) -> str:
         asking.confirm(access(request), row)
         return _("Requests are being charged anew. You may leave this page.")
+
+    @console_action(
+        gettext_lazy("Delete them"),
+        right="view",
+        asks=_purge_question,
+        is_harmful=True,
+        shown_for=waits_to_delete,
+    )
+    def delete_stored(self, request: HttpRequest, row: LongTask) -> str:
+        asking.confirm(access(request), row)
+        return _("They are being deleted. You may leave this page.")
 
     @console_action(
         gettext_lazy("Cancel"),

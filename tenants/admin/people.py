@@ -96,6 +96,7 @@ class OperatorUserAdmin(OperatorModelAdmin, UserAdmin):  # type: ignore[type-arg
 class ConsoleSessionAdmin(OperatorModelAdmin):
     """The page of everybody's sessions. An operator can end them; nobody can make or change one."""
 
+    has_history = False
     list_display = ("user", "address", "browser", "began_at", "seen_at", "expire_date")
     list_select_related = ("user",)
     search_fields = ("user__username", "address")
@@ -125,6 +126,9 @@ class ConsoleSessionAdmin(OperatorModelAdmin):
 class PlatformRoleAdmin(OperatorModelAdmin):
     """The page of auditors, who read the whole platform."""
 
+    when_empty = gettext_lazy(
+        "An auditor reads everything but prompts and answers, and changes nothing."
+    )
     proof_for = PEOPLE
     list_display = ("user", "role", "created_at")
     list_select_related = ("user",)
@@ -174,6 +178,9 @@ class GrantingAdmin(TenantModelAdmin):
 class MembershipAdmin(GrantingAdmin):
     """The page of memberships. New people come by an invitation."""
 
+    when_empty = gettext_lazy(
+        "A member sees one tenant, as far as the role goes. Invite those who have no account yet."
+    )
     resource = MEMBERSHIPS
     change_list_template = "admin/tenants/membership/change_list.html"
     list_display = ("user", "tenant", "role_shown", "signed_in", "second_factor", "created_at")

@@ -77,6 +77,7 @@ def _form_of(period: BillingPeriod) -> type[forms.Form]:
 
 @admin.register(BillingPeriod)
 class BillingPeriodAdmin(BrowsingAdmin):
+    when_empty = gettext_lazy("Months of tenants stand here; they are made every hour.")
     resource = PERIODS
     change_form_template = "admin/tenants/billingperiod/change_form.html"
     list_display = ("month", "tenant", "begins", "ends", "time_zone", "state_shown")

@@ -24,6 +24,7 @@ from tenants.prices import dollars, publishing
 
 class LineInline(TenantInline):
     model = PriceLine
+    hide_title = True
     form = PriceLineForm
     area = Area.PRICES
     fields = ("token_class", "service_tier", "above_tokens", "dollars")
@@ -53,6 +54,9 @@ class LineInline(TenantInline):
 class PriceVersionAdmin(TenantModelAdmin):
     """Operators see and make all versions; tenant staff see those published for their tenant's charges."""
 
+    when_empty = _(
+        "A price is a draft until it is published. Prices, beside this page, shows which one holds."
+    )
     resource = PRICES
     list_display = ("subject_shown", "book", "owner", "effective_from", "published_at", "source")
     list_select_related = ("tenant",)

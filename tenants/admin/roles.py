@@ -59,6 +59,9 @@ class CustomRoleForm(TenantForm):
 class CustomRoleAdmin(LightDeletion):
     """Nobody makes, changes or deletes a role that gives more than they have themselves."""
 
+    when_empty = _(
+        "A tenant makes a role of its own where the built-in ones give too much or too little."
+    )
     area = Area.ROLES
     proof_for = frozenset({"add", "change", "delete", "delete_selected"})
     form = CustomRoleForm

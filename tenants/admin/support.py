@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import rotate_token
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from tenants.access.requests import SUPPORT_SESSION, support_session
@@ -21,6 +22,9 @@ from tenants.models import SupportSession
 
 @admin.register(SupportSession)
 class SupportSessionAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy(
+        "Operators who act as a tenant for a while say why; the tenant sees it here."
+    )
     area = Area.AUDIT
     rights: frozenset[Right] = frozenset({"view", "add"})
     list_display = ("started_at", "operator_name", "tenant", "role", "reason", "ends_at")

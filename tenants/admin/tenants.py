@@ -58,6 +58,9 @@ def is_active(tenant: Tenant) -> bool:
 
 @admin.register(Tenant)
 class TenantAdmin(DescribedAdmin):
+    when_empty = gettext_lazy(
+        "A tenant is a customer or a team, with keys, budgets and bills of its own. Begin with one."
+    )
     resource = TENANTS
     found_by = FoundBy(names=("name", "slug"))
     proof_for = frozenset({"delete"})

@@ -58,6 +58,7 @@ ADD_BUTTONS = {"show_save_and_add_another": False, "show_save_and_continue": Fal
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(TenantModelAdmin):
+    when_empty = gettext_lazy("A token is for programs that call the management API.")
     resource = TOKENS
     proof_for = frozenset({"add"})  # it shows a secret
     form = TokenForm

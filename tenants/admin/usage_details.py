@@ -38,6 +38,7 @@ COLUMNS: Mapping[str, str] = {
 class ToldInGroups(TenantModelAdmin):
     """A page on one row, whose `groups` of fields say what there is to say, and no more."""
 
+    has_history = False
     groups: ClassVar[tuple[Group, ...]]
     always: ClassVar[frozenset[str]] = frozenset()  # columns, and fields that are dear to ask
 

@@ -123,8 +123,8 @@ def tenant_in(who: Access, body: Mapping[str, Any]) -> Tenant | None:
 def span_in(body: Mapping[str, Any], tenant: Tenant | None) -> tuple[datetime, datetime]:
     """Return the span that a body names, the running month so far by default. Raise InvalidFields."""
     zone = "UTC" if tenant is None else tenant.time_zone
-    end = _instant_in(body, "end") or clock.now()
-    start = _instant_in(body, "start") or month_of(min(end, clock.now()), zone)[0]
+    end = instant_in(body, "end") or clock.now()
+    start = instant_in(body, "start") or month_of(min(end, clock.now()), zone)[0]
     return start, end
 
 
@@ -136,7 +136,8 @@ def text_in(body: Mapping[str, Any], name: str, usual: str = "") -> str:
     return value
 
 
-def _instant_in(body: Mapping[str, Any], name: str) -> datetime | None:
+def instant_in(body: Mapping[str, Any], name: str) -> datetime | None:
+    """Return an instant of a body; None if it is left out. Raise InvalidFields if it is none."""
     if not (text := text_in(body, name)):
         return None
     try:

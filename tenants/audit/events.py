@@ -41,6 +41,7 @@ ACTIONS = (
     "task.asked",
     "task.confirmed",
     "task.discarded",
+    "stored.purged",
     "invoice.exported",
     "audit.exported",
     "audit.pruned",

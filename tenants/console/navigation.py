@@ -101,6 +101,7 @@ ENTRIES: tuple[MenuEntry, ...] = (
         (
             MenuTab(_("Responses"), "responses", "responses_api.storedresponse"),
             MenuTab(_("Conversations"), "conversations", "responses_api.conversation"),
+            MenuTab(_("Purge"), "purge"),
         ),
     ),
     MenuEntry(

@@ -29,6 +29,7 @@ from tenants.access.rights import Area, Right
 from tenants.console.actions import RowActions
 from tenants.console.cascade import reaches_beyond
 from tenants.console.checked_input import CheckedFields, CheckedList, CheckedPage
+from tenants.console.row_history import RowHistory
 from tenants.console.scope import asked_tenant, offered_tenants
 from tenants.console.scoped_forms import LEFT_BEHIND, ScopedRawIdWidget, TenantForm, TenantFormSet
 from tenants.console.search import Searched
@@ -184,7 +185,9 @@ PLATFORMS = "shown_as_platforms"
 MOST_DELETED = 900
 
 
-class TenantModelAdmin(Scoped, RowActions, Searched, ProvenPage, CheckedPage, _ModelAdmin):
+class TenantModelAdmin(
+    Scoped, RowActions, RowHistory, Searched, ProvenPage, CheckedPage, _ModelAdmin
+):
     """Pages on rows of a model with a path to Tenant."""
 
     form: type[forms.ModelForm[Any]] = TenantForm
@@ -394,7 +397,7 @@ class TenantRelatedFilter(admin.RelatedFieldListFilter):
         return [(str(row.pk), str(row)) for row in rows]
 
 
-class OperatorModelAdmin(RowActions, ProvenPage, CheckedPage, _ModelAdmin):
+class OperatorModelAdmin(RowActions, RowHistory, ProvenPage, CheckedPage, _ModelAdmin):
     """Pages for operators of the platform, and for auditors to look at. Nothing else gives rights here."""
 
     view_on_site = False

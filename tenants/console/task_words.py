@@ -12,12 +12,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from tenants.console import drawing
+from tenants.console import drawing, purge_words
 from tenants.long_work.asking import MOST_FILE_BYTES
 from tenants.long_work.running import TOO_LARGE
 from tenants.models import LongTask
 
-State = LongTask.State
+State, Kind = LongTask.State, LongTask.Kind
 KINDS = {
     State.QUEUED: "idle",
     State.RUNNING: "idle",
@@ -55,11 +55,13 @@ def progress(task: LongTask, zone: ZoneInfo) -> str:
             return _failed(task)
         case State.CANCELLED:
             return _cancelled(task)
-    return _rerated(task) if task.kind == LongTask.Kind.RERATING else _exported(task, zone)
+    return _done(task, zone)
 
 
 def proposal(task: LongTask) -> str:
-    """Return what would change, of a re-rating that waits to be confirmed."""
+    """Return what would change, of a task that waits to be confirmed."""
+    if task.kind == Kind.PURGE:
+        return purge_words.proposal(task)
     told = task.result
     text = ngettext(
         "%(count)s request would be charged %(after)s instead of %(before)s: %(change)s.",
@@ -72,12 +74,14 @@ def proposal(task: LongTask) -> str:
 
 def asked(task: LongTask, zone: ZoneInfo) -> str:
     """Return what was asked for, in short."""
+    if task.kind == Kind.PURGE:
+        return purge_words.asked(task, zone)
     given = task.parameters
     start, end = (
         drawing.instant(datetime.fromisoformat(given[name]), zone) for name in ("start", "end")
     )
     parts = [f"{start} \N{EN DASH} {end}"]
-    if task.kind == LongTask.Kind.RERATING:
+    if task.kind == Kind.RERATING:
         number = _("price version %(number)s of %(subject)s")
         parts.append(number % {"number": given["version"], "subject": given["subject"]})
         parts += [_("with unpriced requests")] if given["with_unpriced"] else []
@@ -106,11 +110,22 @@ def _sums(count: int, before: int, after: int) -> dict[str, str]:
     }
 
 
+def _done(task: LongTask, zone: ZoneInfo) -> str:
+    match task.kind:
+        case Kind.RERATING:
+            return _rerated(task)
+        case Kind.PURGE:
+            return purge_words.done(task)
+    return _exported(task, zone)
+
+
 def _running(task: LongTask) -> str:
+    if task.kind == Kind.PURGE:
+        return purge_words.running(task)
     if task.expected is None:
         return _("Rows are being counted.")
     told = {"done": _count(task.done), "expected": _count(task.expected)}
-    if task.kind == LongTask.Kind.USAGE_EXPORT:
+    if task.kind == Kind.USAGE_EXPORT:
         return _("%(done)s of %(expected)s rows are written.") % told
     if not task.place.get("is_confirmed"):
         return _("%(done)s of %(expected)s requests were looked at. Nothing has changed.") % told
@@ -167,6 +182,8 @@ def _failed(task: LongTask) -> str:
 
 
 def _cancelled(task: LongTask) -> str:
+    if task.kind == Kind.PURGE:
+        return purge_words.cancelled(task)
     if written := task.result.get("written", 0):
         text = ngettext(
             "It was cancelled. %(count)s request had been charged anew by then, and stays so.",

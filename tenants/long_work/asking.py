@@ -52,7 +52,7 @@ def begin(
 
 def confirm(who: Access, task: LongTask) -> None:
     """Let a task that waits for it go on. Raise PermissionDenied, or ValidationError if it waits no more."""
-    if not TASKS.may_confirm(who):
+    if not TASKS.may_confirm(who, task):
         raise PermissionDenied
     with durable_transaction():
         waiting = LongTask.objects.filter(pk=task.pk, state=State.WAITING)
@@ -83,7 +83,9 @@ def discard(who: Access, task: LongTask) -> None:
         raise ValidationError(_("This task is over, and has no file."), code="conflict")
     with durable_transaction():
         running.end(task, State(task.state) if task.is_over else State.CANCELLED)
-        events.record("task.discarded", tenant_id=task.tenant_id, row=task)
+        events.record(
+            "task.discarded", tenant_id=task.tenant_id, row=task, details={"done": task.done}
+        )
 
 
 def _refuse_too_many(kind: LongTask.Kind, tenant: Tenant | None, is_operators: bool) -> None:

@@ -89,7 +89,7 @@ def _due(runner: str) -> QuerySet[LongTask]:
 def _write(task: LongTask, step: TaskStep, runner: str) -> None:
     now, ended = clock.now(), {}
     if step.ends_as is not None:
-        is_result = task.kind == LongTask.Kind.RERATING and step.ends_as == State.DONE
+        is_result = step.ends_as == State.DONE and task.kind != LongTask.Kind.USAGE_EXPORT
         ended = {
             "state": step.ends_as,
             "next_at": None,

@@ -30,8 +30,10 @@ class LongTaskResource(Resource):
         seen = super().visible(who, rows)
         return seen if who.sees_all_tenants else seen.filter(is_operators=False)
 
-    def may_confirm(self, who: Access) -> bool:
-        """Tell whether they may let a task change what tenants are charged."""
+    def may_confirm(self, who: Access, task: LongTask) -> bool:
+        """Tell whether they may let a task change what tenants are charged, or delete what is stored."""
+        if task.kind == LongTask.Kind.PURGE:
+            return self.may_move(who, task)
         return (Area.BILLING, "change") in who.platform
 
     def may_move(self, who: Access, task: LongTask) -> bool:
@@ -39,8 +41,12 @@ class LongTaskResource(Resource):
         if not self.may(who, "view", task):
             return False
         if task.kind == LongTask.Kind.RERATING:
-            return self.may_confirm(who)
-        return who.may("view", Area.USAGE, ownership.owner_id(task))
+            return self.may_confirm(who, task)
+        right: Right = "view"
+        area = Area.USAGE
+        if task.kind == LongTask.Kind.PURGE:
+            right, area = "delete", Area.RESPONSES
+        return who.may(right, area, ownership.owner_id(task))
 
 
 TASKS = LongTaskResource()

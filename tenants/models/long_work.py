@@ -26,6 +26,7 @@ class LongTask(models.Model):
     class Kind(models.TextChoices):
         USAGE_EXPORT = "usage_export", _("Export of requests")
         RERATING = "rerating", _("Re-rating")
+        PURGE = "purge", _("Purge")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("Queued")
@@ -71,7 +72,7 @@ class LongTask(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}, {self.asked_at:%Y-%m-%d %H:%M}"
+        return f"{self.get_kind_display()}, {self.asked_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def is_over(self) -> bool:

@@ -180,7 +180,7 @@ class UsageRow(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.id} {self.status}"
+        return f"{self.alias}, {self.opened_at:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
     def tokens(self) -> tuple[int, ...]:

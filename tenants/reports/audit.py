@@ -76,9 +76,10 @@ def newest(
     *,
     before: UUID | None = None,
     limit: int = 50,
+    aliases_only: Collection[int] = (),
 ) -> list[AuditEvent]:
     """Return a page of events, newest first; the next one is `before` the last id of this."""
-    rows = filtered(of_tenants(tenants), wanted)
+    rows = without_upstreams(filtered(of_tenants(tenants), wanted), aliases_only)
     if before is not None:
         rows = rows.filter(id__lt=before)
     return list(rows.order_by("-id")[: min(limit, MOST)])

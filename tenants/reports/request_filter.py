@@ -56,6 +56,7 @@ class RequestFilter:
     cache: str = ""
     attempts: str = ""
     key_id: int | None = None
+    is_called: bool = False  # only requests that an upstream was asked for
     reach: SumsReach = field(default_factory=SumsReach, compare=False, repr=False)
 
     @property
@@ -84,7 +85,9 @@ class RequestFilter:
     @property
     def may_be_refused(self) -> bool:
         """Tell whether requests without any call can meet the conditions."""
-        of_calls = bool(self.names_upstreams or self.source or self.end_user or self.cache)
+        of_calls = self.is_called or bool(
+            self.names_upstreams or self.source or self.end_user or self.cache
+        )
         of_calls = (
             of_calls or bool(self.attempts) or self.guardrail not in {"", *REFUSED_BY_GUARDRAILS}
         )

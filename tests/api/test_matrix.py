@@ -35,6 +35,7 @@ from responses_api.api.in_flight import (
     InFlightView,
     StopView,
 )
+from responses_api.api.purges import PurgeView
 from routing.api.figures import AliasFiguresView, ProviderFiguresView
 from routing.api.prices import EffectivePricesView, PriceImportView, PricePreviewView
 from routing.api.reratings import ReratingView
@@ -407,6 +408,8 @@ ROWLESS = (
     Rowless(ConfigurationView, "POST", "configuration", None, writes=True, done=NOTHING_ASKED),
     Rowless(ExportView, "POST", "exports", (Area.USAGE, "view"), of_tenant,
             body=lambda key: {"tenant": key}, done=frozenset({201})),
+    Rowless(PurgeView, "POST", "purges", (Area.RESPONSES, "delete"), of_tenant,
+            body=lambda key: {"tenant": key, "before": "2026-01-01T00:00:00Z"}, done=frozenset({201})),
     Rowless(ReratingView, "POST", "reratings", (Area.BILLING, "change"), done=NOTHING_ASKED),
     Rowless(SystemView, "GET", "system", None, is_platforms=True),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from gateway_project.lib import clock
 from routing.models import Provider
 from tenants.audit import chain, checkpoints, events
-from tenants.models import AuditChain, AuditEvent, Membership, Tenant
+from tenants.models import AuditChain, AuditEvent, CustomRole, Membership, Tenant
 from tests.console import world as worlds
 from tests.console.pages import act, assert_clean, do, key_form, text, url
 from tests.console.world import CANARY, World
@@ -218,3 +218,31 @@ def test_the_list_tells_what_changed_and_where_the_chain_was_last_signed(
     assert "The chain was last signed at" in page
     viewer = worlds.staff("viewer", tenant)
     assert "The chain was last signed at" in text(viewer.get(f"{LIST}?tenant={tenant.slug}"))
+
+
+def test_the_history_of_a_row_is_what_the_log_has_of_it_for_who_may_read_the_log(world: World):
+    tenant, key = world.ours.tenant, world.ours.key
+    key.name = "<b>Bold</b>"
+    key.save()
+    viewer = worlds.staff("viewer", tenant)
+    page = text(viewer.get(url(key, "history")))
+    assert "api_key.changed" in page
+    assert "ours key → &lt;b&gt;Bold&lt;/b&gt;" in page
+    assert "api_key.changed" not in text(viewer.get(url(world.ours.budget, "history")))
+
+    role = CustomRole.objects.create(tenant=tenant, name="keys", permissions=["keys.view"])
+    Membership.objects.filter(user__username="viewer-staff").update(role="", custom_role=role)
+    blind = text(viewer.get(url(key, "history")))
+    assert "api_key.changed" not in blind
+    assert "Nothing is known of it" in blind
+
+
+def test_rows_that_nobody_changes_have_no_history_and_titles_that_can_be_said(
+    world: World, operator: Client
+):
+    for row, has in ((world.ours.usage, False), (world.ours.event, False), (world.ours.key, True)):
+        page = text(operator.get(url(row, "change")))
+        assert (f'href="{url(row, "history")}' in page) is has
+    call = world.ours.usage
+    title = f"<h1>{call.alias}, {call.opened_at:%Y-%m-%d %H:%M:%S} UTC</h1>"
+    assert title in text(operator.get(url(call, "change")))

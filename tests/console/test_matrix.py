@@ -320,6 +320,7 @@ PLACES: dict[str, Place] = {
     "guardrail_bench": Place("guardrails", sends="view"),
     "responses": Place("responses"),
     "conversations": Place("responses"),
+    "purge": Place("responses", "delete", sends="delete"),
     "deliveries": Place("webhooks"),
 }
 

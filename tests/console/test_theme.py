@@ -35,6 +35,7 @@ REPLACED = {
         "a984df47ec4909b34cb49a904fb5260fc0222c729bd1da552de9e57b133a1904"
     ),
     "admin/index.html": "9fdb849b7da18ccde0e5dda1923465830718700726570ea70554bffe1f012115",
+    "admin/object_history.html": "276be0d3eb1c5eaac8b7129344041e22d7350bc4abcb789db25e912a17a61ae6",
     "admin/submit_line.html": "7a195a7b8beeda119f5cd1364303442bb18f964bb7a086ade6e4ab9bc13e8c18",
     "unfold/helpers/add_link.html": "36cc86e42047e0124a74dbfc07758c364edab0e83eeed1dc56e6fe2e9a99f2e9",
     "unfold/helpers/empty_results.html": "5f4727a37a99da76e245048c8c7d7307ded9fe749533b33410e38657a9b1ef7e",
