@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -28,13 +27,6 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
     """Return an environment without the caller's settings: the defaults are what is measured."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {**inherited, "TOLLGATE_DATA_DIR": str(data_dir), **variables}
-
-
-def begin(data_dir: Path) -> None:
-    """Copy the data directory that BENCH_BEGIN names, if it names one: it is migrated already, which
-    takes ten seconds of processor time."""
-    if prepared := os.environ.get("BENCH_BEGIN"):
-        shutil.copytree(prepared, data_dir, dirs_exist_ok=True)
 
 
 def free_port() -> int:

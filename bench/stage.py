@@ -129,7 +129,6 @@ def _gateway(
     """
     variables = processes.environment(data_dir, TOLLGATE_LOG_FORMAT="json", **settings)
     port = processes.free_port()
-    processes.begin(data_dir)
     keys = rows.make(variables, sandbox.port)
     prepare(variables)
     arguments = ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

@@ -66,8 +66,6 @@ def stage(
         server = stack.enter_context(postgres.server(crashing)) if crashing else None
         where = {"DATABASE_URL": server.url} if server else stack.enter_context(_database(database))
         variables = processes.environment(folder, **where, **_redis(), TOLLGATE_LOG_FORMAT="json")
-        if not where:
-            processes.begin(folder)
         with _sandbox(folder) as (port, log):
             key = _said(variables, "-m", BOOKS, "prepare", str(port), str(budget_nano))["key"]
             yield Stage(folder, variables, log, key, server)

@@ -47,5 +47,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(make_links, migrations.RunPython.noop),
+        migrations.RunPython(make_links, migrations.RunPython.noop, elidable=True),
     ]

@@ -101,6 +101,6 @@ class Migration(migrations.Migration):
             name='position',
             field=models.PositiveSmallIntegerField(default=0, help_text='The tier: the lowest is tried first, equal ones share the calls.'),
         ),
-        migrations.RunPython(number_tiers, migrations.RunPython.noop),
-        migrations.RunPython(drain_older_credentials, migrations.RunPython.noop),
+        migrations.RunPython(number_tiers, migrations.RunPython.noop, elidable=True),
+        migrations.RunPython(drain_older_credentials, migrations.RunPython.noop, elidable=True),
     ]

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(widen_unrestricted_keys, migrations.RunPython.noop),
+        migrations.RunPython(widen_unrestricted_keys, migrations.RunPython.noop, elidable=True),
         migrations.AddField(
             model_name='tenant',
             name='retention_days',

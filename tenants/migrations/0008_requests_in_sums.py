@@ -45,5 +45,5 @@ class Migration(migrations.Migration):
             name="requests",
             field=models.BigIntegerField(db_default=0, default=0),
         ),
-        migrations.RunPython(count_requests, migrations.RunPython.noop),
+        migrations.RunPython(count_requests, migrations.RunPython.noop, elidable=True),
     ]

@@ -96,5 +96,5 @@ class Migration(migrations.Migration):
         sums(
             "ModelHour", "hourly usage by model", "one_sum_per_hour_and_model", "model_hours_by_time"
         ),
-        migrations.RunPython(begin_backfill, migrations.RunPython.noop),
+        migrations.RunPython(begin_backfill, migrations.RunPython.noop, elidable=True),
     ]

@@ -37,5 +37,5 @@ class Migration(migrations.Migration):
             for name in ("hits", "saved_nano")
         ),
         # beside N-1: RunPython only marks hours to be summed anew, which either version does at any time.
-        migrations.RunPython(mark_hours_with_hits, migrations.RunPython.noop),
+        migrations.RunPython(mark_hours_with_hits, migrations.RunPython.noop, elidable=True),
     ]

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from bench.processes import ROOT
-from tests.support.databases import migrated_directory
 
 
 @pytest.mark.long
-def test_a_quick_bench_measures_both_cells_without_an_error(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    prepared = str(migrated_directory(tmp_path_factory))
+def test_a_quick_bench_measures_both_cells_without_an_error() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--only", "streams"],
         cwd=ROOT,
-        env={**os.environ, "BENCH_BEGIN": prepared},
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,6 @@ from bench.processes import free_port
 from tests.e2e.person import Person
 from tests.processes.served import Served, environment, manage, shell
 from tests.support import identity_provider
-from tests.support.databases import copy_migrated
 from tests.support.identity_provider import Provider
 from tests.support.patience import GIVE_UP_SECONDS
 
@@ -78,7 +77,6 @@ def alone(data_dir: Path) -> dict[str, str]:
 def first_boot(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A data directory as the first boot leaves it, and what that printed. To be copied."""
     made = tmp_path_factory.mktemp("first-boot")
-    copy_migrated(tmp_path_factory, made)  # which takes it ten seconds of processor time
     told: dict[str, Any] = json.loads(manage(alone(made), "quickstart", "--json"))
     return made, told
 

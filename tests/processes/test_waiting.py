@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import httpx
-import pytest
 
-from tests.plugins.tiers import TIER, Tier
 from tests.processes.served import Program, Served, environment, eventually, manage
 from tests.support import warm
-from tests.support.databases import MIGRATING_SECONDS, migrated_directory
 from tests.support.patience import GIVE_UP_SECONDS
 
 WAITS = ("--wait", str(GIVE_UP_SECONDS))
@@ -33,19 +28,8 @@ def answer(url: str, method: str = "GET", **request: object) -> httpx.Response |
         return None
 
 
-def migrate(variables: dict[str, str], factory: pytest.TempPathFactory) -> None:
-    """Put the tables there at once, instead of in ten seconds of processor time as the proof does."""
-    if TIER is Tier.PROOF:
-        manage(variables, "migrate", seconds=MIGRATING_SECONDS)
-        return
-    name = "tollgate.sqlite3"
-    made, here = migrated_directory(factory) / name, Path(variables["TOLLGATE_DATA_DIR"]) / name
-    with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(here)) as target:
-        source.backup(target)
-
-
 def test_it_is_alive_and_not_ready_until_the_tables_are_there_and_then_serves(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path,
 ) -> None:
     variables = environment(tmp_path)
     port, url = free_address()
@@ -64,7 +48,7 @@ def test_it_is_alive_and_not_ready_until_the_tables_are_there_and_then_serves(
         assert (call.status_code, call.headers["retry-after"]) == (503, "2")
         assert call.json()["error"]["code"] == "service_unavailable"
         eventually(lambda: "Waiting: The database is empty: run manage.py migrate" in served.stderr)
-        migrate(variables, tmp_path_factory)
+        manage(variables, "migrate")
         with served:
             assert served.root_url == url
             assert served.ready().status_code == 200

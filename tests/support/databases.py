@@ -1,18 +1,12 @@
 """Migrated databases: one process of a run migrates, all others copy what it made.
 
-Migrating takes ten seconds of processor time, and every process of a run needs a database of its own, as
-does almost every gateway that is started as a process. SQLite's is kept in var/cache for the next run, until
-one of the files changes that say what is in it; what a migration leaves to do each time is done each time.
+Every process of a run needs a database of its own, as does almost every gateway that is started as a process.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import random
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,69 +20,16 @@ from tests.plugins.services import TEMPLATE_DATABASE, URLS
 from tests.plugins.tiers import SEED
 from tests.processes.served import environment, manage
 from tests.support.once import made_once
-from tests.support.patience import GIVE_UP_SECONDS, until
-from tests.support.warm import ROOT
-
-CACHE = ROOT / "var" / "cache" / "migrated"
-# The migrations, and whatever they import.
-DECISIVE = (
-    "*/migrations/*.py",
-    "*/models.py",
-    "*/models/*.py",
-    "*/validators.py",
-    "gateway_project/lib/*.py",
-    "requirements/base.lock",
-    "tenants/billing/instants.py",
-    "tenants/ledger/partitions.py",
-    "tenants/triggers.py",
-    "tenants/units.py",
-    "tenants/walls/*.py",
-)
-# It takes longer than anything else that a test waits for.
-MIGRATING_SECONDS = 10 * GIVE_UP_SECONDS
+from tests.support.patience import until
 
 
 def migrated_directory(factory: pytest.TempPathFactory) -> Path:
     """Return a data directory with a database without rows, which is not to be changed."""
 
     def migrate(place: Path) -> None:
-        kept = CACHE / _digest()
-        with _cache_for_ourselves():
-            if kept.exists():
-                shutil.copytree(kept, place, dirs_exist_ok=True)
-        manage(environment(place), "migrate", "-v", "0", seconds=MIGRATING_SECONDS)
-        with _cache_for_ourselves():
-            if not kept.exists():
-                _keep(place, kept)
+        manage(environment(place), "migrate", "-v", "0")
 
     return made_once(factory, "migrated", migrate)
-
-
-def _digest() -> str:
-    found = hashlib.sha256()
-    for path in sorted({path for pattern in DECISIVE for path in ROOT.glob(pattern)}):
-        content = path.read_bytes()
-        found.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
-    return found.hexdigest()[:24]
-
-
-@contextmanager
-def _cache_for_ourselves() -> Iterator[None]:
-    """Let another run on this checkout wait, such as CI's of the clients."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _keep(place: Path, kept: Path) -> None:
-    """Keep it instead of those before it."""
-    for former in CACHE.iterdir():
-        if former.is_dir():
-            shutil.rmtree(former)
-    making = CACHE / "making"
-    shutil.copytree(place, making)
-    making.rename(kept)
 
 
 def copy_migrated(factory: pytest.TempPathFactory, data_dir: Path) -> dict[str, str]:
@@ -105,7 +46,7 @@ def migrated_template(factory: pytest.TempPathFactory) -> str:
         with psycopg.connect(URLS["postgres"], autocommit=True) as server:
             create_database(server, TEMPLATE_DATABASE, "template1")
         variables = environment(place, DATABASE_URL=url_of(TEMPLATE_DATABASE))
-        manage(variables, "migrate", "-v", "0", seconds=MIGRATING_SECONDS)
+        manage(variables, "migrate", "-v", "0")
 
     made_once(factory, "migrated-postgres", migrate)
     return TEMPLATE_DATABASE

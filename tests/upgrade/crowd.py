@@ -17,7 +17,7 @@ EACH = 5  # calls of each client
 # By alias of the installation; each speaks another protocol to its upstream.
 ALIASES = ("sandbox-chat", "sandbox-responses", "sandbox-anthropic")
 TENANTS = ("acme", "globex")
-BETWEEN_TRIES = 0.05
+BETWEEN_TRIES = 0.25
 
 
 def free_port() -> int:
