@@ -8,6 +8,7 @@ platform's or the same tenant's.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db.models import ForeignKey, Model, Q, QuerySet
@@ -18,6 +19,7 @@ Row = TypeVar("Row", bound=Model)
 Path = tuple["ForeignKey[Any, Any]", ...]
 
 
+@cache
 def paths(model: type[Model]) -> tuple[Path, ...]:
     """Return every path to Tenant, the owner's first; none if no tenant owns the model. Tenant's own is
     empty.
