@@ -67,7 +67,7 @@ def _compiled(query: QuerySet[Any]) -> CompiledQuery:
         columns,
         [each.target.attname for each in expressions[columns]],
         list(_converters(compiler, expressions)),
-        get_related_populators(known, compiler.select, connection.alias),
+        get_related_populators(known, compiler.select, connection.alias),  # type: ignore[call-arg]  # the stubs are of a later Django
         list((compiler.annotation_col_map or {}).items()),
     )
 

@@ -19,11 +19,15 @@ Row = TypeVar("Row", bound=Model)
 Path = tuple["ForeignKey[Any, Any]", ...]
 
 
-@cache
 def paths(model: type[Model]) -> tuple[Path, ...]:
     """Return every path to Tenant, the owner's first; none if no tenant owns the model. Tenant's own is
     empty.
     """
+    return _sorted_paths(model)
+
+
+@cache
+def _sorted_paths(model: Any) -> tuple[Path, ...]:
     return tuple(sorted(_walk(model, frozenset()), key=len))
 
 

@@ -158,8 +158,8 @@ def _table() -> Iterator[tuple[str, Writer]]:
     yield "django/forms/widgets/textarea.html", partial(_textarea, "\n")
     yield "unfold/widgets/textarea.html", partial(_textarea, "")
     yield "django/forms/widgets/select.html", partial(_select, ("\n  ", "\n  ", "\n  "))
-    indents = (f"\n{' ' * depth}" for depth in (8, 12, 16))
-    yield "unfold/widgets/select.html", partial(_select, tuple(indents))
+    eight, twelve, sixteen = (f"\n{' ' * depth}" for depth in (8, 12, 16))
+    yield "unfold/widgets/select.html", partial(_select, (eight, twelve, sixteen))
     yield "django/forms/label.html", _label
     for kind in ("default", "ul"):
         yield f"django/forms/errors/list/{kind}.html", _errors

@@ -70,7 +70,7 @@ class TenantFormSet(_InlineFormSet):
     access: ClassVar[Access] = NOBODY
 
     @cached_property
-    def empty_form(self) -> Any:  # type: ignore[override]  # a property that makes one each time
+    def empty_form(self) -> Any:  # a property of Django's, which makes one each time
         """Return the form that the browser copies. A page asks for it five times."""
         return super().empty_form
 

@@ -76,7 +76,8 @@ def test_labels_and_errors_are_those_of_the_templates() -> None:
         pages = []
         for renderer in (FormRenderer(), DjangoTemplates()):
             form = Filled(data, renderer=renderer)
-            pages.append([form.as_div(), form.as_p(), *(f.label_tag() for f in form)])
+            written: list[str] = [form.as_div(), form.as_p(), *(f.label_tag() for f in form)]
+            pages.append(written)
             pages[-1] += [str(f.errors) for f in form]
             pages[-1] += [
                 f.label_tag(attrs={"class": "<c>"}, label_suffix=SafeString("<i>*</i>"))
