@@ -152,10 +152,14 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "gateway_project.console.describe_console",
-            ]
+            ],
+            # Instead of Django's, and with all of their tags.
+            "libraries": dict.fromkeys(("i18n", "static"), "tenants.console.constant_tags"),
+            "builtins": ["tenants.console.constant_tags"],
         },
     }
 ]
+FORM_RENDERER = "tenants.console.form_renderer.FormRenderer"
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 if not LEAVES_NO_TRACE:

@@ -20,7 +20,7 @@ from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -200,6 +200,12 @@ class ThemedModelAdmin(_Themed, _ModelAdmin):
     compressed_fields: ClassVar[bool] = True  # a label beside its field
     list_filter_sheet: ClassVar[bool] = True  # filters in a sheet beside the list
     show_add_link: ClassVar[bool] = True
+    # What the theme's templates ask each page for: Django looks long for what is not there.
+    list_before_template = list_after_template = list_sections = None
+    list_filter_submit = list_fullwidth = list_horizontal_scrollbar_top = warn_unsaved_form = False
+    change_form_before_template = change_form_after_template = None
+    change_form_outer_before_template = change_form_outer_after_template = None
+    conditional_fields = ordering_field = None
     action_checkbox = UnfoldModelAdmin.action_checkbox
 
     def get_action_choices(
@@ -211,6 +217,10 @@ class ThemedModelAdmin(_Themed, _ModelAdmin):
 class ThemedInline(_Themed, _TabularInline):
     """The base of rows on another row's page."""
 
+    # As above.
+    ordering_field = per_page = template_before = template_after = None
+    tab = show_count = hide_title = hide_ordering_field = collapsible = False
+
 
 def _shown_json(data: Any, encoder: Any) -> SafeString | None:
     """Return a readable JSON value. The theme's own needs a package that only developers have."""
@@ -220,6 +230,33 @@ def _shown_json(data: Any, encoder: Any) -> SafeString | None:
 
 
 fields.prettify_json = _shown_json
+
+_LABELS = {
+    (is_checkbox, is_required): " ".join([*classes, *(["required"] if is_required else [])])
+    for is_checkbox, classes in (
+        (True, widgets.CHECKBOX_LABEL_CLASSES),
+        (False, widgets.LABEL_CLASSES),
+    )
+    for is_required in (True, False)
+}
+_STAR = SafeString('<span class="text-red-600 dark:text-red-500">*</span>')
+
+
+def _label_tag(self: Any) -> SafeString:
+    """Return the label of a field. The theme's own reads all of its settings for each, to look for flags."""
+    bound = self.field
+    is_required = bound.field.required
+    label: SafeString = bound.label_tag(
+        contents=conditional_escape(bound.label),
+        attrs={"class": _LABELS[self.is_checkbox, is_required]},
+        label_suffix=_STAR if is_required else "",
+    )
+    return label
+
+
+fields.UnfoldAdminField.label_tag = _label_tag
+# The theme's templates ask what is only read, too.
+fields.UnfoldAdminReadonlyField.errors = lambda _self: ""
 
 
 def asks_for_refused(page: object) -> Sequence[str]:

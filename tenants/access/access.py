@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
+from gateway_project.lib.statement import Statement
 from tenants.access.rights import (
     AUDITOR,
     EVERYTHING,
@@ -98,16 +100,25 @@ NOBODY = Access()
 OPERATOR = Access(platform=EVERYTHING)
 
 
+def _ask_memberships(user: int) -> QuerySet[Any]:
+    rows = Membership.objects.filter(user=user).select_related("tenant", "custom_role")
+    is_auditors = Exists(PlatformRole.objects.filter(user=user))
+    return rows.order_by().annotate(is_auditors=is_auditors)
+
+
+_MEMBERSHIPS: Statement[Any] = Statement(_ask_memberships, -(2**31))
+
+
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
     """Read the person's access: a query, none for operators and strangers; two for whoever is no member."""
     if not user.is_active:
         return NOBODY
     if getattr(user, "is_superuser", False):
         return OPERATOR
-    roles = PlatformRole.objects.filter(user=user.pk)
-    rows = Membership.objects.filter(user=user.pk).select_related("tenant", "custom_role")
-    found = list(rows.order_by().annotate(is_auditors=Exists(roles)))
-    is_auditor = found[0].is_auditors if found else roles.exists()
+    found = _MEMBERSHIPS.rows(user.pk)
+    is_auditor = (
+        found[0].is_auditors if found else PlatformRole.objects.filter(user=user.pk).exists()
+    )
     return Access(
         platform=AUDITOR if is_auditor else NONE,
         grants={row.tenant_id: held_in(row.tenant, row.permissions) for row in found},

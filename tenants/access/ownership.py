@@ -8,6 +8,7 @@ platform's or the same tenant's.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db.models import ForeignKey, Model, Q, QuerySet
@@ -22,6 +23,11 @@ def paths(model: type[Model]) -> tuple[Path, ...]:
     """Return every path to Tenant, the owner's first; none if no tenant owns the model. Tenant's own is
     empty.
     """
+    return _sorted_paths(model)
+
+
+@cache
+def _sorted_paths(model: Any) -> tuple[Path, ...]:
     return tuple(sorted(_walk(model, frozenset()), key=len))
 
 

@@ -22,9 +22,9 @@ SUPPORT_SESSION = "support_session"
 
 def access(request: HttpRequest) -> Access:
     """Return what the person may do in this request; read once."""
-    read: tuple[int | None, Access] | None = getattr(request, "tenant_access", None)
-    if read is None or read[0] != request.user.pk:  # somebody signs in during a request
-        read = request.user.pk, _read(request)
+    read: tuple[Any, Access] | None = getattr(request, "tenant_access", None)
+    if read is None or read[0] is not request.user:  # somebody signs in during a request
+        read = request.user, _read(request)
         request.tenant_access = read  # type: ignore[attr-defined]  # our own mark on it
     return read[1]
 

@@ -415,7 +415,8 @@ def periods_of(scope: Scope) -> list[dict[str, Any]]:
 def _bars(volume: Volume | None, scope: Scope) -> list[ShownBar]:
     if volume is None:
         return []
-    return [_shown_bar(bar, max(volume.highest, 1), scope) for bar in volume.bars]
+    highest = max(volume.highest, 1)
+    return [_shown_bar(bar, highest, scope) for bar in volume.bars]
 
 
 def _shown_bar(bar: VolumeBar, highest: int, scope: Scope) -> ShownBar:

@@ -18,8 +18,11 @@ EMPTY: tuple[Any, ...] = (None, "", b"")
 
 def text(value: object, longest: int = LONGEST) -> str:
     """Return text that every database takes, without what looks like a credential, and not too long."""
-    with translation.override(None):  # English, whichever language the person who acts reads
+    if isinstance(value, str):
         said = str(value)
+    else:
+        with translation.override(None):  # English, whichever language the person who acts reads
+            said = str(value)
     found = scrub_text(said).replace("\0", "\ufffd")
     return found if len(found) <= longest else f"{found[: longest - 1]}…"
 

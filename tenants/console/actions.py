@@ -11,8 +11,9 @@ passed as `given`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
@@ -93,6 +94,15 @@ def console_action(label: Text, *, right: Right, **options: Any) -> Callable[[Do
     return marked
 
 
+@lru_cache(maxsize=256)
+def _actions_of(page: type) -> Mapping[str, RowAction]:
+    found: dict[str, RowAction] = {}
+    for base in reversed(page.__mro__):
+        marked = {n: getattr(m, _MARK) for n, m in vars(base).items() if hasattr(m, _MARK)}
+        found.update(marked)
+    return found
+
+
 class RowActions(_Page):
     """A page whose `@console_action` methods are buttons of each row."""
 
@@ -102,13 +112,9 @@ class RowActions(_Page):
         return [path("<path:object_id>/do/<slug:action>/", view, name=name), *super().get_urls()]
 
     @classmethod
-    def row_actions(cls) -> dict[str, RowAction]:
+    def row_actions(cls) -> Mapping[str, RowAction]:
         """Return the actions by the names of their methods, those of base classes first."""
-        found: dict[str, RowAction] = {}
-        for base in reversed(cls.__mro__):
-            marked = {n: getattr(m, _MARK) for n, m in vars(base).items() if hasattr(m, _MARK)}
-            found.update(marked)
-        return found
+        return _actions_of(cls)
 
     def row_buttons(self, request: HttpRequest, row: Model) -> Iterator[RowButton]:
         """Yield the buttons for a row that the person may use."""

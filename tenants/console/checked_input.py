@@ -126,6 +126,7 @@ class CheckedList(ChangeList):
     """A list that says which parts of its address it cannot use."""
 
     search_form_class = SearchForm
+    is_dataset = False  # the theme's templates ask
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the list is filtered by: not what every page's address may have (Scope), unless a

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from tenants.console import pages
@@ -192,17 +193,31 @@ def menu(request: HttpRequest) -> list[ShownEntry]:
     query = carried(request)
     shown = [
         ShownEntry(entry.group, entry.label, entry.icon, tuple(_tabs(entry.tabs, request, query)))
-        for entry in ENTRIES
+        for entry in _entries_in(get_language())
     ]
     return [entry for entry in shown if entry.tabs]
+
+
+@lru_cache(maxsize=16)
+def _entries_in(language: str | None) -> tuple[MenuEntry, ...]:
+    """Return the entries with their texts in a language, which is the one spoken now."""
+    return tuple(
+        replace(
+            entry,
+            group=str(entry.group),
+            label=str(entry.label),
+            tabs=tuple(replace(tab, label=str(tab.label)) for tab in entry.tabs),
+        )
+        for entry in ENTRIES
+    )
 
 
 def _tabs(tabs: Iterable[MenuTab], request: HttpRequest, query: str) -> Iterator[ShownTab]:
     for tab in tabs:
         address = _address(tab.target, request)
         if address is not None:
-            is_open = _is_at(request.path, address) or _is_at(
-                request.path, _address(tab.rows, request)
+            is_open = _is_at(request.path, address) or (
+                bool(tab.rows) and _is_at(request.path, _address(tab.rows, request))
             )
             yield ShownTab(tab.label, f"{address}{query}", is_open)
 
@@ -216,7 +231,7 @@ def _is_at(path: str, address: str | None) -> bool:
 
 def _address(target: str, request: HttpRequest) -> str | None:
     """Return the address of a tab; None where there is none, or the person may not open it."""
-    may = _rule(target) if target else None
+    may = _rule(target)
     if may is None or not may(request):
         return None
     return _url(f"{target.replace('.', '_')}_changelist" if "." in target else target)

@@ -48,6 +48,8 @@ class PartsWidget(forms.MultiWidget):
         for part, widget, given in zip(parts, drawn, values, strict=True):
             widget["label"], widget["help"] = part.label, part.help_text
             widget["is_filled"] = is_filled(given)
+            widget.setdefault("type", "")  # the template asks each
+            widget.setdefault("optgroups", ())
         labels = [str(each["label"]) for each in drawn if each["is_filled"]]
         context["widget"]["folded"] = self._folded and (", ".join(labels) or self._folded)
         # Shown again after an error, which may be about it.

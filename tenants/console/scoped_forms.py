@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.models import BaseInlineFormSet
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy
 
 from tenants.access import ownership
@@ -32,6 +33,7 @@ class TenantForm(_ModelForm):
 
     home: ClassVar[int | None] = None  # the tenant new rows go to when the form does not ask
     fixed: ClassVar[frozenset[str]] = frozenset()  # what is set once, and shown afterwards
+    nested_formsets: ClassVar[tuple[Any, ...]] = ()  # the theme's templates ask
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -66,6 +68,11 @@ class TenantFormSet(_InlineFormSet):
     """Rows inside their parent's page. TenantInline.get_formset fills in who edits them."""
 
     access: ClassVar[Access] = NOBODY
+
+    @cached_property
+    def empty_form(self) -> Any:  # a property of Django's, which makes one each time
+        """Return the form that the browser copies. A page asks for it five times."""
+        return super().empty_form
 
     def clean(self) -> None:
         # First, because Django's own check names all that protects a row.

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.utils.formats import date_format
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from tenants.reports.buckets import TimeBuckets
@@ -102,13 +104,20 @@ def _column(group: Group, by: str, *, is_shared: bool) -> Column:
 
 
 def _bars(buckets: TimeBuckets, values: Sequence[Sequence[int]]) -> tuple[Bar, ...]:
-    zone = ZoneInfo(buckets.zone)
-    shown = _FORMATS[buckets.step]
     empty: tuple[int, ...] = ()
     rows = values or [empty] * len(buckets)
+    places = _places(buckets, get_language())
+    return tuple(Bar(*place, tuple(row)) for place, row in zip(places, rows, strict=True))
+
+
+@lru_cache(maxsize=8)  # the charts of a page have the same
+def _places(buckets: TimeBuckets, language: str | None) -> tuple[tuple[str, str], ...]:
+    """Return what the buckets are called in the language that is spoken now, and where they lead."""
+    zone = ZoneInfo(buckets.zone)
+    shown = _FORMATS[buckets.step]
     return tuple(
-        Bar(date_format(start.astimezone(zone), shown), _query(start, end, zone), tuple(row))
-        for (start, end), row in zip(buckets.spans, rows, strict=True)
+        (date_format(start.astimezone(zone), shown), _query(start, end, zone))
+        for start, end in buckets.spans
     )
 
 

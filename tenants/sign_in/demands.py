@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -96,8 +97,8 @@ def _closed(access: Access, request: HttpRequest) -> ClosedTenants:
 
 def _person_access(request: HttpRequest) -> Access:
     """Return the person's access in any session; read once a request."""
-    read: tuple[int | None, Access] | None = getattr(request, "person_access", None)
-    if read is None or read[0] != request.user.pk:  # somebody signs in during a request
-        read = request.user.pk, access_of(request.user)
+    read: tuple[Any, Access] | None = getattr(request, "person_access", None)
+    if read is None or read[0] is not request.user:  # somebody signs in during a request
+        read = request.user, access_of(request.user)
         request.person_access = read  # type: ignore[attr-defined]  # our own mark on it
     return read[1]

@@ -22,6 +22,7 @@ from django.utils.crypto import salted_hmac
 from gateway_project.lib import clock, sealing
 from gateway_project.lib.keyring import KeyringError
 from gateway_project.lib.secret import Secret
+from gateway_project.lib.statement import Statement
 from tenants.keys.encryption import keyring
 from tenants.models import ConsoleSession
 
@@ -49,12 +50,16 @@ def read(session_id: str) -> dict[str, Any] | None:
     return None if row is None else _open(row.session_data, session_id)
 
 
+_OF_ID = Statement(lambda session_id: ConsoleSession.objects.filter(pk=session_id), "of this id")
+
+
 def _running(session_id: str) -> ConsoleSession | None:
     now = clock.now()
-    rows = ConsoleSession.objects.filter(
-        expire_date__gt=now, seen_at__gt=now - settings.SESSION_IDLE
-    )
-    return rows.filter(pk=session_id).first()
+    return next((each for each in _OF_ID.rows(session_id) if _is_running(each, now)), None)
+
+
+def _is_running(session: ConsoleSession, now: datetime) -> bool:
+    return session.expire_date > now and session.seen_at > now - settings.SESSION_IDLE
 
 
 def _open(sealed: str, session_id: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -117,7 +117,7 @@ def leads_out(location: str) -> bool:
     )  # fmt: skip
 
 
-def test_no_address_in_a_request_leads_to_another_site(ada: User, world: World):
+def test_no_address_in_a_request_leads_to_another_site(world: World, ada: User):
     here = worlds.signed_in(ada)
     for target in sampled(ELSEWHERE, default=5, ci=len(ELSEWHERE)):
         stranger = Client()
@@ -148,8 +148,10 @@ def test_this_would_find_what_leads_out():
 # Hosts
 
 
-@pytest.mark.urls(__name__)
-def test_a_host_that_is_not_ours_stands_in_no_mail(ada: User, settings: Any):
+def test_a_host_that_is_not_ours_stands_in_no_mail(
+    ada: User, settings: Any, route_by: Callable[[str], None]
+):
+    route_by(__name__)
     settings.ALLOWED_HOSTS, settings.SMTP_URL = ["gateway.example"], "smtp://mail.example"
     reset = reverse("account_reset_password")
     told = {"x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}
@@ -213,7 +215,7 @@ def test_a_link_that_lets_somebody_in_is_in_no_log(
     assert [line for line in lines if link.reveal() in line] == []
 
 
-def test_an_error_of_ours_tells_nothing(ada: User, world: World, monkeypatch: pytest.MonkeyPatch):
+def test_an_error_of_ours_tells_nothing(world: World, ada: User, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: Any, **__: Any) -> Any:
         hidden = "canary-in-a-frame"
         raise RuntimeError(f"canary-in-words {hidden} /srv/path/to/code.py")

@@ -306,7 +306,7 @@ def test_a_select_prefilled_from_the_address_does_not_name_other_tenants(
         assert_clean(admin.get(url(model, "add") + f"?provider={row.pk}"))
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_a_raw_id_of_another_tenant_is_refused_and_not_named(world: World, admin: Client):
     target = Target.objects.get(alias=world.ours.alias)
     posted = {"alias": world.ours.alias.pk, "position": 0, "provider_model": world.theirs.model.pk}
@@ -320,14 +320,14 @@ def test_a_raw_id_of_another_tenant_is_refused_and_not_named(world: World, admin
     assert target.provider_model == world.ours.model
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_a_raw_id_of_our_own_is_named(world: World, admin: Client):
     target = Target.objects.get(alias=world.ours.alias)
 
     assert "ours-provider/ours-model" in text(admin.get(url(target, "change")))
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_a_list_edited_in_place_takes_no_row_of_another_tenant(world: World, admin: Client):
     ours, theirs = (Target.objects.get(alias=s.alias) for s in (world.ours, world.theirs))
     rows = formset(
@@ -343,7 +343,7 @@ def test_a_list_edited_in_place_takes_no_row_of_another_tenant(world: World, adm
     assert list(Target.objects.filter(position=7)) == []
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_a_list_edited_in_place_links_no_two_tenants_even_for_staff_of_both(
     world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
 ):
@@ -371,7 +371,7 @@ def test_a_list_edited_in_place_links_no_two_tenants_even_for_staff_of_both(
     assert ours.provider_model == world.ours.model
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_saving_as_new_takes_neither_a_strangers_row_nor_its_inline_rows(
     world: World, admin: Client
 ):
@@ -394,7 +394,7 @@ def test_saving_as_new_takes_neither_a_strangers_row_nor_its_inline_rows(
     assert world.theirs.model.upstream_id != "mine-now"
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_no_address_of_a_list_tells_of_other_tenants(world: World, admin: Client):
     """Popups, orders, searches and days; and nobody guesses at columns through them."""
     theirs = world.theirs
@@ -437,7 +437,7 @@ def test_an_inline_takes_no_row_of_another_tenant(world: World, admin: Client):
     assert not Alias.objects.filter(name="new-alias").exists()
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_an_inline_makes_no_row_of_the_platform(world: World, admin: Client):
     posted = {
         "name": "ours-provider",
@@ -556,7 +556,7 @@ def test_deleting_a_row_does_not_delete_what_others_hang_on_it(entangled: World,
     assert Credential.objects.filter(pk=entangled.theirs.credential.pk).exists()
 
 
-@pytest.mark.urls("tests.console.hostile_urls")
+@pytest.mark.usefixtures("hostile_routes")
 def test_deleting_in_an_inline_does_not_touch_what_others_hang_on_it(
     entangled: World, admin: Client
 ):

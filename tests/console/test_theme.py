@@ -39,6 +39,13 @@ REPLACED = {
     "admin/submit_line.html": "7a195a7b8beeda119f5cd1364303442bb18f964bb7a086ade6e4ab9bc13e8c18",
     "unfold/helpers/add_link.html": "36cc86e42047e0124a74dbfc07758c364edab0e83eeed1dc56e6fe2e9a99f2e9",
     "unfold/helpers/empty_results.html": "5f4727a37a99da76e245048c8c7d7307ded9fe749533b33410e38657a9b1ef7e",
+    "unfold/helpers/edit_inline/inline_add.html": (
+        "e8bc669caf9a426b74c35732316c9d10001665e0b676972ba8221231234833d3"
+    ),
+    "unfold/helpers/field_readonly_value.html": (
+        "a1d46fa2a26e344130fb2675e1395a602d79f6244a4e05f3a19c976dfa9a2454"
+    ),
+    "unfold/helpers/fieldset_row.html": "2eb8a8acf2d7538566aacb635f5a017374f8f47f026e10ab471c10ed87d44a42",
     "unfold/helpers/pagination_default.html": (
         "a6c793aea686e443a7fc8a42cb4197361b7789c912919609e2525aa1c65e23a0"
     ),
