@@ -13,7 +13,7 @@ from tenants import directory
 from tenants.access.access import OPERATOR
 from tenants.api.long_work import told_task
 from tenants.managed import typed
-from tenants.management.rows import plain
+from tenants.management.row_words import plain
 
 
 class Command(AnsweringCommand):
