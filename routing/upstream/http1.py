@@ -95,6 +95,12 @@ class ResponseReader:
             else:
                 await self._wait()
 
+    def rest_at_hand(self) -> bytes | None:
+        """Return what is left of a response that is here to its end; None if it is to be awaited."""
+        if not self.is_complete or self._inflate is not None:
+            return None
+        return self._take() if self._pieces else b""
+
     def close(self) -> None:
         """Cut the connection, unless the response is complete: then it serves others already."""
         if not self.is_complete:
@@ -106,13 +112,15 @@ class ResponseReader:
         encoding = encoding.strip().lower()
         if encoding and encoding != "identity":
             self._inflate = Inflater(encoding)
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
 
     def add(self, piece: bytes) -> bool:
         """Keep a piece of the body; whether the reader has enough for now."""
         self._pieces.append(piece)
         self._held += len(piece)
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
         return self._held > READ_BUFFER_BYTES
 
     def end(self, failure: Exception | None) -> None:
@@ -120,7 +128,8 @@ class ResponseReader:
             self.is_complete = True
         else:
             self.failure = failure
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -136,9 +145,10 @@ class ResponseReader:
         finally:
             self._waiter = None
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _wake(self, waiter: asyncio.Future[None]) -> None:
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 class Inflater:
@@ -380,7 +390,8 @@ class Connection(asyncio.BufferedProtocol):
         reader.begin_body(
             reader.header(b"content-encoding") if b"content-encoding" in names else ""
         )
-        self.resume_writing()
+        if self._can_write is not None:
+            self.resume_writing()
 
     def on_body(self, piece: bytes) -> None:
         assert self._reader is not None
@@ -403,7 +414,8 @@ class Connection(asyncio.BufferedProtocol):
     # Its end
 
     def _complete(self, reader: ResponseReader, *, keep: bool) -> None:
-        self.resume(reader)
+        if self._is_paused:
+            self.resume(reader)
         self._reader = None
         reader.end(None)
         if not (keep and self._is_written and self.is_usable):

@@ -112,7 +112,8 @@ class ChatRelay(FrameRelay):
         """Read a whole choice: its usage where Moonshot reports it, and its text where nobody reports any."""
         if not isinstance(choice, dict):
             return
-        self.meter.observe(choice.get("usage"))
+        if "usage" in choice:
+            self.meter.observe(choice["usage"])
         message = choice.get("message")
         if not self.meter.has_output and isinstance(message, dict):
             self.tally.add_text(written.of_message(message))
