@@ -27,7 +27,8 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from routing.route import ResolvedTarget
 from routing.upstream import auth
 from routing.upstream.connections import Connections, NoConnectionFree, PoolSlot
-from routing.upstream.http1 import BrokenHTTP, ConnectionCut, ResponseReader
+from routing.upstream.http1 import ResponseReader
+from routing.upstream.inflating import BrokenHTTP, ConnectionCut
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 1_000_000
