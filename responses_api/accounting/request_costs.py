@@ -98,12 +98,16 @@ class RequestCosts:
     @property
     def used_tokens(self) -> int:
         """Return the tokens of all calls that have ended, including those whose answer nobody saw."""
-        return sum(call.used_tokens for call in self._calls)
+        calls = self._calls
+        if len(calls) == 1:  # as almost always
+            return calls[0].used_tokens
+        return sum(call.used_tokens for call in calls)
 
     @property
     def used_units(self) -> dict[str, int]:
         """Return the units other than tokens that these calls took."""
-        return dict(unit_classes.added(call.used_units for call in self._calls if call.used_units))
+        used = [call.used_units for call in self._calls if call.used_units]
+        return dict(unit_classes.added(used)) if used else {}
 
     @property
     def charge_nano(self) -> int:
