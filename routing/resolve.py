@@ -53,8 +53,6 @@ class Router:
 
     async def route(self, caller: Caller, model: str) -> Route:
         """Return the route, without awaiting for a cached name. Raise ModelNotFound or Unavailable."""
-        if not _can_be_a_name(model):
-            raise model_not_found(model)
         key = (caller.tenant_id, caller.key_id, model)
         return self._routes.fresh(key) or await self._look_up(key, caller, model)
 
@@ -62,6 +60,8 @@ class Router:
         self._routes.clear()
 
     async def _look_up(self, key: tuple[int, int, str], caller: Caller, model: str) -> Route:
+        if not _can_be_a_name(model):
+            raise model_not_found(model)
         try:
             route = await self._routes.get(key, lambda: in_database_thread(find, caller, model))
         except StoreUnavailable as error:

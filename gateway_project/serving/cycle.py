@@ -37,7 +37,8 @@ class HttpCycle(RequestResponseCycle):
         if self.more_body or self.disconnected or len(self.body) >= less_than:
             return None
         self.message_event.clear()
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         body, self.body = bytes(self.body), bytearray()
         return body
 

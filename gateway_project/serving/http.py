@@ -312,7 +312,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._waiting_refusal is not None:
@@ -496,5 +497,6 @@ class ConnectionPresence(Presence):
         self._flow = flow
 
     def watch(self, told: Callable[[], None]) -> None:
-        self._flow.resume_reading()  # a large body paused it, and who does not read sees no end
+        if self._flow.read_paused:
+            self._flow.resume_reading()  # a large body paused it, and who does not read sees no end
         super().watch(told)

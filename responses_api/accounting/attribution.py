@@ -43,7 +43,7 @@ def served_tier(named: Any) -> str | None:
     """Return the service tier an upstream says it served; None if it does not say."""
     if not isinstance(named, str) or named in {"", "auto"}:
         return None
-    return tier(named)
+    return named if named == DEFAULT_TIER else tier(named)
 
 
 def _clean(text: str) -> str:

@@ -100,7 +100,9 @@ class MeteredCall(CallHold):
         cost: Terms | None,
         reserved_input: int,
     ) -> None:
-        super().__init__(hold, reserved_input, output_price(charge, opened))
+        # Where no budget limits the call, nobody asks what more of its output costs.
+        out_pico = 0 if hold.held is None else output_price(charge, opened)
+        super().__init__(hold, reserved_input, out_pico)
         self._spool_writer = spool_writer
         self._opened = opened
         self._charge = charge
@@ -193,7 +195,8 @@ class MeteredCall(CallHold):
         self.used_tokens, self.used_units = sum(usage.counts), usage.units
         bill = self._bill(end, usage, tier)
         self.charge_nano = bill.charge.total
-        self.pay(bill.charge.total + bill.waived)
+        if self._hold.held is not None:
+            self.pay(bill.charge.total + bill.waived)
         self.record = record = self._settled(end, usage, tier, bill)
         self._write_settled(record, usage, end.is_unanswered)
 
@@ -267,7 +270,7 @@ class MeteredCall(CallHold):
         whole = self._charged(usage, tier)
         # If the cost is passed on, it need not be rated twice.
         is_passed_on = self._cost is self._charge
-        cost = whole if is_passed_on else self._rated(usage, tier, self._cost)
+        cost = whole if is_passed_on else _rated(usage, tier, self._cost)
         held = self._hold.held
         charge = whole if held is None else whole.capped(held)
         return charge, whole.total - charge.total, cost.total
@@ -277,17 +280,18 @@ class MeteredCall(CallHold):
         by the same report."""
         known = self._rating
         if known is None or known[0] is not usage or known[1] != tier:
-            known = self._rating = (usage, tier, self._rated(usage, tier, self._charge))
+            known = self._rating = (usage, tier, _rated(usage, tier, self._charge))
         return known[2]
-
-    def _rated(self, usage: Usage, tier: str, by: Terms | None) -> Rated:
-        return NOTHING if by is None else rate(usage, tier, by)
 
     def _tier(self, usage: Usage, reported: str | None) -> str:
         """Return the one service tier for all prices of the call, so that a row can be rated again."""
         served = attribution.served_tier(reported)
         asked = self._opened.service_tier
         return served or unstated_tier(usage, asked, self._charge or self._cost)
+
+
+def _rated(usage: Usage, tier: str, by: Terms | None) -> Rated:
+    return NOTHING if by is None else rate(usage, tier, by)
 
 
 def _unit_amounts(usage: Usage, charge: Rated) -> tuple[UnitAmount, ...]:

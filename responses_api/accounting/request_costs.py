@@ -33,6 +33,9 @@ from tenants.ledger.spool import SpoolFailed
 from tenants.prices.rating import Terms
 from tenants.token_classes import Quantities, Usage
 
+# Of a call that no budget counts.
+NO_NEED = Need(0)
+
 
 class RequestCosts:
     """The costs of one request. Its methods raise GatewayError if a call may not be made."""
@@ -95,12 +98,16 @@ class RequestCosts:
     @property
     def used_tokens(self) -> int:
         """Return the tokens of all calls that have ended, including those whose answer nobody saw."""
-        return sum(call.used_tokens for call in self._calls)
+        calls = self._calls
+        if len(calls) == 1:  # as almost always
+            return calls[0].used_tokens
+        return sum(call.used_tokens for call in calls)
 
     @property
     def used_units(self) -> dict[str, int]:
         """Return the units other than tokens that these calls took."""
-        return dict(unit_classes.added(call.used_units for call in self._calls if call.used_units))
+        used = [call.used_units for call in self._calls if call.used_units]
+        return dict(unit_classes.added(used)) if used else {}
 
     @property
     def charge_nano(self) -> int:
@@ -188,17 +195,25 @@ class RequestCosts:
             # Only calls with the tenant's own credential have one, and most callers no budget that counts it.
             list_prices=target.list_price if caller.list_budgets else None,
         )
+        if not caller.budgets and asked.list_prices is None:
+            at = clock.timestamp()
+            held = HeldCall(asked.charge(at, ()), NO_NEED, self._budgets.unlimited, NO_NEED.most)
+            return self._begin(asked, held, at), None
+        held, at = await self._hold_for_now(asked)
+        metered = self._begin(asked, held, at)
+        is_sent = held.is_bound and can_limit and held.limit != asked.known_limit
+        return metered, held.limit if is_sent else None
+
+    async def _hold_for_now(self, asked: AskedCall) -> tuple[HeldCall, float]:
+        """Set aside what the call may cost; return that, and the instant at which it is right."""
         while True:
             held = await self._hold(asked)
             # The ledger takes a period as complete two seconds after its end: a record's instant is that
             # at which it is written, however long the budget was waited for.
             at = clock.timestamp()
             if held.is_right(asked, at):
-                break
+                return held, at
             held.release()
-        metered = self._begin(asked, held, at)
-        is_sent = held.is_bound and can_limit and held.limit != asked.known_limit
-        return metered, held.limit if is_sent else None
 
     async def _hold(self, asked: AskedCall) -> HeldCall:
         """Set aside what the call may cost by the prices of now. On error nothing is held."""

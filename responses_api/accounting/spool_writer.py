@@ -29,6 +29,11 @@ class SpoolWriter:
         return self._spool.name
 
     @property
+    def waits_for_disk(self) -> bool:
+        """Return whether `durable` has anything to wait for."""
+        return self._spool.waits_for_disk
+
+    @property
     def is_healthy(self) -> bool:
         """Return whether new calls may be made."""
         return self._spool.healthy and not self._waiting
@@ -45,7 +50,7 @@ class SpoolWriter:
     def open(self, record: Opened) -> None:
         """Write the record of a call that is about to be made. Raise SpoolFailed if that fails; the call
         must then not be made."""
-        if not self.is_healthy:
+        if self._waiting or not self._spool.healthy:
             raise SpoolFailed("the spool cannot be written; new calls are refused")
         self._spool.append(record)
 

@@ -203,7 +203,9 @@ class Attempt:
     def end_code(self) -> str | None:
         """Return the code of an answer that a guardrail or the provider's own filter ended, for the ledger
         and the log."""
-        return CONTENT_FILTER if self._is_blocked or self.reader.is_filtered else None
+        guarded = self._guarded
+        is_blocked = guarded is not None and guarded.is_blocked
+        return CONTENT_FILTER if is_blocked or self.reader.is_filtered else None
 
     @property
     def _is_blocked(self) -> bool:

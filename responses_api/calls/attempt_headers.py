@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 ATTEMPTS_HEADER = "x-tollgate-attempts"
 # Where the tenant may see what answers:
@@ -25,6 +26,7 @@ def routing_text(outcomes: Iterable[tuple[str, str]]) -> str:
     return text if len(text) <= MOST_BYTES else text[: MOST_BYTES - 3] + "..."
 
 
+@lru_cache(1000)
 def target_text(name: str) -> str:
     return _safe(name)[:MOST_BYTES]
 

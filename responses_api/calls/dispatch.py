@@ -144,7 +144,9 @@ class Dispatch:
         raise choice.error()
 
     def _answered(self, passage: Passage, attempt: Attempt, out: bytes) -> tuple[Attempt, bytes]:
-        self._choice.answered(passage, attempt.waited_seconds if attempt.is_streamed else None)
+        self._choice.answered(
+            passage, attempt.waited_seconds if self._admitted.call.stream else None
+        )
         if self._admitted.tells_routing:
             self._choice.outcomes.append((passage.lane.name, "ok"))
             self._reply.headers.update(self.headers())
@@ -286,21 +288,20 @@ class Dispatch:
     ) -> None:
         """Settle the running attempts, if there are any, and leave the lane."""
         passage, self._passage = self._passage, None
-        if passage is not None:
+        if passage is not None and error is not None:
             self._tell_health(passage, error)
         self._settle_attempt(status, error, error_code, http_status)
         if passage is not None:
             used = self.attempt.used_tokens if passage.lane.limits and self.attempt else 0
             passage.leave(used, clock.timestamp() if used else 0.0)
 
-    def _tell_health(self, passage: Passage, error: GatewayError | None) -> None:
+    def _tell_health(self, passage: Passage, error: GatewayError) -> None:
         attempt = self.attempt
         if isinstance(error, UpstreamTimeout) and (
             attempt is None or not attempt.reader.has_output
         ):
             error.is_total = False  # it never began to answer
-        if error is not None:
-            self._choice.failed(passage, error)
+        self._choice.failed(passage, error)
 
     def _settle_attempt(
         self,

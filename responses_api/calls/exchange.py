@@ -53,7 +53,7 @@ class Exchange:
 
     __slots__ = (
         "_admitted", "_beside", "_bytes_out", "_costs", "_dispatch", "_interruption", "_is_settled",
-        "_life_signs", "_reading_on", "_reply", "_services", "_task", "progress",
+        "_life_signs", "_reading_on", "_reply", "_services", "_task", "progress", "request_id", "streams",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,8 @@ class Exchange:
         self._services = services
         self._admitted = admitted
         self._reply = reply
+        self.request_id = admitted.request_id
+        self.streams = admitted.call.stream
         self.progress = Progress(services.loop)
         self._costs = RequestCosts(
             services.spool_writer,
@@ -166,10 +168,6 @@ class Exchange:
         return True
 
     @property
-    def request_id(self) -> str:
-        return self._admitted.request_id
-
-    @property
     def tenant_id(self) -> int:
         return self._admitted.caller.tenant_id
 
@@ -235,10 +233,6 @@ class Exchange:
             tokens=self._costs.used_tokens,
             charge_nano=self._costs.charge_nano,
         )
-
-    @property
-    def streams(self) -> bool:
-        return self._admitted.call.stream
 
     @property
     def has_started(self) -> bool:
@@ -332,22 +326,26 @@ class Exchange:
             await self._admitted.ownership.prove()
         if attempt.is_held:
             await attempt.fund()
-        status = attempt.reader.status
+        status, end_code = attempt.reader.status, attempt.end_code
         trace_parts.note_answered()
-        self._dispatch.settle(status, None, attempt.end_code, 200)
+        self._dispatch.settle(status, None, end_code, 200)
         self._costs.end()
         # In the ledger it has ended well: nothing may end it otherwise, while that is made durable either.
         self.progress.phase = Phase.STORING
-        await self._services.spool_writer.durable()
+        spool_writer = self._services.spool_writer
+        if spool_writer.waits_for_disk:
+            await spool_writer.durable()
         if (keeper := self._admitted.keeper) is not None:
             guarded = self._admitted.guarded
             keeper.keep(attempt, None if guarded is None else guarded.guardrails)
         if not self.streams:  # also for later requests, which get the stored answer
             self._reply.headers.update(self._costs.charge_headers())
-        reader, maker = attempt.reader, Maker.of(attempt.target)
-        out = await self._store_answer(reader, maker, self._with_usage(reader, out))
+        reader = attempt.reader
+        out = self._with_usage(reader, out)
+        if self._admitted.store is not None:
+            out = await self._store_answer(reader, Maker.of(attempt.target), out)
         self._bytes_out += len(out)
-        self._settle(status, attempt.end_code, 200)
+        self._conclude(status, end_code, 200)
         return out
 
     def _with_usage(self, reader: UpstreamReader, out: bytes) -> bytes:
@@ -493,6 +491,17 @@ class Exchange:
         self._dispatch.settle(status, error, error_code, http_status)
         self._dispatch.end()
         self._costs.end()
+        self._conclude(status, error_code, http_status, error)
+
+    def _conclude(
+        self,
+        status: str,
+        error_code: str | None,
+        http_status: int,
+        error: GatewayError | None = None,
+    ) -> None:
+        """Log and count the request, whose calls are settled."""
+        self._is_settled = True
         outcome = self._outcome(status, error_code, 200 if self._reply.started else http_status)
         admitted = self._admitted
         if not admitted.ticket.is_settled:

@@ -71,7 +71,10 @@ def no_lane(model: str) -> BadRequest:
 def refuse_foreign_ids(door: Door, call: ModelCall, targets: tuple[ResolvedTarget, ...]) -> None:
     """Raise BadRequest for an id of something a provider stores, unless the call goes to the tenant's own
     account."""
-    if all(target.owns_credential for target in targets):
+    for target in targets:
+        if not target.owns_credential:
+            break
+    else:
         return
     try:
         door.refuse_foreign_ids(call.body, call.history)

@@ -47,8 +47,9 @@ class Registry:
         self.retiring = False
 
     def add(self, running: Running) -> None:
+        if not self._running:
+            self._idle.clear()
         self._running[running.request_id] = running
-        self._idle.clear()
 
     def remove(self, running: Running) -> None:
         self._running.pop(running.request_id, None)

@@ -112,7 +112,7 @@ class HttpResponseWriter:
         self.status = status
         lines = [kind, (b"content-length", b"%d" % size), self._request_id]
         if headers:
-            lines += _encoded(headers)
+            lines += [(name.encode(), value.encode()) for name, value in headers.items()]
         return {"type": "http.response.start", "status": status, "headers": lines}
 
     async def _large(

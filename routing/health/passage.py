@@ -84,8 +84,10 @@ class Passage:
     def answered(self, seconds: float | None) -> None:
         """Note the first output, so many seconds after the lane was asked."""
         self._keeper.answered(self, seconds)
-        self._wait_no_longer()
-        self._give_back()
+        if self._is_waiting:
+            self._wait_no_longer()
+        if self.probes:
+            self._give_back()
 
     def failed(self, error: GatewayError | None, *, is_made_good: bool = False) -> None:
         """Note how the attempt failed; `is_made_good`: another lane may answer its call. What may be the
@@ -113,7 +115,8 @@ class Passage:
         if self._is_over:
             return
         self._is_over = True
-        self._wait_no_longer()
+        if self._is_waiting:
+            self._wait_no_longer()
         state = self.state
         state.in_flight -= 1
         state.account.in_flight -= 1
@@ -121,13 +124,12 @@ class Passage:
             state.account.add_tokens(self.lane.limits, tokens, now)
         for circuit in self.trials:
             circuit.trials -= 1
-        if not self._suspicions:
+        if self.probes and not self._suspicions:
             self._give_back()
 
     def _wait_no_longer(self) -> None:
-        if self._is_waiting:
-            self._is_waiting = False
-            self.state.wait_no_longer(self.caller)
+        self._is_waiting = False
+        self.state.wait_no_longer(self.caller)
 
     def _give_back(self) -> None:
         if self.probes:

@@ -182,7 +182,10 @@ class Connections:
             self._idle.setdefault(place, []).append(connection)
             if self._sweeping is None:
                 self._sweeping = self._loop.call_later(IDLE_SECONDS, self._sweep)
-        self._give_place()
+        if self._waiting:
+            self._give_place()
+        else:
+            self._taken -= 1
 
     def _forget_idle(self, connection: Connection) -> None:
         for idle in self._idle.values():

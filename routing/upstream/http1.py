@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import re
 import select
-import zlib
 from collections.abc import Callable
 
 import httptools
+
+from routing.upstream.inflating import BrokenHTTP, ConnectionCut, Inflater
 
 READ_BUFFER_BYTES = 32 * 1024
 # The most that one read of a socket gives; the loop's own reads are four times as large. A stream whose
@@ -26,23 +27,7 @@ MAX_HEAD_BYTES = 64 * 1024
 # Larger request bodies are written in pieces, as the socket takes them.
 PIECE_BYTES = 64 * 1024
 LARGE_BODY_BYTES = 256 * 1024
-# The most that is made of compressed bytes at a time: about what one read of a socket gives.
-INFLATED_BYTES = 64 * 1024
-_EITHER_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
-_NEITHER = -zlib.MAX_WBITS
-_GZIP = b"\x1f\x8b"
-# A gzip body may consist of several: as many as tools that write blocks of 64 KB make of the largest answer.
-MAX_MEMBERS = 4096
-
 Header = tuple[bytes, bytes]
-
-
-class ConnectionCut(Exception):
-    """The upstream closed the connection before its response was complete."""
-
-
-class BrokenHTTP(Exception):
-    """The upstream sent something other than an HTTP response."""
 
 
 class ResponseReader:
@@ -95,6 +80,12 @@ class ResponseReader:
             else:
                 await self._wait()
 
+    def rest_at_hand(self) -> bytes | None:
+        """Return what is left of a response that is here to its end; None if it is to be awaited."""
+        if not self.is_complete or self._inflate is not None:
+            return None
+        return self._take() if self._pieces else b""
+
     def close(self) -> None:
         """Cut the connection, unless the response is complete: then it serves others already."""
         if not self.is_complete:
@@ -106,13 +97,15 @@ class ResponseReader:
         encoding = encoding.strip().lower()
         if encoding and encoding != "identity":
             self._inflate = Inflater(encoding)
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
 
     def add(self, piece: bytes) -> bool:
         """Keep a piece of the body; whether the reader has enough for now."""
         self._pieces.append(piece)
         self._held += len(piece)
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
         return self._held > READ_BUFFER_BYTES
 
     def end(self, failure: Exception | None) -> None:
@@ -120,7 +113,8 @@ class ResponseReader:
             self.is_complete = True
         else:
             self.failure = failure
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -136,60 +130,10 @@ class ResponseReader:
         finally:
             self._waiter = None
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-class Inflater:
-    """Decompresses what vendors compress although they were asked not to: gzip, also in several members, and
-    deflate with zlib's frame or, as some servers understand it, without (RFC 9110, 8.4.1)."""
-
-    __slots__ = ("_decompress", "_encoding", "_members", "_rest")
-
-    def __init__(self, encoding: str) -> None:
-        self._encoding = encoding
-        self._decompress: zlib._Decompress | None = None
-        self._members = 0
-        self._rest = b""
-
-    def feed(self, raw: bytes) -> None:
-        if self._encoding not in {"gzip", "x-gzip", "deflate"}:
-            raise BrokenHTTP(f"content-encoding {self._encoding[:40]!r}")
-        self._rest += raw
-
-    def next(self) -> bytes:
-        """Return some of what the bytes so far stand for: little of them may stand for much."""
-        out = b""
-        while self._rest and not out:
-            if self._decompress is None:
-                if len(self._rest) < len(_GZIP):
-                    break
-                self._decompress = self._begin_member()
-            member = self._decompress
-            try:
-                out = member.decompress(self._rest, INFLATED_BYTES)
-            except zlib.error:
-                raise ConnectionCut from None
-            self._rest = member.unconsumed_tail
-            if member.eof:
-                self._end_member(member.unused_data)
-        return out
-
-    def _begin_member(self) -> zlib._Decompress:
-        """Raises BrokenHTTP for more members than anybody means."""
-        self._members += 1
-        if self._members > MAX_MEMBERS:
-            raise BrokenHTTP(f"more than {MAX_MEMBERS} compressed members")
-        begin = self._rest[:2]
-        has_frame = begin == _GZIP or (begin[0] & 15 == 8 and int.from_bytes(begin) % 31 == 0)
-        is_bare = self._encoding == "deflate" and not has_frame
-        return zlib.decompressobj(_NEITHER if is_bare else _EITHER_ZLIB_OR_GZIP)
-
-    def _end_member(self, after: bytes) -> None:
-        """Go on with the next member, if one follows: padding is none, and nothing comes after it."""
-        self._rest = after if after[:2] in (_GZIP, _GZIP[:1]) else b""
-        self._decompress = None
+    def _wake(self, waiter: asyncio.Future[None]) -> None:
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def _size_of(headers: list[Header]) -> int:
@@ -380,7 +324,8 @@ class Connection(asyncio.BufferedProtocol):
         reader.begin_body(
             reader.header(b"content-encoding") if b"content-encoding" in names else ""
         )
-        self.resume_writing()
+        if self._can_write is not None:
+            self.resume_writing()
 
     def on_body(self, piece: bytes) -> None:
         assert self._reader is not None
@@ -403,7 +348,8 @@ class Connection(asyncio.BufferedProtocol):
     # Its end
 
     def _complete(self, reader: ResponseReader, *, keep: bool) -> None:
-        self.resume(reader)
+        if self._is_paused:
+            self.resume(reader)
         self._reader = None
         reader.end(None)
         if not (keep and self._is_written and self.is_usable):

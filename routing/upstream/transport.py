@@ -27,7 +27,8 @@ from gateway_project.lib.structure import Caps, TooMuchStructure
 from routing.route import ResolvedTarget
 from routing.upstream import auth
 from routing.upstream.connections import Connections, NoConnectionFree, PoolSlot
-from routing.upstream.http1 import BrokenHTTP, ConnectionCut, ResponseReader
+from routing.upstream.http1 import ResponseReader
+from routing.upstream.inflating import BrokenHTTP, ConnectionCut
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 1_000_000
@@ -99,16 +100,26 @@ class UpstreamResponse:
     async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
         """Return the whole body. Raises UpstreamError, also when it is larger than `limit` or has more values
         than objects are made of."""
+        whole = self._reader.rest_at_hand()  # of a short answer with its head
+        if whole is None:
+            whole = await self._read_to_end(limit)
+        elif len(whole) > limit:
+            raise self._too_large()
+        if len(whole) > self._caps.values:  # a shorter one cannot hold more of them
+            await self._check_structure(whole)
+        return whole
+
+    async def _read_to_end(self, limit: int) -> bytes:
         pieces, size = [], 0
         while piece := await self.chunk():
             pieces.append(piece)
             size += len(piece)
             if size > limit:
-                raise UpstreamMalformed(f"The provider {self.target.provider!r} answered too much.")
-        whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if len(whole) > self._caps.values:  # a shorter one cannot hold more of them
-            await self._check_structure(whole)
-        return whole
+                raise self._too_large()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _too_large(self) -> UpstreamMalformed:
+        return UpstreamMalformed(f"The provider {self.target.provider!r} answered too much.")
 
     async def _check_structure(self, whole: bytes) -> None:
         try:

@@ -181,7 +181,7 @@ class BudgetLeases:
         self._forgotten_until = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._nobody = BudgetSet((), [], ())
-        self._unlimited = Hold(self, self._nobody)
+        self.unlimited = Hold(self, self._nobody)  # of all calls that no budget counts
 
     def __iter__(self) -> Iterator[HeldLease]:
         return iter(tuple(self._leases.values()))
@@ -223,7 +223,7 @@ class BudgetLeases:
     def make_hold(self, budget_set: BudgetSet, nano: int) -> Hold:
         """Wrap what was taken from this set as the hold of a call."""
         if budget_set is self._nobody:
-            return self._unlimited
+            return self.unlimited
         hold = Hold(self, budget_set)
         if hold.held is not None:
             hold.held = nano

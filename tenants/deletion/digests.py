@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenants.keys import peppers
+from tenants.ledger import statements
 from tenants.models import TenantDeletion
 
 PREFIX = "erased:"
@@ -46,6 +47,6 @@ class Digester:
 
 def of_deleted(tenant_ids: set[int]) -> dict[int, Digester]:
     """Return a digester for each of the tenants that is deleted, or being deleted."""
-    found = TenantDeletion.objects.filter(tenant__in=tenant_ids).order_by()
-    rows = found.values_list("tenant_id", "tombstone")
+    columns = "tenant_id", "tombstone"
+    rows = statements.select(TenantDeletion, columns, "tenant_id", tenant_ids)
     return {tenant: Digester(tenant, tombstone) for tenant, tombstone in rows}

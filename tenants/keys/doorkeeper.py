@@ -49,7 +49,7 @@ class Doorkeeper:
 
     async def authenticate(self, scope: Scope, permission: str) -> Caller:
         """Return the caller, if the key may do this from this address. Raise GatewayError."""
-        address = self.address_of(scope)
+        address = scope.get(CLIENT) or self.address_of(scope)
         if self._all_traffic:
             await self.let_in(address)
         caller = await self._find_caller(scope, address)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from django.db import IntegrityError
 from django.db.models import Model
 
+from tenants.ledger import statements
 from tenants.ledger.open_calls import Booked
 from tenants.models import ApiKey, Budget
 
@@ -44,10 +45,7 @@ def _are_own(calls: list[Booked]) -> bool:
 
 
 def _check(what: str, model: type[Model], named: set[tuple[int, int]]) -> None:
-    if not named:
-        return
-    rows = model._default_manager.filter(pk__in={pk for pk, _ in named}).order_by()
-    owners = dict(rows.values_list("pk", "tenant_id"))
+    owners = dict(statements.select(model, ("id", "tenant_id"), "id", {pk for pk, _ in named}))
     for pk, tenant in named:
         if owners.get(pk, tenant) != tenant:
             raise IntegrityError(f"The {what} {pk} is not of tenant {tenant}.")

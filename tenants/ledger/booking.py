@@ -21,12 +21,7 @@ from tenants.ledger import belonging, columns, statements
 from tenants.ledger.open_calls import Booked
 from tenants.ledger.records import BudgetShare
 from tenants.ledger.row_ids import STEP
-from tenants.models import (
-    BudgetLease,
-    BudgetWindow,
-    DirtyHour,
-    UsageRow,
-)
+from tenants.models import BudgetLease, BudgetWindow, UsageRow
 
 # How far apart the legs of a request lie that have the same number. A request makes far fewer calls.
 AGAIN = 0x100
@@ -85,9 +80,9 @@ def _unbooked(calls: Sequence[Booked]) -> list[Booked]:
     again: they differ in when they were opened, and the second gets an id of its own.
     """
     ids = [call.values["id"] for call in calls]
-    known = {}
-    if ids and statements.has_any_row(ids):  # as after a reader began anew
-        known = dict(UsageRow.objects.filter(pk__in=ids).values_list("pk", "opened_at"))
+    if len(set(ids)) == len(ids) and not (ids and statements.has_any_row(ids)):
+        return list(calls)  # as almost always, but after a reader began anew
+    known = dict(UsageRow.objects.filter(pk__in=ids).values_list("pk", "opened_at"))
     new = []
     for call in calls:
         at = call.values["opened_at"]
@@ -180,11 +175,9 @@ def _touch_keys(calls: Iterable[Booked]) -> None:
 
 def _mark_hours(calls: Iterable[Booked]) -> None:
     hours = {(call.opened.tenant_id, call.opened.at_ms // HOUR_MS) for call in calls}
-    DirtyHour.objects.bulk_create(
-        [
-            DirtyHour(tenant_id=tenant, hour=datetime.fromtimestamp(hour * HOUR_MS // 1000, UTC))
-            for tenant, hour in sorted(hours)
-        ]
+    statements.mark_hours(
+        (tenant, datetime.fromtimestamp(hour * HOUR_MS // 1000, UTC))
+        for tenant, hour in sorted(hours)
     )
 
 

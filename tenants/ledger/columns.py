@@ -8,47 +8,70 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
-from functools import cache
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, TypeAlias
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from msgspec import Struct
 
+from tenants.ledger.statements import TAKEN_AS_THEY_ARE
 from tenants.models import UsageRow
 
 Field: TypeAlias = "models.Field[Any, Any]"  # at run time Django's class takes no parameters
 
 _FIELDS: tuple[Field, ...] = tuple(UsageRow._meta.concrete_fields)
-# A foreign key here is the number of a row.
-_TAKEN_AS_THEY_ARE = (models.IntegerField, models.BooleanField, models.ForeignKey)
+# Most columns have few different texts in a batch, so that each is looked at once.
+REMEMBERED_TEXTS = 500
+
+
+class InsertPlan(Struct, frozen=True, eq=False):
+    """Describe rows that differ in some columns and share the others: their fields, a function that
+    takes the former from a row, and those of their values that need adapting, by place."""
+
+    fields: tuple[Field, ...]
+    shared: tuple[Field, ...]
+    values_of: Callable[[Any], tuple[Any, ...]]
+    adapters: tuple[tuple[int, Callable[[Any], Any]], ...]
 
 
 def insert(rows: Iterable[Mapping[str, Any]], common: Mapping[str, Any]) -> None:
     """Insert rows given by the model's attribute names; all of them share the values in `common`."""
-    database = connections[
-        DEFAULT_DB_ALIAS
-    ]  # itself, not the proxy that looks it up for each attribute
-    own = [field for field in _FIELDS if field.attname not in common]
-    shared = [
-        field
+    # The connection itself, not the proxy that looks it up for each attribute.
+    database = connections[DEFAULT_DB_ALIAS]
+    written = frozenset(
+        field.attname
         for field in _FIELDS
         if field.attname in common and not _is_default(field, common[field.attname])
+    )
+    plan = _plan(database, frozenset(common), written)
+    shared_values = [
+        field.get_db_prep_save(common[field.attname], database) for field in plan.shared
     ]
-    shared_values = [field.get_db_prep_save(common[field.attname], database) for field in shared]
-    values_of = itemgetter(*(field.attname for field in own))
-    adapters = [
-        (place, _adapter(field, database))
-        for place, field in enumerate(own)
-        if not isinstance(field, _TAKEN_AS_THEY_ARE)
-    ]
+    values_of, adapters = plan.values_of, plan.adapters
     parameters = []
     for row in rows:
         values = list(values_of(row))
         for place, adapt in adapters:
             values[place] = adapt(values[place])
         parameters.append(values + shared_values)
-    _write(database, [*own, *shared], parameters)
+    _write(database, plan.fields, parameters)
+
+
+@lru_cache(maxsize=8)
+def _plan(
+    database: BaseDatabaseWrapper, common: frozenset[str], written: frozenset[str]
+) -> InsertPlan:
+    """Plan rows that share the columns in `common`, of which those in `written` are not the defaults."""
+    own = tuple(field for field in _FIELDS if field.attname not in common)
+    shared = tuple(field for field in _FIELDS if field.attname in written)
+    adapters = tuple(
+        (place, _adapter(field, database))
+        for place, field in enumerate(own)
+        if not isinstance(field, TAKEN_AS_THEY_ARE)
+    )
+    return InsertPlan(own + shared, shared, itemgetter(*(field.attname for field in own)), adapters)
 
 
 def _is_default(field: Field, value: Any) -> bool:
@@ -58,7 +81,7 @@ def _is_default(field: Field, value: Any) -> bool:
     return value is None
 
 
-def _write(database: Any, fields: list[Field], rows: list[list[Any]]) -> None:
+def _write(database: Any, fields: tuple[Field, ...], rows: list[list[Any]]) -> None:
     """Write prepared rows. PostgreSQL takes them by COPY, which costs both sides less than statements do."""
     quote = database.ops.quote_name
     columns = ", ".join(quote(field.column or "") for field in fields)
@@ -74,10 +97,9 @@ def _write(database: Any, fields: list[Field], rows: list[list[Any]]) -> None:
 
 
 def _texts(length: int | None) -> Callable[[str], str]:
-    """Return a function that cuts texts to a column and takes out NUL, which PostgreSQL refuses. Most columns
-    have few different texts in a batch, so that each is looked at once."""
+    """Return a function that cuts texts to a column and takes out NUL, which PostgreSQL refuses."""
 
-    @cache
+    @lru_cache(REMEMBERED_TEXTS)
     def fit(text: str) -> str:
         return text.replace("\0", "")[:length]
 

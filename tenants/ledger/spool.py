@@ -52,6 +52,7 @@ class Spool:
         host = _NOT_IN_A_NAME.sub("-", host or socket.gethostname())[:100]
         self.name = f"{host}.{os.getpid()}.{ids.base62(8)}"
         self.failed = False
+        self.waits_for_disk = mode == "power"
         self._directory = directory
         self._file_bytes = file_bytes
         self._least_free_percent = least_free_percent
@@ -61,7 +62,7 @@ class Spool:
         self._has_room = True
         self._lock = self._appear()
         self._syncer: Syncer | None = None
-        if mode == "power":
+        if self.waits_for_disk:
             _sync_names(directory)
             self._syncer = Syncer()
 

@@ -6,15 +6,18 @@ spool needs them. What is rare goes through Django.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
-from tenants.models import ApiKey, SpoolPosition, UsageRow
+from tenants.models import ApiKey, DirtyHour, SpoolPosition, UsageRow
+
+# Drivers take these as they are; a foreign key here is the number of a row.
+TAKEN_AS_THEY_ARE = (models.IntegerField, models.BooleanField, models.ForeignKey)
 
 
 def move_position(position: SpoolPosition, names: Sequence[str], former: Mapping[str, Any]) -> bool:
@@ -52,6 +55,28 @@ def has_any_row(ids: Sequence[UUID]) -> bool:
         return cursor.fetchone() is not None
 
 
+def select(
+    model: type[models.Model], columns: Sequence[str], among: str, numbers: Iterable[int]
+) -> list[Any]:
+    """Return these columns, of numbers and texts, of the rows whose column `among` is one of the numbers."""
+    wanted = sorted(numbers)
+    if not wanted:
+        return []
+    places = ", ".join(["%s"] * len(wanted))
+    sql = f"SELECT {', '.join(columns)} FROM {_table(model)} WHERE {among} IN ({places})"  # noqa: S608  # our names
+    with connection.cursor() as cursor:
+        cursor.execute(sql, wanted)
+        return list(cursor.fetchall())
+
+
+def mark_hours(hours: Iterable[tuple[int, datetime]]) -> None:
+    """Mark hours of tenants, whose sums are to be made anew."""
+    marks = [_prepared(DirtyHour, {"tenant_id": tenant, "hour": hour}) for tenant, hour in hours]
+    sql = f"INSERT INTO {_table(DirtyHour)} (tenant_id, hour) VALUES (%s, %s)"  # noqa: S608  # our names
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, marks)
+
+
 def _table(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
@@ -61,8 +86,13 @@ def _equal(values: Mapping[str, Any]) -> list[str]:
 
 
 def _prepared(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    fields = _fields(model)
-    return [fields[name].get_db_prep_save(value, connection) for name, value in values.items()]
+    fields, database = _fields(model), connections[DEFAULT_DB_ALIAS]
+    return [
+        value
+        if isinstance(field := fields[name], TAKEN_AS_THEY_ARE)
+        else field.get_db_prep_save(value, database)
+        for name, value in values.items()
+    ]
 
 
 @cache

@@ -17,16 +17,8 @@ import pytest
 from gateway_project.lib.errors import UpstreamCut
 from routing.route import ResolvedTarget
 from routing.upstream.connections import Connections, NoConnectionFree, PoolSlot
-from routing.upstream.http1 import (
-    MAX_HEAD_BYTES,
-    MAX_MEMBERS,
-    PIECE_BYTES,
-    READ_BYTES,
-    BrokenHTTP,
-    Connection,
-    ConnectionCut,
-    Inflater,
-)
+from routing.upstream.http1 import MAX_HEAD_BYTES, PIECE_BYTES, READ_BYTES, Connection
+from routing.upstream.inflating import MAX_MEMBERS, BrokenHTTP, ConnectionCut, Inflater
 from routing.upstream.transport import Transport
 from tests.plugins.cases import cases
 from tests.support.patience import GIVE_UP_SECONDS

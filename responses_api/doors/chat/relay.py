@@ -96,10 +96,11 @@ class ChatRelay(FrameRelay):
             raise UpstreamMalformed(f"The provider {self._target.provider!r} sent no completion.")
         self.meter.observe(in_chunk(answer))
         said.note_answer(self.upstream_facts, answer)
-        for choice in answer["choices"]:
+        choices = dicts(answer["choices"])
+        for choice in choices:
             self._read_choice(choice)
         self.service_tier = answer.get("service_tier")
-        for choice in dicts(answer["choices"]):
+        for choice in choices:
             said.note_reason(self.upstream_facts, choice.get("finish_reason"))
             self._refuse_failed(choice)
         self.has_output = self.ended = True
@@ -108,11 +109,10 @@ class ChatRelay(FrameRelay):
         self.closing = dump_json(self._answer, self._target)
         return self.closing
 
-    def _read_choice(self, choice: Any) -> None:
+    def _read_choice(self, choice: Json) -> None:
         """Read a whole choice: its usage where Moonshot reports it, and its text where nobody reports any."""
-        if not isinstance(choice, dict):
-            return
-        self.meter.observe(choice.get("usage"))
+        if "usage" in choice:
+            self.meter.observe(choice["usage"])
         message = choice.get("message")
         if not self.meter.has_output and isinstance(message, dict):
             self.tally.add_text(written.of_message(message))

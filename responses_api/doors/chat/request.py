@@ -126,7 +126,8 @@ def decode(raw: bytes, caps: Caps | None = None) -> ModelCall:
     if caps is not None and len(raw) > caps.tools:  # there cannot be more of anything than bytes
         units = _check_counts(body, caps)
     check_each(body["messages"], ChatMessage, "messages")
-    check_each(body.get("tools") or (), ChatTool, "tools")
+    if tools := body.get("tools"):
+        check_each(tools, ChatTool, "tools")
     options = body.get("stream_options") or {}
     tells_cost = wants_cost(body)
     return ModelCall(

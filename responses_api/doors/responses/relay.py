@@ -7,6 +7,7 @@ that open a stream repeat the request's tools and instructions: only their field
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -40,6 +41,10 @@ TERMINAL = frozenset({b"response.completed", b"response.failed", b"response.inco
 LIFECYCLE = OPENING | TERMINAL
 ITEM_DONE = b"response.output_item.done"
 _TYPE_FIRST = b'{"type":"'
+# How an opening event begins where a provider writes it as OpenAI does; its Response follows.
+_OPENING_HEAD = re.compile(rb'\{"type":"[a-z._]+","sequence_number":\d{1,9},"response":')
+
+_NEVER = (b"", b"")
 
 
 class OpeningEvent(Struct, forbid_unknown_fields=True):
@@ -58,7 +63,7 @@ class ResponsesRelay(FrameRelay):
 
     __slots__ = (
         "_call", "_closing_number", "_delta_begins", "_delta_head", "_items", "_last", "_opened", "_opening",
-        "_snapshot", "_tallied",
+        "_repeated", "_snapshot", "_tallied",
     )  # fmt: skip
 
     def __init__(self, call: ModelCall, target: ResolvedTarget, identity: Identity) -> None:
@@ -68,6 +73,9 @@ class ResponsesRelay(FrameRelay):
         self._opening: Json | None = (
             None  # the Response of the last opening event, its fields unread
         )
+        # The end of that event from its Response on, as it came and as it went out: most providers tell a
+        # Response twice. Empty where it cannot be used again.
+        self._repeated = _NEVER
         self._items: list[bytes] = []
         self._opened: set[bytes] = set()  # opening events that count as announced once they go out
         self._last = b""
@@ -199,21 +207,28 @@ class ResponsesRelay(FrameRelay):
         if not (self.meter.has_output or self.tally.deltas):
             self.tally.add_text(written.of_items(output))
 
-    def _open(self, kind: bytes, opening: OpeningEvent, pieces: list[bytes]) -> None:
-        self._snapshot, self._opening = None, self._own(opening.response)
+    def _open(self, kind: bytes, data: bytes, pieces: list[bytes]) -> bool:
+        """Forward an opening event; return whether it could be taken apart."""
+        head = _OPENING_HEAD.match(data)
+        at = head.end() if head is not None else len(data)
+        came, goes_out = self._repeated
+        if came and data[at:] == came:
+            event = data[:at] + goes_out
+            self._repeated = _NEVER
+        elif (opening := _opening_event(data)) is not None:
+            self._opening = self._own(opening.response)
+            event = _written(opening, self._opening)
+            self._repeated = (data[at:], event[at:]) if event.startswith(data[:at]) else _NEVER
+        else:
+            return False
+        self._last, self._snapshot = data, None
         if kind not in self._identity.announced and kind not in self._opened:
             self._opened.add(kind)
-            event = {
-                "type": opening.type,
-                "sequence_number": opening.sequence_number,
-                "response": self._opening,
-            }
-            pieces.append(named_event(kind, msgspec.json.encode(event)))
+            pieces.append(named_event(kind, event))
+        return True
 
     def _lifecycle(self, kind: bytes, data: bytes, pieces: list[bytes]) -> None:
-        if kind in OPENING and (opening := _opening_event(data)) is not None:
-            self._last = data
-            self._open(kind, opening, pieces)
+        if kind in OPENING and self._open(kind, data, pieces):
             return
         event = _object(data)
         if event is None:
@@ -316,6 +331,12 @@ def _opening_event(data: bytes) -> OpeningEvent | None:
         return _decode_opening(data)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
+
+
+def _written(opening: OpeningEvent, response: Json) -> bytes:
+    """Write an opening event with this Response; what stands before it keeps its length."""
+    event = {"type": opening.type, "sequence_number": opening.sequence_number, "response": response}
+    return msgspec.json.encode(event)
 
 
 def _read_opening(response: Json) -> Json | None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct, ValidationError, convert, structs
+
 from gateway_project.lib.json import Json
 from routing.protocols.shared.usage import (
+    Count,
+    InputDetails,
     Meter,
+    OutputDetails,
     count,
     disjoint,
     fresh_audio,
     has_nonsense,
     long_lived,
     mapping_of,
+    of_plain,
 )
 from tenants.token_classes import Usage
 
@@ -21,8 +27,25 @@ def meter() -> Meter:
     return Meter(read)
 
 
+class PlainChatUsage(Struct, forbid_unknown_fields=True):
+    """A report of nothing but counts."""
+
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    total_tokens: Count = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+
+
 def read(report: Json) -> Usage:
     """Take a completion's `usage` apart."""
+    try:
+        return of_plain(*structs.astuple(convert(report, PlainChatUsage)))
+    except ValidationError:
+        return _read_any(report)
+
+
+def _read_any(report: Json) -> Usage:
     prompt, completion = count(report, "prompt_tokens"), count(report, "completion_tokens")
     inside, outside = (
         mapping_of(report, "prompt_tokens_details"),

@@ -71,7 +71,8 @@ def _is_raw_thought(item: Json) -> bool:
 
 def _replay(items: list[Any], target: ResolvedTarget) -> list[Any]:
     """Open what this vendor sealed and leave out what others did (docs/wire.md, pitfall 24)."""
-    if not any(_has_envelope(item) for item in items):
+    kinds = [item.get("type") if item.__class__ is dict else None for item in items]
+    if not ("reasoning" in kinds or "compaction" in kinds):  # nothing else is sealed
         return items
     opened = (
         _open_payload(Located(f"input[{i}]", item), target) if _has_envelope(item) else item

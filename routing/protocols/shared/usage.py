@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import add
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import structs
+from msgspec import Meta, Struct, structs
 
 from gateway_project.lib.json import Json
 from tenants import units
@@ -104,6 +104,56 @@ def disjoint(
         output_audio,
         reasoning,
         contradicts or suspicious or (total > 0 and total != inputs + outputs),
+    )
+
+
+# A report of nothing but counts, as almost all are, is read by its shape in one go; any other by `count`.
+Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)] | None
+
+
+class InputDetails(Struct, forbid_unknown_fields=True):
+    """Details of input tokens in OpenAI's formats."""
+
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    audio_tokens: Count = None
+    text_tokens: Count = None
+    image_tokens: Count = None
+
+
+class OutputDetails(Struct, forbid_unknown_fields=True):
+    """Details of output tokens in OpenAI's formats."""
+
+    reasoning_tokens: Count = None
+    audio_tokens: Count = None
+    text_tokens: Count = None
+    accepted_prediction_tokens: Count = None
+    rejected_prediction_tokens: Count = None
+
+
+_NO_INPUT, _NO_OUTPUT = InputDetails(), OutputDetails()
+
+
+def of_plain(
+    inputs: Count,
+    outputs: Count,
+    total: Count,
+    inside: InputDetails | None,
+    outside: OutputDetails | None,
+) -> Usage:
+    """Take a report of nothing but counts apart."""
+    inside, outside = inside or _NO_INPUT, outside or _NO_OUTPUT
+    return disjoint(
+        inputs or 0,
+        outputs or 0,
+        total or 0,
+        suspicious=False,
+        cached=inside.cached_tokens or 0,
+        written=inside.cache_write_tokens or 0,
+        written_long=0,
+        input_audio=inside.audio_tokens or 0,
+        reasoning=outside.reasoning_tokens or 0,
+        output_audio=outside.audio_tokens or 0,
     )
 
 
@@ -220,4 +270,4 @@ class Meter:
         ):  # what contradicted itself once stays suspicious
             usage = structs.replace(usage, anomaly=True)
         self.own = usage
-        self.usage = self.with_earlier(usage)
+        self.usage = usage if self._before is None else total(self._before, usage)

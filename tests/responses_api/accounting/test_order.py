@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.calls.exchange import Exchange
 from responses_api.stream.upstream_reader import UpstreamReader
 from routing.protocols.shared.envelope import Maker
@@ -28,7 +29,8 @@ def test_a_call_is_settled_before_its_answer_is_stored(
         return await keep(self, reader, maker, out)
 
     monkeypatch.setattr(Exchange, "_store_answer", looking)
-    assert post(door, "good-chat", "Hello there", stream=stream).status_code == 200
+    told = {"stream": stream, "store": True}
+    assert post(door, "good-chat", "Hello there", **told).status_code == 200
     (row,) = booked()
     assert row.status == "completed"
     assert settled == [True]
@@ -41,6 +43,7 @@ def test_a_call_that_the_disk_may_forget_is_settled_but_not_told_as_ended_well(
     async def refusing(self: Spool) -> None:
         raise SpoolFailed("the spool cannot be made durable")
 
+    monkeypatch.setattr(SpoolWriter, "waits_for_disk", True)
     monkeypatch.setattr(Spool, "durable", refusing)
     answer = post(door, "good-chat", "Hello there")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")

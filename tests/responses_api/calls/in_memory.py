@@ -273,7 +273,7 @@ class _Transport(Transport):
 
 
 class _Spool:
-    name, healthy = "memory", True
+    name, healthy, waits_for_disk = "memory", True, True
 
     def __init__(self, records: list[Any]) -> None:
         self.append = records.append

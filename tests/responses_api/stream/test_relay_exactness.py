@@ -527,6 +527,21 @@ def test_an_opening_event_has_what_we_own_and_the_rest_as_it_came(
     assert first == {**event, "response": {**kept, **owned, **echo}}
 
 
+@cases("changes", [{}, {"status": "in_progress"}], ids=["as before", "changed"])
+@cases("end", [b"}", b',"type":"response.queued"}'], ids=["plain", "its type twice"])
+def test_a_response_that_is_told_twice_goes_out_as_it_came(changes: Json, end: bytes) -> None:
+    written = b'{"type":"response.%b","sequence_number":%d,"response":%b'
+    first = written % (b"created", 0, orjson.dumps(OPENING)) + end
+    second = written % (b"in_progress", 1, orjson.dumps(OPENING | changes)) + end
+    relay = relay_of("responses")
+    out = relay.forward([Frame(b"", data) for data in (first, second, DELTA)])
+    told = [orjson.loads(frame.data) for frame in Parser().feed(out)]
+    assert [event["sequence_number"] for event in told] == [0, 1, 2]
+    before, after = told[0]["response"], told[1]["response"]
+    assert (before["id"], before["x"]) == (OWN["responses"], "ü")
+    assert after == before | changes
+
+
 @cases(
     "data",
     [
