@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.plugins.environment import PATIENT
 from tests.support import warm
 from tests.support.patience import GIVE_UP_SECONDS, until
 
@@ -35,7 +36,7 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
         "TOLLGATE_DATA_DIR": str(data_dir),
         "TOLLGATE_LOG_FORMAT": "json",
         "TOLLGATE_ALLOWED_HOSTS": "localhost,127.0.0.1,gateway",
-        "TOLLGATE_CONNECT_SECONDS": "60",  # the provider may get no turn on a busy machine
+        **PATIENT,
         "TOLLGATE_FAILED_AUTH_LIMIT": "none",  # everybody is at one address, also with a revoked key
         **variables,
     }
