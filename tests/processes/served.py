@@ -228,6 +228,20 @@ class Served:
             stream.close()
         return code
 
+    def helper(self, name: str) -> int:
+        """Return the only child process with this name, once it has it: it is forked before."""
+        eventually(lambda: len(self.named(name)) == 1)
+        (found,) = self.named(name)
+        return found
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether it answers, and that it is ready: a worker may just be killed."""
+        try:
+            return self.ready().status_code == 200
+        except httpx.HTTPError:
+            return False
+
     def ready(self) -> httpx.Response:
         return httpx.get(f"{self.root_url}/readyz", timeout=GIVE_UP_SECONDS, trust_env=False)
 

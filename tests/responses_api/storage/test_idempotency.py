@@ -22,6 +22,7 @@ from routing.models import Provider, ProviderModel, Target
 from tenants.keys import keys
 from tests.support import grammar, rows, storing, wire
 from tests.support.client import PATHS, client_of, question
+from tests.support.grammar import without_keepalives
 from tests.support.live import LiveGateway
 from tests.support.patience import GIVE_UP_SECONDS, growing, until
 from tests.support.rows import Customer
@@ -295,11 +296,6 @@ def streaming(
     body = question(door, model or f"sandbox-{door}", text, True)
     client.send(wire.request(door, customer, body, idempotency_key=KEY))
     return client
-
-
-def without_keepalives(stream: bytes) -> bytes:
-    events = stream.split(b"\n\n")
-    return b"\n\n".join(e for e in events if not e.startswith((b":", b"event: keepalive")))
 
 
 def test_signs_of_life_are_no_part_of_the_answer(gateway, acme, monkeypatch):
