@@ -9,7 +9,8 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -166,6 +167,10 @@ def test_a_key_that_expires_by_itself_ends_its_connection(gateway, acme):
             return
 
 
+def is_past(moment: datetime) -> bool:
+    return clock.now() > moment
+
+
 @pytest.mark.persistence
 def test_an_expiry_that_was_put_off_counts(gateway, acme):
     sockets = gateway.worker.services.registry.sockets
@@ -178,7 +183,7 @@ def test_an_expiry_that_was_put_off_counts(gateway, acme):
             gateway.catch_up()
             until(lambda: not sockets.is_checking_keys)
             if clock.now() < expires_at:
-                until(lambda at=expires_at: clock.now() > at + timedelta(seconds=0.1))
+                until(partial(is_past, expires_at + timedelta(seconds=0.1)))
                 assert ws.turn()["status"] == "completed"
                 return
 
