@@ -38,15 +38,15 @@ NPM_FLAGS := --no-audit --no-fund --ignore-scripts --engine-strict=false --logle
 export HYPOTHESIS_STORAGE_DIRECTORY ?= var/hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all up schema commands test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
+.PHONY: help install install-others up schema commands test test-sqlite test-persistence test-all test-long proof clients test-clients e2e check check-types check-rest check-deploy image-test sbom licences format bench chaos soak services services-stop lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(DEV_STAMP) ## make the environment with the development tools (VENV= elsewhere)
 
-# All that `.ci/run` needs: what takes long waits for the network, so with -j at the same time.
-install-all: $(DEV_STAMP) $(DEPLOY_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS)
+# What else `.ci/run` needs: it waits for the network most of the time, so with -j all at the same time.
+install-others: $(DEPLOY_STAMP) $(PYTHON_CLIENTS) $(NODE_CLIENTS)
 
 up: $(RUNTIME_STAMP) ## install, migrate, seed on first boot and serve (PORT=8000)
 	@exec $(MANAGE) serve --quickstart --host 127.0.0.1 --port $(PORT)
@@ -106,9 +106,8 @@ check-rest:
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(VENV)/bin/lint-imports --cache-dir var/cache/import-linter
-	$(MANAGE) makemigrations --check --dry-run
+	$(MANAGE) makemigrations --check --dry-run  # after Django's system checks
 	@DJANGO_SETTINGS_MODULE=gateway_project.settings $(RUN) -m tests.structure.migration_lint
-	$(MANAGE) check
 
 check-deploy: $(DEV_STAMP) $(DEPLOY_STAMP) ## lint, render and validate image, compose file and chart
 	$(PYTEST) -n 0 -m deploy_tools tests/deploy

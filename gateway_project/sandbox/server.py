@@ -61,6 +61,7 @@ class SandboxServer:
         self._waiting: list[asyncio.Future[None]] = []
         self._ports = FaultPorts(host)
         self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     @property
     def base_url(self) -> str:
@@ -75,7 +76,7 @@ class SandboxServer:
         return self._running
 
     async def start(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         where = {"host": self.host, "port": self.port}
         self._server = await loop.create_server(
             lambda: SandboxConnection(self, loop),
@@ -121,6 +122,16 @@ class SandboxServer:
     def script(self, model: str, *answers: Scripted) -> None:
         """Answer calls for this model with these raw answers in turn; the last one repeats."""
         self._scripts[model] = deque(answers)
+
+    def hurry(self, said: str = "") -> None:
+        """Let answers that wait, or are paced, go on at once: all that are being given now, or those to
+        questions with this text. May be called from any thread.
+        """
+        self._loop.call_soon_threadsafe(self._hurry, said)
+
+    def _hurry(self, said: str) -> None:
+        for connection in list(self._connections):
+            connection.hurry(said)
 
     def forget(self) -> None:
         """Forget the calls received and the scripts."""

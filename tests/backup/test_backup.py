@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from gateway_project.backup.progress import ProgressTeller
 from gateway_project.lib import database_url
 from gateway_project.lib.secret import Secret
 from tests.backup.conftest import Made, refusal, run
-from tests.processes.served import Program, shell
-from tests.support.patience import GIVE_UP_SECONDS, until
-from tests.support.warm import ROOT
+from tests.processes.served import shell
+from tests.support import warm
+from tests.support.patience import GIVE_UP_SECONDS
 
 pytestmark = pytest.mark.long
 
@@ -50,6 +49,33 @@ for _ in range(3):
     write_call(spool, **whose)
 print(json.dumps([ingest_all(settings.SPOOL_DIR).rows, spool.name]))
 """
+
+
+# The database was copied, and nothing else yet.
+KILLED = """
+import os, signal
+from django.core.management import call_command
+from gateway_project.backup import sqlite
+copy = sqlite.copy
+def copy_and_die(*given):
+    copy(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+sqlite.copy = copy_and_die
+call_command("backup", {directory!r})
+"""
+# No file may be larger than a quarter of a megabyte.
+FULL = """
+import resource
+from django.core.management import execute_from_command_line
+resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, resource.RLIM_INFINITY))
+execute_from_command_line(["manage.py", "backup", {directory!r}])
+"""
+
+
+def shell_of(made: Made, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that need not come to its end."""
+    program = ["manage.py", "shell", "--no-imports", "-v", "0", "-c", script]
+    return warm.run(program, made.variables, GIVE_UP_SECONDS)
 
 
 def booked(variables: dict[str, str], secret: str) -> tuple[list[str], bool]:
@@ -186,10 +212,9 @@ def test_older_ones_of_the_same_installation_are_removed(made: Made) -> None:
 
 def test_one_that_is_killed_leaves_nothing_that_looks_whole(made: Made, tmp_path: Path) -> None:
     directory = tmp_path / "killed"
-    with Program(made.variables, "backup", str(directory)) as program:
-        until(lambda: any(directory.glob(".new-*/database.sqlite3")))
-        program.signal(signal.SIGKILL)
-        program.wait()
+    ended = shell_of(made, KILLED.format(directory=str(directory)))
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert any(directory.glob(".new-*/database.sqlite3"))
     assert "There is no whole backup" in refusal(
         made.variables, "restore", str(directory), "--check"
     )
@@ -200,16 +225,7 @@ def test_one_that_is_killed_leaves_nothing_that_looks_whole(made: Made, tmp_path
 
 def test_a_disk_that_is_full_is_told_and_leaves_nothing(made: Made, tmp_path: Path) -> None:
     directory = tmp_path / "full"
-    script = 'ulimit -f 500; exec "$0" manage.py backup "$1"'
-    ended = subprocess.run(
-        ["sh", "-c", script, sys.executable, str(directory)],
-        cwd=ROOT,
-        env=made.variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=GIVE_UP_SECONDS,
-    )
+    ended = shell_of(made, FULL.format(directory=str(directory)))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "CommandError: The database could not be copied" in ended.stderr
     assert [path.name for path in directory.iterdir()] == [".lock"]

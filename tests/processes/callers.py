@@ -14,6 +14,8 @@ from tests.support.client import question
 from tests.support.patience import GIVE_UP_SECONDS, until
 
 CALLERS = 4
+# So that they call all the time, and do not take all of the machine.
+PACED = "[chunks=5] [pace=20]"
 ROWS = """
 import json
 from tenants.models import Budget
@@ -67,7 +69,7 @@ class Callers:
     def _call(self) -> None:
         with httpx.Client(headers=self._headers, timeout=GIVE_UP_SECONDS, trust_env=False) as http:
             while not self._stopped.is_set():
-                body = question("chat", "dear", "[chunks=5]", stream=True)
+                body = question("chat", "dear", PACED, stream=True)
                 answer = http.post(self._url, json=body)
                 if answer.status_code != 200:
                     self._refused.append(answer.text)

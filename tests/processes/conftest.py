@@ -33,7 +33,7 @@ DATABASES = frozenset({"sqlite", "postgres", "celery"})
 SMOKES = frozenset(
     {
         "test_a_background_worker_that_is_stuck_ends_and_says_where",
-        "test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once",
+        "test_a_drain_lets_short_streams_finish_and_a_second_signal_ends_each_long_one_once",
         "test_a_failure_is_told_in_both_processes_and_frees_the_key",
         "test_a_port_in_use_is_told_in_words",
         "test_a_stream_whose_worker_is_killed_is_booked_at_what_was_noted",
@@ -43,6 +43,7 @@ SMOKES = frozenset(
         "test_ctrl_c_drains_too",
         "test_several_workers_without_redis_are_refused_in_words",
         "test_streams_are_ended_properly_when_the_supervisor_was_killed",
+        "test_what_outlasts_the_drain_is_ended_once",
         "test_the_sandbox_is_started_where_a_provider_points_and_restarted_when_it_dies",
     }
 )

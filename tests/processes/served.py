@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.plugins.environment import PATIENT
 from tests.support import warm
 from tests.support.patience import GIVE_UP_SECONDS, until
 
@@ -35,7 +36,7 @@ def environment(data_dir: Path, **variables: str) -> dict[str, str]:
         "TOLLGATE_DATA_DIR": str(data_dir),
         "TOLLGATE_LOG_FORMAT": "json",
         "TOLLGATE_ALLOWED_HOSTS": "localhost,127.0.0.1,gateway",
-        "TOLLGATE_CONNECT_SECONDS": "60",  # the provider may get no turn on a busy machine
+        **PATIENT,
         "TOLLGATE_FAILED_AUTH_LIMIT": "none",  # everybody is at one address, also with a revoked key
         **variables,
     }
@@ -226,6 +227,20 @@ class Served:
             assert stream is not None
             stream.close()
         return code
+
+    def helper(self, name: str) -> int:
+        """Return the only child process with this name, once it has it: it is forked before."""
+        eventually(lambda: len(self.named(name)) == 1)
+        (found,) = self.named(name)
+        return found
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether it answers, and that it is ready: a worker may just be killed."""
+        try:
+            return self.ready().status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def ready(self) -> httpx.Response:
         return httpx.get(f"{self.root_url}/readyz", timeout=GIVE_UP_SECONDS, trust_env=False)

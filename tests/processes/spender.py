@@ -1,9 +1,10 @@
 """A process that spends of its key's budgets as fast as it can. Run it with a key's public id, and with
-`--until-refused` if it is to end. It prints a line once it has begun."""
+`--until-refused` if it is to end. It prints a line once it has begun, and one once it has spent something."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import sys
 from types import SimpleNamespace
@@ -13,6 +14,13 @@ import django
 
 PICO = 1_000_000_000  # a dollar per thousand tokens
 CALLERS = 8
+
+
+@functools.cache
+def told(what: str) -> None:
+    """Print a line, once."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
 
 
 async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: bool) -> None:
@@ -57,6 +65,8 @@ async def spend(caller: Any, spool_writer: Any, budgets: Any, *, is_endless: boo
                 break
         usage = Usage(input_fresh=random.randrange(100), output_visible=written)
         leg.settle(CallEnd("completed", usage, "provider", 200))
+        if written:
+            told("spent")
 
 
 async def main(key_id: str, *, is_endless: bool) -> None:
@@ -85,8 +95,7 @@ async def main(key_id: str, *, is_endless: bool) -> None:
     budgets = BudgetLeases(writer.write, spool_writer.name)
     budgets.start()
     spool_writer.start()
-    sys.stdout.write("spending\n")
-    sys.stdout.flush()
+    told("spending")
     spenders = [spend(caller, spool_writer, budgets, is_endless=is_endless) for _ in range(CALLERS)]
     await asyncio.gather(*spenders)
     await budgets.stop()

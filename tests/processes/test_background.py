@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ import redis
 from gateway_project.sandbox import SandboxServer
 from gateway_project.sandbox.log import LoggedCall
 from tests.plugins.services import URLS
+from tests.plugins.tiers import by_tier
 from tests.processes.cluster import (
     Cluster,
     Place,
@@ -30,11 +32,12 @@ from tests.support import grammar, wire
 from tests.support.client import question
 from tests.support.collector import ReadSpan, read
 from tests.support.databases import copy_migrated, url_of
-from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS, promised
 from tests.support.receiver import Receiver
 from tests.support.wire import Wire
 
 PACED = "[chunks=25] [pace=40]"
+LIVES_SECONDS = by_tier(3.0, 3.0, 0.0)
 PROTOCOLS = ("chat", "responses", "anthropic")
 SERVER, CLIENT, CONSUMER = 2, 3, 5  # kinds of spans
 REDIS_DATABASE = 9  # its queues are of these tests alone
@@ -169,7 +172,7 @@ def test_cancelling_on_one_server_stops_what_another_process_makes_within_a_seco
     cancelled = cluster.cancel(cluster.b, response_id)
     with client:
         events = without_signs_of_life(client.answer().events)
-    assert_closed_within_a_second(call, asked_at)
+    assert_closed(call, asked_at)
     assert cancelled["status"] == "cancelled"
     assert events[-1]["response"]["status"] == "cancelled"
     assert cluster.cancel(cluster.a, response_id) == cancelled
@@ -181,15 +184,16 @@ def test_cancelling_what_has_not_said_anything_stops_it_as_well(cluster: Cluster
     call = upstream_call(cluster)
     asked_at = time.monotonic()
     cluster.cancel(cluster.b, response_id)
-    assert_closed_within_a_second(call, asked_at)
+    assert_closed(call, asked_at)
     assert cluster.status(response_id) == "cancelled"
 
 
-def assert_closed_within_a_second(call: LoggedCall, asked_at: float) -> None:
+def assert_closed(call: LoggedCall, asked_at: float) -> None:
+    """Within a second: nothing else would end it."""
     eventually(lambda: call.ended is not None)
     assert call.ended == "client_closed"
     assert call.client_closed_at is not None
-    assert call.client_closed_at - asked_at < 1.0 + NOISE_SECONDS
+    assert call.client_closed_at - asked_at < promised(1.0) + NOISE_SECONDS
 
 
 # Processes that die
@@ -229,7 +233,7 @@ def test_runs_whose_maker_is_killed_fail_honestly_and_no_event_is_missing_or_dou
 
     for (_, client), follower in zip(asked, followers, strict=True):
         told = follower.answer()
-        assert time.monotonic() - killed_at < 30 + NOISE_SECONDS
+        assert time.monotonic() - killed_at < promised(30) + NOISE_SECONDS
         assert told.is_whole
         events = without_signs_of_life(told.events)
         final = grammar.check(events)
@@ -239,10 +243,7 @@ def test_runs_whose_maker_is_killed_fail_honestly_and_no_event_is_missing_or_dou
         seen = events_in(client.received)
         assert events[: len(seen)] == seen
         cluster.assert_same_everywhere(events, cluster.b)
-    assert (
-        cluster.ends(silent, 30 + NOISE_SECONDS - (time.monotonic() - killed_at))["status"]
-        == "failed"
-    )
+    assert cluster.ends(silent)["status"] == "failed"
     eventually(lambda: all(call.ended == "client_closed" for call in cluster.provider.calls))
     assert len(cluster.provider.calls) == 4  # nobody asked the provider again
 
@@ -370,7 +371,7 @@ def test_what_one_server_has_no_place_for_another_makes(
         endless = cluster.create(cluster.a, "endless-chat", "[pace=20]")["id"]
         waiting = cluster.create(cluster.a, "sandbox-chat", "Hi")["id"]
         assert cluster.ends(waiting)["status"] == "completed"
-        assert cluster.status(endless) == "in_progress"
+        eventually(lambda: cluster.status(endless) == "in_progress")
         cluster.cancel(cluster.b, endless)
 
 
@@ -388,9 +389,13 @@ def test_a_killed_worker_of_the_same_server_is_replaced_and_its_runs_end(
         upstream_call(cluster)
         kill(alone.workers[-1], signal.SIGKILL)
         killed_at = time.monotonic()
-        eventually(lambda: is_up(alone))
+        eventually(lambda: alone.is_ready)
         assert cluster.ends(response_id)["status"] == "failed"
-        assert time.monotonic() - killed_at < 30 + NOISE_SECONDS
+        assert time.monotonic() - killed_at < promised(30) + NOISE_SECONDS
+
+
+def is_past(moment: float) -> bool:
+    return time.monotonic() > moment
 
 
 @pytest.mark.long
@@ -410,13 +415,9 @@ def test_a_lost_run_is_found_within_thirty_seconds_though_workers_keep_dying(
         while kills == 0 or cluster.status(response_id) != "failed":
             kill(alone.workers[-1], signal.SIGKILL)
             kills += 1
-            eventually(lambda: is_up(alone))
-            assert time.monotonic() - lost_at < 30 + NOISE_SECONDS
+            killed_at = time.monotonic()
+            eventually(lambda: alone.is_ready)
+            assert time.monotonic() - lost_at < promised(30) + NOISE_SECONDS
+            # Each lives for a while, and still not for as long as it takes.
+            eventually(partial(is_past, killed_at + LIVES_SECONDS))
         assert kills > 1
-
-
-def is_up(served: Served) -> bool:
-    try:
-        return served.ready().status_code == 200
-    except httpx.HTTPError:
-        return False

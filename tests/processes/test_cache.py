@@ -40,7 +40,8 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 def two(prepared: Prepared, redis_server: RedisServer) -> Iterator[tuple[Served, Served]]:
     """Two server processes with one database and one Redis."""
     shell(environment(prepared.data_dir), KEEPS)
-    variables = environment(prepared.data_dir, REDIS_URL=redis_server.url)
+    patient = {"DJANGO_SETTINGS_MODULE": "tests.processes.patient"}
+    variables = environment(prepared.data_dir, REDIS_URL=redis_server.url, **patient)
     with ExitStack() as running:
         one, other = Served(variables), Served(variables)
         yield running.enter_context(one), running.enter_context(other)

@@ -48,10 +48,6 @@ def fill(place: Path) -> Path:
     return ballast
 
 
-def is_ready(served: Served) -> bool:
-    return served.ready().status_code == 200
-
-
 def ask(served: Served, prepared: Prepared) -> wire.Answer:
     return wire.ask(served.root_url, "chat", prepared, "sandbox-chat")
 
@@ -72,7 +68,7 @@ def test_a_full_disk_refuses_work_and_loses_nothing(
 
     ballast = fill(small_disk)
     eventually(lambda: ask(served, prepared).status == 503)
-    eventually(lambda: not is_ready(served))
+    eventually(lambda: not served.is_ready)
     assert served.ready().json()["checks"]["spool"] is False
     calls = len(provider.calls)
     refused = [ask(served, prepared) for _ in range(5)]
@@ -83,7 +79,7 @@ def test_a_full_disk_refuses_work_and_loses_nothing(
     assert answer.data[-1] == b"[DONE]"
 
     ballast.unlink()
-    eventually(lambda: is_ready(served))
+    eventually(lambda: served.is_ready)
     eventually(lambda: ask(served, prepared).status == 200)
     served.signal()
     assert served.wait() == 0

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import environment, eventually, kill, shell
+from tests.processes.money_watch import Reader
+from tests.processes.served import environment, eventually, kill
 from tests.support import wire
 from tests.support.client import question
 from tests.support.wire import Wire
 
 ROWS = """
-import json
-from tenants.models import UsageRow
-names = ("status", "usage_source", "output_visible", "input_fresh", "alias")
-print(json.dumps([[getattr(row, name) for name in names] for row in UsageRow.objects.order_by("id")]))
+SELECT status, usage_source, output_visible, input_fresh, alias FROM tenants_usagerow ORDER BY id
 """
 
 
-def booked(prepared: Prepared) -> list[Any]:
-    rows: list[Any] = shell(environment(prepared.data_dir), ROWS)
-    return rows
+def booked(prepared: Prepared) -> list[tuple[Any, ...]]:
+    with closing(Reader(environment(prepared.data_dir))) as query:
+        return query(ROWS)
 
 
 def test_calls_are_booked_while_the_gateway_serves(serve: Serve, prepared: Prepared) -> None:
@@ -32,7 +31,7 @@ def test_calls_are_booked_while_the_gateway_serves(serve: Serve, prepared: Prepa
     assert wire.ask(served.root_url, "chat", prepared, "sandbox-chat").status == 200
     assert wire.ask(served.root_url, "responses", prepared, "sandbox-anthropic").status == 200
     eventually(lambda: len(booked(prepared)) == 2)
-    assert [row[:2] for row in booked(prepared)] == [["completed", "provider"]] * 2
+    assert [row[:2] for row in booked(prepared)] == [("completed", "provider")] * 2
 
 
 def test_a_stream_whose_worker_is_killed_is_booked_at_what_was_noted(
@@ -66,7 +65,7 @@ def test_no_call_is_lost_or_doubled_however_often_worker_and_ingester_are_killed
         victims = served.named("ingester") if attempt % 2 else served.workers
         for victim in victims:
             kill(victim, signal.SIGKILL)
-        eventually(lambda: bool(served.workers) and served.ready().status_code == 200)
+        eventually(lambda: bool(served.workers) and served.is_ready)
     eventually(lambda: len(booked(prepared)) == answered)
     assert answered == len(provider.calls) == 120
-    assert {tuple(row[:2]) for row in booked(prepared)} == {("completed", "provider")}
+    assert {row[:2] for row in booked(prepared)} == {("completed", "provider")}

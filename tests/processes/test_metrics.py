@@ -104,7 +104,7 @@ def _kill_one_and_ask(
     before = served.workers
     kill(before[0], signal.SIGKILL)
     eventually(lambda: len(served.workers) == 2 and before[0] not in served.workers)
-    eventually(lambda: served.ready().status_code == 200)
+    eventually(lambda: served.is_ready)
     assert count() == asked
     assert ask(served, "chat", prepared, "sandbox-chat").status_code == 200
     eventually(lambda: count() == asked + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -40,7 +41,10 @@ from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS, until
 from tests.support.wire import Answer, Wire
 
 SHORT = "[chunks=20] [pace=20]"
+HELD = "[chunks=20] [pace=600000]"  # until the provider is told to hurry
 LONG = "[chunks=100000] [pace=20]"
+# Who waits for that has waited in vain long before.
+NEVER_DRAINED = {"TOLLGATE_DRAIN_SECONDS": "600"}
 OUTPUT = {"chat": b'"content":', "responses": b"response.output_text.delta"}
 
 
@@ -84,17 +88,17 @@ def assert_ended_by_drain(door: str, answer: Answer) -> None:
 # Drain
 
 
-def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
-    serve: Serve, prepared: Prepared
+def test_a_drain_lets_short_streams_finish_and_a_second_signal_ends_each_long_one_once(
+    serve: Serve, prepared: Prepared, provider: SandboxServer
 ) -> None:
-    served = serve(TOLLGATE_DRAIN_SECONDS="4")
+    served = serve(**NEVER_DRAINED)
     doors = ["chat", "responses"] * 5
     with ThreadPoolExecutor(20) as pool:
-        short = [running_stream(served, prepared, door, SHORT) for door in doors]
+        short = [running_stream(served, prepared, door, HELD) for door in doors]
         long = [running_stream(served, prepared, door, LONG) for door in doors]
         short_answers = [pool.submit(client.answer) for client in short]
         long_answers = [pool.submit(client.answer) for client in long]
-        asked_at = served.signal()
+        served.signal()
         eventually(lambda: served.ready().status_code == 503)
 
         assert served.ready().json()["checks"] == {
@@ -110,12 +114,14 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
         assert refused.headers["retry-after"] == "1"
         assert refused.headers["connection"] == "close"
 
+        provider.hurry(HELD)
         for door, answer in zip(doors, short_answers, strict=True):
             assert_complete(door, answer.result())
+        assert not any(answer.done() for answer in long_answers)
+        served.signal()
         for door, answer in zip(doors, long_answers, strict=True):
             assert_ended_by_drain(door, answer.result())
     assert served.wait() == 0
-    assert time.monotonic() - asked_at < 4.0 + 2.0 + NOISE_SECONDS
     for client in (*short, *long):
         client.socket.close()
 
@@ -125,16 +131,26 @@ def test_a_drain_lets_short_streams_finish_and_ends_each_long_one_once(
     assert [line["error"] for line in calls].count("server_shutting_down") == 11
 
 
-def test_an_idle_server_stops_at_once(serve: Serve) -> None:
-    served = serve("--workers", "2")
-    asked_at = served.signal()
+def test_what_outlasts_the_drain_is_ended_once(serve: Serve, prepared: Prepared) -> None:
+    served = serve(TOLLGATE_DRAIN_SECONDS="0.5")
+    clients = [(door, running_stream(served, prepared, door, LONG)) for door in OUTPUT]
+    served.signal()
+    for door, client in clients:
+        assert_ended_by_drain(door, client.answer())
     assert served.wait() == 0
-    assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
+    for _, client in clients:
+        client.socket.close()
+
+
+def test_an_idle_server_stops_at_once(serve: Serve) -> None:
+    served = serve("--workers", "2", **NEVER_DRAINED)
+    served.signal()
+    assert served.wait() == 0
     assert "Traceback" not in served.stderr
 
 
 def test_a_half_sent_upload_does_not_hold_the_drain(serve: Serve, prepared: Prepared) -> None:
-    served = serve()
+    served = serve(**NEVER_DRAINED)
     request = wire.request("chat", prepared, question("chat", "sandbox-chat", "x" * 1000, True))
     with Wire(served.root_url) as client:
         client.send(request[:-100])
@@ -145,26 +161,14 @@ def test_a_half_sent_upload_does_not_hold_the_drain(serve: Serve, prepared: Prep
         assert served.wait() == 0
 
 
-def test_a_second_signal_ends_the_streams_at_once(serve: Serve, prepared: Prepared) -> None:
-    served = serve()
-    with running_stream(served, prepared, "responses", LONG) as client:
-        served.signal()
-        eventually(lambda: served.ready().status_code == 503)
-        asked_at = served.signal()
-        assert_ended_by_drain("responses", client.answer())
-    assert served.wait() == 0
-    assert time.monotonic() - asked_at < 2.5 + NOISE_SECONDS
-
-
 def test_a_client_that_takes_nothing_does_not_hold_the_exit(
     serve: Serve, prepared: Prepared, provider: SandboxServer
 ) -> None:
-    served = serve(TOLLGATE_DRAIN_SECONDS="0.5")
+    served = serve(TOLLGATE_DRAIN_SECONDS="0.5", TOLLGATE_SEND_STALL_SECONDS="600")
     with stuck(served, prepared) as client:
         eventually(lambda: stands_still(provider))
-        asked_at = served.signal()
+        served.signal()
         assert served.wait() == 0
-        assert time.monotonic() - asked_at < 0.5 + 2.0 + NOISE_SECONDS
         client.until_closed()
 
 
@@ -230,8 +234,9 @@ def test_when_the_supervisor_was_killed_nothing_of_it_lives_on(
     add_sandbox(prepared, port)
     served = serve("--workers", "2")
     eventually(lambda: is_sandbox(port))
+    # Two workers, the ingester and the sandbox.
+    eventually(lambda: len(served.children) == 4)
     children = served.children
-    assert len(children) == 4  # two workers, the ingester and the sandbox
     served.signal(signal.SIGKILL)
     eventually(lambda: not any(is_running(pid) for pid in children))
     served.wait()
@@ -438,9 +443,9 @@ class Load:
                 self._came.clear()
                 await self._came.wait()
 
-    async def more(self) -> None:
+    async def more(self, count: int) -> None:
         already = len(self.seen)
-        await self.until(lambda: len(self.seen) > already)
+        await self.until(lambda: len(self.seen) >= already + count)
 
     @property
     def latest(self) -> set[int]:
@@ -483,14 +488,14 @@ async def revoked_during(
     load: Load, served: Served, prepared: Prepared, revoke: Callable[[], float]
 ) -> float:
     async with asyncio.TaskGroup() as group:
-        for number in range(CONNECTIONS * 10):
-            # One after the other, because a worker takes all connections that wait at once.
+        for number in itertools.count():
+            # One after the other, because a worker takes all connections that wait at once; and each after a
+            # round of the others, so that a worker that has no turn just now is not given up.
             door = ("chat", "responses")[number % 2]
             group.create_task(ask_on(served, prepared, door, load))
-            await load.more()
+            await load.more(number + 1)
             if number >= CONNECTIONS and min(map(sockets_of, served.workers)) >= 3:
                 break
-        assert min(map(sockets_of, served.workers)) >= 3, "one worker is hardly used"
         revoked_at = await asyncio.to_thread(revoke)
         await load.until(lambda: load.latest == {401})
         load.is_over = True
@@ -536,16 +541,16 @@ def test_two_workers_serve_on_postgres(
     tmp_path: Path, migrated_postgres: str, provider: SandboxServer
 ) -> None:
     provider.calls.clear()
-    variables = environment(tmp_path, DATABASE_URL=migrated_postgres, REDIS_URL=REDIS_AWAY)
+    away = {"REDIS_URL": REDIS_AWAY, **NEVER_DRAINED}
+    variables = environment(tmp_path, DATABASE_URL=migrated_postgres, **away)
     key_id, secret = shell(variables, ROWS.format(url=provider.base_url))
     prepared = Prepared(tmp_path, key_id, secret)
     with Served(variables, "--workers", "2") as served:
         assert wire.ask(served.root_url, "responses", prepared, "sandbox-responses").status == 200
         revoked_at, load = asyncio.run(revoked_under_load(served, prepared, variables))
         load.assert_revoked_within(1.0 + NOISE_SECONDS, revoked_at)
-        asked_at = served.signal()
+        served.signal()
         assert served.wait() == 0
-        assert time.monotonic() - asked_at < 2.0 + NOISE_SECONDS
         assert "Traceback" not in served.stderr
 
 
@@ -568,7 +573,7 @@ def test_a_worker_that_is_stuck_is_replaced_and_says_where_it_was(
     kill(stuck, signal.SIGUSR1)
     eventually(lambda: not is_running(stuck))
     eventually(lambda: served.workers not in ([], [stuck]))
-    eventually(lambda: served.ready().status_code == 200)
+    eventually(lambda: served.is_ready)
     eventually(lambda: len(told_of_stuck(served)) == 1)
     assert "in turn_for_ever" in told_of_stuck(served)[0]
     # One that is only quiet is left alone.
@@ -580,7 +585,7 @@ def test_a_worker_that_is_stuck_is_replaced_and_says_where_it_was(
 
 def test_an_ingester_that_stands_still_is_replaced(serve: Serve, prepared: Prepared) -> None:
     served = serve(**FREEZING)
-    (stopped,) = served.named("ingester")
+    stopped = served.helper("ingester")
     kill(stopped, signal.SIGSTOP)
     eventually(lambda: served.named("ingester") not in ([], [stopped]))
     eventually(lambda: len(told_of_stuck(served)) == 1)
@@ -594,10 +599,9 @@ def test_an_ingester_that_stands_still_is_replaced(serve: Serve, prepared: Prepa
 def test_a_worker_that_cannot_hear_the_signal_is_killed_when_its_time_is_over(
     serve: Serve, prepared: Prepared
 ) -> None:
-    served = serve(TOLLGATE_DRAIN_SECONDS="0.2", TEST_PATIENCE="60", **FREEZING)
+    served = serve(TOLLGATE_DRAIN_SECONDS="0.2", TEST_PATIENCE="600", **FREEZING)
     (stuck,) = served.workers
     kill(stuck, signal.SIGSTOP)
-    asked_at = served.signal()
+    served.signal()
     assert served.wait() == 0
-    assert time.monotonic() - asked_at < 0.2 + 5.0 + 2.0 + NOISE_SECONDS
     assert any("has not ended in time" in line["message"] for line in served.lines)

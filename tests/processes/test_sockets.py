@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,12 +14,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from bench.processes import free_port
 from gateway_project.sandbox import SandboxServer
 from tests.processes.conftest import Prepared, Serve
-from tests.processes.served import Served, environment, eventually, shell
+from tests.processes.served import Program, Served, environment, eventually, shell
 from tests.processes.test_serve import sockets_of, stands_still
 from tests.support import grammar
-from tests.support.patience import GIVE_UP_SECONDS, NOISE_SECONDS
+from tests.support.patience import NOISE_SECONDS
 from tests.support.sockets import DeafClient, Socket, opened, text_of
-from tests.support.warm import ROOT
 
 SHORT = "[chunks=20] [pace=20]"
 LONG = "[chunks=100000] [pace=20]"
@@ -163,13 +160,7 @@ class Developing:
 @pytest.fixture
 def runserver(prepared: Prepared) -> Iterator[Developing]:
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],
-        cwd=ROOT,
-        env=environment(prepared.data_dir),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    variables = environment(prepared.data_dir)
 
     def answers() -> bool:
         try:
@@ -177,12 +168,10 @@ def runserver(prepared: Prepared) -> Iterator[Developing]:
         except httpx.HTTPError:
             return False
 
-    try:
+    with Program(variables, "runserver", "--noreload", f"127.0.0.1:{port}") as server:
         eventually(answers)
         yield Developing(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        process.wait(GIVE_UP_SECONDS)
+        server.stop()
 
 
 def test_the_development_server_serves_sockets_too(

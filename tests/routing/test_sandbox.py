@@ -424,6 +424,22 @@ async def test_a_client_that_leaves_is_noticed_at_once(sandbox, order):
     assert sandbox.calls[-1].client_closed_at is not None
 
 
+@cases("order", ["[wait=60000]", "[chunks=9][pace=60000]", "[wait=60000][chunks=9][pace=60000]"])
+async def test_answers_that_wait_go_on_when_they_are_hurried(sandbox, http, order):
+    async def ask(text: str) -> httpx.Response:
+        body = {"model": "sandbox", "input": text, "stream": True}
+        return await http.post(f"{sandbox.base_url}/responses", json=body)
+
+    wanted = sandbox.received_calls + 2
+    first, second = (asyncio.ensure_future(ask(f"{order} {name}")) for name in ("one", "two"))
+    await sandbox.received(wanted)
+    sandbox.hurry("one")
+    assert b"response.completed" in (await first).content
+    assert not second.done()
+    sandbox.hurry()
+    assert b"response.completed" in (await second).content
+
+
 async def test_a_client_that_reads_nothing_holds_an_endless_stream_back(sandbox):
     _, writer = await asyncio.open_connection(sandbox.host, sandbox.port, limit=1024)
     model = "sandbox-fault-never-ending"

@@ -21,7 +21,7 @@ shift
 echo "$1" >> "$NOTES/asked"
 case $1 in
     services) mkdir -p var; echo REDIS_URL=redis://nowhere/0 > var/services.env ;;
-    services-stop | install-all | -j3) ;;
+    services-stop | install | -j3) ;;
     *) {does} ;;
 esac
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -33,6 +33,16 @@ def until(holds: Callable[[], bool], seconds: float = GIVE_UP_SECONDS) -> None:
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
+
+
+def growing(seconds: float) -> Iterator[float]:
+    """Yield this time and then ever longer ones, for what has to be done within it: where it is over before a
+    busy machine came to it, a test tries again with the next.
+    """
+    while seconds < GIVE_UP_SECONDS:
+        yield seconds
+        seconds *= 2
+    raise AssertionError("it was never in time")
 
 
 def make_clients_patient() -> None:

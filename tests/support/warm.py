@@ -212,12 +212,13 @@ def _parent_for(arguments: Sequence[str], environment: dict[str, str]) -> _Paren
     and Celery's read more."""
     kind = "serve" if not SERVERS.isdisjoint(arguments[:4]) else "command"
     tasks = environment.get("TOLLGATE_TASKS", "")
-    family = (kind, tasks, environment.get("REDIS_URL", "")) if tasks else (kind,)
+    family = (kind, tasks) if tasks else (kind,)
     if family not in _parents:
         inherited = ("PATH", "HOME")
         kept: dict[str, str] = {
             name: environment[name] for name in inherited if name in environment
         }
-        chosen = dict(zip(("TOLLGATE_TASKS", "REDIS_URL"), family[1:], strict=False))
-        _parents[family] = _Parent(kind, {**kept, **chosen, "TOLLGATE_LOG_FORMAT": "json"})
+        if tasks:  # which needs a Redis: each program has its own
+            kept |= {"TOLLGATE_TASKS": tasks, "REDIS_URL": environment.get("REDIS_URL", "")}
+        _parents[family] = _Parent(kind, {**kept, "TOLLGATE_LOG_FORMAT": "json"})
     return _parents[family]

@@ -35,7 +35,10 @@ from gateway_project.lib.env import SettingError
 
 OURS = "gateway_project.settings"
 # Read during the imports, and given to those who keep them once more.
-RENEWED = frozenset({"_wrapped", "DATABASES", "LOGGING"})
+RENEWED = frozenset({"_wrapped", "DATABASES", "LOGGING", "REDIS_URL", "SETTINGS_MODULE"})
+CELERY = "gateway_project.celery"
+# Settings of tests that take ours and change, in what was imported, what is no setting.
+BUILT_ON_OURS = frozenset({"tests.processes.freezing", "tests.processes.patient"})
 TETHERED = "tests.support.tethered"
 MOST_BYTES = 1 << 18
 # What servers and commands import beyond that.
@@ -162,14 +165,15 @@ def _run(program: Program, is_warm: bool) -> None:
 
 def _are_settings_renewed() -> bool:
     """Read the settings from the environment as it is now, unless something imported needs others."""
-    if os.environ.get("DJANGO_SETTINGS_MODULE", OURS) != OURS:
+    theirs = os.environ.get("DJANGO_SETTINGS_MODULE", OURS)
+    if theirs not in {OURS, *BUILT_ON_OURS}:
         return False
     known: dict[str, Any] = dict(settings.__dict__)
     former: ModuleType = sys.modules.pop(OURS)
     arguments, umask = sys.argv, os.umask(0o077)  # as manage.py does before it reads them
     sys.argv = sys.argv[sys.argv[0] == TETHERED :]
     try:
-        renewed = Settings(OURS)
+        renewed = Settings(theirs)
     except Exception:  # noqa: BLE001 - which a Python that is started anew will raise again
         return False
     finally:
@@ -186,13 +190,17 @@ def _are_settings_renewed() -> bool:
 
 
 def _hand_on() -> None:
-    """Give the settings to what has read them: connections, the log, the modes of the database's files."""
+    """Give the settings to what has read them: connections, the log, Celery, the modes of the database's
+    files.
+    """
     from django.db import connections  # noqa: PLC0415 - after the settings
     from django.utils.log import configure_logging  # noqa: PLC0415
 
     vars(connections).clear()
     type(connections).__init__(connections)
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    if (celery := sys.modules.get(CELERY)) is not None:
+        celery.app.conf.update(celery.configuration(settings.REDIS_URL))
     database_url.make_private(settings.DATABASES["default"])
 
 

@@ -323,9 +323,11 @@ async def runner_again(gateway: Any, tenant_id: int, response_id: str) -> None:
 
 def test_who_finds_no_place_waits_for_one(http, gateway, monkeypatch):
     monkeypatch.setattr(gateway.worker.runs, "limit", 1)
-    first = http.create(text=PACED)["id"]
+    first = http.create(text="[chunks=20] [pace=600000]")["id"]
     second = http.create(text="Hi")["id"]
+    upstream_call(gateway)
     assert Run.objects.get(pk=second).status == "queued"
+    gateway.sandbox.hurry()
     Run.objects.filter(pk=second).update(lease_until="2020-01-01T00:00Z")
     ends = [ended(first).ended_at, ended(second).ended_at]
     assert ends == sorted(ends, key=str)

@@ -116,8 +116,16 @@ def test_a_stream_that_breaks_off_is_kept_as_it_was_told(http, protocol, fault):
 
 @each_protocol
 def test_a_stream_that_was_opened_before_any_output_is_whole(http, gateway, protocol):
-    gateway.limit(commit=0.1, keepalive=0.1)
-    events = create(http, protocol, "[wait=800] [chunks=3]")
+    gateway.limit(commit=0.05, keepalive=0.05)
+    body = {"model": f"sandbox-{protocol}", "input": "[wait=600000] [chunks=3]", "stream": True}
+    with http.stream("POST", "/responses", json=body) as answer:
+        pieces = answer.iter_bytes()
+        content = next(pieces)
+        while b"event: keepalive" not in content:
+            content += next(pieces)
+        upstream_call(gateway)
+        gateway.sandbox.hurry()
+        events = grammar.read(content + b"".join(pieces))
     rest = [event for event in events if event["type"] != "keepalive"]
     assert len(rest) < len(events)
     final = grammar.check(events)

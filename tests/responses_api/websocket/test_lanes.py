@@ -14,6 +14,7 @@ Json = dict[str, Any]
 
 PROTOCOLS = ("chat", "responses", "anthropic")
 SLOW = "[chunks=40] [pace=5]"
+HELD = "[chunks=40] [pace=600000]"  # until the sandbox is told to hurry
 
 
 def by_lane(ws: Socket, count: int) -> dict[str, list[Json]]:
@@ -40,9 +41,10 @@ def answers(events: list[Json]) -> list[Json]:
 
 
 @cases("protocol", PROTOCOLS)
-def test_lanes_go_on_beside_each_other(ws, protocol):
+def test_lanes_go_on_beside_each_other(gateway, ws, protocol):
     model = f"sandbox-{protocol}"
-    ws.create(model, input=SLOW)
+    ws.create(model, input=HELD)
+    until(lambda: len(gateway.sandbox.calls) == 1)
     ws.create(model, input="Quick", stream_id="side")
     order: list[str] = []
     events: dict[str, list[Json]] = {"": [], "side": []}
@@ -52,6 +54,7 @@ def test_lanes_go_on_beside_each_other(ws, protocol):
         events[lane].append(event)
         if event["type"] in grammar.TERMINAL:
             order.append(lane)
+            gateway.sandbox.hurry()
 
     assert order == ["side", ""]
     assert [text_of(answer) for answer in answers(events["side"])] == ["You said: Quick"]
@@ -104,8 +107,13 @@ def test_more_active_responses_than_allowed_wait(gateway, acme):
 
 def test_sixteen_responses_may_be_active(gateway, ws):
     for number in range(17):
-        ws.create(input="[chunks=2] [pace=300]", stream_id=f"lane-{number}")
+        ws.create(input="[chunks=2] [pace=600000]", stream_id=f"lane-{number}")
     until(lambda: len(gateway.sandbox.calls) == 16)
+    # One makes room for the one that waits, which is hurried with the others.
+    gateway.sandbox.calls[0].body["input"] = "the first"
+    gateway.sandbox.hurry("the first")
+    until(lambda: len(gateway.sandbox.calls) == 17)
+    gateway.sandbox.hurry()
     lanes = by_lane(ws, 17)
     assert len(lanes) == 17
     gateway.idle()
@@ -170,13 +178,14 @@ def test_nothing_more_is_read_than_may_wait(gateway, acme, limits):
     gateway.limit_sockets(**limits)
     filling: Json = {"instructions": "x" * 10_000, "store": False}
     with opened(gateway, acme.headers) as ws:
-        ws.create(input="[wait=300] Hello", **filling)
+        ws.create(input="[wait=600000] Hello", **filling)
         for number in range(50):
             ws.create(input=f"{number}", **filling)
-        until(lambda: waiting(gateway)[0] >= 4)
+        until(lambda: waiting(gateway)[0] >= 4 and len(gateway.sandbox.calls) == 1)
         at_lanes, at_server = waiting(gateway)
         assert at_lanes <= 5
         assert at_server <= 64  # what came with the last bytes that were read
+        gateway.sandbox.hurry()
         ws.response()
         said = [text_of(ws.response()) for _ in range(50)]
     assert said == [f"You said: {number}" for number in range(50)]

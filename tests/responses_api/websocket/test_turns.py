@@ -222,10 +222,14 @@ def test_a_stream_that_fails_midway_ends_with_response_failed(ws, fault, protoco
     assert ws.turn()["status"] == "completed"
 
 
-def test_a_silent_upstream_is_announced_and_keep_alives_are_left_to_pings(gateway, ws):
+def test_a_silent_upstream_is_announced_and_keep_alives_are_left_to_pings(gateway, acme):
     gateway.limit(commit=0.05, keepalive=0.05)
-    ws.create("sandbox-chat", input="[wait=800] Hello")
-    events = ws.events()
+    with opened(gateway, acme.headers) as ws:
+        ws.create("sandbox-chat", input="[wait=600000] Hello")
+        events = [ws.receive()]
+        until(lambda: len(gateway.sandbox.calls) == 1)
+        gateway.sandbox.hurry()
+        events += ws.events()
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     assert grammar.check(events)["status"] == "completed"
 
@@ -250,15 +254,19 @@ def test_a_connection_is_logged_when_it_ends(gateway, acme, outcomes):
     assert (line["tenant"], line["turns"], line["code"]) == ("acme", 1, 1000)
 
 
-def test_steering_is_refused_at_once_with_its_input(ws):
-    ws.create(input="[chunks=50] [pace=5]")
+def test_steering_is_refused_at_once_with_its_input(gateway, ws):
+    ws.create(input="[chunks=50] [pace=600000]")
     created = ws.receive()
     steer = {"previous_response_id": created["response"]["id"], "input": "Shorter, please."}
     ws.send({"type": "response.steer", **steer})
 
-    events = ws.events()
-    (failed,) = [event for event in events if event["type"] == "response.steer.failed"]
-    events.remove(failed)
+    events = [ws.receive()]
+    while events[-1]["type"] != "response.steer.failed":
+        events.append(ws.receive())
+    failed = events.pop()
+    until(lambda: len(gateway.sandbox.calls) == 1)
+    gateway.sandbox.hurry()
+    events += ws.events()
 
     assert failed["steer"] == steer
     assert failed["error"]["code"] == "steering_not_supported"
