@@ -32,13 +32,13 @@ Ask = Callable[[bool], "Future[httpx.Response]"]
 
 @pytest.fixture
 def ask(gateway: LiveGateway, buyer: Customer) -> Iterator[Ask]:
-    """Begin a call with a key, on a hard budget, whose provider has not answered yet."""
+    """Begin a call with a key, on a hard budget, whose provider answers at length, or when told to hurry."""
     offer("good-responses")
     budget(buyer, DOLLAR)
     gateway.call(gateway.worker.forget)
 
     def begin(stream: bool) -> Future[httpx.Response]:
-        text = "[chunks=1000] [pace=20]" if stream else "[wait=1000] Hi"
+        text = "[chunks=1000] [pace=20]" if stream else "[wait=600000] Hi"
         key = {"idempotency-key": "order-1"}
         asked = partial(client.ask, gateway, "responses", buyer, "good-responses", text)
         post = pool.submit(asked, stream=stream, headers=key)
@@ -88,6 +88,7 @@ def test_who_stood_still_asks_before_it_charges(
     asked = ask(False)
     take_over()
     gateway.call(lambda: owned(gateway).confirm(0.0))
+    gateway.sandbox.hurry()
     answer = asked.result()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "idempotency_key_lost")
     assert_free_of_charge(booked)
@@ -98,6 +99,7 @@ def test_who_stood_still_and_still_has_its_key_charges(
 ) -> None:
     asked = ask(False)
     gateway.call(lambda: owned(gateway).confirm(0.0))
+    gateway.sandbox.hurry()
     assert asked.result().status_code == 200
     (row,) = booked()
     assert (row.charge_nano, row.error_code) == (row.cost_nano, "")
@@ -110,6 +112,7 @@ def test_who_cannot_ask_answers_and_charges_nothing(
     asked = ask(False)
     gateway.call(lambda: owned(gateway).confirm(0.0))
     with storing.unreachable(KeyRenewal, EndedCall):
+        gateway.sandbox.hurry()
         assert asked.result().status_code == 200
     assert_free_of_charge(booked)
 
