@@ -90,6 +90,7 @@ class _Statement:
     columns: slice
     names: list[str]
     related: Any
+    annotations: dict[str, int]  # their place in a row
 
     def ask(self, values: list[Scalar]) -> Iterator[Any]:
         parameters = list(self.parameters)
@@ -104,6 +105,8 @@ class _Statement:
             instance = self.model.from_db(DEFAULT_DB_ALIAS, self.names, row[self.columns])
             for populator in self.related:
                 populator.populate(row, instance)
+            for name, place in self.annotations.items():
+                setattr(instance, name, row[place])
             yield instance
 
 
@@ -140,7 +143,6 @@ def _compile(build: Callable[..., models.QuerySet[Any]], values: tuple[Given, ..
     assert not missing, "a value is not in the statement as it is"
     selected = compiler.klass_info["select_fields"]
     columns = slice(selected[0], selected[-1] + 1)
-    assert not compiler.annotation_col_map, "instances alone are read"
     return _Statement(
         sql=sql,
         parameters=tuple(parameters),
@@ -151,6 +153,7 @@ def _compile(build: Callable[..., models.QuerySet[Any]], values: tuple[Given, ..
         columns=columns,
         names=[entry[0].target.attname for entry in compiler.select[columns]],
         related=_populators(compiler.klass_info, compiler.select, DEFAULT_DB_ALIAS),
+        annotations=dict(compiler.annotation_col_map),
     )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
+from gateway_project.lib.prepared import PreparedQuery
 from tenants.access.rights import (
     AUDITOR,
     EVERYTHING,
@@ -98,16 +100,28 @@ NOBODY = Access()
 OPERATOR = Access(platform=EVERYTHING)
 
 
+def _roles(user: int) -> QuerySet[PlatformRole]:
+    return PlatformRole.objects.filter(user=user)
+
+
+_MEMBERSHIPS = PreparedQuery(
+    lambda user: (
+        Membership.objects.filter(user=user)
+        .select_related("tenant", "custom_role")
+        .order_by()
+        .annotate(is_auditors=Exists(_roles(user)))
+    )
+)
+
+
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
     """Read the person's access: a query, none for operators and strangers; two for whoever is no member."""
     if not user.is_active:
         return NOBODY
     if getattr(user, "is_superuser", False):
         return OPERATOR
-    roles = PlatformRole.objects.filter(user=user.pk)
-    rows = Membership.objects.filter(user=user.pk).select_related("tenant", "custom_role")
-    found = list(rows.order_by().annotate(is_auditors=Exists(roles)))
-    is_auditor = found[0].is_auditors if found else roles.exists()
+    found: list[Any] = _MEMBERSHIPS.rows(user.pk)
+    is_auditor = found[0].is_auditors if found else _roles(user.pk).exists()
     return Access(
         platform=AUDITOR if is_auditor else NONE,
         grants={row.tenant_id: held_in(row.tenant, row.permissions) for row in found},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.test.utils import CaptureQueriesContext
 
 from gateway_project.lib.prepared import MOST_VALUES, PreparedQuery
@@ -82,6 +82,16 @@ def test_bytes_and_rows_behind_others_are_read_in_one_query(tenant):
         assert target.provider_model.provider.name == "sandbox-chat"
     assert len(asked) == 2
     assert (secret.created_at, bytes(secret.digest)) == (stored.created_at, bytes(stored.digest))
+
+
+def test_what_is_worked_out_beside_a_row_comes_with_it(tenant):
+    own = PreparedQuery(
+        lambda name: Alias.objects.filter(name=name).annotate(
+            is_own=Exists(Alias.objects.filter(pk=OuterRef("pk"), tenant__isnull=False, name=name))
+        )
+    )
+    assert [each.is_own for each in own.rows("own")] == [True]
+    assert [each.is_own for each in own.rows("sandbox-chat")] == [False]
 
 
 def test_what_does_not_take_a_value_as_it_is_is_refused(tenant):

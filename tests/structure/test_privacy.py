@@ -20,6 +20,7 @@ NOT_OURS = {
     *("_replace", "_asdict", "_fields"),  # of named tuples
     *("_meta", "_default_manager", "_raw_delete", "_registry", "_state", "_wrapped"),  # Django
     *("_fixture_teardown", "_should_reload_connections"),  # what its test cases may do otherwise
+    "_exit",  # of the standard library's os
     "_request_id",  # the OpenAI SDK
 }
 # What else is read: of other libraries (support/tls.py, budgets/bank.py, lib/test_rounds.py), and where tests
