@@ -85,7 +85,7 @@ def test_bytes_and_rows_behind_others_are_read_in_one_query(tenant):
 
 
 def test_what_is_worked_out_beside_a_row_comes_with_it(tenant):
-    own = PreparedQuery(
+    own: PreparedQuery[Any] = PreparedQuery(
         lambda name: Alias.objects.filter(name=name).annotate(
             is_own=Exists(Alias.objects.filter(pk=OuterRef("pk"), tenant__isnull=False, name=name))
         )
