@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Q
 
 from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.prepared import PreparedQuery
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from routing import credentials
@@ -97,16 +98,20 @@ def _place(row: TargetRow) -> dict[str, Any]:
 
 # Credentials
 
+_CREDENTIALS = PreparedQuery(
+    lambda tenant, providers: (
+        Credential.objects.select_related("provider")
+        .filter(Q(tenant=None) | Q(tenant=tenant), provider__in=providers, enabled=True)
+        .order_by("-created_at")
+    )
+)
+
 
 def _pools(models: Iterable[ProviderModel], tenant_id: int) -> Pools:
     """Return the credentials to send by provider: all enabled ones of the tenant, or else all of the
     platform's, never some of both. Drained ones come last, then the newest first."""
     providers = {model.provider_id: model.provider for model in models}
-    rows = (
-        Credential.objects.select_related("provider")
-        .filter(Q(tenant=None) | Q(tenant=tenant_id or None), provider__in=providers, enabled=True)
-        .order_by("-created_at")
-    )
+    rows = _CREDENTIALS.rows(tenant_id or None, tuple(providers))
     found: dict[int, list[Credential]] = {}
     for row in rows:
         found.setdefault(row.provider_id, []).append(row)

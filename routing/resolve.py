@@ -16,6 +16,7 @@ from gateway_project.lib import clock
 from gateway_project.lib.cache import LoadingCache, StoreUnavailable
 from gateway_project.lib.db import in_database_thread
 from gateway_project.lib.errors import ModelNotFound, Unavailable
+from gateway_project.lib.prepared import PreparedQuery
 from routing import cache_policy, lanes
 from routing.models import Alias, AliasGrant, ProviderModel
 from routing.models import Target as TargetRow
@@ -77,22 +78,39 @@ def visible_aliases(caller: Caller) -> QuerySet[Alias]:
 
     A link exists while the platform's alias does, and a restricted key needs a grant for both.
     """
-    aliases = Alias.objects.filter(Q(tenant=caller.tenant_id) | Q(tenant=None), enabled=True)
-    own_names = Alias.objects.filter(tenant=caller.tenant_id, enabled=True).values("name")
+    return _visible(caller.tenant_id, _restricted(caller))
+
+
+def _restricted(caller: Caller) -> int | None:
+    """Return the id of a key that may use only what it was granted; None if it may use all aliases."""
+    return None if caller.all_aliases else caller.key_id
+
+
+def _visible(tenant_id: int, restricted_key: int | None) -> QuerySet[Alias]:
+    aliases = Alias.objects.filter(Q(tenant=tenant_id) | Q(tenant=None), enabled=True)
+    own_names = Alias.objects.filter(tenant=tenant_id, enabled=True).values("name")
     aliases = aliases.exclude(Q(tenant=None) & Q(name__in=own_names))
     link = Q(platform_alias__tenant=None, platform_alias__enabled=True)
-    if not caller.all_aliases:
-        granted = AliasGrant.objects.filter(api_key=caller.key_id).values("alias")
+    if restricted_key is not None:
+        granted = AliasGrant.objects.filter(api_key=restricted_key).values("alias")
         aliases = aliases.filter(pk__in=granted)
         link &= Q(platform_alias__in=granted)
     return aliases.filter(Q(platform_alias__isnull=True) | link).order_by("name")
+
+
+_NAMED = PreparedQuery(
+    lambda tenant_id, restricted_key, name: (
+        _visible(tenant_id, restricted_key).filter(name=name).select_related("platform_alias")[:1]
+    )
+)
 
 
 def visible_alias(caller: Caller, name: str) -> Alias | None:
     """Return the alias of this name if the key may use it."""
     if not _can_be_a_name(name):
         return None
-    return visible_aliases(caller).filter(name=name).select_related("platform_alias").first()
+    found = _NAMED.rows(caller.tenant_id, _restricted(caller), name)
+    return found[0] if found else None
 
 
 def _can_be_a_name(model: str) -> bool:
@@ -110,15 +128,19 @@ def find(caller: Caller, model: str) -> Route | None:
     return None
 
 
-def _route_of_alias(alias: Alias, caller: Caller) -> Route:
-    """Build the route of an alias. Both aliases of a link contribute."""
-    source = alias.platform_alias or alias
-    rows = (
-        TargetRow.objects.filter(alias=source)
+_TARGETS = PreparedQuery(
+    lambda alias: (
+        TargetRow.objects.filter(alias=alias)
         .select_related("provider_model__provider")
         .order_by("position", "pk")[: lanes.MAX_TARGETS]
     )
-    reached = [row for row in rows if _may_reach(source, row, caller)]
+)
+
+
+def _route_of_alias(alias: Alias, caller: Caller) -> Route:
+    """Build the route of an alias. Both aliases of a link contribute."""
+    source = alias.platform_alias or alias
+    reached = [row for row in _TARGETS.rows(source.pk) if _may_reach(source, row, caller)]
     found = lanes.of_targets(
         reached, caller.tenant_id, source if source.tenant_id is None else None
     )

@@ -9,6 +9,7 @@ from django.db.models import Q
 from msgspec import Struct
 
 from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.prepared import PreparedQuery
 from gateway_project.lib.sealing import SealError
 from gateway_project.lib.secret import Secret
 from responses_api.enforcement import secrets
@@ -51,17 +52,28 @@ def is_any() -> bool:
 def find(caller: Caller, model: str) -> tuple[AppliedGuardrail, ...]:
     """Return the guardrails that apply to calls of this key for this model: the platform's, the tenant's,
     and those of either that name the alias or the key. A lower level adds, and never removes."""
-    owners = Q(tenant=None) | Q(tenant=caller.tenant_id)
-    aliases = Q(alias=None) | Q(alias__in=_aliases(visible_alias(caller, model)))
-    keys = Q(api_key=None) | Q(api_key=caller.key_id)
-    rows = Guardrail.objects.filter(owners, aliases, keys, enabled=True)
-    return tuple(applied(row) for row in rows.select_related("provider").order_by("pk"))
+    aliases = _aliases(visible_alias(caller, model))
+    return tuple(map(applied, _APPLIED.rows(caller.tenant_id, aliases, caller.key_id)))
 
 
-def _aliases(alias: Alias | None) -> list[int]:
+_APPLIED = PreparedQuery(
+    lambda tenant, aliases, key: (
+        Guardrail.objects.filter(
+            Q(tenant=None) | Q(tenant=tenant),
+            Q(alias=None) | Q(alias__in=aliases),
+            Q(api_key=None) | Q(api_key=key),
+            enabled=True,
+        )
+        .select_related("provider")
+        .order_by("pk")
+    )
+)
+
+
+def _aliases(alias: Alias | None) -> tuple[int, ...]:
     """Return the numbers of an alias and of the one it links to."""
-    found = [] if alias is None else [alias.pk, alias.platform_alias_id]
-    return [each for each in found if each is not None]
+    found = () if alias is None else (alias.pk, alias.platform_alias_id)
+    return tuple(each for each in found if each is not None)
 
 
 def applied(row: Guardrail) -> AppliedGuardrail:

@@ -14,7 +14,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Exists, QuerySet
 
-from gateway_project.lib.statement import Statement
+from gateway_project.lib.prepared import PreparedQuery
 from tenants.access.rights import (
     AUDITOR,
     EVERYTHING,
@@ -100,13 +100,18 @@ NOBODY = Access()
 OPERATOR = Access(platform=EVERYTHING)
 
 
-def _ask_memberships(user: int) -> QuerySet[Any]:
-    rows = Membership.objects.filter(user=user).select_related("tenant", "custom_role")
-    is_auditors = Exists(PlatformRole.objects.filter(user=user))
-    return rows.order_by().annotate(is_auditors=is_auditors)
+def _roles(user: int) -> QuerySet[PlatformRole]:
+    return PlatformRole.objects.filter(user=user)
 
 
-_MEMBERSHIPS: Statement[Any] = Statement(_ask_memberships, -(2**31))
+_MEMBERSHIPS = PreparedQuery(
+    lambda user: (
+        Membership.objects.filter(user=user)
+        .select_related("tenant", "custom_role")
+        .order_by()
+        .annotate(is_auditors=Exists(_roles(user)))
+    )
+)
 
 
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
@@ -115,10 +120,8 @@ def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
         return NOBODY
     if getattr(user, "is_superuser", False):
         return OPERATOR
-    found = _MEMBERSHIPS.rows(user.pk)
-    is_auditor = (
-        found[0].is_auditors if found else PlatformRole.objects.filter(user=user.pk).exists()
-    )
+    found: list[Any] = _MEMBERSHIPS.rows(user.pk)
+    is_auditor = found[0].is_auditors if found else _roles(user.pk).exists()
     return Access(
         platform=AUDITOR if is_auditor else NONE,
         grants={row.tenant_id: held_in(row.tenant, row.permissions) for row in found},

@@ -5,9 +5,16 @@ from __future__ import annotations
 from django.db.models import Q
 from msgspec import Struct
 
+from gateway_project.lib.prepared import PreparedQuery
 from tenants.budgets import zones
 from tenants.budgets.zones import Switch
 from tenants.models import ApiKey, Budget
+
+_BUDGETS = PreparedQuery(
+    lambda tenant, key: Budget.objects.filter(
+        Q(api_key=None) | Q(api_key=key), tenant=tenant, enabled=True
+    ).order_by("pk")
+)
 
 
 class BudgetTerms(Struct, frozen=True):
@@ -28,9 +35,6 @@ class BudgetTerms(Struct, frozen=True):
 
 def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
     """Return the budgets of the key and of its tenant, in the order in which they are locked."""
-    rows = Budget.objects.filter(
-        Q(api_key=None) | Q(api_key=key), tenant=key.tenant_id, enabled=True
-    ).order_by("pk")
     kept = key.tenant.zone_switches or zones.unchanged(key.tenant.time_zone)
     return tuple(
         BudgetTerms(
@@ -41,5 +45,5 @@ def of_key(key: ApiKey) -> tuple[BudgetTerms, ...]:
             row.name,
             row.counts_list_price,
         )
-        for row in rows
+        for row in _BUDGETS.rows(key.tenant_id, key.pk)
     )

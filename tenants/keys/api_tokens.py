@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from gateway_project.lib import clock
 from gateway_project.lib.actor import Actor
+from gateway_project.lib.prepared import PreparedQuery
 from gateway_project.lib.secret import Secret
 from tenants import validators
 from tenants.access.access import NOBODY, OPERATOR, Access, access_of
@@ -144,6 +145,18 @@ def revoke(token: ApiToken) -> None:
     token.refresh_from_db()
 
 
+_OF_DIGESTS = PreparedQuery(
+    lambda digests: ApiToken.objects.select_related("tenant", "created_by").filter(
+        digest__in=digests
+    )[:1]
+)
+_OF_IDS = PreparedQuery(
+    lambda public_id: ApiToken.objects.select_related("tenant", "created_by").filter(
+        public_id=public_id
+    )[:1]
+)
+
+
 def find(text: str) -> TokenHolder | None:
     """Return who holds a token; None if it is malformed, unknown, ended, revoked, or its maker may nothing
     of it any more, or no longer comes in as the tenant demands.
@@ -151,8 +164,7 @@ def find(text: str) -> TokenHolder | None:
     if not key_format.is_well_formed_token(text):
         return None
     by_digest = peppers.digests(text)
-    rows = ApiToken.objects.select_related("tenant", "created_by").filter(digest__in=by_digest)
-    token = rows.first()
+    token = next(iter(_OF_DIGESTS.rows(tuple(by_digest))), None)
     if token is None or not _is_active(token):
         return None
     access = _access(token)
@@ -172,8 +184,7 @@ def find(text: str) -> TokenHolder | None:
 
 def access_of_token(public_id: str) -> Access:
     """Return what a token may do now; nothing if it is not in force, or gone."""
-    rows = ApiToken.objects.select_related("tenant", "created_by").filter(public_id=public_id)
-    token = rows.first()
+    token = next(iter(_OF_IDS.rows(public_id)), None)
     return _access(token) if token is not None and _is_active(token) else NOBODY
 
 

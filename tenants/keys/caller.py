@@ -9,6 +9,7 @@ from datetime import datetime
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import PermissionDenied, Unauthenticated
+from gateway_project.lib.prepared import PreparedQuery
 from tenants.budgets import terms
 from tenants.budgets.terms import BudgetTerms
 from tenants.keys import peppers
@@ -17,6 +18,17 @@ from tenants.limits.policy import NO_LIMITS, RateLimits
 from tenants.models import ApiKey, KeySecret, Tenant
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SECRETS = PreparedQuery(
+    lambda digests: KeySecret.objects.select_related("api_key__tenant").filter(digest__in=digests)[
+        :1
+    ]
+)
+_KEYS = PreparedQuery(
+    lambda tenant, public_id: ApiKey.objects.select_related("tenant").filter(
+        tenant=tenant, public_id=public_id
+    )[:1]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +82,7 @@ class Caller:
 def find(key: str) -> Caller | None:
     """Return the caller behind a well-formed key, or None if it is unknown, ended, revoked or suspended."""
     by_digest = peppers.digests(key)
-    secret = (
-        KeySecret.objects.select_related("api_key__tenant").filter(digest__in=by_digest).first()
-    )
+    secret = next(iter(_SECRETS.rows(tuple(by_digest))), None)
     if secret is None or not _is_usable(secret):
         return None
     stored = bytes(secret.digest)
@@ -89,8 +99,7 @@ def find_by_id(tenant_id: int, public_id: str) -> Caller | None:
 
     A secret that has expired meanwhile makes no difference.
     """
-    keys = ApiKey.objects.select_related("tenant").filter(tenant=tenant_id, public_id=public_id)
-    key = keys.first()
+    key = next(iter(_KEYS.rows(tenant_id, public_id)), None)
     return _caller(key) if key is not None and _is_active(key, key.expires_at) else None
 
 

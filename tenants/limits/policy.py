@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import Q
 from msgspec import Struct
 
+from gateway_project.lib.prepared import PreparedQuery
 from gateway_project.lib.rates import WINDOW_SECONDS, Rate
 from tenants import units
 from tenants.models import ApiKey, RateLimit
@@ -18,6 +19,12 @@ _UNITS = {TOKENS: ';qu="tokens"', CONCURRENCY: ';qu="concurrent-requests"'}
 # Units other than tokens (tenants/units.py), by name.
 UnitCounts = Mapping[str, int]
 NOTHING: UnitCounts = {}
+
+_LIMITS = PreparedQuery(
+    lambda tenant, key: RateLimit.objects.filter(
+        Q(api_key=None) | Q(api_key=key), tenant=tenant
+    ).order_by("pk")
+)
 
 
 class Limit(Struct, frozen=True):
@@ -84,9 +91,8 @@ def of_key(key: ApiKey) -> RateLimits:
     """Return the limits of the key, of its tenant, and of any key where the key has none of the kind
     itself.
     """
-    rows = RateLimit.objects.filter(Q(api_key=None) | Q(api_key=key), tenant=key.tenant_id)
     of_tenant, own = [], {}
-    for row in rows.order_by("pk"):
+    for row in _LIMITS.rows(key.tenant_id, key.pk):
         rate = Rate(row.metric, row.amount, row.window)
         if row.api_key_id is None:
             of_tenant.append(rate)

@@ -9,6 +9,7 @@ from operator import or_
 
 from django.db.models import Q, QuerySet
 
+from gateway_project.lib.prepared import PreparedQuery
 from tenants.models import PriceLine, PriceVersion
 from tenants.prices.history import FREE, History
 from tenants.prices.rating import Line, Terms, terms
@@ -31,9 +32,8 @@ def costs(subjects: Iterable[Subject]) -> Mapping[Subject, History]:
     wanted = sorted(set(subjects))
     if not wanted:
         return {}
-    named = reduce(or_, (Q(version__provider=p, version__model=m) for p, m in wanted))
     found: dict[Subject, list[PriceLine]] = {subject: [] for subject in wanted}
-    for line in _published(COST).filter(named):
+    for line in _COSTS.rows(*map(tuple, zip(*wanted, strict=True))):
         found[line.version.provider, line.version.model].append(line)
     return {subject: History(_versions(lines)) for subject, lines in found.items()}
 
@@ -60,9 +60,7 @@ def charge_books_of(
     tenant_ids: Collection[int], names: Collection[str]
 ) -> Mapping[int, Mapping[str, History]]:
     """Return the same for several tenants, in one query."""
-    lines = _published(CHARGE).filter(
-        Q(version__tenant__in=tenant_ids) | Q(version__tenant=None), version__model__in=names
-    )
+    lines = _CHARGES.rows(tuple(set(tenant_ids)), tuple(set(names)))
     found: dict[tuple[str, int | None], list[PriceLine]] = {}
     for line in lines:
         found.setdefault((line.version.model, line.version.tenant_id), []).append(line)
@@ -110,6 +108,24 @@ def _published(book: str) -> QuerySet[PriceLine]:
     return PriceLine.objects.filter(
         version__book=book, version__published_at__isnull=False
     ).select_related("version")
+
+
+_COSTS = PreparedQuery(
+    lambda providers, models: _published(COST).filter(
+        reduce(
+            or_,
+            (
+                Q(version__provider=provider, version__model=model)
+                for provider, model in zip(providers, models, strict=True)
+            ),
+        )
+    )
+)
+_CHARGES = PreparedQuery(
+    lambda tenants, names: _published(CHARGE).filter(
+        Q(version__tenant__in=tenants) | Q(version__tenant=None), version__model__in=names
+    )
+)
 
 
 def _versions(lines: Iterable[PriceLine]) -> tuple[Terms, ...]:

@@ -21,8 +21,8 @@ from django.utils.crypto import salted_hmac
 
 from gateway_project.lib import clock, sealing
 from gateway_project.lib.keyring import KeyringError
+from gateway_project.lib.prepared import PreparedQuery
 from gateway_project.lib.secret import Secret
-from gateway_project.lib.statement import Statement
 from tenants.keys.encryption import keyring
 from tenants.models import ConsoleSession
 
@@ -50,7 +50,7 @@ def read(session_id: str) -> dict[str, Any] | None:
     return None if row is None else _open(row.session_data, session_id)
 
 
-_OF_ID = Statement(lambda session_id: ConsoleSession.objects.filter(pk=session_id), "of this id")
+_OF_ID = PreparedQuery(lambda session_id: ConsoleSession.objects.filter(pk=session_id))
 
 
 def _running(session_id: str) -> ConsoleSession | None:

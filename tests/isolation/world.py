@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.core import serializers
+from django.db import connection
 
 from gateway_project.lib import clock
 from responses_api.storage import conversations
@@ -66,12 +66,17 @@ def furnish(owner: Customer, word: str) -> Belongings:
 
 
 def everything(owner: Customer) -> list[str]:
-    """All rows of a tenant, as text, in a fixed order."""
-    models = [model for model in apps.get_models() if _is_owned(model)]
-    found: list[Any] = []
-    for model in models:
-        found += model._default_manager.filter(tenant=owner.tenant).order_by("pk")
-    return [serializers.serialize("json", [row]) for row in found]
+    """All rows of a tenant, as text, in a fixed order: past the models, which would take most of the time."""
+    found: list[str] = []
+    with connection.cursor() as cursor:
+        for meta in (model._meta for model in apps.get_models() if _is_owned(model)):
+            key = meta.pk.column
+            cursor.execute(
+                f'SELECT * FROM "{meta.db_table}" WHERE tenant_id = %s ORDER BY "{key}"',
+                [owner.tenant.pk],
+            )
+            found += [f"{meta.db_table} {row}" for row in cursor.fetchall()]
+    return found
 
 
 def _is_owned(model: Any) -> bool:

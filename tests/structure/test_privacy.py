@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Public by their own documentation, whatever they are called.
 NOT_OURS = {
     *("_replace", "_asdict", "_fields"),  # of named tuples
-    *("_meta", "_default_manager", "_raw_delete", "_registry", "_wrapped"),  # Django
+    *("_meta", "_default_manager", "_raw_delete", "_registry", "_state", "_wrapped"),  # Django
     *("_fixture_teardown", "_should_reload_connections"),  # what its test cases may do otherwise
     "_request_id",  # the OpenAI SDK
 }
