@@ -21,6 +21,7 @@ NOT_OURS = {
     *("_meta", "_default_manager", "_raw_delete", "_registry", "_state", "_wrapped"),  # Django
     *("_fixture_teardown", "_should_reload_connections"),  # what its test cases may do otherwise
     "_request_id",  # the OpenAI SDK
+    *("_rewrite_test", "_write_pyc"),  # pytest
 }
 # What else is read: of other libraries (support/tls.py, budgets/bank.py, lib/test_rounds.py), and where tests
 # count, delay or break one step in the middle of the product. Shorten this list; do not add to it.
