@@ -153,7 +153,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "gateway_project.console.describe_console",
             ],
-            # Instead of Django's, and with all of their tags: as it is meant, which is no reason for a warning.
+            # Instead of Django's, and with all of their tags; it is meant so, and not to be warned of.
             "libraries": dict.fromkeys(("i18n", "static"), "tenants.console.constant_tags"),
             "builtins": ["tenants.console.constant_tags"],
         },
