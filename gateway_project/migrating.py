@@ -13,9 +13,8 @@ from typing import TypeVar
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 
+from gateway_project.lib.applied import has_every_migration
 from tenants import triggers
 
 T = TypeVar("T")
@@ -32,20 +31,11 @@ PAUSE_SECONDS = 1.0
 
 def pending() -> list[str]:
     """Return the unapplied migrations as `app.name`."""
-    if _are_all_noted():
+    if has_every_migration(connection):
         return []
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
-
-
-def _are_all_noted() -> bool:
-    """Tell by one question whether the database has every migration; a plan needs two, and a graph."""
-    try:
-        noted = set(MigrationRecorder(connection).migration_qs.values_list("app", "name"))
-    except DatabaseError:  # there is no table of migrations yet
-        return False
-    return noted.issuperset(MigrationLoader(None).disk_migrations)
 
 
 def migrate() -> list[str]:

@@ -14,6 +14,7 @@ from django.db import OperationalError, connections, migrations
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project.lib import new_tables
+from tenants.walls import walls
 
 
 @pytest.fixture
@@ -90,3 +91,9 @@ def test_and_where_an_operation_does_what_models_do_not_tell(empty: Any, extend:
     extend(migrations.SeparateDatabaseAndState())
     assert new_tables.make(empty) == 0
     assert empty.introspection.table_names() == []
+
+
+def test_a_database_that_lacks_tables_is_not_asked_for_links_between_tenants(empty: Any) -> None:
+    MigrationExecutor(empty).recorder.ensure_schema()
+    walls.report_strays(["tenants.0001_initial"], empty.alias)
+    assert empty.introspection.table_names() == ["django_migrations"]
