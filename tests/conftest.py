@@ -59,6 +59,7 @@ def django_db_setup(
         made = setup_databases(0, interactive=False, keepdb=True, serialized_aliases=set())
         databases.spread_ids()
     yield
+    flushing.close()
     with django_db_blocker.unblock():
         teardown_databases(made, 0)
 

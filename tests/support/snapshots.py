@@ -6,6 +6,7 @@ Within the transaction of a test. Tables that migrations fill, and the revision,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -21,6 +22,7 @@ LEFT_ALONE = {model._meta.db_table for model in (ContentType, Permission, Revisi
 @dataclass(frozen=True, slots=True)
 class Table:
     insert: str
+    places: str
     rows: list[tuple[Any, ...]]
 
 
@@ -38,8 +40,7 @@ def take() -> Snapshot:
             if rows := cursor.fetchall():
                 columns = ", ".join(f'"{column[0]}"' for column in cursor.description)
                 places = ", ".join(["%s"] * len(cursor.description))
-                insert = f'INSERT INTO "{name}" ({columns}) VALUES ({places})'
-                found.append(Table(insert, rows))
+                found.append(Table(f'INSERT INTO "{name}" ({columns}) VALUES', f"({places})", rows))
     return found
 
 
@@ -47,4 +48,8 @@ def put_back(snapshot: Snapshot) -> None:
     """Insert them again; what refers to what is looked at when the transaction ends."""
     with connection.cursor() as cursor:
         for table in snapshot:
-            cursor.executemany(table.insert, table.rows)
+            if connection.vendor == "sqlite":
+                cursor.executemany(f"{table.insert} {table.places}", table.rows)
+            else:  # whose driver sends a statement for each row
+                places = ", ".join([table.places] * len(table.rows))
+                cursor.execute(f"{table.insert} {places}", list(chain.from_iterable(table.rows)))

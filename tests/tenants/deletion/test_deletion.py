@@ -65,7 +65,13 @@ DIGESTED = plan.DIGESTED["tenants.UsageRow"]
 
 @pytest.fixture
 def tenant() -> Tenant:
-    return whole_tenant.make("gone")
+    (tenant,) = whole_tenant.put("gone")
+    return tenant
+
+
+@pytest.fixture
+def pair() -> list[Tenant]:
+    return whole_tenant.put("gone", "stays")
 
 
 def ask(tenant: Tenant) -> TenantDeletion:
@@ -101,9 +107,9 @@ def found_in_dump(*words: str) -> set[str]:
 
 
 def test_a_tenant_with_everything_is_erased_and_its_books_are_not(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    pair: list[Tenant], monkeypatch: pytest.MonkeyPatch
 ):
-    other = whole_tenant.make("stays")
+    tenant, other = pair
     before, others = books(tenant), dump_of(other)
     sealed = Credential.objects.filter(tenant=tenant).values_list("sealed_secret", flat=True)
     secrets = [secret.lower() for secret in sealed]
@@ -146,12 +152,12 @@ def dump_of(tenant: Tenant) -> list[Any]:
 
 
 @pytest.mark.long
-def test_equal_texts_have_equal_digests_within_a_tenant_and_others_elsewhere(tenant: Tenant):
-    other = whole_tenant.make("gone2")
-    for each in (tenant, other):
+def test_equal_texts_have_equal_digests_within_a_tenant_and_others_elsewhere(pair: list[Tenant]):
+    tenant, other = pair
+    for each in pair:
         ask(each)
     erase()
-    usage = {each.pk: list(UsageRow.objects.filter(tenant=each)) for each in (tenant, other)}
+    usage = {each.pk: list(UsageRow.objects.filter(tenant=each)) for each in pair}
     users = {pk: {row.end_user for row in found} for pk, found in usage.items()}
     assert [len(names) for names in users.values()] == [1, 1]
     assert not users[tenant.pk] & users[other.pk]
@@ -346,10 +352,10 @@ def test_people_lose_their_account_with_their_last_tenant_unless_something_names
 
 @pytest.mark.long
 def test_a_failure_with_one_tenant_does_not_hold_up_another(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pair: list[Tenant], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    other = whole_tenant.make("gone2")
-    for each in (tenant, other):
+    tenant, other = pair
+    for each in pair:
         ask(each)
     erased = rows.erase
 
@@ -435,9 +441,11 @@ def test_members_may_not_delete_their_tenant(tenant: Tenant):
 
 
 @pytest.mark.long
-def test_a_stray_record_is_set_aside_and_its_neighbours_are_booked(tmp_path: Path, tenant: Tenant):
+def test_a_stray_record_is_set_aside_and_its_neighbours_are_booked(
+    tmp_path: Path, pair: list[Tenant]
+):
     """A spool that names another tenant's key or budget: no foreign key of the ledger says no."""
-    other = whole_tenant.make("stays")
+    tenant, other = pair
     directory = tmp_path / "spool"
     directory.mkdir()
     spool = Spool(directory)

@@ -53,7 +53,7 @@ class Neighbours:
 
 @pytest.fixture
 def both() -> Neighbours:
-    made = Neighbours(whole_tenant.make("ours"), whole_tenant.make("theirs"))
+    made = Neighbours(*whole_tenant.put("ours", "theirs"))
     for tenant in (made.ours, made.theirs):  # which no whole tenant has
         TenantDeletion.objects.create(tenant=tenant, tombstone=f"deleted-{tenant.pk}")
     # So that no other constraint stands before the wall.
