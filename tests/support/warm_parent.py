@@ -8,11 +8,14 @@ What a program does is what it does when Python starts it, as long as nothing th
 another environment than its own: the settings are read anew, and where one of those that were read during the
 imports is not the same now, Python is started after all. So it is where this process could not read them
 itself: what is wrong with them each program says.
+
+What Python does last is not done: to take apart all that was imported takes longer than many a program.
 """
 
 from __future__ import annotations
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -48,9 +51,22 @@ FURTHER = (
     "gateway_project.preflight",
     "gateway_project.quickstart",
     "gateway_project.serving.serve",
-    "uvicorn.lifespan.on",
+)
+# What servers import in the end, but what reads settings that are theirs alone.
+OF_SERVERS = (
+    "django.core.handlers.asgi",
+    "gateway_project.health",
+    "gateway_project.serving.django_handler",
+    "gateway_project.serving.guard",
+    "gateway_project.serving.metrics.route",
+    "responses_api.consumers",
+    "responses_api.urls",
     "uvicorn.protocols.http.httptools_impl",
 )
+# Instead of a program: a parent of servers that have imported the console, as those with several workers do.
+CONSOLE = "gateway_project.console_urls"
+
+exit_code: int | None = None  # once it is known that Python would end with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +80,44 @@ class Program:
 
 
 def main() -> None:
+    atexit.register(_leave)  # before all others, which are called first
     control = socket.socket(fileno=int(sys.argv[2]))  # [1] is what settings look at
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for those who are tested
     is_warm = _import_everything()
-    if (program := _start_programs(control)) is not None:
-        _run(program, is_warm)
+    program = _start_programs(control)
+    if program is not None and program.arguments == [CONSOLE]:
+        program = _start_programs(_with_console(program, is_warm))
+    global exit_code  # noqa: PLW0603 - which is that of the process
+    try:
+        if program is not None:
+            _run(program, is_warm)
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            exit_code = end.code or 0
+        raise
+    exit_code = 0
+
+
+def _leave() -> None:
+    """End without taking apart what was imported, after what is registered to be done and the last thread.
+
+    Where there is more to say than a number, such as a traceback, Python goes on and says it.
+    """
+    if exit_code is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+def _with_console(program: Program, is_warm: bool) -> socket.socket:
+    """Import the console too; return the socket that this process is asked through."""
+    control, *files = program.files
+    for file in files:
+        os.close(file)
+    if is_warm:
+        importlib.import_module(CONSOLE)
+        _keep()
+    return socket.socket(fileno=control)
 
 
 def _import_everything() -> bool:
@@ -83,10 +132,19 @@ def _import_everything() -> bool:
         importlib.import_module(name)
     MigrationLoader(None)  # has imported every migration
     if sys.argv[1] == "serve":
-        importlib.import_module("gateway_project.serving.serve").prepare_models()
+        serve = importlib.import_module("gateway_project.serving.serve")
+        serve.import_rest_framework()
+        for name in (*OF_SERVERS, *serve.OF_WORKERS, *serve.WITH_REDIS):
+            importlib.import_module(name)
+        serve.prepare_models()
+    _keep()
+    return True
+
+
+def _keep() -> None:
+    """Let no collection of a fork look at what there is now."""
     gc.collect()
     gc.freeze()
-    return True
 
 
 def _start_programs(control: socket.socket) -> Program | None:
