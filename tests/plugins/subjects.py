@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     by_subject: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if (subject := subject_of(item)) is not None:
+        subject = subject_of(item)
+        if subject is not None and item.get_closest_marker("skip") is None:
             by_subject[subject].append(item)
     dropped = {item for subject, some in by_subject.items() for item in _dropped(subject, some)}
     if dropped:

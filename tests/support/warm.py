@@ -30,6 +30,8 @@ from tests.plugins.tiers import TIER, Tier
 ROOT = Path(__file__).resolve().parent.parent.parent
 # The settings of these are others (`LATE_CONSOLE`).
 SERVERS = frozenset({"background_worker", "beat", "serve"})
+# A program that systemd starts finds its own number in its environment, and the socket as its fourth file.
+HANDED_OVER = ("/bin/bash", "-c", 'exec env LISTEN_PID=$$ "$@" 3<&"$FILE"', "bash")
 CONSOLE = "gateway_project.console_urls"
 CAN_FORK = hasattr(os, "pidfd_open") and TIER is not Tier.PROOF
 
@@ -55,11 +57,17 @@ def start(
     *,
     leads_session: bool = False,
     is_cold: bool = False,
+    listener: socket.socket | None = None,
 ) -> Running:
-    """Start what `python ARGUMENTS` runs, with a pipe for each of its standard files."""
+    """Start what `python ARGUMENTS` runs, with a pipe for each of its standard files. `listener` it gets as a
+    service of systemd gets the socket of its unit.
+    """
+    if listener is not None:
+        environment = {**environment, "LISTEN_FDS": "1", "FILE": str(listener.fileno())}
     if is_cold or not _can_fork(environment):
+        given = [] if listener is None else [listener.fileno()]
         return Popen(
-            [sys.executable, *arguments],
+            [*(HANDED_OVER if given else ()), sys.executable, *arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -67,9 +75,13 @@ def start(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=leads_session,
+            pass_fds=given,
         )
     (in_read, in_write), (out_read, out_write), (err_read, err_write) = (os.pipe() for _ in "123")
-    forked = Forked(arguments, environment, leads_session, (in_read, out_write, err_write))
+    files = [in_read, out_write, err_write]
+    if listener is not None:
+        files.append(os.dup(listener.fileno()))
+    forked = Forked(arguments, environment, leads_session, files)
     forked.stdin, forked.stdout, forked.stderr = (
         os.fdopen(in_write, "w"),
         os.fdopen(out_read),

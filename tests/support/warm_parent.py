@@ -43,7 +43,7 @@ CELERY = "gateway_project.celery"
 # Settings of tests that take ours and change, in what was imported, what is no setting.
 BUILT_ON_OURS = frozenset({"tests.processes.freezing", "tests.processes.patient"})
 TETHERED = "tests.support.tethered"
-MOST_BYTES = 1 << 18
+MOST_BYTES, MOST_FILES = 1 << 18, 5
 # What servers and commands import beyond that.
 FURTHER = (
     "django.core.management.commands.migrate",
@@ -71,7 +71,7 @@ exit_code: int | None = None  # once it is known that Python would end with it
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Describe what is to be run: the arguments of a Python, its environment and its standard files."""
+    """Describe what is to be run: arguments of a Python, its environment, its standard files, or one more."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -179,7 +179,7 @@ def _start_programs(control: socket.socket) -> Program | None:
 
 def _asked(control: socket.socket) -> Program | None:
     files = array.array("i")
-    data, ancillary, _, _ = control.recvmsg(MOST_BYTES, socket.CMSG_SPACE(4 * files.itemsize))
+    data, ancillary, _, _ = control.recvmsg(MOST_BYTES, socket.CMSG_SPACE(MOST_FILES * files.itemsize))
     if not data:
         return None
     for _, _, found in ancillary:
@@ -203,18 +203,21 @@ def _run(program: Program, is_warm: bool) -> None:
     *files, told = program.files
     os.close(told)
     for number, file in enumerate(files):
-        os.dup2(file, number)
-        os.close(file)
+        if file != number:
+            os.dup2(file, number)
+            os.close(file)
     if program.leads_session:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(program.environment)
+    if "LISTEN_FDS" in os.environ:  # as systemd does, which has given it a fourth file
+        os.environ["LISTEN_PID"] = str(os.getpid())
     random.seed()
     is_module = program.arguments[0] == "-m"
     sys.argv = program.arguments[is_module:]
     if not is_warm or not _are_settings_renewed():
-        os.execve(sys.executable, [sys.executable, *program.arguments], program.environment)
+        os.execve(sys.executable, [sys.executable, *program.arguments], os.environ)
     if is_module:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
