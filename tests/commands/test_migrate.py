@@ -8,8 +8,10 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection
+from django.db.migrations.loader import MigrationLoader
 
 from gateway_project import migrating
+from gateway_project.lib import applied
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
 ALTER = "ALTER TABLE tenants_tenant ALTER COLUMN slug SET NOT NULL"
@@ -70,6 +72,10 @@ def test_other_errors_are_not_tried_again() -> None:
 
     with pytest.raises(OperationalError, match="away"):
         migrating.patiently(fail, lambda _: pytest.fail("it was tried again"))
+
+
+def test_migrations_are_known_by_their_files_as_django_knows_them() -> None:
+    assert set(applied.known()) == set(MigrationLoader(None).disk_migrations)
 
 
 def test_the_command_is_the_patient_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,9 +82,14 @@ class Program:
     """A management command that runs until it is stopped; `stderr` grows meanwhile."""
 
     def __init__(
-        self, variables: dict[str, str], *arguments: str, before: tuple[str, ...] = TETHERED
+        self,
+        variables: dict[str, str],
+        *arguments: str,
+        before: tuple[str, ...] = TETHERED,
+        listener: socket.socket | None = None,
     ) -> None:
-        self._process = warm.start([*before, "manage.py", *arguments], variables)
+        command = [*before, "manage.py", *arguments]
+        self._process = warm.start(command, variables, listener=listener)
         self.stdout = ""
         self.stderr = ""
         self._readers = [

@@ -134,6 +134,7 @@ def streaming(cluster: Cluster, model: str, text: str) -> tuple[str, Wire]:
 
 
 @each_protocol
+@pytest.mark.some_of("background runs told by another server")
 def test_what_one_server_began_the_other_tells_live_and_from_every_number(
     cluster: Cluster, protocol: str
 ) -> None:
@@ -199,6 +200,7 @@ def assert_closed(call: LoggedCall, asked_at: float) -> None:
 # Processes that die
 
 
+@pytest.mark.some_of("background runs whose maker dies", keep=2)
 def test_what_was_asked_of_a_server_that_died_is_had_from_the_other(start: Start) -> None:
     """The other server has it in the middle where a background worker makes it, otherwise once it is made."""
     cluster = start()
@@ -217,6 +219,7 @@ def test_what_was_asked_of_a_server_that_died_is_had_from_the_other(start: Start
 
 
 @pytest.mark.long
+@pytest.mark.some_of("background runs whose maker dies", keep=2)
 def test_runs_whose_maker_is_killed_fail_honestly_and_no_event_is_missing_or_double(
     start: Start,
 ) -> None:
@@ -288,6 +291,7 @@ def celery(
 
 @pytest.mark.postgres
 @pytest.mark.redis
+@pytest.mark.some_of("background workers", keep=2)
 def test_one_worker_makes_a_hundred_responses_at_once_and_metrics_tell_of_them(
     celery: Place,
 ) -> None:
@@ -312,6 +316,7 @@ def test_one_worker_makes_a_hundred_responses_at_once_and_metrics_tell_of_them(
 @pytest.mark.long
 @pytest.mark.postgres
 @pytest.mark.redis
+@pytest.mark.some_of("background workers", keep=2)
 def test_a_run_that_a_worker_makes_is_part_of_the_trace_of_its_request(celery: Place) -> None:
     with Receiver() as collector, ExitStack() as running:
         options: dict[str, Any] = {
@@ -336,6 +341,7 @@ def test_a_run_that_a_worker_makes_is_part_of_the_trace_of_its_request(celery: P
 @pytest.mark.long
 @pytest.mark.postgres
 @pytest.mark.redis
+@pytest.mark.some_of("background workers", keep=2)
 def test_what_no_worker_took_is_taken_by_one_that_comes_later(celery: Place) -> None:
     """The message may be long gone: the broker is not relied on to remember."""
     with ExitStack() as running:
@@ -350,6 +356,7 @@ def test_what_no_worker_took_is_taken_by_one_that_comes_later(celery: Place) -> 
 @pytest.mark.long
 @pytest.mark.postgres
 @pytest.mark.redis
+@pytest.mark.some_of("background workers", keep=2)
 def test_what_no_worker_ever_takes_fails_honestly(celery: Place) -> None:
     with ExitStack() as running:
         cluster = celery.started(running, with_worker=False, TOLLGATE_BACKGROUND_QUEUE_SECONDS="5")
@@ -376,6 +383,7 @@ def test_what_one_server_has_no_place_for_another_makes(
 
 
 @pytest.mark.long
+@pytest.mark.some_of("background runs whose maker dies", keep=2)
 def test_a_killed_worker_of_the_same_server_is_replaced_and_its_runs_end(
     on_sqlite: tuple[dict[str, str], str], provider: SandboxServer
 ) -> None:
@@ -399,6 +407,7 @@ def is_past(moment: float) -> bool:
 
 
 @pytest.mark.long
+@pytest.mark.some_of("background runs whose maker dies", keep=2)
 def test_a_lost_run_is_found_within_thirty_seconds_though_workers_keep_dying(
     on_sqlite: tuple[dict[str, str], str], provider: SandboxServer
 ) -> None:

@@ -17,7 +17,7 @@ from tests.processes.served import Served, environment, manage, shell
 from tests.support.client import question
 from tests.support.databases import url_of
 
-CALLS = 30  # before the backup, and again after it
+CALLS = 15  # before the backup, and again after it
 PASSPHRASE = "correct horse battery staple"
 
 

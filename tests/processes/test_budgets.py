@@ -148,6 +148,7 @@ def spenders(place: Place, running: ExitStack, *arguments: str) -> list[Spender]
 
 
 @pytest.mark.long
+@pytest.mark.some_of("budgets that processes spend at once", keep=2)
 def test_processes_that_spend_at_once_never_hold_and_spend_more_than_there_is(
     variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
 ) -> None:
@@ -169,6 +170,7 @@ def test_processes_that_spend_at_once_never_hold_and_spend_more_than_there_is(
 
 
 @pytest.mark.long
+@pytest.mark.some_of("budgets of processes that are killed")
 def test_what_killed_processes_held_is_free_again_and_what_they_spent_is_spent(
     variables: dict[str, str], provider: SandboxServer, running: ExitStack, query: Reader
 ) -> None:
@@ -232,6 +234,7 @@ def assert_no_more_than_a_dollar(query: Reader, watch: Watch, calls: int) -> Non
 
 @pytest.mark.long
 @pytest.mark.redis
+@pytest.mark.some_of("budgets that processes spend at once", keep=2)
 def test_a_dollar_buys_no_more_than_a_dollar_of_an_upstream_that_ignores_limits(
     variables: dict[str, str], provider: SandboxServer, served: Served, query: Reader
 ) -> None:
@@ -303,6 +306,7 @@ def two_workers(variables: dict[str, str], running: ExitStack) -> Served:
 
 @pytest.mark.long
 @pytest.mark.redis
+@pytest.mark.some_of("budgets that processes spend at once", keep=2)
 def test_an_upstream_that_keeps_to_its_limits_never_costs_more_than_the_budget(
     variables: dict[str, str], provider: SandboxServer, two_workers: Served, query: Reader
 ) -> None:
@@ -330,6 +334,7 @@ def test_an_upstream_that_keeps_to_its_limits_never_costs_more_than_the_budget(
 
 @pytest.mark.long
 @pytest.mark.redis
+@pytest.mark.some_of("budgets that processes spend at once", keep=2)
 def test_short_calls_on_two_workers_are_all_answered_where_the_budget_pays_for_them(
     variables: dict[str, str], provider: SandboxServer, two_workers: Served, query: Reader
 ) -> None:
@@ -356,6 +361,7 @@ def until_more_are_asked(provider: SandboxServer, asking: asyncio.Task[Any]) -> 
 
 @pytest.mark.long
 @pytest.mark.redis
+@pytest.mark.some_of("budgets of processes that are killed")
 def test_a_dollar_buys_no_more_when_workers_are_killed_while_they_spend_it(
     variables: dict[str, str], provider: SandboxServer, served: Served, query: Reader
 ) -> None:
@@ -427,6 +433,7 @@ def own_redis(home: Path, running: ExitStack) -> str:
 
 @pytest.mark.long
 @pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.some_of("takeovers under load")
 def test_a_takeover_lets_no_more_through_than_the_budget_pays_and_with_redis_than_limits_allow(
     shares: bool, prepared: Prepared, provider: SandboxServer, running: ExitStack, tmp_path: Path
 ) -> None:

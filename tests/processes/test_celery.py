@@ -86,6 +86,7 @@ def rows(prepared: Prepared, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.some_of("Celery workers", keep=2)
 def test_a_task_reaches_a_worker(
     prepared: Prepared, variables: dict[str, str], redis_url: str, run: Any
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_task_reaches_a_worker(
     assert '"level":"error"' not in worker.stderr
 
 
+@pytest.mark.some_of("Celery workers", keep=2)
 def test_a_worker_takes_only_from_its_queues(redis_url: str, run: Any) -> None:
     send(redis_url, "responses_api.tasks.purge_expired")
     worker = run("background_worker", "--queues", "tollgate.background", "--concurrency", "2")
@@ -113,6 +115,7 @@ def test_a_worker_takes_only_from_its_queues(redis_url: str, run: Any) -> None:
     assert worker.stop() == 0
 
 
+@pytest.mark.some_of("Celery workers", keep=2)
 def test_beat_and_a_worker_deliver_webhooks(
     prepared: Prepared, variables: dict[str, str], redis_url: str, run: Any
 ) -> None:

@@ -53,6 +53,7 @@ def ask(served: Served, prepared: Prepared) -> wire.Answer:
 
 
 @pytest.mark.parametrize("least_free", ["5", "0"], ids=["almost full", "no byte left"])
+@pytest.mark.some_of("full disks")
 def test_a_full_disk_refuses_work_and_loses_nothing(
     serve: Serve, prepared: Prepared, provider: SandboxServer, small_disk: Path, least_free: str
 ) -> None:

@@ -95,6 +95,7 @@ def private_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.mark.redis
 @pytest.mark.long
+@pytest.mark.some_of("limits over workers with Redis")
 def test_four_workers_let_in_what_is_allowed_and_not_one_more(
     serve: Serve, prepared: Prepared
 ) -> None:
@@ -114,6 +115,7 @@ def test_four_workers_let_in_what_is_allowed_and_not_one_more(
 
 
 @pytest.mark.redis
+@pytest.mark.some_of("limits over workers with Redis")
 def test_calls_at_the_same_time_are_counted_over_all_workers(
     serve: Serve, prepared: Prepared
 ) -> None:
@@ -148,6 +150,7 @@ def test_calls_at_the_same_time_are_counted_over_all_workers(
 
 @pytest.mark.redis
 @pytest.mark.long
+@pytest.mark.some_of("limits over workers without Redis")
 def test_while_redis_is_away_each_worker_has_its_share_and_no_usage_is_lost(
     serve: Serve, prepared: Prepared, private_redis: RedisServer
 ) -> None:
@@ -181,6 +184,7 @@ def test_while_redis_is_away_each_worker_has_its_share_and_no_usage_is_lost(
 
 
 @pytest.mark.redis
+@pytest.mark.some_of("limits over workers without Redis")
 def test_where_that_is_wanted_nothing_is_let_in_while_redis_is_away(
     serve: Serve, prepared: Prepared
 ) -> None:

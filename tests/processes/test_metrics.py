@@ -59,6 +59,7 @@ def ask_both(served: Served, prepared: Prepared, data_dir: Path) -> int:
     return asked
 
 
+@pytest.mark.some_of("metrics of two workers")
 def test_both_ports_tell_of_both_workers_and_no_counter_falls_when_one_is_killed(
     measured: tuple[Served, str], prepared: Prepared
 ) -> None:
@@ -110,6 +111,7 @@ def _kill_one_and_ask(
     eventually(lambda: count() == asked + 1)
 
 
+@pytest.mark.some_of("metrics of two workers")
 def test_a_real_prometheus_reads_it_and_sees_no_counter_fall(
     measured: tuple[Served, str], prepared: Prepared, tmp_path: Path
 ) -> None:

@@ -502,6 +502,7 @@ async def revoked_during(
     return revoked_at
 
 
+@pytest.mark.some_of("revocation on several workers", keep=2)
 def test_a_revoked_key_ends_within_a_second_on_two_workers(
     serve: Serve, prepared: Prepared
 ) -> None:
@@ -512,6 +513,7 @@ def test_a_revoked_key_ends_within_a_second_on_two_workers(
 
 
 @pytest.mark.redis
+@pytest.mark.some_of("revocation on several workers", keep=2)
 def test_with_redis_a_change_is_noticed_without_waiting_for_the_poll(
     serve: Serve, prepared: Prepared
 ) -> None:
@@ -527,6 +529,7 @@ def test_with_redis_a_change_is_noticed_without_waiting_for_the_poll(
 
 
 @pytest.mark.redis
+@pytest.mark.some_of("revocation on several workers", keep=2)
 def test_without_redis_at_hand_the_poll_notices(serve: Serve, prepared: Prepared) -> None:
     settings = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
     served = serve("--workers", "2", **settings)
@@ -537,6 +540,7 @@ def test_without_redis_at_hand_the_poll_notices(serve: Serve, prepared: Prepared
 
 
 @pytest.mark.postgres
+@pytest.mark.some_of("revocation on several workers", keep=2)
 def test_two_workers_serve_on_postgres(
     tmp_path: Path, migrated_postgres: str, provider: SandboxServer
 ) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -162,14 +162,15 @@ def runserver(prepared: Prepared) -> Iterator[Developing]:
     port = free_port()
     variables = environment(prepared.data_dir)
 
-    def answers() -> bool:
+    def listens() -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).is_success
-        except httpx.HTTPError:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
             return False
+        return True
 
     with Program(variables, "runserver", "--noreload", f"127.0.0.1:{port}") as server:
-        eventually(answers)
+        eventually(listens)
         yield Developing(f"http://127.0.0.1:{port}")
         server.stop()
 

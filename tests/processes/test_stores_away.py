@@ -183,6 +183,7 @@ def assert_all_is_booked(served: Served, buyer: Prepared, calls: int, **variable
 
 @pytest.mark.postgres
 @pytest.mark.long
+@pytest.mark.some_of("calls without their database")
 def test_calls_go_on_without_postgresql(
     tmp_path: Path, migrated_postgres: str, provider: SandboxServer
 ) -> None:
@@ -197,6 +198,7 @@ def test_calls_go_on_without_postgresql(
 
 
 @pytest.mark.long
+@pytest.mark.some_of("calls without their database")
 def test_calls_go_on_while_sqlite_is_locked(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, provider: SandboxServer
 ) -> None:

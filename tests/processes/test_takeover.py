@@ -7,8 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -16,13 +14,14 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import pytest
 
 from gateway_project.sandbox import SandboxServer
 from tenants.ledger.row_ids import request_id_of
 from tests.plugins.tiers import by_tier
 from tests.processes.conftest import Prepared, Serve
 from tests.processes.money_watch import Reader
-from tests.processes.served import Served, environment, eventually
+from tests.processes.served import Program, Served, environment, eventually
 from tests.processes.test_serve import (
     LONG,
     OUTPUT,
@@ -32,10 +31,9 @@ from tests.processes.test_serve import (
     assert_complete,
     running_stream,
 )
-from tests.support import wire
+from tests.support import warm, wire
 from tests.support.client import PATHS, async_client_of, question
 from tests.support.patience import GIVE_UP_SECONDS
-from tests.support.warm import ROOT
 from tests.support.wire import Wire
 
 STAYS = {"TOLLGATE_DRAIN_SECONDS": "20"}
@@ -126,6 +124,7 @@ async def deployed_again_and_again(
 LEDGER = "SELECT id, status FROM tenants_usagerow"
 
 
+@pytest.mark.some_of("takeovers under load")
 def test_calls_go_on_through_deploys_and_each_is_booked_once(
     serve: Serve, prepared: Prepared
 ) -> None:
@@ -264,26 +263,10 @@ def notified(path: Path) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def activated(
-    listener: socket.socket, variables: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a gateway as systemd does one with a socket unit: file 3 is the socket."""
-    script = 'exec env LISTEN_FDS=1 LISTEN_PID=$$ "$@" 3<&"$FILE"'
-    command = [sys.executable, "-m", "tests.support.tethered", "manage.py", "serve", "--port", "1"]
-    file = listener.fileno()
-    with subprocess.Popen(
-        ["/bin/bash", "-c", script, "bash", *command],
-        env={**variables, "FILE": str(file)},
-        pass_fds=[file],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def activated(listener: socket.socket, variables: dict[str, str]) -> Iterator[Program]:
+    """Start a gateway as systemd does one with a socket unit."""
+    with Program(variables, "serve", "--port", "1", listener=listener) as program:
+        yield program
 
 
 def test_with_a_socket_of_systemd_a_restart_refuses_nobody(
@@ -300,9 +283,9 @@ def test_with_a_socket_of_systemd_a_restart_refuses_nobody(
             with Wire(url) as idle:
                 idle.send(kept(prepared))
                 assert idle.answer().status == 200
-                first.terminate()
+                first.signal(signal.SIGTERM)
                 assert manager.recv(100) == b"STOPPING=1"
-                assert first.wait(GIVE_UP_SECONDS) == 0
+                assert first.end() == 0
                 idle.until_closed()
         with Wire(url) as waiting:
             waiting.send(kept(prepared))  # to nobody, so far
@@ -310,7 +293,7 @@ def test_with_a_socket_of_systemd_a_restart_refuses_nobody(
                 assert waiting.answer().status == 200
                 assert manager.recv(100) == b"READY=1"
                 pid = reloaded(variables, manager)
-                assert second.wait(GIVE_UP_SECONDS) == 0
+                assert second.end() == 0
             try:
                 assert wire.ask(url, "chat", prepared, "sandbox-chat").status == 200
             finally:
@@ -320,16 +303,9 @@ def test_with_a_socket_of_systemd_a_restart_refuses_nobody(
 
 def reloaded(variables: dict[str, str], manager: socket.socket) -> int:
     """Reload as the unit does; return the process that the service manager takes for the service's then."""
-    command = [sys.executable, "manage.py", "serve", "--takeover", "--detach", "--port", "1"]
-    subprocess.run(
-        command,
-        env=variables,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=GIVE_UP_SECONDS,
-        check=True,
-    )
+    command = ["manage.py", "serve", "--takeover", "--detach", "--port", "1"]
+    ended = warm.run(command, variables, GIVE_UP_SECONDS)
+    assert ended.returncode == 0, ended.stderr
     told = {manager.recv(100), manager.recv(100)}
     (main,) = told - {b"READY=1"}
     return int(main.removeprefix(b"MAINPID="))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from django.contrib import admin
 
 from gateway_project import asgi
+from tests.processes.served import REDIS_AWAY
 from tests.support.live import LiveGateway
 
 PROGRAM = """
@@ -30,7 +32,7 @@ def pages():
 
 serve.load_application(with_console=sys.argv[2:] == ["--workers=2"])
 resolve("/v1/models")
-print(bool(pages()), "httpx" in sys.modules)
+print(bool(pages()), "httpx" in sys.modules, "redis" in sys.modules)
 with ThreadPoolExecutor(4) as threads:
     found = list(threads.map(resolve, ["/console/", "/console/usage/", "/console/tenants/apikey/"] * 4))
 print(len({page.view_name for page in found}))
@@ -38,22 +40,24 @@ print(sorted(model._meta.label for model in admin.site._registry))
 """
 
 
-def _run(*arguments: str) -> list[str]:
+def _run(*arguments: str, **variables: str) -> list[str]:
     run = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
+    environment = {**os.environ, **variables}
+    ended = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
+    return ended.stdout.splitlines()
 
 
 def test_a_server_imports_the_console_with_the_first_request_for_it():
     before, found, models = _run("serve", "--workers=1")
 
-    assert before == "False False"
+    assert before == "False False False"
     assert found == "3"
     assert models == str(sorted(model._meta.label for model in admin.site._registry))
 
 
 @pytest.mark.long
-def test_several_workers_share_the_console():
-    assert _run("serve", "--workers=2")[0] == "True True"
+def test_several_workers_share_the_console_and_what_they_need_for_redis():
+    assert _run("serve", "--workers=2", REDIS_URL=REDIS_AWAY)[0] == "True True True"
 
 
 def test_pages_and_the_management_api_are_imported_beside_the_event_loop(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import itertools
 import json
 import os
 import select
@@ -17,9 +18,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from subprocess import Popen
 from typing import IO, Any, Protocol
 
 from tests.plugins import costs
@@ -28,6 +30,9 @@ from tests.plugins.tiers import TIER, Tier
 ROOT = Path(__file__).resolve().parent.parent.parent
 # The settings of these are others (`LATE_CONSOLE`).
 SERVERS = frozenset({"background_worker", "beat", "serve"})
+# A program that systemd starts finds its own number in its environment, and the socket as its fourth file.
+HANDED_OVER = ("/bin/bash", "-c", 'exec env LISTEN_PID=$$ "$@" 3<&"$FILE"', "bash")
+CONSOLE = "gateway_project.console_urls"
 CAN_FORK = hasattr(os, "pidfd_open") and TIER is not Tier.PROOF
 
 
@@ -52,11 +57,17 @@ def start(
     *,
     leads_session: bool = False,
     is_cold: bool = False,
+    listener: socket.socket | None = None,
 ) -> Running:
-    """Start what `python ARGUMENTS` runs, with a pipe for each of its standard files."""
+    """Start what `python ARGUMENTS` runs, with a pipe for each of its standard files. `listener` it gets as a
+    service of systemd gets the socket of its unit.
+    """
+    if listener is not None:
+        environment = {**environment, "LISTEN_FDS": "1", "FILE": str(listener.fileno())}
     if is_cold or not _can_fork(environment):
-        return subprocess.Popen(
-            [sys.executable, *arguments],
+        given = [] if listener is None else [listener.fileno()]
+        return Popen(
+            [*(HANDED_OVER if given else ()), sys.executable, *arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -64,9 +75,13 @@ def start(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=leads_session,
+            pass_fds=given,
         )
     (in_read, in_write), (out_read, out_write), (err_read, err_write) = (os.pipe() for _ in "123")
-    forked = Forked(arguments, environment, leads_session, (in_read, out_write, err_write))
+    files = [in_read, out_write, err_write]
+    if listener is not None:
+        files.append(os.dup(listener.fileno()))
+    forked = Forked(arguments, environment, leads_session, files)
     forked.stdin, forked.stdout, forked.stderr = (
         os.fdopen(in_write, "w"),
         os.fdopen(out_read),
@@ -120,6 +135,7 @@ class Forked:
         environment: dict[str, str],
         leads_session: bool,
         files: Sequence[int],
+        parent: _Parent | None = None,
     ) -> None:
         self.stdin: IO[str] | None = None
         self.stdout: IO[str] | None = None
@@ -133,7 +149,8 @@ class Forked:
             "leads_session": leads_session,
         }
         try:
-            _parent_for(self._arguments, environment).ask(program, [*files, telling])
+            asked = parent or _parent_for(self._arguments, environment)
+            asked.ask(program, [*files, telling])
         finally:
             for file in (*files, telling):
                 os.close(file)
@@ -176,22 +193,9 @@ class Forked:
 class _Parent:
     """The process whose forks the programs are; it ends when its socket closes."""
 
-    def __init__(self, kind: str, environment: dict[str, str]) -> None:
-        self._home = tempfile.mkdtemp(prefix="tollgate-warm-")
+    def __init__(self, start: Callable[[int], Popen[bytes] | Forked]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            number = theirs.fileno()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.warm_parent", kind, str(number)],
-                cwd=ROOT,
-                env={
-                    **environment,
-                    "TOLLGATE_DATA_DIR": self._home,
-                    "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
-                },
-                pass_fds=[number],
-                stdin=subprocess.DEVNULL,
-            )
+        self._process = start(theirs.detach())
         atexit.register(self._end)
 
     def ask(self, program: dict[str, Any], files: list[int]) -> None:
@@ -201,7 +205,35 @@ class _Parent:
     def _end(self) -> None:
         self._control.close()
         self._process.wait()
-        shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _importing(kind: str, environment: dict[str, str]) -> _Parent:
+    """Return one that begins with nothing."""
+    home = tempfile.mkdtemp(prefix="tollgate-warm-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+
+    def start(control: int) -> Popen[bytes]:
+        try:
+            return Popen(
+                [sys.executable, "-m", "tests.support.warm_parent", kind, str(control)],
+                cwd=ROOT,
+                env={
+                    **environment,
+                    "TOLLGATE_DATA_DIR": home,
+                    "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
+                },
+                pass_fds=[control],
+                stdin=subprocess.DEVNULL,
+            )
+        finally:
+            os.close(control)
+
+    return _Parent(start)
+
+
+def _with_console(parent: _Parent) -> _Parent:
+    """Return a fork of this one that imports the console too."""
+    return _Parent(lambda control: Forked([CONSOLE], {}, False, [control], parent))
 
 
 _parents: dict[tuple[str, ...], _Parent] = {}
@@ -209,10 +241,10 @@ _parents: dict[tuple[str, ...], _Parent] = {}
 
 def _parent_for(arguments: Sequence[str], environment: dict[str, str]) -> _Parent:
     """Return the parent whose imports read what this program's would: those of servers leave the console out,
-    and Celery's read more."""
+    unless they have several workers, and Celery's read more."""
     kind = "serve" if not SERVERS.isdisjoint(arguments[:4]) else "command"
     tasks = environment.get("TOLLGATE_TASKS", "")
-    family = (kind, tasks) if tasks else (kind,)
+    family = (kind, tasks)
     if family not in _parents:
         inherited = ("PATH", "HOME")
         kept: dict[str, str] = {
@@ -220,5 +252,15 @@ def _parent_for(arguments: Sequence[str], environment: dict[str, str]) -> _Paren
         }
         if tasks:  # which needs a Redis: each program has its own
             kept |= {"TOLLGATE_TASKS": tasks, "REDIS_URL": environment.get("REDIS_URL", "")}
-        _parents[family] = _Parent(kind, {**kept, "TOLLGATE_LOG_FORMAT": "json"})
-    return _parents[family]
+        _parents[family] = _importing(kind, {**kept, "TOLLGATE_LOG_FORMAT": "json"})
+    if not _has_several_workers(arguments):
+        return _parents[family]
+    if (*family, CONSOLE) not in _parents:
+        _parents[*family, CONSOLE] = _with_console(_parents[family])
+    return _parents[*family, CONSOLE]
+
+
+def _has_several_workers(arguments: Sequence[str]) -> bool:
+    return any(
+        name == "--workers" and number != "1" for name, number in itertools.pairwise(arguments)
+    )

@@ -8,11 +8,14 @@ What a program does is what it does when Python starts it, as long as nothing th
 another environment than its own: the settings are read anew, and where one of those that were read during the
 imports is not the same now, Python is started after all. So it is where this process could not read them
 itself: what is wrong with them each program says.
+
+What Python does last is not done: to take apart all that was imported takes longer than many a program.
 """
 
 from __future__ import annotations
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -40,7 +43,7 @@ CELERY = "gateway_project.celery"
 # Settings of tests that take ours and change, in what was imported, what is no setting.
 BUILT_ON_OURS = frozenset({"tests.processes.freezing", "tests.processes.patient"})
 TETHERED = "tests.support.tethered"
-MOST_BYTES = 1 << 18
+MOST_BYTES, MOST_FILES = 1 << 18, 5
 # What servers and commands import beyond that.
 FURTHER = (
     "django.core.management.commands.migrate",
@@ -48,14 +51,27 @@ FURTHER = (
     "gateway_project.preflight",
     "gateway_project.quickstart",
     "gateway_project.serving.serve",
-    "uvicorn.lifespan.on",
+)
+# What servers import in the end, but what reads settings that are theirs alone.
+OF_SERVERS = (
+    "django.core.handlers.asgi",
+    "gateway_project.health",
+    "gateway_project.serving.django_handler",
+    "gateway_project.serving.guard",
+    "gateway_project.serving.metrics.route",
+    "responses_api.consumers",
+    "responses_api.urls",
     "uvicorn.protocols.http.httptools_impl",
 )
+# Instead of a program: a parent of servers that have imported the console, as those with several workers do.
+CONSOLE = "gateway_project.console_urls"
+
+exit_code: int | None = None  # once it is known that Python would end with it
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Describe what is to be run: the arguments of a Python, its environment and its standard files."""
+    """Describe what is to be run: arguments of a Python, its environment, its standard files, or one more."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -64,11 +80,44 @@ class Program:
 
 
 def main() -> None:
+    atexit.register(_leave)  # before all others, which are called first
     control = socket.socket(fileno=int(sys.argv[2]))  # [1] is what settings look at
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for those who are tested
     is_warm = _import_everything()
-    if (program := _start_programs(control)) is not None:
-        _run(program, is_warm)
+    program = _start_programs(control)
+    if program is not None and program.arguments == [CONSOLE]:
+        program = _start_programs(_with_console(program, is_warm))
+    global exit_code  # noqa: PLW0603 - which is that of the process
+    try:
+        if program is not None:
+            _run(program, is_warm)
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            exit_code = end.code or 0
+        raise
+    exit_code = 0
+
+
+def _leave() -> None:
+    """End without taking apart what was imported, after what is registered to be done and the last thread.
+
+    Where there is more to say than a number, such as a traceback, Python goes on and says it.
+    """
+    if exit_code is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+def _with_console(program: Program, is_warm: bool) -> socket.socket:
+    """Import the console too; return the socket that this process is asked through."""
+    control, *files = program.files
+    for file in files:
+        os.close(file)
+    if is_warm:
+        importlib.import_module(CONSOLE)
+        _keep()
+    return socket.socket(fileno=control)
 
 
 def _import_everything() -> bool:
@@ -83,10 +132,19 @@ def _import_everything() -> bool:
         importlib.import_module(name)
     MigrationLoader(None)  # has imported every migration
     if sys.argv[1] == "serve":
-        importlib.import_module("gateway_project.serving.serve").prepare_models()
+        serve = importlib.import_module("gateway_project.serving.serve")
+        serve.import_rest_framework()
+        for name in (*OF_SERVERS, *serve.OF_WORKERS, *serve.WITH_REDIS):
+            importlib.import_module(name)
+        serve.prepare_models()
+    _keep()
+    return True
+
+
+def _keep() -> None:
+    """Let no collection of a fork look at what there is now."""
     gc.collect()
     gc.freeze()
-    return True
 
 
 def _start_programs(control: socket.socket) -> Program | None:
@@ -121,7 +179,9 @@ def _start_programs(control: socket.socket) -> Program | None:
 
 def _asked(control: socket.socket) -> Program | None:
     files = array.array("i")
-    data, ancillary, _, _ = control.recvmsg(MOST_BYTES, socket.CMSG_SPACE(4 * files.itemsize))
+    data, ancillary, _, _ = control.recvmsg(
+        MOST_BYTES, socket.CMSG_SPACE(MOST_FILES * files.itemsize)
+    )
     if not data:
         return None
     for _, _, found in ancillary:
@@ -145,18 +205,21 @@ def _run(program: Program, is_warm: bool) -> None:
     *files, told = program.files
     os.close(told)
     for number, file in enumerate(files):
-        os.dup2(file, number)
-        os.close(file)
+        if file != number:
+            os.dup2(file, number)
+            os.close(file)
     if program.leads_session:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(program.environment)
+    if "LISTEN_FDS" in os.environ:  # as systemd does, which has given it a fourth file
+        os.environ["LISTEN_PID"] = str(os.getpid())
     random.seed()
     is_module = program.arguments[0] == "-m"
     sys.argv = program.arguments[is_module:]
     if not is_warm or not _are_settings_renewed():
-        os.execve(sys.executable, [sys.executable, *program.arguments], program.environment)
+        os.execve(sys.executable, [sys.executable, *program.arguments], os.environ)
     if is_module:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
