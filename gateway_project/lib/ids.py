@@ -61,8 +61,8 @@ def request_id() -> str:
     """
     milliseconds = int(clock.timestamp() * 1000)
     bits = _of_requests.getrandbits(58)
-    variant = 2 << 46 | bits & (1 << 46) - 1
-    return f"req_{milliseconds:012x}7{bits >> 46:03x}{variant:012x}0000"
+    drawn = 7 << 60 | bits >> 46 << 48 | 2 << 46 | bits & (1 << 46) - 1
+    return f"req_{(milliseconds << 64 | drawn).to_bytes(14).hex()}0000"
 
 
 def response_id() -> str:

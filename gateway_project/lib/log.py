@@ -119,7 +119,8 @@ class CallLog:
     def write(self, fields: dict[str, Any]) -> None:
         if self._as_json:
             # Put before the others, which need not be copied for it.
-            line = b'{"time":%r,' % clock.timestamp() + orjson.dumps(fields, default=str)[1:]
+            time = orjson.dumps(clock.timestamp())
+            line = b'{"time":%b,%b' % (time, orjson.dumps(fields, default=str)[1:])
         else:
             line = self._for_people(fields)
         try:

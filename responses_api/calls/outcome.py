@@ -109,10 +109,10 @@ def log_outcome(log: RequestLog, known: dict[str, Any], outcome: Outcome) -> Non
     """Log a call that has ended, and keep its trace. `known` is what `describe_call` gave; it becomes the
     whole line."""
     request = current_request.current()
-    known |= log_fields(outcome)
+    duration_ms = outcome.duration_ms if request is None else request.duration_ms
+    _add_outcome(known, outcome, duration_ms)
     if request is not None:
-        known["duration_ms"] = round(request.duration_ms, 3)
-        known["upstream_ms"] = round(request.upstream_seconds * 1000, 3)
+        known["upstream_ms"] = _rounded(request.upstream_seconds * 1000)
     log.write(known)
     if request is not None and request.tracer is not None:
         has_failed = outcome.error_code is not None or outcome.status in _FAILED
@@ -129,34 +129,31 @@ def keep_queued(admitted: Admitted) -> None:
         request.tracer.keep(request, (known, outcome), failed=False, is_known=True)
 
 
-def log_fields(outcome: Outcome) -> dict[str, Any]:
-    """Return the outcome's part of a log line."""
-    fields: dict[str, Any] = {
-        "status": outcome.status,
-        "http_status": outcome.http_status,
-        "error": outcome.error_code,
-        "ttft_ms": _rounded(outcome.ttft_ms),
-        "duration_ms": _rounded(outcome.duration_ms),
-        "targets": outcome.targets,
-        "frames": outcome.frames,
-        "frames_dropped": outcome.frames_dropped,
-        "bytes_out": outcome.bytes_out,
-    }
+def _add_outcome(line: dict[str, Any], outcome: Outcome, duration_ms: float) -> None:
+    """Add the outcome's part to a log line, which is not copied for it."""
+    ttft_ms = outcome.ttft_ms
+    line["status"] = outcome.status
+    line["http_status"] = outcome.http_status
+    line["error"] = outcome.error_code
+    line["ttft_ms"] = None if ttft_ms is None else _rounded(ttft_ms)
+    line["duration_ms"] = _rounded(duration_ms)
+    line["targets"] = outcome.targets
+    line["frames"] = outcome.frames
+    line["frames_dropped"] = outcome.frames_dropped
+    line["bytes_out"] = outcome.bytes_out
     if (usage := outcome.usage) is not None:
-        fields |= {
-            "usage_source": outcome.usage_source,
-            "input_fresh": usage.input_fresh,
-            "input_audio": usage.input_audio,
-            "cache_read": usage.cache_read,
-            "cache_write": usage.cache_write,
-            "cache_write_long": usage.cache_write_long,
-            "output_visible": usage.output_visible,
-            "output_audio": usage.output_audio,
-            "output_reasoning": usage.output_reasoning,
-            "usage_anomaly": usage.anomaly,
-        }
-    return fields
+        line["usage_source"] = outcome.usage_source
+        line["input_fresh"] = usage.input_fresh
+        line["input_audio"] = usage.input_audio
+        line["cache_read"] = usage.cache_read
+        line["cache_write"] = usage.cache_write
+        line["cache_write_long"] = usage.cache_write_long
+        line["output_visible"] = usage.output_visible
+        line["output_audio"] = usage.output_audio
+        line["output_reasoning"] = usage.output_reasoning
+        line["usage_anomaly"] = usage.anomaly
 
 
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 3)
+def _rounded(milliseconds: float) -> float:
+    """Round to microseconds. Python's `round` writes the number as text, and reads that."""
+    return int(milliseconds * 1000 + 0.5) / 1000

@@ -168,7 +168,8 @@ def _touch_keys(calls: Iterable[Booked]) -> None:
     latest: dict[int, datetime] = {}
     for call in calls:
         at, key = call.values["opened_at"], call.opened.key_id
-        latest[key] = max(at, latest.get(key, at))
+        if (known := latest.get(key)) is None or at > known:
+            latest[key] = at
     # Past the revision: a key's use changes nothing for anybody.
     statements.touch_keys(latest)
 

@@ -16,6 +16,12 @@ from tenants.token_classes import TOKEN_CLASSES, Usage
 
 TermsOf = Callable[[int], Terms | None]
 CHARGES = tuple(f"charge_{name}" for name in TOKEN_CLASSES)
+# The columns of a row that the end of its call tells, in the order of `settled`.
+_ENDED = (
+    *TOKEN_CLASSES, *CHARGES, "units", "cost_nano", "charge_nano", "unfunded_nano", "list_nano", "absorbed",
+    "guardrail_outcome", "cache_outcome", "saved_nano", "status", "usage_source", "usage_anomaly",
+    "http_status", "error_code", "service_tier", "ttft_ms", "duration_ms", "overhead_us",
+)  # fmt: skip
 
 
 class OpenCall(Struct):
@@ -42,31 +48,30 @@ def settled(opened: Opened, end: Settled) -> Booked:
     charge = sum(end.charges_nano)
     if end.units:
         charge += sum(amount.charge_nano for amount in end.units)
-    values = _opening(opened)
-    values.update(zip(TOKEN_CLASSES, end.tokens, strict=True))
-    values.update(zip(CHARGES, end.charges_nano, strict=True))
-    values.update(
-        {
-            "units": _stored(end.units) if end.units else None,
-            "cost_nano": end.cost_nano,
-            "charge_nano": charge,
-            "unfunded_nano": end.unfunded_nano,
-            "list_nano": end.list_nano,
-            "absorbed": end.absorbed,
-            "guardrail_outcome": end.guardrail_outcome,
-            "cache_outcome": end.cache_outcome,
-            "saved_nano": end.saved_nano,
-            "status": end.status,
-            "usage_source": end.usage_source,
-            "usage_anomaly": end.usage_anomaly,
-            "http_status": end.http_status,
-            "error_code": end.error_code,
-            "service_tier": end.service_tier,
-            "ttft_ms": end.ttft_ms,
-            "duration_ms": end.duration_ms,
-            "overhead_us": end.overhead_us,
-        }
+    ended = (
+        *end.tokens,
+        *end.charges_nano,
+        _stored(end.units) if end.units else None,
+        end.cost_nano,
+        charge,
+        end.unfunded_nano,
+        end.list_nano,
+        end.absorbed,
+        end.guardrail_outcome,
+        end.cache_outcome,
+        end.saved_nano,
+        end.status,
+        end.usage_source,
+        end.usage_anomaly,
+        end.http_status,
+        end.error_code,
+        end.service_tier,
+        end.ttft_ms,
+        end.duration_ms,
+        end.overhead_us,
     )
+    values = _opening(opened)
+    values.update(zip(_ENDED, ended, strict=True))
     return Booked(opened, charge + end.waived_nano, values, end.list_nano)
 
 

@@ -18,6 +18,7 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,6 +64,10 @@ _MOVING = (
 
 class PositionLost(Exception):
     """The stored position of a spool is not the one its reader saved: the database is not what it was."""
+
+
+class _Unkept(Exception):
+    """A batch holds a row that cannot be kept."""
 
 
 class Ingested(Struct):
@@ -207,12 +212,18 @@ class Reader:
         """Write what has ended or was refused, and the position reached."""
         if not self._ended and not self._has_moved() and not self._is_idle_too_long():
             return
+        try:
+            self._write(self._booked_at_once)
+        except _Unkept:
+            self._write(self._booked)
+
+    def _write(self, book_rows: Callable[[list[Booked]], int]) -> None:
         with durable_transaction():
-            self._found.rows += self._booked(self._ended)
-            self._ended = []
+            rows = book_rows(self._ended)
             self._book_refused(self._refused)
-            self._refused = []
             self._save_position()
+        self._found.rows += rows
+        self._ended, self._refused = [], []
 
     def _book_refused(self, records: list[Refused | RefusedMore]) -> None:
         """Book refusals. One that the database cannot hold does not keep the others out."""
@@ -226,6 +237,14 @@ class Reader:
                 return
             for record in records:
                 self._book_refused([record])
+
+    def _booked_at_once(self, calls: list[Booked]) -> int:
+        """Write rows and return how many, as nearly always, when none is refused: without a savepoint, which
+        costs two statements and more than that in Django. Raise _Unkept, and nothing is written."""
+        try:
+            return booking.book(calls, self._place.name)
+        except _UNKEEPABLE as error:
+            raise _Unkept from error
 
     def _booked(self, calls: list[Booked]) -> int:
         """Write rows and return how many. One that the database cannot hold does not keep the others out."""

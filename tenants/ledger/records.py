@@ -180,6 +180,7 @@ class Unreadable(Struct, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_decode = _decoder.decode
 
 
 def framed(record: Record) -> bytes:
@@ -194,33 +195,31 @@ def read(data: bytes) -> Iterator[tuple[Record | Unreadable, int]]:
     It ends at the first torn record: cut short, or with another checksum.
     """
     offset = 0
-    while (end := _end(data, offset)) is not None:
-        yield _decoded(data[offset + HEAD_BYTES : end]), end
-        offset = end
+    while (body := _body(data, offset)) is not None:
+        offset += HEAD_BYTES + len(body)
+        try:
+            record: Record | Unreadable = _decode(body)
+        except msgspec.DecodeError as error:
+            record = Unreadable(body, str(error))
+        yield record, offset
 
 
 def next_whole(data: bytes, offset: int) -> int | None:
     """Return where the first whole record at or behind `offset` begins: the way past damage."""
     while (found := _BEGINNING.search(data, offset)) is not None:
-        if _end(data, found.start()) is not None:
+        if _body(data, found.start()) is not None:
             return found.start()
         offset = found.start() + 1
     return None
 
 
-def _end(data: bytes, offset: int) -> int | None:
-    """Return the offset behind the whole record that begins at `offset`; None if there is none."""
-    if len(data) - offset < HEAD_BYTES:
+def _body(data: bytes, offset: int) -> bytes | None:
+    """Return the body of the whole record that begins at `offset`; None if there is none."""
+    begin = offset + HEAD_BYTES
+    if len(data) < begin:
         return None
     length, checksum = _HEAD.unpack_from(data, offset)
-    begin, end = offset + HEAD_BYTES, offset + HEAD_BYTES + length
-    if not 0 < length <= MAX_RECORD_BYTES or end > len(data):
+    if not 0 < length <= MAX_RECORD_BYTES or len(data) < begin + length:
         return None
-    return end if crc32(data[begin:end]) == checksum else None
-
-
-def _decoded(body: bytes) -> Record | Unreadable:
-    try:
-        return _decoder.decode(body)
-    except msgspec.DecodeError as error:
-        return Unreadable(body, str(error))
+    body = data[begin : begin + length]
+    return body if crc32(body) == checksum else None
