@@ -4,8 +4,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
-# uv only computes the lock files; nothing else needs it.
-UV := uv==0.13.8
 
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
@@ -152,7 +150,8 @@ services-stop: ## end and remove them
 # Keeps the pins that still fit; UPGRADE=1 takes the newest ones. Nothing younger than seven days.
 lock: ## compute requirements/*.lock and the clients' package-lock.json again (UPGRADE=1)
 	@$(check-python)
-	@rm -rf var/lock && $(PYTHON) -m venv var/lock && var/lock/bin/python -m pip install -qq $(UV)
+	@rm -rf var/lock && $(PYTHON) -m venv var/lock && var/lock/bin/python -m pip install -qq \
+	    --no-deps --require-hashes -r requirements/installer.lock
 	@cutoff=$$($(PYTHON) -c "from datetime import datetime as d, timedelta as t, timezone as z; \
 	    print((d.now(z.utc) - t(days=7)).strftime('%Y-%m-%dT%H:%M:%SZ'))"); \
 	compile() { \
@@ -165,6 +164,7 @@ lock: ## compute requirements/*.lock and the clients' package-lock.json again (U
 	compile pyproject.toml --group dev -c requirements/base.lock -o requirements/dev.lock && \
 	compile --group clients -o requirements/clients.lock && \
 	compile --group deploy -o requirements/deploy.lock && \
+	compile --group installer -o requirements/installer.lock && \
 	if command -v npm >/dev/null; then \
 	    mkdir -p var/lock/node && cp $(NODE_PROJECT)/package*.json var/lock/node && \
 	    npm install --prefix var/lock/node --package-lock-only --omit-lockfile-registry-resolved \
@@ -185,7 +185,7 @@ commands: $(DEV_STAMP) ## write the page of the commands anew (docs/commands.md)
 	@mv var/commands.page docs/commands.md
 
 clean: ## remove the environment and the caches, not the data
-	rm -rf .venv var/cache var/clients var/deploy var/hypothesis var/lock
+	rm -rf .venv var/cache var/clients var/deploy var/hypothesis var/installer var/installer.lock var/lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define check-python
@@ -200,12 +200,11 @@ $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
     exit 1; }
 endef
 
-# $(1): the lock file; $(2): the environment.
+# $(1): the lock file; $(2): the environment; $(3): --bare if it needs no pip.
 define install-lock
 $(check-python); \
-[ -x $(2)/bin/pip ] || $(PYTHON) -m venv $(2) || exit 1; \
 echo "Installing $(1) into $(2) …"; \
-$(2)/bin/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes -r $(1)
+$(PYTHON) deploy/install $(1) $(2) $(3)
 endef
 
 # The development lock contains the runtime one: whoever has it needs nothing more.
@@ -219,12 +218,12 @@ $(DEV_STAMP):
 
 $(DEPLOY_STAMP):
 	@rm -rf $(DEPLOY_TOOLS)
-	@$(call install-lock,requirements/deploy.lock,$(DEPLOY_TOOLS))
+	@$(call install-lock,requirements/deploy.lock,$(DEPLOY_TOOLS),--bare)
 	@touch $@
 
 $(PYTHON_CLIENTS):
 	@rm -rf $(@D)
-	@$(call install-lock,requirements/clients.lock,$(@D))
+	@$(call install-lock,requirements/clients.lock,$(@D),--bare)
 	@touch $@
 
 # Without Node its clients are skipped, saying so.

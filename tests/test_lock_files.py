@@ -10,7 +10,8 @@ from tests.plugins.cases import cases
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {
-    name: ROOT / "requirements" / f"{name}.lock" for name in ("base", "clients", "deploy", "dev")
+    name: ROOT / "requirements" / f"{name}.lock"
+    for name in ("base", "clients", "deploy", "dev", "installer")
 }
 ADR = ROOT / "docs" / "adr" / "0002-dependencies.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -18,6 +19,7 @@ RUNTIME = PROJECT["project"]["dependencies"]
 DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
 CLIENTS = PROJECT["dependency-groups"]["clients"]
 DEPLOY = PROJECT["dependency-groups"]["deploy"]
+INSTALLER = PROJECT["dependency-groups"]["installer"]
 
 PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==[^\s;*]+( ; [^\\]+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -62,6 +64,7 @@ def test_the_locks_hold_every_dependency_of_the_project() -> None:
     assert set(names(RUNTIME + DEVELOPMENT)) <= pinned_names("dev")
     assert set(names(CLIENTS)) <= pinned_names("clients")
     assert set(names(DEPLOY)) <= pinned_names("deploy")
+    assert set(names(INSTALLER)) == pinned_names("installer")
 
 
 def test_the_development_lock_holds_the_runtime_lock_unchanged() -> None:
@@ -70,7 +73,7 @@ def test_the_development_lock_holds_the_runtime_lock_unchanged() -> None:
     assert runtime - development == set()
 
 
-@cases("name", names(RUNTIME + DEVELOPMENT + DEPLOY))
+@cases("name", names(RUNTIME + DEVELOPMENT + DEPLOY + INSTALLER))
 def test_every_dependency_has_its_reason_written_down(name: str) -> None:
     rows = [line.split("|") for line in ADR.read_text().splitlines() if line.startswith("| ")]
     reasons = {cells[1].strip(" `"): cells[2].strip() for cells in rows}
