@@ -41,7 +41,9 @@ OURS = "gateway_project.settings"
 RENEWED = frozenset({"_wrapped", "DATABASES", "LOGGING", "REDIS_URL", "SETTINGS_MODULE"})
 CELERY = "gateway_project.celery"
 # Settings of tests that take ours and change, in what was imported, what is no setting.
-BUILT_ON_OURS = frozenset({"tests.processes.freezing", "tests.processes.patient"})
+BUILT_ON_OURS = frozenset(
+    {"tests.backup.cheap_keys", "tests.processes.freezing", "tests.processes.patient"}
+)
 TETHERED = "tests.support.tethered"
 MOST_BYTES, MOST_FILES = 1 << 18, 5
 # What servers and commands import beyond that.
@@ -179,7 +181,9 @@ def _start_programs(control: socket.socket) -> Program | None:
 
 def _asked(control: socket.socket) -> Program | None:
     files = array.array("i")
-    data, ancillary, _, _ = control.recvmsg(MOST_BYTES, socket.CMSG_SPACE(MOST_FILES * files.itemsize))
+    data, ancillary, _, _ = control.recvmsg(
+        MOST_BYTES, socket.CMSG_SPACE(MOST_FILES * files.itemsize)
+    )
     if not data:
         return None
     for _, _, found in ancillary:
