@@ -211,11 +211,15 @@ class Served:
 
     @contextmanager
     def alone(self, worker: int) -> Iterator[None]:
-        """Stop the other workers meanwhile: whoever connects now is accepted by this one."""
+        """Stop the other workers meanwhile: whoever connects now is accepted by this one.
+
+        One that was stopped refuses calls until it has read the configuration's revision again.
+        """
         others = [pid for pid in self.workers if pid != worker]
         for pid in others:
             kill(pid, signal.SIGSTOP)
         try:
+            eventually(lambda: self.is_ready)
             yield
         finally:
             for pid in others:

@@ -444,6 +444,13 @@ class Load:
                 self._came.clear()
                 await self._came.wait()
 
+    async def settled(self) -> None:
+        """Forget what was until every connection is answered, and nothing is refused any more."""
+        self.seen.clear()
+        self.answered.clear()
+        await self.until(lambda: len(self.answered) == CONNECTIONS and self.latest == {200})
+        self.seen = self.seen[-10 * CONNECTIONS :]
+
     @property
     def latest(self) -> set[int]:
         return {status for _, status in self.seen[-10 * CONNECTIONS :]}
@@ -491,6 +498,7 @@ async def revoked_during(
                 for door in ("chat", "responses") * 2:
                     group.create_task(ask_on(served, prepared, door, load))
                 await load.until(lambda: len(load.answered) == wanted)  # noqa: B023
+        await load.settled()
         revoked_at = await asyncio.to_thread(revoke)
         await load.until(lambda: load.latest == {401})
         load.is_over = True

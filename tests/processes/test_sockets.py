@@ -101,7 +101,7 @@ def test_a_revoked_key_ends_its_sockets_on_every_worker_within_a_second(
         for worker in served.workers:
             with served.alone(worker):
                 sockets += [stack.enter_context(opened(served, headers(prepared))) for _ in "12"]
-        assert [sockets_of(worker) for worker in served.workers] == [2, 2]
+        eventually(lambda: [sockets_of(worker) for worker in served.workers] == [2, 2])
         script = REVOKE.format(key_id=prepared.key_id)
         revoked_at = shell(environment(prepared.data_dir), script)
         for ws in sockets:
