@@ -15,6 +15,7 @@ from tests.support import warm
 from tests.support.databases import copy_migrated
 from tests.support.patience import GIVE_UP_SECONDS
 
+CHEAP_KEYS = "tests.backup.cheap_keys"
 PASSPHRASE = "correct horse battery staple"
 FILLED = """
 import json
@@ -74,6 +75,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
     variables = {
         **copy_migrated(tmp_path_factory, data_dir),
         "TOLLGATE_BACKUP_PASSPHRASE": PASSPHRASE,
+        "DJANGO_SETTINGS_MODULE": CHEAP_KEYS,
     }
     secret = shell(variables, FILLED)
     directory = tmp_path_factory.mktemp("backups")

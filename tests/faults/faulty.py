@@ -16,7 +16,7 @@ from tests.support.rows import Customer
 def faulty(gateway: LiveGateway, protocol: str, fault: str, *, hurried: bool = False) -> str:
     """Return an alias whose only target has this fault; `hurried` where only waiting shows it."""
     url = gateway.sandbox.fault_urls.get(fault, gateway.sandbox.base_url)
-    rows.alias("faulty", (rows.provider(protocol, url), PREFIX + fault))
+    rows.one_alias("faulty", protocol, url, PREFIX + fault)
     if hurried:
         gateway.limit(first_byte=0.1, idle=0.1, total=0.15, total_stream=0.3)
     return "faulty"

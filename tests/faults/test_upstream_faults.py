@@ -220,7 +220,7 @@ def scripted_error(gateway: LiveGateway, door: str, status: int, words: str) -> 
     error = {"error": {"message": words, "type": "x", "param": "input[0]", "code": None}}
     script = Scripted(status, chunks=(json.dumps(error).encode(),), content_type="application/json")
     gateway.call(lambda: gateway.sandbox.script(f"refuses-{status}", script))
-    rows.alias("faulty", (rows.provider(door, gateway.sandbox.base_url), f"refuses-{status}"))
+    rows.one_alias("faulty", door, gateway.sandbox.base_url, f"refuses-{status}")
     return "faulty"
 
 

@@ -209,6 +209,22 @@ class Served:
         """The child processes that serve requests."""
         return self.named("worker")
 
+    @contextmanager
+    def alone(self, worker: int) -> Iterator[None]:
+        """Stop the other workers meanwhile: whoever connects now is accepted by this one.
+
+        One that was stopped refuses calls until it has read the configuration's revision again.
+        """
+        others = [pid for pid in self.workers if pid != worker]
+        for pid in others:
+            kill(pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: self.is_ready)
+            yield
+        finally:
+            for pid in others:
+                kill(pid, signal.SIGCONT)
+
     def named(self, name: str) -> list[int]:
         """Return the child processes with this name."""
         return [pid for pid in self.children if _name(pid).startswith(f"tollgate:{name}"[:15])]

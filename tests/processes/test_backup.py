@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway_project.sandbox import SandboxServer
+from tests.backup.conftest import CHEAP_KEYS, PASSPHRASE
 from tests.processes.callers import BOOKS, CALLERS, ROWS, Callers, rows_of
 from tests.processes.conftest import Prepared, new_database
 from tests.processes.served import Served, environment, manage, shell
@@ -18,7 +19,6 @@ from tests.support.client import question
 from tests.support.databases import url_of
 
 CALLS = 15  # before the backup, and again after it
-PASSPHRASE = "correct horse battery staple"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -26,6 +26,7 @@ def variables(request: pytest.FixtureRequest, prepared: Prepared) -> dict[str, s
     more = {
         "TOLLGATE_SPOOL_LEAST_FREE_PERCENT": "0",
         "TOLLGATE_BACKUP_PASSPHRASE": PASSPHRASE,
+        "DJANGO_SETTINGS_MODULE": CHEAP_KEYS,
     }
     if request.param == "postgres":
         more["DATABASE_URL"] = request.getfixturevalue("migrated_postgres")

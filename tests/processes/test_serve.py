@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import signal
@@ -422,7 +421,7 @@ from tenants.models import ApiKey
 keys.revoke(ApiKey.objects.get(public_id={key_id!r}))
 print(json.dumps(time.monotonic()))
 """
-CONNECTIONS = 24
+CONNECTIONS = 8  # four on each of two workers
 
 
 class Load:
@@ -430,10 +429,12 @@ class Load:
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, int]] = []
+        self.answered: set[asyncio.StreamReader] = set()  # whose connections are those of a worker
         self.is_over = False
         self._came = asyncio.Event()
 
-    def note(self, status: int) -> None:
+    def note(self, reader: asyncio.StreamReader, status: int) -> None:
+        self.answered.add(reader)
         self.seen.append((time.monotonic(), status))
         self._came.set()
 
@@ -443,9 +444,12 @@ class Load:
                 self._came.clear()
                 await self._came.wait()
 
-    async def more(self, count: int) -> None:
-        already = len(self.seen)
-        await self.until(lambda: len(self.seen) >= already + count)
+    async def settled(self) -> None:
+        """Forget what was until every connection is answered, and nothing is refused any more."""
+        self.seen.clear()
+        self.answered.clear()
+        await self.until(lambda: len(self.answered) == CONNECTIONS and self.latest == {200})
+        self.seen = self.seen[-10 * CONNECTIONS :]
 
     @property
     def latest(self) -> set[int]:
@@ -468,7 +472,7 @@ async def ask_on(served: Served, prepared: Prepared, door: str, load: Load) -> N
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             await reader.readexactly(length)
-            load.note(int(head.split()[1]))
+            load.note(reader, int(head.split()[1]))
     finally:
         writer.close()
 
@@ -488,14 +492,13 @@ async def revoked_during(
     load: Load, served: Served, prepared: Prepared, revoke: Callable[[], float]
 ) -> float:
     async with asyncio.TaskGroup() as group:
-        for number in itertools.count():
-            # One after the other, because a worker takes all connections that wait at once; and each after a
-            # round of the others, so that a worker that has no turn just now is not given up.
-            door = ("chat", "responses")[number % 2]
-            group.create_task(ask_on(served, prepared, door, load))
-            await load.more(number + 1)
-            if number >= CONNECTIONS and min(map(sockets_of, served.workers)) >= 3:
-                break
+        for worker in served.workers:
+            with served.alone(worker):
+                wanted = len(load.answered) + 4
+                for door in ("chat", "responses") * 2:
+                    group.create_task(ask_on(served, prepared, door, load))
+                await load.until(lambda: len(load.answered) == wanted)  # noqa: B023
+        await load.settled()
         revoked_at = await asyncio.to_thread(revoke)
         await load.until(lambda: load.latest == {401})
         load.is_over = True

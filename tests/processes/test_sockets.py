@@ -98,8 +98,10 @@ def test_a_revoked_key_ends_its_sockets_on_every_worker_within_a_second(
     served = serve("--workers", "2")
     with ExitStack() as stack:
         sockets: list[Socket] = []
-        while min(map(sockets_of, served.workers)) < 2:
-            sockets.append(stack.enter_context(opened(served, headers(prepared))))
+        for worker in served.workers:
+            with served.alone(worker):
+                sockets += [stack.enter_context(opened(served, headers(prepared))) for _ in "12"]
+        eventually(lambda: [sockets_of(worker) for worker in served.workers] == [2, 2])
         script = REVOKE.format(key_id=prepared.key_id)
         revoked_at = shell(environment(prepared.data_dir), script)
         for ws in sockets:

@@ -138,6 +138,24 @@ def alias(name: str, *targets: tuple[Provider, str], **fields: Any) -> Alias:
 
 
 @transaction.atomic
+def one_alias(name: str, protocol: str, base_url: str, upstream_id: str) -> None:
+    """Let this alias have this only target. Where it has one already nothing is deleted, which takes longer
+    than a call: for the many cases of a test that each have a target of their own.
+    """
+    former = Provider.objects.filter(name=f"sandbox-{protocol}", tenant=None, base_url=base_url)
+    known = Alias.objects.filter(name=name, tenant=None).first()
+    of = former.first() or provider(protocol, base_url)
+    if known is None or known.targets.count() != 1:
+        alias(name, (of, upstream_id))
+        return
+    model = next(iter(_MODELS.rows(of.pk, upstream_id)), None)
+    if model is None:
+        (model,) = insert([ProviderModel(provider=of, upstream_id=upstream_id)])
+    known.targets.update(provider_model=model)
+    revision.bump()
+
+
+@transaction.atomic
 def sandbox_aliases(base_url: str) -> None:
     """`sandbox-chat`, `sandbox-responses` and `sandbox-anthropic` for everybody.
 

@@ -41,7 +41,9 @@ OURS = "gateway_project.settings"
 RENEWED = frozenset({"_wrapped", "DATABASES", "LOGGING", "REDIS_URL", "SETTINGS_MODULE"})
 CELERY = "gateway_project.celery"
 # Settings of tests that take ours and change, in what was imported, what is no setting.
-BUILT_ON_OURS = frozenset({"tests.processes.freezing", "tests.processes.patient"})
+BUILT_ON_OURS = frozenset(
+    {"tests.backup.cheap_keys", "tests.processes.freezing", "tests.processes.patient"}
+)
 TETHERED = "tests.support.tethered"
 MOST_BYTES, MOST_FILES = 1 << 18, 5
 # What servers and commands import beyond that.
