@@ -43,7 +43,7 @@ def look(page: Page, picture: str = "", number: int = 0) -> list[str]:
     page.evaluate(f"() => {{ {AXE.read_text()} }}")
     for place, (width, colours) in enumerate(views):
         _show(page, width, colours)
-        if not _fits(page):
+        if not fits(page):
             wrong.append(f"{width}: it scrolls sideways")
         rules = ["color-contrast"] if place else None
         wrong += [f"{width}, {colours}: {_told(each)}" for each in _findings(page, rules)]
@@ -51,7 +51,7 @@ def look(page: Page, picture: str = "", number: int = 0) -> list[str]:
             pictures.take(page, f"{picture}-{width}-{colours}")
     for width in WIDTHS.keys() - {seen for seen, _ in views}:
         _show(page, width, views[-1][1])
-        if not _fits(page):
+        if not fits(page):
             wrong.append(f"{width}: it scrolls sideways")
     return wrong
 
@@ -61,7 +61,7 @@ def _show(page: Page, width: str, colours: str) -> None:
     page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[width], strict=True)))  # type: ignore[arg-type]
 
 
-def _fits(page: Page) -> bool:
+def fits(page: Page) -> bool:
     """Tell whether a page is no wider than its window. Charts follow a new width a little later."""
     for _ in range(REDRAWN):
         if page.evaluate(OVERHANG) <= 0:
