@@ -147,7 +147,7 @@ def told(get: Callable[[str], Any], addresses: Iterable[str], planted: tuple[str
 
 def test_a_customer_is_told_no_cost_and_no_provider_on_any_page(world: World, call: UsageRow):
     client = worlds.staff("billing", world.ours.tenant)
-    found = told(client.get, some_addresses(world, call, default=40, ci=90), (*COSTS, *NAMES))
+    found = told(client.get, some_addresses(world, call, default=25, ci=60), (*COSTS, *NAMES))
     assert sorted(found) == []
     shown = text(client.get(f"/console/requests/{request_id_of(call.pk)}/"))
     assert "0.06" in shown
@@ -157,7 +157,7 @@ def test_a_customer_is_told_no_cost_and_no_provider_on_any_page(world: World, ca
 def test_a_customer_is_told_no_cost_and_no_provider_by_any_route(world: World, call: UsageRow):
     api = of_member("billing", world.ours.tenant)
     own, *others = api_addresses(api, call)
-    asked = [own, *sampled(others, default=40, ci=160)]
+    asked = [own, *sampled(others, default=30, ci=100)]
     assert sorted(told(api.get, asked, (*COSTS, *NAMES))) == []
     for answered in (
         f"requests/{request_id_of(call.pk)}",
@@ -177,7 +177,7 @@ def test_operators_are_told_all_of_it(world: World, call: UsageRow, operator: Cl
 def test_where_upstreams_are_shown_only_costs_are_kept_back(world: World, call: UsageRow):
     Tenant.objects.filter(pk=world.ours.tenant.pk).update(shows_upstreams=True)
     client = worlds.staff("billing", world.ours.tenant)
-    found = told(client.get, some_addresses(world, call, default=20, ci=50), (*COSTS, *NAMES))
+    found = told(client.get, some_addresses(world, call, default=15, ci=30), (*COSTS, *NAMES))
     words = {each.partition(" at ")[0] for each in found}
     assert VENDOR in words
     assert sorted(each for each in found if each.partition(" at ")[0] in COSTS) == []

@@ -171,7 +171,7 @@ def test_names_that_django_derives_are_marked_where_pages_show_them():
 def test_no_page_says_in_english_what_german_has_a_word_for(world: World, operator: Client):
     english = known_in_english() - VALUES - {said for each in entries() for said in each.said}
     seen: set[str] = set()
-    pages = sampled(list(addresses(world)), default=40, ci=100)
+    pages = sampled(list(addresses(world)), default=25, ci=60)
     for address in (reverse("admin:index"), *pages):
         page = operator.get(address, headers=GERMAN, follow=True)
         if page.status_code == 405:

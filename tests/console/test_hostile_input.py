@@ -123,9 +123,9 @@ def completions() -> Iterator[tuple[str, None]]:
 
 
 def test_no_address_of_any_page_is_a_server_error(world: World, operator: Client) -> None:
-    assert failures(operator, sampled(list(lists()), default=25, ci=60)) == []
-    assert failures(operator, sampled(list(rows()), default=20, ci=40)) == []
-    assert failures(operator, sampled(list(forms_filled_by_an_address()), default=12, ci=24)) == []
+    assert failures(operator, sampled(list(lists()), default=15, ci=40)) == []
+    assert failures(operator, sampled(list(rows()), default=15, ci=30)) == []
+    assert failures(operator, sampled(list(forms_filled_by_an_address()), default=8, ci=16)) == []
     assert failures(operator, completions()) == []
 
 
@@ -134,9 +134,10 @@ def test_no_form_of_any_page_is_a_server_error(world: World, operator: Client) -
     kinds = [f"{url(Guardrail, 'add')}?kind={kind}" for kind in Guardrail.Kind.values]
     empty = [*kinds, *sorted(url(model, "add") for model in models)]
     filled = [url(row, "change") for row in world.ours.rows()]
-    assert failures(operator, sampled(list(actions()), default=24, ci=50)) == []
-    forms = sampled([*empty, *filled], default=6, ci=14)
-    assert failures(operator, posted_forms(operator, *forms)) == []
+    assert failures(operator, sampled(list(actions()), default=16, ci=34)) == []
+    forms = sampled([*empty, *filled], default=4, ci=9)
+    posted = list(posted_forms(operator, *forms))
+    assert failures(operator, sampled(posted, default=25, ci=60)) == []
 
 
 @cases(

@@ -84,7 +84,7 @@ def test_every_page_takes_few_queries_and_bytes_with_fifty_rows():
     always = [url(model, "changelist") for model in LISTS]
     always += [url(row, "change") for row in kept]
     others = [page for page in pages(world) if page not in always]
-    for page in (*always, *sampled(others, default=12, ci=40)):
+    for page in (*always, *sampled(others, default=8, ci=24)):
         status, queries, size = asked(admin, page)
         if status != 200:  # what tenants' people do not see, and whatever needs more in its address
             status, queries, size = asked(operator, page)

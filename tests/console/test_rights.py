@@ -69,7 +69,7 @@ def test_a_tenants_own_role_gives_what_it_names_and_sight_of_the_tenant(world: W
         "responses": {"view", "delete"},
     }
 
-    shown = sampled(world.ours.rows(), default=12, ci=len(world.ours.rows()))
+    shown = sampled(world.ours.rows(), default=8, ci=16)
     assert surplus(worlds.signed_in(user), shown, rights) == []
 
 

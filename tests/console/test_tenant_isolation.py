@@ -42,7 +42,7 @@ from tests.console.pages import (
     url,
 )
 from tests.console.world import CANARY, World
-from tests.plugins.cases import cases
+from tests.plugins.cases import cases, sample
 from tests.plugins.tiers import sampled
 from tests.support.before_walls import no_walls
 
@@ -64,13 +64,13 @@ def addresses(world: World, role: str) -> list[str]:
     """Return every page of the console, or a sample of them, as the tier wants it: an owner, who may do most,
     is shown more of them."""
     index, export, *others = all_addresses(world)
-    pages = sampled(others, default=20, ci=120 if role == "owner" else 50)
-    return [index, export, *pages, *sampled(list(questions(world)), default=10, ci=50)]
+    pages = sampled(others, default=15, ci=70 if role == "owner" else 30)
+    return [index, export, *pages, *sampled(list(questions(world)), default=8, ci=25)]
 
 
 def some_addresses(world: World) -> list[str]:
     """Return fewer, for people of whom every page takes the same view."""
-    return sampled([*all_addresses(world), *questions(world)], default=25, ci=50)
+    return sampled([*all_addresses(world), *questions(world)], default=16, ci=30)
 
 
 def all_addresses(world: World) -> Iterator[str]:
@@ -182,6 +182,7 @@ def test_every_page_sends_strangers_to_the_sign_in(world: World):
     assert {answer["Location"].split("?")[0] for answer in answers} == {reverse("admin:login")}
 
 
+@sample(default=8, ci=14)
 @cases("model", TENANT_MODELS)
 def test_tenant_staff_see_their_own_rows(model: type[Model], world: World, viewer: Client):
     [own] = [row for row in world.ours.rows() if isinstance(row, model)]
@@ -285,7 +286,7 @@ def test_manage_py_check_finds_a_stock_page(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_list_filters_do_not_name_other_tenants(world: World, admin: Client):
-    for model in sampled(TENANT_MODELS, default=12, ci=len(TENANT_MODELS)):
+    for model in sampled(TENANT_MODELS, default=8, ci=14):
         assert_clean(admin.get(url(model, "changelist")))
     assert "ours-provider" in text(admin.get(url(Credential, "changelist")))
 
@@ -295,7 +296,7 @@ def test_selects_of_forms_do_not_name_other_tenants(world: World):
 
     pages = [url(model, "add") for model in TENANT_MODELS]
     pages += [url(row, "change") for row in world.ours.rows()]
-    for address in sampled(pages, default=25, ci=len(pages)):
+    for address in sampled(pages, default=14, ci=28):
         assert_clean(client.get(address))
 
 

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
@@ -57,7 +58,7 @@ from tenants.prices import publishing
 from tenants.prices.publishing import Subject
 from tenants.prices.rating import Line
 from tenants.reports import budgets
-from tests.support import kept_rows, rows, snapshots, usage_rows
+from tests.support import console_session, kept_rows, rows, snapshots, usage_rows
 from tests.support.snapshots import Snapshot
 
 CANARY = "zzcanary"
@@ -346,6 +347,8 @@ def auditor() -> Client:
 
 
 def signed_in(user: User) -> Client:
+    """Return a browser with the session that a sign-in leaves, and nothing of what signing in records."""
     client = Client()
-    client.force_login(user)
+    session = console_session.sign_in(user, is_proven=True)
+    client.cookies[settings.SESSION_COOKIE_NAME] = session.cookie
     return client

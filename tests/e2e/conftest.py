@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.processes import free_port
+from tests.e2e import pictures
 from tests.e2e.person import Person
 from tests.processes.served import Served, environment, manage, shell
 from tests.support import identity_provider
@@ -29,9 +30,9 @@ from tenants.members import accounts
 made = [accounts.create_operator(OPERATOR, f"operator-{number}") for number in range(20)]
 print(json.dumps([[user.username, password.reveal()] for user, password in made]))
 """
-SCREENSHOTS = Path("var/e2e")
 SANDBOX_PORT = free_port()
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# The first of them has no windows, and takes half of the processor time of the others.
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -43,6 +44,9 @@ ARGUMENTS = [
 ]
 
 
+present: set[Person] = set()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
@@ -50,11 +54,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Take a picture of what each person sees whose test fails."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for person in present:
+            with suppress(Exception):  # which would hide why it failed
+                pictures.take(person.page, f"failed-{item.name}-{person.name}", has_failed=True)
+        present.clear()
+    return report
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        message = f"no browser: none of {', '.join(PROGRAMS)} is installed (Debian: chromium)"
+        message = f"no browser: none of {', '.join(PROGRAMS)} is installed (Debian: chromium-headless-shell)"
         if os.environ.get("TOLLGATE_TESTS_REQUIRE_BROWSER") == "1":
             pytest.fail(message)
         pytest.skip(message)
@@ -119,9 +137,10 @@ def before(browser: Browser, served: Served, name: str, password: str) -> Iterat
     address = served.root_url.replace("127.0.0.1", "localhost")
     context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 800})
     context.set_default_timeout(GIVE_UP_SECONDS * 1000)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    person = Person(context, name, password, served, SCREENSHOTS)
+    person = Person(context, name, password, served)
+    present.add(person)
     yield person
+    present.discard(person)
     context.close()
     assert person.complaints == [], "the browser complained"
 

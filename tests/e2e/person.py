@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e import pictures
 from tests.processes.served import Served, shell
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class Person:
         name: str,
         password: str,
         served: Served,
-        screenshots: Path,
     ) -> None:
         self.context = context
         self.name = name
@@ -37,7 +36,6 @@ class Person:
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
         self._served = served
-        self._screenshots = screenshots
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
@@ -66,7 +64,7 @@ class Person:
         self.page.get_by_role("heading", name=heading, exact=True).wait_for()
 
     def picture(self, name: str) -> None:
-        self.page.screenshot(path=self._screenshots / f"{name}.png", full_page=True)
+        pictures.take(self.page, name, is_whole=True)
 
     def gain_authenticator(self) -> None:
         """Plug in a virtual device that has keys and knows its owner."""

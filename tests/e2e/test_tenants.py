@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import before, let_in
 from tests.e2e.person import Person
-from tests.e2e.walk import AXE, look
+from tests.e2e.walk import look
 from tests.processes.served import Served, shell
 
 if TYPE_CHECKING:
@@ -121,7 +121,6 @@ def test_who_is_invited_sees_their_tenant_alone_until_they_are_removed(
         admin.picture("invitation-link")
 
         guest = stack.enter_context(before(browser, served, "newcomer", ""))
-        guest.context.add_init_script(path=AXE)
         guest.open(link.replace("127.0.0.1", "localhost"))
         guest.page.get_by_label("User name").fill("newcomer")
         for field in guest.page.locator("input[type=password]").all():
@@ -166,7 +165,6 @@ def test_a_month_ends_by_the_clock_of_its_tenant_on_every_page_and_document(
 ) -> None:
     with let_in(browser, served, "biller", made["operator"]) as person:
         page = person.page
-        person.context.add_init_script(path=AXE)
         person.open("/console/")  # asks for a second factor once
         for slug in ("berlin", "kolkata"):
             month, charge = made[slug]["month"], made[slug]["charge"]
@@ -183,7 +181,7 @@ def test_a_month_ends_by_the_clock_of_its_tenant_on_every_page_and_document(
             said = page.locator("main").inner_text()
             assert month in said
             assert charge in said
-            assert look(page) == []
+            assert look(page, number=0) == []
             page.get_by_role("link", name="Finalize").click()
             page.get_by_role("button", name="Finalize").click()
             page.get_by_role("link", name="PDF").wait_for()
@@ -208,7 +206,6 @@ def test_usage_requests_and_keys_agree_where_there_is_much(
 ) -> None:
     with let_in(browser, served, "biller", made["operator"]) as person:
         page = person.page
-        person.context.add_init_script(path=AXE)
         person.open("/console/")
         person.open("/console/usage/?period=90d&by=alias")
         heading = page.locator(".tg-usage thead th").all_inner_texts()
@@ -216,13 +213,13 @@ def test_usage_requests_and_keys_agree_where_there_is_much(
         rows = page.locator(".tg-usage tbody tr, .tg-usage tfoot tr").all()
         figures = [int(re.sub(r"\D", "", _cells(row)[place]) or 0) for row in rows]
         assert figures[0] == sum(figures[1:]) > 1_000, figures  # the total stands first
-        assert look(page) == []
+        assert look(page, number=1) == []
         person.picture("usage-much")
 
         person.open("/console/requests/?period=90d&alias=nobody-asks-for-it")
         page.get_by_text(re.compile("No request|Nothing")).first.wait_for()
         assert page.locator(".tg-requests__open").count() == 0
-        assert look(page) == []
+        assert look(page, number=2) == []
 
         person.open("/console/requests/?period=90d")
         assert page.locator(".tg-requests__open").count() == 50
@@ -230,7 +227,7 @@ def test_usage_requests_and_keys_agree_where_there_is_much(
         page.locator(".tg-request__sentence").wait_for()
         page.locator("main a[href*='/tenants/apikey/']").first.click()
         page.wait_for_load_state()
-        assert look(page) == []
+        assert look(page, number=3) == []
 
 
 def _cells(row: Any) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e import pictures
 from tests.plugins.tiers import SEED, by_tier
 
 if TYPE_CHECKING:
@@ -35,20 +36,22 @@ REDRAWN = 50  # looks, five a second
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-def look(page: Page, picture: Path | None = None, views: Sequence[View] = VIEWS[:2]) -> list[str]:
-    """Return what is wrong with the open page: at both widths, and what axe finds in these views."""
+def look(page: Page, picture: str = "", number: int = 0) -> list[str]:
+    """Return what is wrong with the open page: at both widths, and what axe finds."""
     wrong = []
-    for number, (width, colours) in enumerate(views):
+    views = views_of(number)
+    page.evaluate(f"() => {{ {AXE.read_text()} }}")
+    for place, (width, colours) in enumerate(views):
         _show(page, width, colours)
-        if not _fits(page):
+        if not fits(page):
             wrong.append(f"{width}: it scrolls sideways")
-        rules = ["color-contrast"] if number else None
+        rules = ["color-contrast"] if place else None
         wrong += [f"{width}, {colours}: {_told(each)}" for each in _findings(page, rules)]
-        if picture is not None:
-            page.screenshot(path=picture.with_name(f"{picture.name}-{width}-{colours}.png"))
+        if picture:
+            pictures.take(page, f"{picture}-{width}-{colours}")
     for width in WIDTHS.keys() - {seen for seen, _ in views}:
-        _show(page, width, views[-1][1] if views else "light")
-        if not _fits(page):
+        _show(page, width, views[-1][1])
+        if not fits(page):
             wrong.append(f"{width}: it scrolls sideways")
     return wrong
 
@@ -58,7 +61,7 @@ def _show(page: Page, width: str, colours: str) -> None:
     page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[width], strict=True)))  # type: ignore[arg-type]
 
 
-def _fits(page: Page) -> bool:
+def fits(page: Page) -> bool:
     """Tell whether a page is no wider than its window. Charts follow a new width a little later."""
     for _ in range(REDRAWN):
         if page.evaluate(OVERHANG) <= 0:
@@ -68,10 +71,9 @@ def _fits(page: Page) -> bool:
 
 
 def views_of(number: int) -> Sequence[View]:
-    """Return the views in which axe looks at the page of this number: since it is dear, at one page of two
-    in one view, as the seed says, in the proof at all in all."""
-    turn, view = divmod(SEED + number, len(VIEWS))
-    some = (VIEWS[view],) if (turn + view) % 2 else ()
+    """Return the views in which axe looks at the page of this number: in one, since it is dear, which the
+    seed chooses, in the proof in all."""
+    some = (VIEWS[(SEED + number) % len(VIEWS)],)
     return by_tier(default=some, ci=some, proof=VIEWS)
 
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from gateway_project.lib import clock
 from tenants.models import Membership, Tenant
 from tenants.sign_in.session_store import BEGAN, SessionStore, digest_of
+from tenants.sign_in.sessions import PROVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,15 @@ class SignedIn:
         return {"cookie": f"{settings.SESSION_COOKIE_NAME}={self.cookie}"}
 
 
-def sign_in(user: User) -> SignedIn:
-    """Begin a session as signing in does."""
+def sign_in(user: User, *, is_proven: bool = False) -> SignedIn:
+    """Begin a session as signing in does, which a confirmation may just have been asked for."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session[BEGAN] = clock.timestamp()
+    if is_proven:
+        session[PROVEN] = clock.timestamp()
     session.create()
     assert session.session_key is not None
     return SignedIn(user, session.session_key)
