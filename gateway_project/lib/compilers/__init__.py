@@ -47,7 +47,8 @@ class PlainColumns(_Base):
         if type(node) is not Col or not node.alias:
             return super().compile(node)
         cache: dict[str, str] = self.quote_cache
-        name: str = node.target.column
+        target: Any = node.target
+        name: str = target.column
         alias = cache.get(node.alias) or self.quote_name_unless_alias(node.alias)
         column = cache.get(name)
         if column is None:
