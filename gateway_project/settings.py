@@ -148,7 +148,7 @@ TEMPLATES = [
         "OPTIONS": {
             "loaders": [
                 (
-                    "tenants.console.template_loader.Loader",
+                    "tenants.console.template_loader.QuickLoader",
                     [
                         "django.template.loaders.filesystem.Loader",
                         "django.template.loaders.app_directories.Loader",

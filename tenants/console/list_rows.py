@@ -47,9 +47,9 @@ Held = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """What the cells of a column have in common. `read` and `draw` are two, since what cannot be read is
-    empty.
+class _ListColumn:
+    """Holds what the cells of a column have in common. `read` and `draw` are two, since what cannot be read
+    is empty.
     """
 
     read: Callable[[Model], Held]
@@ -69,7 +69,7 @@ def rows_of(cl: ChangeList, headers: Headers) -> Iterator[str]:
         yield "".join(_cell(column, row, link, empty) for column in columns)
 
 
-def _cell(column: _Column, row: Model, link: Callable[[Model], str], empty: Any) -> str:
+def _cell(column: _ListColumn, row: Model, link: Callable[[Model], str], empty: Any) -> str:
     try:
         value, empty = column.read(row)
     except ObjectDoesNotExist:
@@ -84,7 +84,7 @@ def _cell(column: _Column, row: Model, link: Callable[[Model], str], empty: Any)
     return f'<{column.tag} class="{classes}" data-label="{column.label}">{inner}</{column.tag}>\n'
 
 
-def _columns(cl: ChangeList, headers: Headers) -> Iterator[_Column]:
+def _columns(cl: ChangeList, headers: Headers) -> Iterator[_ListColumn]:
     has_link = False
     for number, name in enumerate(cl.list_display):
         is_link = _is_link(cl, name, is_first=not has_link)
@@ -92,7 +92,7 @@ def _columns(cl: ChangeList, headers: Headers) -> Iterator[_Column]:
         label = shown(gettext("Select record") if is_unnamed else headers[number]["text"])
         own = admin_list._coerce_field_name(name, number)  # type: ignore[attr-defined]
         read, draw, is_of_times = _kind(cl, name)
-        yield _Column(
+        yield _ListColumn(
             read=read,
             draw=draw,
             classes=f"{'action-checkbox' if name == 'action_checkbox' else f'field-{own}'} tg-cell",

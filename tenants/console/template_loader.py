@@ -30,7 +30,7 @@ from django.utils.safestring import SafeString
 _UNKNOWN = object()
 
 
-class _Expression(FilterExpression):
+class _QuickExpression(FilterExpression):
     """A variable, or a literal, and its filters."""
 
     __slots__ = ()
@@ -79,7 +79,7 @@ def _walk(value: Any, lookups: tuple[str, ...]) -> Any:
     return value
 
 
-class _Variable(VariableNode):
+class _QuickVariable(VariableNode):
     """A variable that stands in the text."""
 
     def render_annotated(self, context: Context) -> Any:
@@ -92,7 +92,7 @@ class _Variable(VariableNode):
         return escape(value) if kind is str else render_value_in_context(value, context)
 
 
-class _Nodes(NodeList):
+class _QuickNodes(NodeList):
     """Nodes of which most are text, and which stay what they are: a page asks each it extends for its
     blocks.
     """
@@ -123,18 +123,18 @@ def _shorten(condition: Any) -> None:
         _shorten(condition.second)
 
 
-class _Parser(Parser):
+class _QuickParser(Parser):
     def compile_filter(self, token: str) -> FilterExpression:
-        return _Expression(token, self)
+        return _QuickExpression(token, self)
 
     def parse(self, parse_until: Any = None) -> NodeList:
         nodes = super().parse(parse_until)
-        nodes.__class__ = _Nodes
+        nodes.__class__ = _QuickNodes
         return nodes
 
     def extend_nodelist(self, nodelist: NodeList, node: Any, token: Any) -> None:
         if type(node) is VariableNode:
-            node = _Variable(node.filter_expression)
+            node = _QuickVariable(node.filter_expression)
         elif type(node) is IfNode:
             for condition, _nodes in node.conditions_nodelists:
                 _shorten(condition)
@@ -148,7 +148,7 @@ class QuickTemplate(Template):
         engine = self.engine
         tokens = (DebugLexer if engine.debug else Lexer)(self.source).tokenize()
         libraries, builtins = engine.template_libraries, engine.template_builtins
-        parser = _Parser(tokens, libraries, builtins, self.origin)
+        parser = _QuickParser(tokens, libraries, builtins, self.origin)
         try:
             nodes = parser.parse()
         except Exception as error:
@@ -172,7 +172,7 @@ class QuickTemplate(Template):
             state.template = before
 
 
-class _Reader(base.Loader):
+class _TemplateReader(base.Loader):
     """Django's way to find a template, which it makes of another class."""
 
     def get_template(self, template_name: str, skip: Any = None) -> Template:
@@ -190,5 +190,5 @@ class _Reader(base.Loader):
         raise TemplateDoesNotExist(template_name, tried=tried)
 
 
-class Loader(cached.Loader, _Reader):
+class QuickLoader(cached.Loader, _TemplateReader):
     """Keeps templates in memory once they are read, as Django's own loader does."""

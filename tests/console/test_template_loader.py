@@ -16,7 +16,7 @@ from tenants.console.template_loader import QuickTemplate
 
 
 class Row:
-    """What views give: attributes, properties, methods, and some that templates must not call."""
+    """Has what views give: attributes, properties, methods, and some that templates must not call."""
 
     name = "<b>"
     html = format_html("<i>{}</i>", "&")

@@ -12,5 +12,8 @@ SQLInsertCompiler = compiler.SQLInsertCompiler
 SQLUpdateCompiler = compiler.SQLUpdateCompiler
 
 
-class SQLCompiler(PlainColumns, compiler.SQLCompiler):
+class PostgresqlCompiler(PlainColumns, compiler.SQLCompiler):
     """Compiles what is selected."""
+
+
+SQLCompiler = PostgresqlCompiler

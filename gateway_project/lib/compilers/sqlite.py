@@ -12,5 +12,8 @@ SQLInsertCompiler = compiler.SQLInsertCompiler
 SQLUpdateCompiler = compiler.SQLUpdateCompiler
 
 
-class SQLCompiler(PlainColumns, compiler.SQLCompiler):
+class SqliteCompiler(PlainColumns, compiler.SQLCompiler):
     """Compiles what is selected."""
+
+
+SQLCompiler = SqliteCompiler
