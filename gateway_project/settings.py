@@ -131,7 +131,7 @@ MIDDLEWARE = [
     "tenants.console.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenants.sign_in.session_user.SessionUserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "tenants.access.middleware.ActorMiddleware",
     "tenants.sign_in.middleware.SignInMiddleware",
@@ -145,8 +145,16 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "tenants.console.template_loader.QuickLoader",
+                    [
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",
+                    ],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

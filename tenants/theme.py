@@ -12,23 +12,29 @@ import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from unfold import fields, widgets
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
+from unfold.admin import checkbox
 from unfold.forms import ActionForm
 from unfold.mixins import BaseModelAdminMixin
 from unfold.templatetags import unfold_list
+from unfold.utils import display_for_field as display_for_field  # noqa: PLC0414  # lists draw by them
+from unfold.utils import display_for_value as display_for_value  # noqa: PLC0414  # as above
 
 if TYPE_CHECKING:  # Django 5.2 cannot subscript these when it runs
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -46,6 +52,7 @@ REFUSED = (
 # What the theme writes into each cell of a list (tenants/templatetags/lists.py).
 CELL_CLASSES = " ".join(unfold_list.ROW_CLASSES)
 CHECKBOX_CLASSES = " ".join(unfold_list.CHECKBOX_CLASSES)
+LINK_CLASSES = " ".join(unfold_list.LINK_CLASSES)
 
 # Widgets for fields that a form declares itself. Django's own would look foreign, and be too wide for a
 # telephone.
@@ -193,6 +200,41 @@ class _Themed(BaseModelAdminMixin):  # type: ignore[misc]  # the theme has no ty
         return field
 
 
+class KeptMedia(forms.Media):
+    """Scripts and styles of a page, whose tags are written once for each such list."""
+
+    def __add__(self, other: forms.Media) -> KeptMedia:
+        return self._like(super().__add__(other))
+
+    def __getitem__(self, name: str) -> KeptMedia:
+        return self._like(super().__getitem__(name))
+
+    @staticmethod
+    def _like(media: forms.Media) -> KeptMedia:
+        media.__class__ = KeptMedia
+        return media  # type: ignore[return-value]  # it is now
+
+    def render(self, **options: Any) -> SafeString:
+        key = repr((self._css_lists, self._js_lists))  # type: ignore[attr-defined]
+        if key not in _TAGS:
+            if len(_TAGS) >= MOST_TAGS:
+                _TAGS.clear()
+            _TAGS[key] = super().render(**options)
+        return _TAGS[key]
+
+
+_TAGS: dict[str, SafeString] = {}
+MOST_TAGS = 256
+
+
+@lru_cache(maxsize=16)
+def _box(_language: str | None) -> tuple[str, str]:
+    """Return what the theme writes before and after a row's key in the box that chooses it."""
+    drawn = checkbox.render(ACTION_CHECKBOX_NAME, "key")
+    before, _, after = drawn.partition('value="key"')
+    return f'{before}value="', f'"{after}'
+
+
 class ThemedModelAdmin(_Themed, _ModelAdmin):
     """The base of the console's pages: Django's, drawn by the theme."""
 
@@ -206,7 +248,16 @@ class ThemedModelAdmin(_Themed, _ModelAdmin):
     change_form_before_template = change_form_after_template = None
     change_form_outer_before_template = change_form_outer_after_template = None
     conditional_fields = ordering_field = None
-    action_checkbox = UnfoldModelAdmin.action_checkbox
+
+    @property
+    def media(self) -> forms.Media:
+        return KeptMedia._like(super().media)
+
+    @admin.display(description=UnfoldModelAdmin.action_checkbox.short_description)
+    def action_checkbox(self, row: Any) -> SafeString:
+        """Draw the box by which a row of a list is chosen."""
+        before, after = _box(get_language())
+        return SafeString(f"{before}{escape(str(row.pk))}{after}")
 
     def get_action_choices(
         self, request: HttpRequest, default_choices: Any = None
@@ -230,6 +281,24 @@ def _shown_json(data: Any, encoder: Any) -> SafeString | None:
 
 
 fields.prettify_json = _shown_json
+
+
+def _result_list(context: dict[str, Any], cl: Any) -> dict[str, Any]:
+    """Return what the template of a list needs. The theme's own draws all rows here, with the headers anew
+    for each; we draw them in that template (tenants/templatetags/lists.py).
+    """
+    headers = list(unfold_list.result_headers(cl))
+    return {
+        "cl": cl,
+        "result_hidden_fields": list(unfold_list.result_hidden_fields(cl)),
+        "result_headers": headers,
+        "num_sorted_fields": sum(bool(each["sortable"] and each["sorted"]) for each in headers),
+        "has_add_permission": cl.model_admin.has_add_permission(context["request"]),
+    }
+
+
+unfold_list.result_list = _result_list
+results_of, result_headers = unfold_list.results, unfold_list.result_headers
 
 _LABELS = {
     (is_checkbox, is_required): " ".join([*classes, *(["required"] if is_required else [])])

@@ -20,9 +20,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from gateway_project.lib.secret import Secret
 from tenants.access.rights import ROLES, Area
 from tenants.console.actions import console_action
+from tenants.console.operator_admin import OperatorModelAdmin
 from tenants.console.parts_field import Parts, PartsField, as_they_are
 from tenants.console.scoped_admin import (
-    OperatorModelAdmin,
     TenantInline,
     TenantModelAdmin,
     TenantRelatedFilter,

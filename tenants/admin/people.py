@@ -22,8 +22,8 @@ from django.utils.translation import gettext as _
 
 from tenants.access.rights import ROLES, Area, Right
 from tenants.admin import role_table
+from tenants.console.operator_admin import OperatorModelAdmin
 from tenants.console.scoped_admin import (
-    OperatorModelAdmin,
     TenantModelAdmin,
     TenantRelatedFilter,
     access,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from tenants import units
 from tenants.access.access import Access
 from tenants.access.requests import access
 from tenants.access.rights import Area
+from tenants.admin.request_bars import bars_of
 from tenants.console import request_words as words
 from tenants.console.pages import ConsolePage, console_page
 from tenants.console.request_cures import cure_of
@@ -32,7 +33,6 @@ from tenants.reports import request_volume, requests
 from tenants.reports.logged_request import LoggedRequest
 from tenants.reports.request_detail import ChargeLine, LoggedAttempt, RequestDetail, find_request
 from tenants.reports.request_filter import RequestFilter
-from tenants.reports.request_volume import Volume, VolumeBar
 from tenants.reports.requests import LogPlace
 from tenants.templatetags.figures import count
 
@@ -79,19 +79,6 @@ class ShownRow:
     reasoning: str
     charge: str
     cache_word: words.Text
-
-
-@dataclass(frozen=True, slots=True)
-class ShownBar:
-    """A bar of the chart, on a hundred steps from the top; refused requests stand at its foot."""
-
-    bar: VolumeBar
-    label: str
-    address: str
-    top: int
-    height: int
-    refused_top: int
-    refused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +173,7 @@ class RequestsPage(ConsolePage):
             "without_filters": scope.link(**dict.fromkeys(FILTERS)),
             "is_filtered": bool(scope.filters),
             "volume": volume,
-            "bars": _bars(volume, scope),
+            "bars": bars_of(volume, scope),
             "about": count(volume.total) if volume else "",
             "shows_tenant": scope.tenant is None,
             "statuses": words.OUTCOMES,
@@ -410,39 +397,3 @@ def periods_of(scope: Scope) -> list[dict[str, Any]]:
         {"label": label, "address": scope.link(period=name), "is_open": scope.span.period == name}
         for name, label in labels.items()
     ]
-
-
-def _bars(volume: Volume | None, scope: Scope) -> list[ShownBar]:
-    if volume is None:
-        return []
-    highest = max(volume.highest, 1)
-    return [_shown_bar(bar, highest, scope) for bar in volume.bars]
-
-
-def _shown_bar(bar: VolumeBar, highest: int, scope: Scope) -> ShownBar:
-    height, refused = (_steps(number, highest) for number in (bar.total, bar.refused))
-    return ShownBar(
-        bar=bar,
-        label=_bar_label(bar, scope.zone),
-        address=scope.link(from_=_iso(bar.start), to=_iso(bar.end)),
-        top=100 - height,
-        height=height,
-        refused_top=100 - refused,
-        refused=refused,
-    )
-
-
-def _steps(number: int, highest: int) -> int:
-    """Return the height of a number; what is there is seen, however little it is."""
-    return max(round(100 * number / highest), 2) if number else 0
-
-
-def _bar_label(bar: VolumeBar, zone: ZoneInfo) -> str:
-    start, end = bar.start.astimezone(zone), bar.end.astimezone(zone)
-    if bar.end - bar.start > timedelta(hours=1):
-        return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    return f"{start:%Y-%m-%d %H:%M} to {end:%H:%M}"
-
-
-def _iso(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M}Z"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import orjson
@@ -30,6 +31,15 @@ MAX_KEY_LENGTH = 255
 
 class PlainSerializer(serializers.ModelSerializer[Any]):
     """Columns of a model, as the model declares them."""
+
+    _made: ClassVar[dict[type[Any], dict[str, Any]]] = {}
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return copies of the fields, which are derived from the model once a class."""
+        kind = type(self)
+        if kind not in self._made:
+            self._made[kind] = super().get_fields()
+        return deepcopy(self._made[kind])
 
     def build_standard_field(self, field_name: str, model_field: Any) -> Any:
         """Leave checks to the models and `tenants.managed`: those here would compare with rows of others."""
@@ -92,7 +102,7 @@ class Rows(ShownRows, ViewSetMixin, ManagementView):
         found = self.listed(who, asked, cursor=cursor, limit=limit)
         return Response(
             {
-                "data": [self.represented(row, who, in_list=True) for row in found.rows],
+                "data": self.in_list(found.rows, who),
                 "next_cursor": found.next_cursor or None,
             }
         )

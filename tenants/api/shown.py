@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -77,13 +77,19 @@ class ShownRows:
         """Return one row that is about to be shown in whole. Raise Http404."""
         return self.one(who, key)
 
-    def represented(self, row: Any, who: Access, *, in_list: bool = False) -> dict[str, Any]:
+    def represented(self, row: Any, who: Access) -> dict[str, Any]:
         """Return a row as they may see it."""
-        serializer = self.serializer_class(row, context={"resource": self.resource, "access": who})
-        if in_list:
-            for name in self.left_out:
-                serializer.fields.pop(name, None)
-        return dict(serializer.data)
+        return dict(self._serializer(who).to_representation(row))
+
+    def in_list(self, rows: Iterable[Any], who: Access) -> list[dict[str, Any]]:
+        """Return the rows of a list as they may see them, by one serializer: making one takes longest."""
+        serializer = self._serializer(who)
+        for name in self.left_out:
+            serializer.fields.pop(name, None)
+        return [dict(serializer.to_representation(row)) for row in rows]
+
+    def _serializer(self, who: Access) -> serializers.ModelSerializer[Any]:
+        return self.serializer_class(context={"resource": self.resource, "access": who})
 
     def completed(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return what is to be written, with what follows from it."""

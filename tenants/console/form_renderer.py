@@ -17,6 +17,8 @@ from django.template.backends.django import DjangoTemplates
 from django.utils.functional import Promise
 from django.utils.safestring import SafeData
 
+from tenants.console.markup import shown
+
 Values = Mapping[str, Any]
 # Parts that other templates include stand here in the place of Django's.
 OURS = Path(__file__).resolve().parent.parent / "templates" / "console" / "forms"
@@ -59,7 +61,7 @@ class FormRenderer(renderers.DjangoTemplates):
 def attributes(attrs: Values) -> str:
     """Return the attributes of a tag, each after a blank."""
     return "".join(
-        f" {_shown(name)}" if value is True else f' {_shown(name)}="{_formatted(value)}"'
+        f" {shown(name)}" if value is True else f' {shown(name)}="{_formatted(value)}"'
         for name, value in attrs.items()
         if value is not False
     )
@@ -69,21 +71,13 @@ def input_tag(widget: Values) -> str:
     """Return the tag of a field that is typed in or ticked."""
     value = widget.get("value")
     given = "" if value is None else f' value="{_formatted(value)}"'
-    kind, name = _shown(widget.get("type", "")), _shown(widget["name"])
+    kind, name = shown(widget.get("type", "")), shown(widget["name"])
     return f'<input type="{kind}" name="{name}"{given}{attributes(widget["attrs"])}>'
 
 
 def _formatted(value: Any) -> str:
     """Return a value as the filter `stringformat:'s'` leaves it on a page."""
     return value if isinstance(value, SafeData) else escape(str(value))  # type: ignore[return-value]
-
-
-def _shown(text: Any) -> str:
-    """Return a text as a page shows it."""
-    if hasattr(text, "__html__"):
-        html: str = text.__html__()
-        return html
-    return escape(str(text))
 
 
 def _input(renderer: FormRenderer, template_name: str, context: Values) -> str:
@@ -105,12 +99,12 @@ def _textarea(
     value = widget["value"] or ""
     if not isinstance(value, str):
         return None
-    name, attrs = _shown(widget["name"]), attributes(widget["attrs"])
-    return f'<textarea name="{name}"{attrs}>{start}{_shown(value)}</textarea>'
+    name, attrs = shown(widget["name"]), attributes(widget["attrs"])
+    return f'<textarea name="{name}"{attrs}>{start}{shown(value)}</textarea>'
 
 
 def _label(renderer: FormRenderer, template_name: str, context: Values) -> str:
-    label = _shown(context["label"])
+    label = shown(context["label"])
     if not context["use_tag"]:
         return label.strip()
     return f"<{context['tag']}{attributes(context['attrs'])}>{label}</{context['tag']}>"
@@ -128,7 +122,7 @@ def _select(
     if choices is None:
         return None
     before, after = renderer.frame(template_name, '<select name="">')
-    name, attrs = _shown(widget["name"]), attributes(widget["attrs"])
+    name, attrs = shown(widget["name"]), attributes(widget["attrs"])
     return f'{before}<select name="{name}"{attrs}>{choices}{after}'
 
 
@@ -138,13 +132,13 @@ def _options(widget: Values, indents: tuple[str, str, str]) -> str | None:
     parts: list[str] = []
     for group, choices, _index in widget["optgroups"]:
         if group:
-            parts.append(f'{group_begins}<optgroup label="{_shown(group)}">')
+            parts.append(f'{group_begins}<optgroup label="{shown(group)}">')
         for each in choices:
             label = each["label"]
             if each["template_name"] != OPTION or not isinstance(label, str | Promise):
                 return None
             value, attrs = _formatted(each["value"]), attributes(each["attrs"])
-            parts.append(f'{begins}<option value="{value}"{attrs}>{_shown(label)}</option>\n')
+            parts.append(f'{begins}<option value="{value}"{attrs}>{shown(label)}</option>\n')
         if group:
             parts.append(f"{group_ends}</optgroup>")
     return "".join(parts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from operator import attrgetter
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -57,15 +58,12 @@ class ShownEntry:
     group: Text
     label: Text
     icon: str
-    tabs: Sequence[ShownTab] = field(default_factory=tuple)
+    tabs: Sequence[ShownTab]
+    is_open: bool
 
     @property
     def address(self) -> str:
         return self.tabs[0].address
-
-    @property
-    def is_open(self) -> bool:
-        return any(tab.is_open for tab in self.tabs)
 
 
 OBSERVE, BUILD, MANAGE = _("Observe"), _("Build"), _("Manage")
@@ -191,11 +189,13 @@ ENTRIES: tuple[MenuEntry, ...] = (
 def menu(request: HttpRequest) -> list[ShownEntry]:
     """Return the entries that the person may open, in their order."""
     query = carried(request)
-    shown = [
-        ShownEntry(entry.group, entry.label, entry.icon, tuple(_tabs(entry.tabs, request, query)))
-        for entry in _entries_in(get_language())
-    ]
-    return [entry for entry in shown if entry.tabs]
+    shown = []
+    for entry in _entries_in(get_language()):
+        tabs = tuple(_tabs(entry.tabs, request, query))
+        if tabs:
+            is_open = any(map(attrgetter("is_open"), tabs))
+            shown.append(ShownEntry(entry.group, entry.label, entry.icon, tabs, is_open))
+    return shown
 
 
 @lru_cache(maxsize=16)

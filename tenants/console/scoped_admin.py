@@ -395,36 +395,3 @@ class TenantRelatedFilter(admin.RelatedFieldListFilter):
             return [(str(tenant.pk), str(tenant)) for tenant in own]
         rows = model_admin.choices(model._default_manager.all(), request)
         return [(str(row.pk), str(row)) for row in rows]
-
-
-class OperatorModelAdmin(RowActions, RowHistory, ProvenPage, CheckedPage, _ModelAdmin):
-    """Pages for operators of the platform, and for auditors to look at. Nothing else gives rights here."""
-
-    view_on_site = False
-    list_per_page: ClassVar[int] = 50
-    list_max_show_all: ClassVar[int] = 50
-
-    def may(self, right: Right, request: HttpRequest, row: Model | None) -> bool:
-        """Tell whether the person may do this to a row, or (None) to any."""
-        allowed: bool = getattr(self, f"has_{right}_permission")(request, row)
-        return allowed
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Find nothing for all others: not even which ids there are."""
-        rows = super().get_queryset(request)
-        return rows if access(request).sees_all_tenants else rows.none()
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return access(request).sees_all_tenants
-
-    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return access(request).sees_all_tenants
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return access(request).is_operator
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return access(request).is_operator
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return access(request).is_operator

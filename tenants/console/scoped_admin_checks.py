@@ -11,8 +11,8 @@ from django.contrib.admin.utils import get_fields_from_path
 from django.core import checks
 
 from tenants.access import ownership
+from tenants.console.operator_admin import OperatorModelAdmin
 from tenants.console.scoped_admin import (
-    OperatorModelAdmin,
     TenantInline,
     TenantModelAdmin,
     TenantRelatedFilter,
@@ -45,7 +45,7 @@ def faults(page: admin.ModelAdmin[Any]) -> Iterator[checks.CheckMessage]:
     elif not isinstance(page, OperatorModelAdmin):
         yield checks.Error(
             f"{page.model.__name__} belongs to no tenant, but tenant staff could be let at its page.",
-            hint="Derive it from tenants.scoped_admin.OperatorModelAdmin.",
+            hint="Derive it from tenants.console.operator_admin.OperatorModelAdmin.",
             obj=type(page),
             id="tenants.E002",
         )

@@ -139,7 +139,7 @@ class ListRows(RowsCommand):
             cursor=options["cursor"],
             limit=options["limit"],
         )
-        rows = [self.view.represented(row, OPERATOR, in_list=True) for row in found.rows]
+        rows = self.view.in_list(found.rows, OPERATOR)
         names = naming.names_of_links(found.rows, rows[0] if rows else ())
         data = [plain({**row, "names": told}) for row, told in zip(rows, names, strict=True)]
         text = command_text.table(("id", *self.columns), [in_words(row) for row in data])

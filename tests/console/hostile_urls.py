@@ -9,8 +9,8 @@ from django.urls import path
 from gateway_project.console import ConsoleSite
 from routing.models import Credential, Provider, ProviderModel, Target
 from tenants.access.rights import Area
+from tenants.console.operator_admin import OperatorModelAdmin
 from tenants.console.scoped_admin import (
-    OperatorModelAdmin,
     TenantInline,
     TenantModelAdmin,
     TenantRelatedFilter,

@@ -23,7 +23,8 @@ from django.urls import resolve, reverse
 from routing.models import Alias, AliasGrant, Credential, Provider, ProviderModel, Target
 from tenants.access import ownership
 from tenants.console import pages
-from tenants.console.scoped_admin import OperatorModelAdmin, TenantInline, TenantModelAdmin
+from tenants.console.operator_admin import OperatorModelAdmin
+from tenants.console.scoped_admin import TenantInline, TenantModelAdmin
 from tenants.console.scoped_admin_checks import faults
 from tenants.keys import keys
 from tenants.ledger.row_ids import request_id_of
