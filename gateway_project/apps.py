@@ -14,7 +14,7 @@ from django.contrib.admin.apps import SimpleAdminConfig
 from django.core import checks
 from django.utils.module_loading import import_string
 
-from gateway_project.lib import compilers, database_url
+from gateway_project.lib import database_url
 from gateway_project.model_words import translate_models
 
 CONSOLE_SITE = "gateway_project.console.ConsoleSite"
@@ -42,7 +42,6 @@ class GatewayProjectConfig(AppConfig):
     def ready(self) -> None:
         checks.register(check_site, checks.Tags.admin)
         translate_models()
-        compilers.install()
         for sentence in settings.UNKNOWN_VARIABLES:
             logging.getLogger("tollgate.settings").warning("%s", sentence)
         # Who sends tasks names them to Celery's current app, which must be ours by then. Elsewhere
