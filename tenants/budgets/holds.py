@@ -1,4 +1,4 @@
-"""What a call holds of its budgets, the windows that pay for it, and the queue where it waits for them."""
+"""Count what a call holds of its budgets, name the windows that pay for it, and queue those that wait for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenants.ledger.records import BudgetShare
 
 
 class Lender(Protocol):
-    """Who has the leases that holds are taken from."""
+    """Give amounts of leases to holds, and take them back."""
 
     def take_now(self, leases: tuple[HeldLease, ...], nano: int) -> bool: ...
 
