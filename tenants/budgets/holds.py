@@ -1,4 +1,4 @@
-"""Count what a call holds of its budgets, name the windows that pay for it, and queue those that wait for them."""
+"""Count what a call holds of its budgets, name the windows that pay, and queue those that wait for them."""
 
 from __future__ import annotations
 
