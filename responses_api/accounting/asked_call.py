@@ -12,7 +12,7 @@ from responses_api.accounting.list_price_call import ListPriceHold
 from responses_api.doors.shapes import ModelCall
 from routing.protocols import PROTOCOLS
 from routing.route import ResolvedTarget
-from tenants.budgets.accounts import Hold
+from tenants.budgets.holds import Hold
 from tenants.budgets.shares import USUAL_ANSWER, Need
 from tenants.budgets.terms import BudgetTerms
 from tenants.prices.history import History

@@ -17,7 +17,8 @@ from responses_api.storage.ownership import Ownership
 from responses_api.stream.answer_charge import CHARGE_HEADER, VERSION_HEADER, AnswerCharge
 from routing.route import ResolvedTarget, Route
 from tenants.budgets import waiting
-from tenants.budgets.accounts import BudgetLeases, Hold
+from tenants.budgets.accounts import BudgetLeases
+from tenants.budgets.holds import Hold
 from tenants.budgets.shares import Need
 from tenants.budgets.terms import BudgetTerms
 from tenants.keys.caller import Caller

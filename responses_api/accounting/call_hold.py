@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenants.budgets.accounts import Hold
+from tenants.budgets.holds import Hold
 from tenants.prices.rating import PICO_PER_NANO
 
 # Output that is held for at a time: few tokens, so that calls with a high limit do not hoard a budget.

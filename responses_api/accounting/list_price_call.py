@@ -12,7 +12,7 @@ from responses_api.accounting import attribution
 from responses_api.accounting.call_hold import CallHold
 from responses_api.accounting.metered_call import MeteredCall
 from responses_api.accounting.spool_writer import SpoolWriter
-from tenants.budgets.accounts import Hold
+from tenants.budgets.holds import Hold
 from tenants.budgets.shares import Need
 from tenants.ledger.records import Opened, Settled
 from tenants.prices.rating import Terms, rate, unstated_tier

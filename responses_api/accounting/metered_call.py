@@ -19,7 +19,7 @@ from responses_api.accounting.call_hold import CallHold
 from responses_api.accounting.spool_writer import SpoolWriter
 from responses_api.storage.ownership import Ownership
 from tenants import units
-from tenants.budgets.accounts import Hold
+from tenants.budgets.holds import Hold
 from tenants.ledger.records import Noted, Opened, Settled, UnitAmount
 from tenants.prices.rating import NOTHING, Rated, Terms, rate, unstated_tier
 from tenants.token_classes import Quantities, Usage

@@ -24,7 +24,8 @@ from routing.protocols.shared.usage import total
 from routing.route import ResolvedTarget, Route
 from tenants import units as unit_classes
 from tenants.budgets import waiting
-from tenants.budgets.accounts import BudgetLeases, Hold
+from tenants.budgets.accounts import BudgetLeases
+from tenants.budgets.holds import Hold
 from tenants.budgets.shares import Need
 from tenants.keys.caller import Caller
 from tenants.ledger.records import Opened, Settled

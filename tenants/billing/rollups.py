@@ -32,10 +32,14 @@ from tenants.models import (
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 MARKS_AT_ONCE = 2_000
+# So many are summed in one statement, at most.
+HOURS_AT_ONCE = 24
+DAYS_AT_ONCE = 31
 _LOCK = 0x70116A7E  # of PostgreSQL's advisory locks, this is ours; SQLite has one writer anyway
 
 _SUBJECT = ("key_public_id", "alias", "provider", "upstream_model")
 _SUMMED = (*COUNTS, *QUANTITIES)
+_Marked = defaultdict[datetime, set[int]]  # tenants by the hour or day that was marked
 
 
 def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
@@ -53,17 +57,32 @@ def recompute_dirty(limit: int = MARKS_AT_ONCE) -> int:
         )
         DirtyHour.objects.filter(pk__in=[pk for pk, _, _ in marks]).delete()
         first = _first_whole_day()
-        hours, days = defaultdict(set), defaultdict(set)
+        hours: _Marked = defaultdict(set)
+        days: _Marked = defaultdict(set)
         for _, tenant, hour in marks:
             if first is None or hour >= first:
                 hours[floor_hour(hour)].add(tenant)
                 days[floor_day(hour)].add(tenant)
-        # One statement for all tenants of an hour: planning it costs more than most of them have to sum.
-        for hour, tenants in sorted(hours.items()):
-            _sum_hours(SumSpan(hour, hour + HOUR, sorted(tenants)))
-        for day, tenants in sorted(days.items()):
-            _sum_days(SumSpan(day, day + DAY, sorted(tenants)))
+        for span in _spans(hours, HOUR, HOURS_AT_ONCE):
+            _sum_hours(span)
+        for span in _spans(days, DAY, DAYS_AT_ONCE):
+            _sum_days(span)
     return len(marks)
+
+
+def _spans(marked: _Marked, length: timedelta, most: int) -> Iterator[SumSpan]:
+    """Yield what to sum in one statement: all tenants of an hour, or of a day, and those that follow one
+    another and are of the same tenants. To plan it costs more than most of them have to sum."""
+    instants = sorted(marked)
+    while instants:
+        start, tenants = instants[0], marked[instants[0]]
+        count = 1
+        for at in instants[1:most]:
+            if at != start + count * length or marked[at] != tenants:
+                break
+            count += 1
+        yield SumSpan(start, start + count * length, sorted(tenants))
+        del instants[:count]
 
 
 def rebuild(

@@ -15,7 +15,8 @@ import asyncio
 import contextlib
 
 from gateway_project.lib.errors import BudgetExhausted, RateLimited, Unavailable
-from tenants.budgets.accounts import BudgetLeases, BudgetSet, Hold
+from tenants.budgets.accounts import BudgetLeases
+from tenants.budgets.holds import BudgetSet, Hold
 from tenants.budgets.shares import SHORT_ANSWER, Need, share
 from tenants.budgets.terms import BudgetTerms
 

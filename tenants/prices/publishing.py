@@ -48,8 +48,8 @@ def draft(
     version.full_clean()
     version.save()
     rows = [_row(version, line) for line in lines]
-    for row in rows:
-        row.full_clean(validate_unique=False, validate_constraints=False)
+    for row in rows:  # whose version was just written: to look whether it is there is a query each
+        row.full_clean(exclude={"version"}, validate_unique=False, validate_constraints=False)
     if len({(r.token_class, r.service_tier, r.above_tokens) for r in rows}) < len(rows):
         raise ValidationError({"lines": "A class has two prices in one tier and threshold."})
     PriceLine.objects.bulk_create(rows)

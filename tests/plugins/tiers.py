@@ -36,9 +36,9 @@ def _seed() -> int:
 
 
 TIER = Tier[os.environ.get("TOLLGATE_TIER", "default").upper()]
-# CI runs the larger part of each proof on SQLite, and beside it, on PostgreSQL, the default tier's.
-_IS_BESIDE_SQLITE = TIER is Tier.CI and os.environ.get("TOLLGATE_TEST_DATABASE") == "postgres"
-SAMPLE_TIER = Tier.DEFAULT if _IS_BESIDE_SQLITE else TIER
+# Whether this run has on PostgreSQL a part of what runs on SQLite: of each proof the default tier's.
+IS_BESIDE_SQLITE = os.environ.get("TOLLGATE_TEST_DATABASE") == "postgres" and TIER is not Tier.PROOF
+SAMPLE_TIER = Tier.DEFAULT if IS_BESIDE_SQLITE else TIER
 SEED = _seed()
 # The processes of `-n` get the same.
 os.environ["TOLLGATE_SEED"] = str(SEED)

@@ -141,7 +141,7 @@ class _Emptying:
         with self._connection.transaction():
             # As TRUNCATE does: what is being written is waited for, and goes as well.
             self._connection.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
-            answer = self._connection.execute("EXECUTE held").fetchone()
+            answer: Any = self._connection.execute("EXECUTE held").fetchone()
             if held := _that_hold_rows(self._tables, answer):
                 self._connection.execute("; ".join(f'DELETE FROM "{name}"' for name in held))
 

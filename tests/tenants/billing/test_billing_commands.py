@@ -12,7 +12,7 @@ from tenants.models import ApiKey, BillingPeriod, Invoice, SpoolPosition, Tenant
 from tests.commands.running import answer, failed_answer, refusal, text
 from tests.support.usage_rows import usage
 
-pytestmark = [pytest.mark.persistence, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 OCTOBER = datetime(2025, 10, 15, 12, tzinfo=UTC)
 CENT = 10_000_000
@@ -23,6 +23,7 @@ def tenant() -> Tenant:
     return Tenant.objects.create(slug="acme", name="Acme", created_at=OCTOBER)
 
 
+@pytest.mark.persistence
 def test_usage_report_is_a_table_csv_or_json(tenant: Tenant):
     usage(tenant, OCTOBER)
     usage(tenant, OCTOBER, alias="fast")
@@ -57,6 +58,7 @@ def test_no_name_of_a_key_becomes_a_formula_in_the_csv_of_a_report(tenant: Tenan
     assert told.endswith(""","'=HYPERLINK(""x"")\"""")
 
 
+@pytest.mark.persistence
 @pytest.mark.parametrize("by", ["key", "alias", "model", "day", "provider", "tenant"])
 def test_usage_report_groups_by_anything_it_knows(tenant: Tenant, by: str):
     usage(tenant, OCTOBER)
@@ -87,6 +89,7 @@ def test_export_usage_prints_a_row_a_line_without_bodies(tenant: Tenant):
     assert found[0]["request_id"].startswith("req_")
 
 
+@pytest.mark.persistence
 def test_a_month_is_closed_and_issued(tenant: Tenant):
     usage(tenant, OCTOBER, charges={"input_fresh": 500 * CENT})
     answer("grant_credit", "--tenant", "acme", "--amount", "2.00", "--reference", "order 1")
@@ -109,6 +112,7 @@ def test_close_period_waits_for_the_ledger_unless_it_is_forced(tenant: Tenant):
     assert "It ends at" in refusal("close_period", "--tenant", "acme", "--month", month)
 
 
+@pytest.mark.persistence
 def test_grant_credit_is_once_per_reference_and_names_what_is_wrong(tenant: Tenant):
     command = ("grant_credit", "--tenant", "acme", "--reference", "a", "--amount")
     assert answer(*command, "2.5")["balance_cents"] == 250
@@ -118,6 +122,7 @@ def test_grant_credit_is_once_per_reference_and_names_what_is_wrong(tenant: Tena
     assert "amount" in refusal(*command, "0")
 
 
+@pytest.mark.persistence
 def test_reconcile_tells_where_the_provider_and_we_differ(tenant: Tenant, tmp_path: Path):
     usage(tenant, OCTOBER, charges={"input_fresh": 2_000_000_000}, tokens={"input_fresh": 1000})
     bill = tmp_path / "bill.csv"
@@ -135,6 +140,7 @@ def test_reconcile_tells_where_the_provider_and_we_differ(tenant: Tenant, tmp_pa
     assert "cannot be read" in refusal("reconcile", "--provider-csv", str(tmp_path / "none"))
 
 
+@pytest.mark.persistence
 def test_sums_are_rebuilt_and_the_books_checked(tenant: Tenant):
     usage(tenant, OCTOBER)
     assert answer("rebuild_rollups", "--from", "2025-10-15", "--to", "2025-10-16") == {"days": 1}

@@ -19,7 +19,7 @@ from tests.commands.running import answer, refusal, text
 from tests.plugins.cases import cases
 from tests.support.usage_rows import usage
 
-pytestmark = [pytest.mark.persistence, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 OCTOBER = datetime(2025, 10, 15, 12, tzinfo=UTC)
 NOVEMBER = datetime(2025, 11, 15, 12, tzinfo=UTC)
@@ -70,6 +70,7 @@ def test_percentages_are_read_and_told_exactly(text: str, points: int):
     assert percent(points) == text
 
 
+@pytest.mark.persistence
 def test_an_invoice_adds_tax_is_due_after_its_terms_and_credit_pays_the_whole(
     tenant: Tenant, issuer: BillingDetails
 ):
@@ -103,6 +104,7 @@ def test_what_a_tenant_says_comes_before_what_the_issuer_says(
         assert each in html
 
 
+@pytest.mark.persistence
 def test_an_issued_invoice_says_what_it_said_whatever_is_changed(
     tenant: Tenant, issuer: BillingDetails
 ):
@@ -120,6 +122,7 @@ def test_an_issued_invoice_says_what_it_said_whatever_is_changed(
     assert json.loads(note.canonical)["tax"] == {"name": "VAT", "basis_points": 1900, "cents": -95}
 
 
+@pytest.mark.persistence
 def test_credit_notes_take_back_the_tax_to_the_cent_and_return_credit_first(
     tenant: Tenant, issuer: BillingDetails
 ):
@@ -159,6 +162,7 @@ def test_a_pdf_spells_what_its_fonts_do_not_have():
     assert paper.spell("Mu\u0308ller, Z\u0302d") == "Müller, Zd"
 
 
+@pytest.mark.persistence
 def test_there_are_never_two_and_each_side_says_only_its_own(
     tenant: Tenant, issuer: BillingDetails
 ):

@@ -15,7 +15,7 @@ from tenants.models import AuditEvent, BillingPeriod, Invoice, SpoolPosition, Te
 from tests.plugins.cases import cases
 from tests.support.usage_rows import usage
 
-pytestmark = [pytest.mark.persistence, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 OCTOBER = datetime(2026, 10, 15, 12, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -34,6 +34,7 @@ def spool(watermark: datetime, **fields: object) -> SpoolPosition:
     return SpoolPosition.objects.create(spool="a", host="h", watermark_at=watermark, **fields)
 
 
+@pytest.mark.persistence
 @cases(
     ("at", "hours"),
     [
@@ -62,6 +63,7 @@ def test_the_last_instant_of_a_month_is_its_own():
     assert instants.month_of(end, "Europe/Berlin")[0] == end
 
 
+@pytest.mark.persistence
 def test_periods_follow_one_another_from_the_first_use():
     acme = tenant("Europe/Berlin")
     usage(acme, datetime(2026, 8, 31, 22, 30, tzinfo=UTC))
@@ -101,6 +103,7 @@ def test_a_month_begins_once_however_often_the_zone_changes():
     assert all(end == start for (_, end, _), (start, _, _) in pairwise(found))
 
 
+@pytest.mark.persistence
 def test_a_period_closes_when_every_spool_is_read_past_its_end():
     acme = tenant()
     usage(acme, OCTOBER, charges={"input_fresh": 20_000_000})
@@ -118,6 +121,7 @@ def test_a_period_closes_when_every_spool_is_read_past_its_end():
     assert periods.advance(acme, NOVEMBER) == []
 
 
+@pytest.mark.persistence
 def test_a_spool_that_is_done_holds_nothing_up():
     acme = tenant()
     usage(acme, OCTOBER)
@@ -125,6 +129,7 @@ def test_a_spool_that_is_done_holds_nothing_up():
     assert len(periods.advance(acme, NOVEMBER)) == 1
 
 
+@pytest.mark.persistence
 def test_after_the_grace_a_period_closes_all_the_same():
     acme = tenant()
     usage(acme, OCTOBER)
@@ -134,6 +139,7 @@ def test_after_the_grace_a_period_closes_all_the_same():
     assert BillingPeriod.objects.get(state="draft").was_complete is False
 
 
+@pytest.mark.persistence
 def test_a_period_without_charges_is_finalized_without_an_invoice():
     acme = tenant()
     usage(acme, OCTOBER, charges={}, charge_version=None)
@@ -155,6 +161,7 @@ def test_a_period_cannot_be_closed_before_it_is_over_or_complete():
     assert periods.close(period, now=NOVEMBER, force=True).state == "draft"
 
 
+@pytest.mark.persistence
 def test_that_a_month_was_closed_is_in_the_audit_log_once():
     acme = tenant()
     usage(acme, OCTOBER)

@@ -60,7 +60,7 @@ from tests.support.rows import Customer
 from tests.support.targets import target
 from tests.support.units import known
 
-pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 __all__ = ["known"]
 
@@ -165,6 +165,7 @@ def invoiced(shop: Shop, days: int) -> Invoice:
     return invoice
 
 
+@pytest.mark.persistence
 def test_a_unit_goes_from_the_spool_to_the_invoice(shop: Shop) -> None:
     pk, held = shop.call(USED, (("clip_ms", 2_000), ("pages", 10)))
     most = 20 * INPUT_PICO + 10 * OUTPUT_PICO + 10 * PAGE_PICO + 2_000 * CLIP_PICO
@@ -235,6 +236,7 @@ def test_a_unit_is_shown_and_invoiced_by_its_name(shop: Shop) -> None:
     assert answer("ledger_check") == {"ok": True, "differences": []}
 
 
+@pytest.mark.persistence
 def test_a_corrected_unit_is_late_usage_of_the_next_invoice(shop: Shop) -> None:
     shop.call(USED)
     (row,) = shop.book()
@@ -263,6 +265,7 @@ def test_a_corrected_unit_is_late_usage_of_the_next_invoice(shop: Shop) -> None:
     assert selfcheck.examine() == []
 
 
+@pytest.mark.persistence
 def test_budgets_hold_units_and_know_that_unpriced_is_not_free(shop: Shop) -> None:
     with pytest.raises(BudgetExhausted):
         shop.call(USED, (("pages", 10**6),))
@@ -299,6 +302,7 @@ def test_a_unit_the_report_leaves_out_is_taken_at_its_estimate(shop: Shop) -> No
     assert list(rerating.differences(later(-1), later(1))) == []
 
 
+@pytest.mark.persistence
 def test_a_call_whose_process_died_is_charged_the_units_it_was_opened_with(shop: Shop) -> None:
     pk, held = shop.call(None, (("pages", 3),))
     (row,) = shop.book()

@@ -17,8 +17,6 @@ from tests.support.live import LiveGateway
 from tests.support.rows import Customer
 from tests.support.usage_rows import AT, usage
 
-pytestmark = pytest.mark.persistence
-
 SPAN = {"start": "2026-10-15", "end": "2026-10-17T00:00:00Z"}
 DAYS = {**SPAN, "group_by": "day"}
 
@@ -28,6 +26,7 @@ def asked(gateway: LiveGateway, customer: Customer, prefix: str = "/v1", **query
         return client.get("/usage", params=query)
 
 
+@pytest.mark.persistence
 def test_it_tells_totals_by_day_and_nothing_of_what_they_cost_us(gateway, acme):
     usage(acme.tenant)
     usage(acme.tenant, AT + timedelta(days=1))
@@ -64,6 +63,7 @@ def test_it_tells_totals_by_day_and_nothing_of_what_they_cost_us(gateway, acme):
     assert asked(gateway, acme, "/openai/v1", **DAYS).json() == body
 
 
+@pytest.mark.persistence
 def test_a_request_counts_once_and_the_amounts_of_its_calls_add_up(gateway, acme):
     legs = {"summary": 0, "responses": 1}
     for route, leg in legs.items():
@@ -78,6 +78,7 @@ def test_a_request_counts_once_and_the_amounts_of_its_calls_add_up(gateway, acme
         assert sum(entry["requests"] for entry in by_model) == 1
 
 
+@pytest.mark.persistence
 @cases(
     ("group_by", "group"),
     [("key", "key0000001"), ("alias", "smart"), ("model", "gpt-5"), ("hour", 1_792_065_600 + 0)],
@@ -97,6 +98,7 @@ def test_it_never_tells_of_another_tenant(gateway, acme):
     assert asked(gateway, acme, **SPAN).json()["data"] == []
 
 
+@pytest.mark.persistence
 def test_pages_follow_one_another(gateway, acme):
     for alias in ("a", "b", "c"):
         usage(acme.tenant, alias=alias)
@@ -108,6 +110,7 @@ def test_pages_follow_one_another(gateway, acme):
     assert [e["id"] for e in down["data"]] == ["c", "b", "a"]
 
 
+@pytest.mark.persistence
 def test_instants_may_be_seconds_and_dates_are_of_the_tenants_zone(gateway, acme):
     acme.tenant.time_zone = "Asia/Tokyo"
     acme.tenant.save()

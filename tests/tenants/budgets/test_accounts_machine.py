@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway_project.lib import clock
 from gateway_project.lib.errors import BudgetExhausted, Unavailable
-from tenants.budgets.accounts import BudgetLeases, Hold
+from tenants.budgets.accounts import BudgetLeases
+from tenants.budgets.holds import Hold
 from tenants.budgets.terms import of_key
 from tenants.ledger import booking
 from tenants.models import Budget, BudgetLease, BudgetWindow, Tenant

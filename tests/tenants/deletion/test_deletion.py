@@ -57,7 +57,7 @@ from tests.support.dumps import dump
 from tests.support.whole_tenant import named, planted, rows_of
 from tests.tenants.ledger.conftest import opened, settled
 
-pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 BOOKS = (Invoice, InvoiceLine, CreditTransaction, UsageHour, UsageDay)
 DIGESTED = plan.DIGESTED["tenants.UsageRow"]
@@ -106,6 +106,7 @@ def found_in_dump(*words: str) -> set[str]:
     }
 
 
+@pytest.mark.persistence
 def test_a_tenant_with_everything_is_erased_and_its_books_are_not(
     pair: list[Tenant], monkeypatch: pytest.MonkeyPatch
 ):
@@ -151,6 +152,7 @@ def dump_of(tenant: Tenant) -> list[Any]:
     return [_values(row) for kind in kinds for row in rows_of(tenant, kind)]
 
 
+@pytest.mark.persistence
 @pytest.mark.long
 def test_equal_texts_have_equal_digests_within_a_tenant_and_others_elsewhere(pair: list[Tenant]):
     tenant, other = pair
@@ -166,6 +168,7 @@ def test_equal_texts_have_equal_digests_within_a_tenant_and_others_elsewhere(pai
     assert len(json.loads(tags)) == 2
 
 
+@pytest.mark.persistence
 def test_asking_revokes_keys_ends_runs_and_raises_the_revision_at_once(tenant: Tenant):
     waiting = kept_rows.run(kept_rows.response(tenant, status="queued"))
     before = revision.current()
@@ -193,6 +196,7 @@ def test_only_operators_may_and_only_with_the_slug(tenant: Tenant):
     assert not TenantDeletion.objects.exists()
 
 
+@pytest.mark.persistence
 def test_the_database_keeps_it_deleted_and_what_it_was(tenant: Tenant):
     row = UsageRow.objects.filter(tenant=tenant).first()
     assert row is not None
@@ -217,6 +221,7 @@ def refused(work_: Any) -> bool:
     return False
 
 
+@pytest.mark.persistence
 def test_two_runners_do_not_work_on_one_deletion_and_a_dead_ones_lease_ends(tenant: Tenant):
     pk = ask(tenant).pk
     first, second = work.Erasure(pk, batch=1).run(), work.Erasure(pk, batch=1).run()
@@ -230,6 +235,7 @@ def test_two_runners_do_not_work_on_one_deletion_and_a_dead_ones_lease_ends(tena
         next(first)
 
 
+@pytest.mark.persistence
 @pytest.mark.long
 def test_late_spools_are_booked_without_names_and_late_responses_are_swept(
     tenant: Tenant, tmp_path: Path
@@ -310,6 +316,7 @@ def test_nothing_new_is_made_for_a_tenant_that_is_deleted(tenant: Tenant):
     assert not IdentityProvider.objects.filter(name="late").exists()
 
 
+@pytest.mark.persistence
 @pytest.mark.long
 def test_nothing_is_left_of_who_people_were_at_the_tenants_identity_provider(tenant: Tenant):
     other = Tenant.objects.create(slug="other", name="Other")
@@ -350,6 +357,7 @@ def test_people_lose_their_account_with_their_last_tenant_unless_something_names
     assert Membership.objects.get().user == everywhere
 
 
+@pytest.mark.persistence
 @pytest.mark.long
 def test_a_failure_with_one_tenant_does_not_hold_up_another(
     pair: list[Tenant], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -440,6 +448,7 @@ def test_members_may_not_delete_their_tenant(tenant: Tenant):
     assert not TenantDeletion.objects.exists()
 
 
+@pytest.mark.persistence
 @pytest.mark.long
 def test_a_stray_record_is_set_aside_and_its_neighbours_are_booked(
     tmp_path: Path, pair: list[Tenant]
