@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ OTHERS = [
     for fault in FAULTS.values()
     if not fault.has_own_port and "silence" not in fault.name and fault.name not in NAMED | ENDLESS
 ]
-FAULTS_TO_PLAY = [*sorted(NAMED), *sampled(OTHERS, default=4, ci=24)]
+FAULTS_TO_PLAY = [*sorted(NAMED), *sampled(OTHERS, default=4, ci=12)]
 # What the management API shows of what it has made, and where.
 SHOWN_ONCE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("keys", {"name": "made"}, "secret"),
@@ -124,13 +124,13 @@ class Run:
         return [*ours, *self.shown_once, *UPSTREAM.values(), *headers, COLLECTOR]
 
 
-def setup(url: str) -> str:
+def setup(url: str, faults: Sequence[str] = FAULTS_TO_PLAY) -> str:
     """Return the script that makes a customer, and a provider at `url` for every way a call can go."""
     return SETUP.format(
         url=url,
         upstream=UPSTREAM,
         refusing=f"{PREFIX}400",
-        faults=FAULTS_TO_PLAY,
+        faults=list(faults),
         prefix=PREFIX,
     )
 
@@ -166,9 +166,11 @@ def run(provider: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa
     return gone_through
 
 
-def everything(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
+def everything(
+    client: httpx.Client, key: str, faults: Sequence[str] = FAULTS_TO_PLAY
+) -> Iterator[httpx.Response]:
     """Every way a call can go: well, wrong at the provider, refused, and unreadable."""
-    yield from good_and_faulty(client, key)
+    yield from good_and_faulty(client, key, faults)
     yield from refused(client, key)
     for path in (
         "/healthz",
@@ -182,15 +184,15 @@ def everything(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
         yield client.get(path, headers={"x-api-key": key[:-1] + "0"})
 
 
-def good_and_faulty(client: httpx.Client, key: str) -> Iterator[httpx.Response]:
+def good_and_faulty(
+    client: httpx.Client, key: str, faults: Sequence[str]
+) -> Iterator[httpx.Response]:
     bearer = {"authorization": f"Bearer {key}"}
     for door in PATHS:
         for stream in (False, True):
             targets = [f"plain-{door}/good", f"shaped-{door}/good", f"shaped-{door}/{PREFIX}400"]
             targets += [f"gone-{door}/any"]
-            targets += [
-                faulty(door, name, stream) for name in FAULTS_TO_PLAY if name not in ENDLESS
-            ]
+            targets += [faulty(door, name, stream) for name in faults if name not in ENDLESS]
             targets += [faulty(door, LEFT_ALONE, stream)] * 2
             for target in targets:
                 yield sent(client, door, bearer, json.dumps(question(door, target, PROMPT, stream)))

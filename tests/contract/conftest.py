@@ -19,7 +19,7 @@ Json = dict[str, Any]
 Script = Callable[[str], Json]
 
 
-@pytest.fixture(params=sampled(PROTOCOLS, default=1, ci=2))
+@pytest.fixture(params=sampled(PROTOCOLS, default=1, ci=1))
 def protocol(request: pytest.FixtureRequest) -> str:
     """The protocol that the upstream speaks."""
     return str(request.param)

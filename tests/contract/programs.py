@@ -64,8 +64,9 @@ def python_script(name: str, home: Path, **environment: str) -> dict[str, Any]:
     """Run a script of py/ and return its report."""
     need_python()
     interpreter = PYTHON / "bin" / "python"
-    # -I would hide the script's own folder from it; -B keeps its bytecode out of the tree.
-    return _told(run([interpreter, "-B", HERE / "py" / name], home, **environment))
+    # -I would hide the script's own folder from it. Bytecode, of packages too, stays out of the tree.
+    environment["PYTHONPYCACHEPREFIX"] = str(CLIENTS / "bytecode")
+    return _told(run([interpreter, HERE / "py" / name], home, **environment))
 
 
 def need_node() -> None:

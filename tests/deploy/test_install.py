@@ -1,4 +1,4 @@
-"""What stands in pip's configuration is told to uv, and what cannot be told leaves the work to pip."""
+"""uv is told what stands in pip's configuration, and what it cannot be told leaves the work to pip."""
 
 from __future__ import annotations
 

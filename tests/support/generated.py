@@ -8,13 +8,15 @@ from typing import Any
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 
-from tests.plugins.tiers import SEED
+from tests.plugins.tiers import SEED, by_tier
 
 Changed = Callable[[Any, int], None]
 # How often it is begun again where schemathesis makes a wrong schema from which it cannot draw.
 MOST_BEGINNINGS = 20
+# Draws in vain after which nothing is drawn any more; Hypothesis alone goes on to 460, 15 ms each.
+MOST_IN_VAIN = by_tier(50, 50, 1_000)
 
 
 def cases_of(operation: Any, mode: Any, count: int, change: Changed) -> list[Any]:
@@ -35,6 +37,9 @@ def cases_of(operation: Any, mode: Any, count: int, change: Changed) -> list[Any
             continue  # it says so of some of its own changes, where a `not` is left to be fulfilled
         except Unsatisfiable:
             pass  # of what asks for nothing but a text, no request is wrong
+        except FlakyStrategyDefinition:  # so Hypothesis finds that nothing is drawn any more
+            if made:
+                raise
         return made
     raise AssertionError(f"too few requests can be made of {operation.label}")
 
@@ -42,6 +47,16 @@ def cases_of(operation: Any, mode: Any, count: int, change: Changed) -> list[Any
 def _collect(
     cases: st.SearchStrategy[Any], count: int, change: Changed, made: list[Any], seed: int
 ) -> None:
+    tries = 0
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries > MOST_IN_VAIN and not made:
+            hypothesis.reject()
+        return draw(cases)
+
     @hypothesis.seed(seed)
     @settings(
         max_examples=count,
@@ -50,7 +65,7 @@ def _collect(
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=cases, chance=st.integers(0, 999))
+    @given(case=drawn(), chance=st.integers(0, 999))
     def collect(case: Any, chance: int) -> None:
         change(case, chance)
         made.append(case)
