@@ -3,9 +3,10 @@
 Django's flush sends post_migrate, which looks up the content type and the permissions of every model again:
 a third of a small test's time. Here those two tables are left as `migrate` filled them, so nothing needs to.
 
-On SQLite only tables that hold rows are emptied, and only their triggers are taken out meanwhile: what
-changes the schema lets every connection read all of it again. Whether a test has changed it the file's own
-count tells, and only then every trigger is looked at. The connection stays open, for the same reason.
+On SQLite only tables that hold rows are emptied, by a connection that heeds no trigger meanwhile
+(`unguarded.py`): to take triggers out would change the schema, which lets every connection read all of it
+again. Whether a test has changed it the file's own count tells, and only then every trigger is looked at.
+The connection stays open, for the same reason.
 
 On PostgreSQL a superuser's session heeds no trigger. For any other user tables are truncated, which makes
 some four hundred files anew. What a test left running may write meanwhile: where a deadlock comes of that,
@@ -15,7 +16,7 @@ the flush is tried again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.commands import flush
@@ -26,6 +27,7 @@ from django.test import TransactionTestCase
 from psycopg.errors import DeadlockDetected
 
 from tenants import triggers
+from tests.support import unguarded
 from tests.support.patience import GIVE_UP_SECONDS
 
 STATIC = frozenset({"django_content_type", "auth_permission"})
@@ -64,8 +66,8 @@ def empty() -> None:
     if _schema is None or _schema.version != _schema_version():
         triggers.install()
         _schema = Schema(_schema_version(), _tables())
-    if _delete(_schema.tables):
-        _schema = replace(_schema, version=_schema_version())
+    with unguarded.heeding_no_trigger(connection.connection):
+        _delete(_schema.tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +93,11 @@ def _tables() -> list[str]:
 
 
 @transaction.atomic
-def _delete(tables: Sequence[str]) -> bool:
-    """Return whether the schema was changed meanwhile."""
+def _delete(tables: Sequence[str]) -> None:
     held = _that_hold_rows(tables)
-    guards = [t for t in triggers.REGISTRY if t.event == "DELETE" and t.table in held]
     with connection.cursor() as cursor:
-        for guard in guards:
-            cursor.execute(f'DROP TRIGGER IF EXISTS "{guard.name}"')
         for name in held:
             cursor.execute(f'DELETE FROM "{name}"')
-        for guard in guards:
-            cursor.execute(guard.sqlite_sql())
-    return bool(guards)
 
 
 def _leave_static(operations: type[BaseDatabaseOperations]) -> None:
