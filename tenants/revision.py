@@ -45,10 +45,10 @@ def bump() -> None:
     """Raise the number in the running transaction and tell the listeners once it is committed."""
     # Every write of a key or a route does this: to build the query would take longer than to run it.
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE tenants_revision SET number = number + 1 WHERE id = 1")
-        is_raised = bool(cursor.rowcount)
-    if not is_raised:
-        Revision.objects.get_or_create(id=1, defaults={"number": 1})
+        cursor.execute(
+            "INSERT INTO tenants_revision (id, number) VALUES (1, 1)"
+            " ON CONFLICT (id) DO UPDATE SET number = tenants_revision.number + 1"
+        )
     transaction.on_commit(_notify)
 
 

@@ -208,7 +208,7 @@ def test_no_objects_are_made_of_what_exceeds_a_cap_and_bytes_are_looked_at_twice
 
 
 def test_no_request_takes_more_than_ten_times_its_size_in_memory():
-    for name, raw, _ in sampled(list(bodies()), default=8, ci=16):
+    for name, raw, _ in sampled(list(bodies()), default=6, ci=10):
         tracemalloc.start()
         decoded(raw)
         peak = tracemalloc.get_traced_memory()[1]
@@ -245,7 +245,7 @@ def many(shape: str, count: int) -> dict[str, Any]:
     return {"input": calls}
 
 
-@sample(default=3, ci=6)
+@sample(default=2, ci=3)
 @cases("protocol", ["chat", "responses", "anthropic"])
 @cases(
     ("shape", "count"),

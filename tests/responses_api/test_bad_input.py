@@ -35,7 +35,7 @@ HELLO = {"role": "user", "content": "Hello"}
 BODIES: dict[str, Json] = {CHAT: {"messages": [HELLO]}, RESPONSES: {"input": "Hello"}}
 ROUTES = [("POST", CHAT), ("POST", RESPONSES), ("GET", MODELS), ("GET", f"{MODELS}/sandbox-chat")]
 MEGABYTE = 1024 * 1024
-GENERATED = by_tier(default=75, ci=200, proof=10_000)
+GENERATED = by_tier(default=50, ci=120, proof=10_000)
 
 
 @pytest.fixture

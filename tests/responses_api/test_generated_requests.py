@@ -127,14 +127,17 @@ def test_no_request_of_openais_own_schema_finds_a_fault(gateway: LiveGateway, ac
     served = [each for each in operations if each.path.startswith(SERVED)]
     wrong: list[str] = []
     count = 0
+    known = ids_of(gateway, acme)
     for operation in served:
         for mode in (modes.POSITIVE, modes.NEGATIVE):
-            change = partial(make_sensible, ids_of(gateway, acme))
+            change = partial(make_sensible, known)
             for case in cases_of(operation, mode, PER_OPERATION_AND_MODE, change):
                 count += 1
                 answer = case.call(
                     base_url=gateway.base_url, headers=acme.headers, timeout=GIVE_UP_SECONDS
                 )
                 wrong.extend(faults(case, answer, is_sound=mode is modes.POSITIVE))
+            if operation.method == "delete":
+                known = ids_of(gateway, acme)
     assert wrong == []
     assert count >= (10_000 if TIER is Tier.PROOF else 20)

@@ -213,7 +213,7 @@ def assert_told(door: str, out: bytes, *, failed: bool) -> None:
         chat_grammar.check_ours(chat_grammar.read(out), with_usage=True)
 
 
-@sample(default=20, ci=40)
+@sample(default=12, ci=24)
 @each_door
 @each_stream
 def test_a_damaged_stream_is_a_failure_or_well_formed(door: str, recorded: Recorded):
@@ -331,7 +331,7 @@ def survives(
     assert told(door, recorded, said) == told(door, recorded, recorded.meaning)
 
 
-def all_of(protocol: str, ci: int = 50) -> list[Recorded]:
+def all_of(protocol: str, ci: int = 30) -> list[Recorded]:
     """Return the recordings of a protocol; a sample of them where this run takes one."""
     found = [each.values[0] for each in (*streams(), *answers())]
     return sampled([each for each in found if each.protocol == protocol], default=12, ci=ci)
@@ -390,5 +390,5 @@ def test_the_official_sdk_follows_every_recorded_stream(
 def test_every_recording_of_a_protocol_survives_the_way_over_the_wire_torn_to_pieces(
     gateway: LiveGateway, client: httpx.Client, door: str, protocol: str
 ):
-    for recorded in all_of(protocol, ci=8):
+    for recorded in all_of(protocol, ci=3):
         survives(gateway, client, door, recorded, PIECE)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gateway_project.sandbox import FAULTS
-from tests.plugins.cases import cases
+from tests.plugins.cases import cases, each_value
 from tests.support.client import events_in
 from tests.support.patience import GIVE_UP_SECONDS
 
@@ -155,6 +155,7 @@ async def test_a_broken_answer_is_seen_as_broken(sandbox, http, fault, protocol,
     assert sandbox.calls[-1].ended == f"fault:{fault}"
 
 
+@each_value
 @each_protocol
 @streamed_or_not
 @cases("fault", sorted(COMPLETE))

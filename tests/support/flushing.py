@@ -4,11 +4,11 @@ Django's flush sends post_migrate, which looks up the content type and the permi
 a third of a small test's time. Here those two tables are left as `migrate` filled them, so nothing needs to.
 
 Only tables that hold rows are emptied, and only where a test has changed the schema is every trigger looked
-at: SQLite counts such changes itself, PostgreSQL's catalogue tells of them. On SQLite the triggers of those
-tables are taken out meanwhile: what changes the schema lets every connection read all of it again. On
-PostgreSQL a superuser's session heeds no trigger; for any other user tables are truncated, which makes some
-four hundred files anew. What a test left running may write meanwhile: where a deadlock comes of that, it is
-tried again.
+at: SQLite counts such changes itself, PostgreSQL's catalogue tells of them. SQLite's connection heeds no
+trigger meanwhile (`unguarded.py`): to take triggers out changes the schema, which lets every connection read
+all of it again. On PostgreSQL a superuser's session heeds none; for any other user tables are truncated,
+which makes some four hundred files anew. What a test left running may write meanwhile: where a deadlock comes
+of that, it is tried again.
 
 The connection stays open, since a new one reads the schema anew: with PostgreSQL that and the looks at
 triggers took a tenth of a second of processor time after each test.
@@ -30,6 +30,7 @@ from django.test import TransactionTestCase
 from psycopg.errors import DeadlockDetected
 
 from tenants import triggers
+from tests.support import unguarded
 from tests.support.patience import GIVE_UP_SECONDS
 
 STATIC = frozenset({"django_content_type", "auth_permission"})
@@ -81,7 +82,13 @@ def empty() -> None:
     if _schema is None or _schema.version != _schema_version():
         triggers.install()
         _schema = Schema(_schema_version(), _tables())
-    if _delete(_schema.tables):
+    if unguarded.is_possible():
+        with unguarded.heeding_no_trigger(connection.connection):
+            _delete(_schema.tables)
+    else:
+        triggers.remove()
+        _delete(_schema.tables)
+        triggers.install()
         _schema = replace(_schema, version=_schema_version())
 
 
@@ -97,19 +104,12 @@ def _tables() -> list[str]:
 
 
 @transaction.atomic
-def _delete(tables: Sequence[str]) -> bool:
-    """Return whether the schema was changed meanwhile."""
+def _delete(tables: Sequence[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_question(tables))
         held = _that_hold_rows(tables, cursor.fetchone())
-        guards = [t for t in triggers.REGISTRY if t.event == "DELETE" and t.table in held]
-        for guard in guards:
-            cursor.execute(f'DROP TRIGGER IF EXISTS "{guard.name}"')
         for name in held:
             cursor.execute(f'DELETE FROM "{name}"')
-        for guard in guards:
-            cursor.execute(guard.sqlite_sql())
-    return bool(guards)
 
 
 def _question(tables: Sequence[str]) -> str:

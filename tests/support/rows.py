@@ -8,13 +8,14 @@ A provider or an alias replaces one of the same name, so that the cases of a tes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 from django.db.models.expressions import DatabaseDefault
 
+from gateway_project.lib.keyring import Keyring
 from gateway_project.lib.prepared import PreparedQuery
 from gateway_project.lib.secret import Secret
 from routing import credentials
@@ -22,7 +23,7 @@ from routing.models import Alias, Provider, ProviderModel, Target
 from tenants import revision
 from tenants.budgets import zones
 from tenants.keys import fingerprints, key_format, peppers
-from tenants.models import ApiKey, KeySecret, Tenant
+from tenants.models import ApiKey, KeyFingerprint, KeySecret, Tenant
 
 M = TypeVar("M", bound=models.Model)
 
@@ -50,25 +51,90 @@ def insert(rows: Iterable[M]) -> list[M]:
     return rows
 
 
-def _insert(row: models.Model) -> None:
-    """Write one row as `bulk_create` does, without building a statement, which took longer than to run it."""
-    meta, written = row._meta, {}
-    for field in meta.local_concrete_fields:
+def _written(row: models.Model) -> dict[str, Any]:
+    """Return what is written of a row, by field: not its id, nor what the database has a default for."""
+    written = {}
+    for field in row._meta.local_concrete_fields:
         value = field.pre_save(row, add=True)
         if not isinstance(value, DatabaseDefault) and not (field.primary_key and value is None):
-            written[field.column] = field.get_db_prep_save(value, connection)
-    names = ", ".join(f'"{name}"' for name in written)
-    places = ", ".join(["%s"] * len(written))
-    statement = f'INSERT INTO "{meta.db_table}" ({names}) VALUES ({places})'
-    returned = meta.db_returning_fields  # ids, and what the database has defaults for
-    if returned:
-        statement += " RETURNING " + ", ".join(f'"{field.column}"' for field in returned)
+            written[field.attname] = field.get_db_prep_save(value, connection)
+    return written
+
+
+def _statement(model: type[models.Model], names: Iterable[str], returned: Iterable[Any]) -> str:
+    columns = [_field(model, name).column for name in names]
+    places = ", ".join(["%s"] * len(columns))
+    into = ", ".join(f'"{column}"' for column in columns)
+    statement = f'INSERT INTO "{model._meta.db_table}" ({into}) VALUES ({places})'
+    back = ", ".join(f'"{field.column}"' for field in returned)
+    return f"{statement} RETURNING {back}" if back else statement
+
+
+def _insert(row: models.Model) -> None:
+    """Write one row as `bulk_create` does, without building a query, which took longer than to run it."""
+    written = _written(row)
+    returned = row._meta.db_returning_fields  # ids, and what the database has defaults for
+    statement = _statement(type(row), written, returned)
     with connection.cursor() as cursor:
         cursor.execute(statement, list(written.values()))
         if returned:
             for field, value in zip(returned, cursor.fetchone(), strict=True):
                 setattr(row, field.attname, field.to_python(value))
     row._state.adding, row._state.db = False, connection.alias
+
+
+@dataclass(frozen=True, slots=True)
+class Stencil:
+    """A row as the database is given it, but for what is another in each test: links to other rows, and
+    what a default computes anew, such as a moment."""
+
+    statement: str
+    written: Mapping[str, Any]
+    computed: Mapping[str, Callable[[], Any]]
+
+    @classmethod
+    def of(cls, row: models.Model, given: Iterable[str]) -> Stencil:
+        written = _written(row)
+        fields = [_field(type(row), name) for name in written if name not in given]
+        return cls(
+            _statement(type(row), written, [row._meta.pk]),
+            written,
+            {each.attname: _default_of(each) for each in fields if _is_computed(each)},
+        )
+
+    def write(self, links: Mapping[str, Any]) -> int:
+        """Return the id of a new row."""
+        changed = {name: compute() for name, compute in self.computed.items()}
+        with connection.cursor() as cursor:
+            cursor.execute(self.statement, list({**self.written, **changed, **links}.values()))
+            return int(cursor.fetchone()[0])
+
+
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.get_field(name)
+
+
+def _is_computed(field: Any) -> bool:
+    return field.has_default() and callable(field.default) and field.default not in {dict, list}
+
+
+def _default_of(field: Any) -> Callable[[], Any]:
+    return lambda: field.get_db_prep_save(field.default(), connection)
+
+
+_stencils: dict[Any, Stencil] = {}
+
+
+def write(model: type[models.Model], links: Mapping[str, Any], **fields: Any) -> int:
+    """Write a row that many tests have, and return its id. `links` are values as the database takes them.
+
+    Django makes and prepares only the first with these fields: to do so took longer than all else that is
+    done for a test.
+    """
+    key = (model, tuple(links), tuple(fields.items()))
+    if (stencil := _stencils.get(key)) is None:
+        stencil = _stencils[key] = Stencil.of(model(**links, **fields), {*links, *fields})
+    return stencil.write(links)
 
 
 @transaction.atomic
@@ -82,15 +148,27 @@ def customer(slug: str = "acme", **tenant_fields: Any) -> Customer:
 
 def _key_secret(key: ApiKey) -> Secret:
     ring = peppers.keyring()
-    fingerprints.confirm(fingerprints.PEPPER, ring)
+    _confirm(ring)
     secret = key_format.new_key(key.public_id)
-    of_pepper = {"digest": peppers.digest(secret), "pepper_id": ring.current[0]}
-    insert([KeySecret(api_key=key, last_four=secret.last_four, **of_pepper)])
+    links = {"api_key_id": key.pk, "digest": peppers.digest(secret), "last_four": secret.last_four}
+    write(KeySecret, links, pepper_id=ring.current[0])
     revision.bump()
     return secret
 
 
+def _confirm(ring: Keyring) -> None:
+    """Do what a new key begins with: note the peppers, of which an empty database knows none."""
+    kind = fingerprints.PEPPER
+    if any(_FINGERPRINTS.rows(kind)):
+        fingerprints.confirm(kind, ring)
+        return
+    for key_id, digest in fingerprints.digests(kind, ring.all()).items():
+        write(KeyFingerprint, {}, kind=kind, key_id=key_id, digest=digest)
+
+
+_FINGERPRINTS = PreparedQuery(lambda kind: KeyFingerprint.objects.filter(kind=kind))
 _PROVIDERS = PreparedQuery(lambda name, tenant: Provider.objects.filter(name=name, tenant=tenant))
+_NAMED = PreparedQuery(lambda names: Provider.objects.filter(name__in=names, tenant=None))
 _ALIASES = PreparedQuery(lambda name, tenant: Alias.objects.filter(name=name, tenant=tenant))
 _MODELS = PreparedQuery(
     lambda provider, upstream_id: ProviderModel.objects.filter(
@@ -162,19 +240,14 @@ def sandbox_aliases(base_url: str) -> None:
     Almost every test has them: where they are new they are written together.
     """
     names = [f"sandbox-{protocol}" for protocol in PROTOCOLS]
-    if any(_PROVIDERS.rows(name, None) for name in names):
+    if _NAMED.rows(tuple(names)):
         for protocol, name in zip(PROTOCOLS, names, strict=True):
             alias(name, (provider(protocol, base_url), "sandbox-1"))
         return
     local = {"base_url": base_url, "allow_private_network": True, "auth_kind": "none"}
-    providers = insert(
-        Provider(name=name, protocol=protocol, **local)
-        for protocol, name in zip(PROTOCOLS, names, strict=True)
-    )
-    offered = insert(ProviderModel(provider=of, upstream_id="sandbox-1") for of in providers)
-    aliases = insert(Alias(name=name, wait_seconds=0) for name in names)
-    insert(
-        Target(alias=row, provider_model=model, position=0)
-        for row, model in zip(aliases, offered, strict=True)
-    )
+    for protocol, name in zip(PROTOCOLS, names, strict=True):
+        of = write(Provider, {}, name=name, protocol=protocol, **local)
+        model = write(ProviderModel, {"provider_id": of}, upstream_id="sandbox-1")
+        row = write(Alias, {}, name=name, wait_seconds=0)
+        write(Target, {"alias_id": row, "provider_model_id": model}, position=0)
     revision.bump()

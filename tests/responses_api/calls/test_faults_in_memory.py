@@ -50,6 +50,7 @@ def call_of(door: str, protocol: str, stream: bool, fault: str, *then: str) -> C
     return Call(door, protocol, stream, (PREFIX + fault if fault else SOUND, *then), text)
 
 
+@sample(default=60, ci=150)
 @each_door
 @each_protocol
 @streamed_or_not
@@ -74,7 +75,7 @@ def test_a_fault_ends_a_call_as_it_should(
         assert seen.outcome[1] == code_in_a_stream(protocol, fault)
 
 
-@sample(default=48, ci=120)
+@sample(default=40, ci=80)
 @each_door
 @each_protocol
 @streamed_or_not

@@ -12,7 +12,7 @@ from responses_api.guardrails.masks import Masks
 from responses_api.guardrails.scanner import Scanner, ScanState
 from responses_api.guardrails.window import HoldBackWindow
 from tests.plugins.cases import cases
-from tests.plugins.tiers import examples
+from tests.plugins.tiers import by_tier, examples
 from tests.responses_api.guardrails.engines import (
     BITS,
     as_whole,
@@ -36,7 +36,7 @@ def scanner_of(engine: Engine) -> Scanner:
 TEXTS = st.lists(st.sampled_from(BITS) | st.text(max_size=3), min_size=1, max_size=14).map("".join)
 
 
-@settings(max_examples=examples(3_000))
+@settings(max_examples=by_tier(60, 180, examples(3_000)))
 @example("straße.NET\u200b", 0, False)  # folded it is as long as it was
 @given(TEXTS, st.integers(0, 2**32), st.booleans())
 def test_a_torn_text_is_redacted_as_the_whole(text: str, seed: int, is_disguised: bool):

@@ -235,7 +235,7 @@ def test_a_client_that_did_not_ask_gets_all_but_the_usage_chunk(stream: bytes):
     assert relay.meter.usage == recorded_usage("chat", recorded)
 
 
-@sample(default=4, ci=8)
+@sample(default=2, ci=4)
 @cases(("protocol", "stream"), streams)
 def test_nothing_changes_wherever_the_stream_is_cut(protocol: str, stream: bytes):
     whole = relay_of(protocol)
@@ -246,7 +246,7 @@ def test_nothing_changes_wherever_the_stream_is_cut(protocol: str, stream: bytes
         assert relay.meter.usage == whole.meter.usage, f"cut at {cut}"
 
 
-@sample(default=5, ci=12)
+@sample(default=3, ci=6)
 @cases(("protocol", "stream"), streams)
 def test_an_event_and_its_neighbour_are_the_same_when_cut_at_every_single_byte(protocol, stream):
     """Between two events the parser remembers nothing, so this covers every cut of the whole stream;
@@ -271,7 +271,7 @@ def test_nothing_changes_however_a_cut_groups_the_events(protocol: str, stream: 
         assert sent + relay.finish() == expected, f"cut after event {cut}"
 
 
-@sample(default=8, ci=20)
+@sample(default=4, ci=10)
 @cases("line_end", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
 @cases(("protocol", "stream"), streams)
 def test_nothing_changes_byte_by_byte_however_lines_end(protocol, stream, line_end):

@@ -485,7 +485,7 @@ def test_many_connections_left_at_any_moment_leave_nothing(gateway, acme, caplog
 
 @pytest.mark.long
 def test_hundreds_of_connections_leave_nothing(gateway, acme, caplog):
-    asyncio.run(visits(gateway, acme, by_tier(300, 300, 3_000)))
+    asyncio.run(visits(gateway, acme, by_tier(150, 150, 3_000)))
     until(lambda: len(gateway.worker.services.registry.sockets) == 0)
     gateway.idle()
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
