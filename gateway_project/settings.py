@@ -131,7 +131,7 @@ MIDDLEWARE = [
     "tenants.console.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "tenants.sign_in.session_user.SessionUserMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "tenants.access.middleware.ActorMiddleware",
     "tenants.sign_in.middleware.SignInMiddleware",
