@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.long]
 ROWS = int(os.environ.get("TOLLGATE_PROOF_ROWS", "8_000"))
 
 
+@pytest.mark.some_of("what measures")
 def test_the_books_of_a_divided_ledger_are_those_of_one_table(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -11,6 +11,7 @@ from bench.processes import ROOT
 
 
 @pytest.mark.long
+@pytest.mark.some_of("what measures")
 def test_a_quick_bench_measures_both_cells_without_an_error() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--only", "streams"],

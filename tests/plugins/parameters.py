@@ -1,8 +1,8 @@
 """Choose how many parameters of a test a run takes; the seed chooses which.
 
 * On PostgreSQL one, in all but the proof: what parameters change is seldom the database.
-* In the default tier a third of those of a test with a gateway, at least two: each is a call or more, with
-  a database of its own. CI and the proof take all.
+* Of those of a test with a gateway a third in the default tier and a half in CI, at least two: each is a call
+  or more, with a database of its own. The proof takes all.
 
 What is asked for by name alone (`pytest 'test_x.py::test_y[z]'`) runs.
 """
@@ -16,9 +16,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.plugins.services import ON_POSTGRES
-from tests.plugins.tiers import SEED, TIER, Tier
+from tests.plugins.tiers import SEED, TIER, Tier, by_tier
 
 LEAST = 2
+PART = by_tier(3, 2, 1)  # one of so many
 NEEDS = {"gateway", "client"}  # fixtures that make a parameter dear
 
 
@@ -26,13 +27,13 @@ NEEDS = {"gateway", "client"}  # fixtures that make a parameter dear
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if ON_POSTGRES and TIER is not Tier.PROOF:
         _keep(config, items, lambda some: 1)
-    elif TIER is Tier.DEFAULT:
-        _keep(config, items, _a_third)
+    elif TIER is not Tier.PROOF:
+        _keep(config, items, _a_part)
 
 
-def _a_third(some: list[pytest.Item]) -> int:
+def _a_part(some: list[pytest.Item]) -> int:
     is_dear = NEEDS.intersection(getattr(some[0], "fixturenames", ()))
-    return max(LEAST, -(-len(some) // 3)) if is_dear else len(some)
+    return max(LEAST, -(-len(some) // PART)) if is_dear else len(some)
 
 
 def _keep(
