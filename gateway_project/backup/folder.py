@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from gateway_project.backup import files, manifest
@@ -22,8 +22,11 @@ DRAFT, DISCARDED, LOCK = ".new-", ".old-", ".lock"
 _NAME = re.compile(r"\d{8}T\d{6}Z(?:-spools-[A-Za-z0-9-]+)?\Z")
 
 
-def name_at(instant: datetime) -> str:
-    return f"{instant:%Y%m%dT%H%M%SZ}"
+def free_name(directory: Path, instant: datetime, ending: str = "") -> str:
+    """Return the name of a backup of this moment, or of the next second if there is one of that name."""
+    while (directory / (name := f"{instant:%Y%m%dT%H%M%SZ}{ending}")).exists():
+        instant += timedelta(seconds=1)
+    return name
 
 
 @contextmanager
@@ -45,9 +48,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def draft(directory: Path, name: str) -> Iterator[Path]:
-    """Make a backup of this name in the block. Raise BackupFailed if there is one already."""
-    if (directory / name).exists():
-        raise BackupFailed(f"{directory / name} exists already.")
+    """Make a backup of this name, which none has, in the block."""
     making = directory / f"{DRAFT}{name}"
     making.mkdir(mode=0o700)
     try:

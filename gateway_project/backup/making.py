@@ -54,11 +54,10 @@ class BackupMade(Struct, frozen=True):
 def make(wishes: BackupWishes, progress: ProgressTeller) -> BackupMade:
     """Raise BackupFailed; then nothing is left that looks like a backup."""
     taken_at = clock.now()
-    name = folder.name_at(taken_at)
-    if wishes.spools_only:
-        name += f"-spools-{_host_in_a_name()}"
+    ending = f"-spools-{_host_in_a_name()}" if wishes.spools_only else ""
     try:
         with folder.locked(wishes.directory):
+            name = folder.free_name(wishes.directory, taken_at, ending)
             with folder.draft(wishes.directory, name) as draft:
                 made = _fill(draft, name, taken_at, wishes, progress)
             record.made(made, wishes.directory / name)
@@ -66,7 +65,9 @@ def make(wishes: BackupWishes, progress: ProgressTeller) -> BackupMade:
             if wishes.keys_directory is not None:
                 _remove_keys(wishes.keys_directory, pruned)
     except OSError as error:
-        raise BackupFailed(f"{error.strerror or error}: {error.filename or name}.") from error
+        raise BackupFailed(
+            f"{error.strerror or error}: {error.filename or wishes.directory}."
+        ) from error
     return BackupMade(wishes.directory / name, made, pruned)
 
 

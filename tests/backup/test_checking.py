@@ -6,12 +6,13 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway_project.backup import checking, files, keys_file, spools
+from gateway_project.backup import checking, files, folder, keys_file, spools
 from gateway_project.backup.checking import CheckWishes
 from gateway_project.backup.contents import SpoolPlace
 from gateway_project.backup.files import BackupFailed
@@ -173,3 +174,13 @@ def test_files_that_the_copied_database_has_not_read_are_copied(tmp_path: Path) 
     later = (source / "archive/host.3.new/000001.log").stat().st_mtime + 1
     names = spools.collect(source, tmp_path / "other", spools.unread_by(places, since=later))
     assert names == ["host.1.alive"]
+
+
+def test_backups_of_one_second_have_names_of_their_own_in_their_order(tmp_path: Path) -> None:
+    now = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    names = []
+    for _ in range(3):
+        names.append(folder.free_name(tmp_path, now))
+        (tmp_path / names[-1]).mkdir()
+    assert names == ["20261231T235959Z", "20270101T000000Z", "20270101T000001Z"]
+    assert folder.free_name(tmp_path, now, "-spools-a") == "20261231T235959Z-spools-a"
