@@ -8,11 +8,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any
 
+from bench import scripts
 from bench.processes import ROOT
 
 CRASH_SECONDS = (3.0, 7.0)
@@ -22,7 +20,7 @@ class Server:
     """The server. `url` names its database."""
 
     def __init__(self, home: Path, synchronous_commit: str) -> None:
-        self._services = _services()
+        self._services = scripts.load(ROOT / "deploy" / "services")
         self._home = home
         if os.geteuid() == 0:
             shutil.chown(home, *self._services.owner_of_postgres())
@@ -48,13 +46,3 @@ def server(synchronous_commit: str) -> Iterator[Server]:
             made.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _services() -> Any:
-    """Load the program as a module, although it is not named like one."""
-    loader = SourceFileLoader("services", str(ROOT / "deploy" / "services"))
-    spec = spec_from_loader("services", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any
 
+from bench import scripts
 from bench.processes import ROOT
 from tests.plugins.cases import cases
 
 LOCK = (ROOT / "requirements" / "base.lock").read_text()
 
 
-def load() -> Any:
-    """Return the script, which has no name that could be imported."""
-    loader = SourceFileLoader("deploy_install", str(ROOT / "deploy" / "install"))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    sys.modules[loader.name] = script = module_from_spec(spec)
-    is_unwritten, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # beside the script
-    try:
-        loader.exec_module(script)
-    finally:
-        sys.dont_write_bytecode = is_unwritten
-    return script
-
-
-install = load()
+install = scripts.load(ROOT / "deploy" / "install")
 
 
 def test_of_an_option_the_section_counts_that_pip_heeds():
