@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from gateway_project import migrating
-from tests.support.patience import GIVE_UP_SECONDS
+from tests.support.patience import GIVE_UP_SECONDS, until
 
 pytestmark = [pytest.mark.persistence, pytest.mark.django_db(transaction=True)]
 
@@ -74,11 +74,22 @@ def test_a_look_at_the_plan_waits_for_nobody(holder: Holder) -> None:
     assert not holder.may_end.is_set()
 
 
+def is_held() -> bool:
+    """Tell whether anybody holds an advisory lock of this database."""
+    of_ours = "SELECT oid FROM pg_database WHERE datname = current_database()"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = ({of_ours}))"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def test_whoever_dies_while_migrating_keeps_nobody_waiting() -> None:
     if connection.vendor != "postgresql":
         pytest.skip("the kernel takes a dead process's locks of files away")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(Holder().die).result(GIVE_UP_SECONDS)
+    until(lambda: not is_held())  # once the server has noticed
 
     with migrating.one_at_a_time(lambda: pytest.fail("waits for a dead process")):
         pass
